@@ -1,0 +1,105 @@
+"""samadapt: Segment Anything that learns your images while you annotate them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from samadapt.adapters.base import Adapter
+    from samadapt.adapters.registry import load_adapter
+    from samadapt.errors import (
+        AdapterError,
+        CheckpointError,
+        DataError,
+        ImageError,
+        ModelError,
+        PromptError,
+        SamadaptError,
+        SessionError,
+        UnknownModelError,
+    )
+    from samadapt.models.base import Prediction, SegmentationModel
+    from samadapt.models.embedding import ImageEmbedding
+    from samadapt.models.registry import load
+    from samadapt.prompts import Box, Click, Prompt
+    from samadapt.session.options import SessionOptions
+    from samadapt.session.robot import ClickProtocol, annotate_object
+    from samadapt.session.session import Session
+
+    __version__: str
+
+__all__ = [
+    "Adapter",
+    "AdapterError",
+    "Box",
+    "CheckpointError",
+    "Click",
+    "ClickProtocol",
+    "DataError",
+    "ImageEmbedding",
+    "ImageError",
+    "ModelError",
+    "Prediction",
+    "Prompt",
+    "PromptError",
+    "SamadaptError",
+    "SegmentationModel",
+    "Session",
+    "SessionError",
+    "SessionOptions",
+    "UnknownModelError",
+    "__version__",
+    "annotate_object",
+    "load",
+    "load_adapter",
+]
+
+_HOMES = {
+    "samadapt.adapters.base": ("Adapter",),
+    "samadapt.adapters.registry": ("load_adapter",),
+    "samadapt.errors": (
+        "AdapterError",
+        "CheckpointError",
+        "DataError",
+        "ImageError",
+        "ModelError",
+        "PromptError",
+        "SamadaptError",
+        "SessionError",
+        "UnknownModelError",
+    ),
+    "samadapt.models.base": ("Prediction", "SegmentationModel"),
+    "samadapt.models.embedding": ("ImageEmbedding",),
+    "samadapt.models.registry": ("load",),
+    "samadapt.prompts": ("Box", "Click", "Prompt"),
+    "samadapt.session.options": ("SessionOptions",),
+    "samadapt.session.robot": ("ClickProtocol", "annotate_object"),
+    "samadapt.session.session": ("Session",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562): `import samadapt` stays instant."""
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("samadapt")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,39 @@
+"""Every error a user can cause, as one readable line: what is wrong, with what, and the remedy."""
+
+from __future__ import annotations
+
+
+class SamadaptError(Exception):
+    """Base of all errors raised on purpose; the command line prints its text and exits with 2."""
+
+
+class PromptError(SamadaptError, ValueError):
+    """A click, box or earlier mask that cannot be used (NaN, outside the image, wrong shape)."""
+
+
+class ImageError(SamadaptError, ValueError):
+    """An image that cannot be read or has no pixels."""
+
+
+class DataError(SamadaptError, ValueError):
+    """An annotation file or mask folder that cannot be read or does not match its images."""
+
+
+class ModelError(SamadaptError, ValueError):
+    """A model that cannot be loaded, or an embedding that belongs to another model."""
+
+
+class UnknownModelError(ModelError):
+    """A model name that is neither known nor a path; the message suggests the nearest name."""
+
+
+class CheckpointError(ModelError):
+    """A weights file that is corrupted, unsafe to load, or of another architecture."""
+
+
+class AdapterError(SamadaptError, ValueError):
+    """An adapter that is unknown, broken, or made for another base model."""
+
+
+class SessionError(SamadaptError, RuntimeError):
+    """An action that the session's state does not allow (no image open, nothing to undo)."""

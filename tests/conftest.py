@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from numpy.typing import NDArray
+
+from fakes import FakeModel, blobs
+from samadapt.adapters import registry
+from samadapt.models.embedding import ImageEmbedding
+from toy_adapter import ToyAdapter
+
+# The same examples on every run, and no failures because the machine is busy.
+settings.register_profile("samadapt", deadline=None, derandomize=True, database=None)
+settings.load_profile("samadapt")
+
+
+@pytest.fixture
+def fake_model() -> FakeModel:
+    return FakeModel()
+
+
+@pytest.fixture
+def image() -> NDArray[np.uint8]:
+    """40 x 56 RGB with a red disc at (14, 12), a green square and a blue bar."""
+    return blobs()
+
+
+@pytest.fixture
+def embedding(fake_model: FakeModel, image: NDArray[np.uint8]) -> ImageEmbedding:
+    return fake_model.encode(image)
+
+
+@pytest.fixture
+def toy_method(monkeypatch: pytest.MonkeyPatch) -> type[ToyAdapter]:
+    """The toy adapter as a registered method, for one test."""
+    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    registry.register("toy")(ToyAdapter)
+    return ToyAdapter
