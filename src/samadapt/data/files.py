@@ -1,0 +1,67 @@
+"""Files and folders that are either written completely or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from samadapt.errors import DataError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a new file for writing that takes the place of `path` when the block ends well.
+
+    Until then, and for good when the block raises, `path` stays as it was.
+
+    Raises:
+        DataError: the folder is missing or cannot be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error}): give a file in a folder that "
+            "exists and is yours to write to"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give an empty folder to write into that becomes `path` when the block ends well.
+
+    When the block raises, nothing is left behind.
+
+    Raises:
+        DataError: `path` exists and is not an empty folder, or cannot be written.
+    """
+    path = Path(path).absolute()
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise DataError(f"{path} exists and is not an empty folder: give a new one")
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.rmdir()
+        temporary.rename(path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error}): give a new folder inside one "
+            "that exists and is yours to write to"
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,239 @@
+"""`Rle`: a mask as run lengths, checked before any C code sees it.
+
+COCO stores the lengths of alternating runs of background and object, column by column, starting
+with background; either as a list of numbers, or packed into a text: five bits per character
+(offset 48, bit 6 says that more follow), signed, each number from the fourth on as its difference
+to the one two before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.data.pixels import MAX_PIXELS
+from samadapt.errors import DataError
+
+_CHARACTERS = 7
+_LONGEST_OUTLINE = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Rle:
+    """One mask, compressed. Always consistent: the runs fill the image exactly.
+
+    Attributes:
+        size: (height, width).
+        counts: COCO's packed run lengths.
+
+    Raises:
+        DataError: characters or numbers that are no run lengths, or runs that do not add up to
+            height x width.
+    """
+
+    size: tuple[int, int]
+    counts: bytes
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        _check_runs(_unpack(self.counts), self.size)
+
+    @classmethod
+    def from_mask(cls, mask: NDArray[Any]) -> Rle:
+        """Encode a mask (H, W), bool or integers where everything but 0 is object."""
+        from pycocotools import mask as coco
+
+        if mask.ndim != 2 or mask.dtype.kind not in "bui":
+            raise DataError(
+                f"mask of shape {mask.shape} and type {mask.dtype}: give a bool mask "
+                "(height, width)"
+            )
+        _check_size(mask.shape)
+        packed = coco.encode(np.asfortranarray(mask != 0).view(np.uint8))
+        return cls((int(mask.shape[0]), int(mask.shape[1])), bytes(packed["counts"]))
+
+    @classmethod
+    def from_runs(cls, runs: Sequence[int] | NDArray[Any], size: tuple[int, int]) -> Rle:
+        """Compress run lengths: background, object, background, ..., column by column."""
+        from pycocotools import mask as coco
+
+        _check_size(size)
+        checked = _canonical(_check_runs(_integers(runs), size))
+        height, width = size
+        packed = coco.frPyObjects(
+            {"counts": checked.tolist(), "size": [height, width]}, height, width
+        )
+        return cls(size, bytes(packed["counts"]))
+
+    @classmethod
+    def from_polygons(cls, polygons: Sequence[Any], size: tuple[int, int]) -> Rle:
+        """Rasterise the union of polygons [x0, y0, x1, y1, ...] as COCO's own tools do."""
+        from pycocotools import mask as coco
+
+        _check_size(size)
+        height, width = size
+        if polygons and all(_is_number(value) for value in polygons):
+            polygons = [polygons]
+        checked = [_polygon(points, size, index) for index, points in enumerate(polygons, 1)]
+        if not checked:
+            raise DataError("the list of polygons is empty")
+        merged = coco.merge(coco.frPyObjects(checked, height, width))
+        return cls(size, bytes(merged["counts"]))
+
+    @classmethod
+    def from_coco(cls, segmentation: Any, size: tuple[int, int]) -> Rle:
+        """Read any COCO `segmentation`: polygons, a list of run lengths, or packed run lengths.
+
+        Args:
+            segmentation: the value as it stands in the JSON file.
+            size: (height, width) of the image.
+
+        Raises:
+            DataError: anything else, broken run lengths, or a mask of another size.
+        """
+        if isinstance(segmentation, Rle):
+            segmentation = segmentation.to_coco()
+        if isinstance(segmentation, Sequence) and not isinstance(segmentation, str | bytes):
+            return cls.from_polygons(segmentation, size)
+        if not isinstance(segmentation, Mapping) or "counts" not in segmentation:
+            raise DataError("the segmentation is neither polygons nor run lengths (RLE)")
+        given = _given_size(segmentation.get("size"))
+        if given != size:
+            raise DataError(
+                f"the mask is {given[1]} x {given[0]} pixels but its image {size[1]} x {size[0]} "
+                "(width x height)"
+            )
+        counts = segmentation["counts"]
+        if isinstance(counts, str):
+            return cls(size, counts.encode("utf-8", "surrogatepass"))
+        if isinstance(counts, bytes):
+            return cls(size, counts)
+        return cls.from_runs(counts, size)
+
+    def runs(self) -> NDArray[np.int64]:
+        """Run lengths: background, object, background, ..., column by column."""
+        return _unpack(self.counts)
+
+    def mask(self) -> NDArray[np.bool_]:
+        """The mask (H, W)."""
+        runs = self.runs()
+        columns = np.repeat(np.arange(runs.size) % 2 == 1, runs)
+        return np.ascontiguousarray(columns.reshape(self.size[::-1]).T)
+
+    @property
+    def area(self) -> int:
+        """Pixels of the object."""
+        return int(self.runs()[1::2].sum())
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Tight box (x, y, width, height) in pixels, COCO's order; all 0 for an empty mask."""
+        from pycocotools import mask as coco
+
+        boxes = coco.toBbox([{"size": list(self.size), "counts": self.counts}])
+        x, y, width, height = (int(value) for value in boxes[0])
+        return x, y, width, height
+
+    def to_coco(self) -> dict[str, Any]:
+        """The value for a COCO JSON file."""
+        return {"size": list(self.size), "counts": self.counts.decode("ascii")}
+
+
+def _check_size(size: tuple[int, ...]) -> None:
+    height, width = size
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise DataError(f"a mask of {width} x {height} pixels cannot be stored")
+
+
+def _given_size(size: Any) -> tuple[int, int]:
+    try:
+        height, width = (int(v) for v in size)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(
+            f"the run lengths (RLE) have the size {size!r}, not [height, width]"
+        ) from None
+    return height, width
+
+
+def _integers(runs: Any) -> NDArray[np.int64]:
+    try:
+        array = np.asarray(runs)
+    except (TypeError, ValueError):
+        array = np.empty(0, object)
+    # float64 holds whole numbers exactly up to 2^53, far more than any image has pixels.
+    if array.ndim == 1 and array.dtype.kind in "uif" and bool((np.abs(array) < 2.0**53).all()):
+        whole = array.astype(np.int64)
+        if bool((whole == array).all()):
+            return whole
+    raise DataError("the run lengths (RLE) are not a list of whole numbers")
+
+
+def _check_runs(runs: NDArray[np.int64], size: tuple[int, int]) -> NDArray[np.int64]:
+    pixels = size[0] * size[1]
+    if runs.size == 0 or runs.min() < 0 or runs.max() > pixels:
+        raise DataError("the run lengths (RLE) are broken: empty, negative or too long")
+    if int(runs.sum()) != pixels:
+        raise DataError(
+            f"the run lengths (RLE) are broken: they add up to {int(runs.sum())} pixels, the "
+            f"image has {size[1]} x {size[0]} = {pixels}"
+        )
+    return runs
+
+
+def _canonical(runs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same runs without empty ones, but for the first: equal masks have equal runs."""
+    kept = np.flatnonzero(runs)
+    parity = kept % 2
+    starts = np.flatnonzero(np.diff(parity, prepend=-1))
+    merged: NDArray[np.int64] = np.add.reduceat(runs[kept], starts)
+    return np.concatenate([[0], merged]) if parity[0] else merged
+
+
+def _unpack(counts: bytes) -> NDArray[np.int64]:
+    """Run lengths from their packed form, without trusting it."""
+    characters = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
+    if characters.size == 0 or characters.min() < 0 or characters.max() > 63:
+        raise DataError("the run lengths (RLE) are broken: characters that do not belong there")
+    ends = np.flatnonzero(characters & 32 == 0)
+    if ends.size == 0 or ends[-1] != characters.size - 1:
+        raise DataError("the run lengths (RLE) are broken: the text ends too early")
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > _CHARACTERS:
+        raise DataError("the run lengths (RLE) are broken: a number is too long")
+    place = np.arange(characters.size) - np.repeat(starts, lengths)
+    numbers = np.add.reduceat((characters & 31) << (5 * place), starts)
+    negative = characters[ends] & 16 != 0
+    numbers[negative] -= np.int64(1) << (5 * lengths[negative])
+    numbers[1::2] = np.cumsum(numbers[1::2])
+    numbers[2::2] = np.cumsum(numbers[2::2])
+    return numbers
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _polygon(points: Any, size: tuple[int, int], index: int) -> list[float]:
+    """Check one polygon so that rasterising it can neither fail nor run out of memory."""
+    try:
+        array = np.asarray(points, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"polygon {index} is not a list of numbers x0, y0, x1, y1, ...") from None
+    if array.ndim != 1 or array.size < 6 or array.size % 2:
+        raise DataError(
+            f"polygon {index} has {array.size} numbers: it needs x and y of at least 3 points"
+        )
+    longest = max(size)
+    if not (np.isfinite(array).all() and array.min() >= -longest and array.max() <= 2 * longest):
+        raise DataError(
+            f"polygon {index} has points far outside the image of {size[1]} x {size[0]} pixels"
+        )
+    steps = np.abs(np.diff(array.reshape(-1, 2), axis=0)).max(axis=1)
+    if steps.sum() > _LONGEST_OUTLINE:
+        raise DataError(f"polygon {index} has an outline too long to draw: store it as RLE")
+    return [float(value) for value in array]

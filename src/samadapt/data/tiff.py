@@ -1,0 +1,101 @@
+"""TIFF files whose numbers Pillow would cut down, misread or refuse.
+
+These are colour with 16 bits per channel, 64-bit, half-precision or multi-channel floats, signed
+bytes and unsigned 32-bit integers: common in science, rare elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import TiffImagePlugin
+
+from samadapt.data.pixels import check_size, damaged, upright
+from samadapt.errors import ImageError
+
+_WIDTH, _LENGTH, _BITS, _SAMPLES, _ORIENTATION, _FORMAT = 256, 257, 258, 277, 274, 339
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_TAGS = {_WIDTH: 0, _LENGTH: 0, _BITS: 1, _SAMPLES: 1, _ORIENTATION: 1, _FORMAT: _UNSIGNED}
+"""The tags that tell a page's size and type, with what they mean where they are missing."""
+
+
+def deep_tiff_size(path: Path) -> tuple[int, int] | None:
+    """(height, width) as displayed, or None when `path` is no TIFF or one that Pillow reads."""
+    tags = _first_tags(path)
+    if tags is None or not _beyond_pillow(tags):
+        return None
+    height, width = max(tags[_LENGTH]), max(tags[_WIDTH])
+    check_size((height, width), str(path))
+    return (width, height) if max(tags[_ORIENTATION]) >= 5 else (height, width)
+
+
+def read_deep_tiff(path: Path) -> NDArray[Any]:
+    """Values of the first page, upright: (H, W) or (H, W, channels) as stored.
+
+    Raises:
+        ImageError: damaged or truncated, more than one plane, or a compression that needs the
+            package imagecodecs.
+    """
+    from tifffile import TiffFile
+
+    try:
+        with TiffFile(path) as file:
+            page: Any = file.pages.first
+            axes, orientation = str(page.axes), page.tags.get(_ORIENTATION)
+            white_is_zero = int(page.photometric) == 0
+            # tifffile would leave what is missing black.
+            if len(page.dataoffsets) < math.prod(page.chunked):
+                raise ValueError("parts of the image are missing")
+            array: NDArray[Any] = page.asarray()
+        if array.size == 0:
+            raise ValueError("no pixels")
+    except Exception as error:  # tifffile raises whatever the broken bytes provoke.
+        if "imagecodecs" in str(error):
+            raise ImageError(
+                f"{path} is a TIFF with a compression that needs another package: run "
+                "'pip install imagecodecs', or save the image without compression"
+            ) from None
+        raise damaged(str(path), error) from None
+    if axes == "SYX":
+        array = np.moveaxis(array, 0, -1)
+    elif axes not in ("YX", "YXS"):
+        raise ImageError(f"{path} is a TIFF with axes {axes}: save one grey or RGB plane")
+    if white_is_zero:
+        array = array.max() - array
+    return upright(array, 1 if orientation is None else int(orientation.value))
+
+
+def _first_tags(path: Path) -> dict[int, tuple[int, ...]] | None:
+    """Size and type of the first page; None for files of another kind."""
+    with path.open("rb") as file:
+        header = file.read(16)
+        if header[:4] not in (b"II*\0", b"MM\0*", b"II+\0"):
+            return None
+        try:
+            directory = TiffImagePlugin.ImageFileDirectory_v2(
+                header if header[2] == ord("+") else header[:8]
+            )
+            file.seek(directory.next)
+            directory.load(file)
+            return {tag: _whole(directory.get(tag, default)) for tag, default in _TAGS.items()}
+        except Exception:  # A broken directory: Pillow shall say so.
+            return None
+
+
+def _whole(value: Any) -> tuple[int, ...]:
+    values = value if isinstance(value, tuple) else (value,)
+    if not values or not all(isinstance(v, int) for v in values):
+        raise ValueError(f"tag of {value!r}")
+    return values
+
+
+def _beyond_pillow(tags: dict[int, tuple[int, ...]]) -> bool:
+    bits, samples, kind = max(tags[_BITS]), max(tags[_SAMPLES]), max(tags[_FORMAT])
+    if bits <= 8:
+        return kind == _SIGNED or samples not in (1, 3, 4)
+    kept = {_UNSIGNED: (12, 16), _SIGNED: (16, 32), _FLOAT: (32,)}
+    return samples > 1 or bits not in kept.get(kind, ())
