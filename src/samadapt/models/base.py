@@ -1,0 +1,307 @@
+"""One interface for the whole family: encode an image once, then answer prompts.
+
+`SegmentationModel` holds no current image. Everything per image is in an `ImageEmbedding`, and
+everything per call is an argument, so one model can serve many people at once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from samadapt.data.images import ImageLike, read_image
+from samadapt.errors import ModelError, PromptError
+from samadapt.models.embedding import ImageEmbedding, ModelIdentity
+from samadapt.models.seams import Seams, active, decoder_grid
+from samadapt.prompts import Prompt
+
+MASK_LOGIT = 8.0
+"""Magnitude of the logits that a bool mask prompt is turned into."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """K candidate masks for one prompt.
+
+    Attributes:
+        masks: (K, H, W) bool at the image's original size.
+        scores: (K,) float32, the model's own estimate of each mask's IoU.
+        logits: (K, h, w) float32 at the decoder's resolution; `Prompt(mask=...)` takes one.
+    """
+
+    masks: NDArray[np.bool_]
+    scores: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        for array in (self.masks, self.scores, self.logits):
+            array.setflags(write=False)
+
+    @property
+    def best(self) -> int:
+        """Index of the candidate with the highest score."""
+        return int(np.argmax(self.scores))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptEmbedding:
+    """B prompts of the same structure, as the mask decoder takes them.
+
+    Attributes:
+        tokens: sparse prompt tokens (B, N, C), seam 1.
+        dense: dense prompt embedding, (B, C, h, w) or broadcastable to it.
+        extra: whatever else the family's decoder needs.
+    """
+
+    tokens: Tensor
+    dense: Tensor
+    extra: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecoderOutput:
+    """What the mask decoder says, differentiable.
+
+    Attributes:
+        logits: (B, K, h, w) at the decoder's resolution, over the padded input.
+        scores: (B, K) predicted IoU.
+    """
+
+    logits: Tensor
+    scores: Tensor
+
+
+class SegmentationModel(ABC):
+    """A promptable segmentation model: frozen encoder, prompt encoder, mask decoder.
+
+    A model is always in evaluation mode and its parameters never ask for gradients; adapters
+    that learn work on copies (seam 3) or on their own parameters.
+    """
+
+    identity: ModelIdentity
+    preprocessing: str
+    """Name and version of the preprocessing; part of every cache key."""
+    device: torch.device
+    encoder_dtype: torch.dtype
+    """Type in which images are encoded; embeddings themselves are always float32."""
+    decoder: nn.Module
+    """The mask decoder, seam 3. Adapters copy it, nothing changes it in place."""
+    embedding_channels: int
+    """C, the width of tokens and image features."""
+
+    # -- what a family implements ---------------------------------------------------------
+
+    @abstractmethod
+    def encode_pixels(self, pixels: NDArray[np.uint8]) -> ImageEmbedding:
+        """Encode one RGB image (H, W, 3) uint8."""
+
+    @abstractmethod
+    def embed_prompts(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], masks: Tensor | None
+    ) -> PromptEmbedding:
+        """Embed B prompts that have the same number of points and all or none a box.
+
+        Args:
+            embedding: the image.
+            prompts: B of them.
+            masks: earlier logits (B, 1, h, w) on the decoder's grid, or None.
+        """
+
+    @abstractmethod
+    def run_decoder(
+        self,
+        decoder: nn.Module,
+        embedding: ImageEmbedding,
+        prompts: PromptEmbedding,
+        multimask: bool,
+    ) -> DecoderOutput:
+        """Run `decoder` (this model's, or an adapter's copy of it). K is 1, or 3 if multimask."""
+
+    @abstractmethod
+    def logits_size(self, embedding: ImageEmbedding) -> tuple[int, int]:
+        """(h, w) of the decoder's logits for this image."""
+
+    # -- what everybody uses --------------------------------------------------------------
+
+    def encode(self, image: ImageLike) -> ImageEmbedding:
+        """Encode an image once; everything after this is fast.
+
+        Args:
+            image: a path, a PIL image, or an array (H, W, 3) or (H, W), uint8.
+
+        Raises:
+            ImageError: unreadable, truncated or empty image.
+        """
+        pixels = read_image(image)
+        with torch.inference_mode(False), torch.no_grad():
+            return self.encode_pixels(pixels)
+
+    @overload
+    def predict(
+        self,
+        embedding: ImageEmbedding,
+        prompt: Prompt,
+        multimask: bool = False,
+        adapters: Sequence[Seams] = (),
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        embedding: ImageEmbedding,
+        prompt: Sequence[Prompt],
+        multimask: bool = False,
+        adapters: Sequence[Seams] = (),
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        embedding: ImageEmbedding,
+        prompt: Prompt | Sequence[Prompt],
+        multimask: bool = False,
+        adapters: Sequence[Seams] = (),
+    ) -> Prediction | list[Prediction]:
+        """Masks for one prompt, or for several on the same image in one batch.
+
+        A prompt's result does not depend on the others in its batch.
+
+        Args:
+            embedding: from this model's `encode`.
+            prompt: one prompt, or a sequence of them.
+            multimask: three candidates (whole, part, sub-part) instead of one.
+            adapters: applied in order at their seams.
+
+        Raises:
+            PromptError: a click outside the image or a mask of the wrong size.
+            ModelError: an embedding of another model.
+            AdapterError: an adapter made for another model.
+        """
+        if isinstance(prompt, Prompt):
+            return self._predict_all(embedding, [prompt], multimask, adapters)[0]
+        return self._predict_all(embedding, list(prompt), multimask, adapters)
+
+    def decode(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        multimask: bool = False,
+        adapters: Sequence[Seams] = (),
+    ) -> DecoderOutput:
+        """Decoder logits for B prompts of one structure; gradients flow (for adapters that learn).
+
+        Prompts must have the same number of points, all or none a box, all or none a mask.
+        """
+        if not prompts:
+            raise PromptError("no prompts given")
+        if len({_structure(p) for p in prompts}) != 1:
+            raise PromptError(
+                "prompts of different structure cannot share a decoder call; use predict()"
+            )
+        masks = self._mask_logits(embedding, prompts)
+        embedded = self.embed_prompts(embedding, prompts, masks)
+        tokens = embedded.tokens
+        decoder = self.decoder
+        for seam in adapters:
+            tokens = seam.prompt_tokens(tokens, embedding)
+            decoder = seam.mask_decoder(decoder)
+        if tokens is not embedded.tokens:
+            embedded = PromptEmbedding(tokens, embedded.dense, embedded.extra)
+        with active(adapters), decoder_grid(embedding.grid):
+            return self.run_decoder(decoder, embedding, embedded, multimask)
+
+    def upsample(
+        self, embedding: ImageEmbedding, logits: Tensor, adapters: Sequence[Seams] = ()
+    ) -> Tensor:
+        """Decoder logits (B, K, h, w) to logits at the original size (B, K, H, W)."""
+        full = embedding.geometry.to_original(logits)
+        for seam in adapters:
+            full = seam.mask_boundary(full, embedding)
+        return full
+
+    def check_embedding(self, embedding: ImageEmbedding) -> None:
+        """Raise `ModelError` when `embedding` was not made by this very model."""
+        if embedding.model != self.identity:
+            raise ModelError(
+                f"this embedding was made by {embedding.model}, not by {self.identity}: "
+                "encode the image again with this model"
+            )
+        if embedding.preprocessing != self.preprocessing:
+            raise ModelError(
+                f"this embedding was made with preprocessing {embedding.preprocessing!r}, this "
+                f"version uses {self.preprocessing!r}: encode the image again"
+            )
+
+    # -- private --------------------------------------------------------------------------
+
+    def _predict_all(
+        self,
+        embedding: ImageEmbedding,
+        prompts: list[Prompt],
+        multimask: bool,
+        adapters: Sequence[Seams],
+    ) -> list[Prediction]:
+        self.check_embedding(embedding)
+        for prompt in prompts:
+            prompt.check_inside(embedding.original_size)
+        for seam in adapters:
+            seam.check_model(self)
+        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        for index, prompt in enumerate(prompts):
+            groups[_structure(prompt)].append(index)
+        found: dict[int, Prediction] = {}
+        with torch.no_grad():
+            for indices in groups.values():
+                output = self.decode(embedding, [prompts[i] for i in indices], multimask, adapters)
+                for row, index in enumerate(indices):
+                    logits = output.logits[row : row + 1]
+                    masks = self.upsample(embedding, logits, adapters)[0] > 0
+                    found[index] = Prediction(
+                        masks.cpu().numpy(),
+                        output.scores[row].float().cpu().numpy(),
+                        logits[0].float().cpu().numpy(),
+                    )
+        return [found[index] for index in range(len(prompts))]
+
+    def _mask_logits(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> Tensor | None:
+        if prompts[0].mask is None:
+            return None
+        size = self.logits_size(embedding)
+        rows = []
+        for prompt in prompts:
+            mask = prompt.mask
+            if mask is None:
+                raise PromptError("either all prompts of one decoder call have a mask, or none")
+            tensor = torch.tensor(mask, device=self.device)[None, None]
+            if mask.dtype == np.bool_:
+                if tuple(mask.shape) != embedding.original_size:
+                    raise PromptError(
+                        f"bool mask prompt of shape {tuple(mask.shape)}: give it at the image's "
+                        f"size {embedding.original_size} (height, width)"
+                    )
+                soft = embedding.geometry.to_decoder(tensor, size)
+                tensor = (soft * 2 - 1) * MASK_LOGIT
+            elif tuple(mask.shape) != size:
+                raise PromptError(
+                    f"mask prompt of shape {tuple(mask.shape)}: logits must have the decoder's "
+                    f"resolution {size}, as in Prediction.logits (or give a bool mask at the "
+                    "image's size)"
+                )
+            rows.append(tensor)
+        return torch.cat(rows)
+
+
+def _structure(prompt: Prompt) -> tuple[int, bool, bool]:
+    return len(prompt.points), prompt.box is not None, prompt.mask is not None
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Put `module` into evaluation mode and stop gradients to its parameters."""
+    return module.eval().requires_grad_(False)

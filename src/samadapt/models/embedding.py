@@ -1,0 +1,131 @@
+"""`ImageEmbedding`: an encoded image that knows where it comes from and can be saved."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from samadapt.data.files import replacing
+from samadapt.errors import ModelError
+from samadapt.models.geometry import InputGeometry
+
+_FORMAT = "samadapt-embedding-1"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which weights: the model's name and a SHA-256 over its tensors."""
+
+    name: str
+    weights_hash: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.weights_hash[:12]})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageEmbedding:
+    """One encoded image. Immutable; safe to share between threads and people.
+
+    Attributes:
+        features: named float32 tensors (1, C, h, w); "image" is the one the decoder attends to.
+        geometry: original, resized and padded sizes.
+        model: identity of the model that encoded it.
+        preprocessing: name and version of the preprocessing.
+    """
+
+    features: Mapping[str, Tensor] = field(repr=False)
+    geometry: InputGeometry
+    model: ModelIdentity
+    preprocessing: str
+
+    def __post_init__(self) -> None:
+        if "image" not in self.features:
+            raise ModelError("an image embedding needs a tensor named 'image'")
+        frozen = {name: tensor.detach() for name, tensor in self.features.items()}
+        object.__setattr__(self, "features", MappingProxyType(frozen))
+
+    @property
+    def image(self) -> Tensor:
+        """The image features the decoder attends to, (1, C, h, w)."""
+        return self.features["image"]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w) of `image`."""
+        return int(self.image.shape[-2]), int(self.image.shape[-1])
+
+    @property
+    def original_size(self) -> tuple[int, int]:
+        """(height, width) of the image as the person sees it."""
+        return self.geometry.original
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all tensors, in bytes."""
+        return sum(t.numel() * t.element_size() for t in self.features.values())
+
+    def to(self, device: torch.device | str) -> ImageEmbedding:
+        """The same embedding on another device."""
+        moved = {name: tensor.to(device) for name, tensor in self.features.items()}
+        return ImageEmbedding(moved, self.geometry, self.model, self.preprocessing)
+
+    def save(self, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+        """Write a safetensors file, atomically.
+
+        Args:
+            path: the file; its folder must exist.
+            dtype: store tensors in this type (half the size with float16); None keeps them exact.
+
+        Raises:
+            DataError: the folder is missing or cannot be written to.
+        """
+        tensors = {
+            name: tensor.to("cpu", dtype or tensor.dtype).contiguous()
+            for name, tensor in self.features.items()
+        }
+        meta = {
+            "format": _FORMAT,
+            "model": self.model.name,
+            "weights_hash": self.model.weights_hash,
+            "preprocessing": self.preprocessing,
+            "geometry": json.dumps(
+                [self.geometry.original, self.geometry.resized, self.geometry.padded]
+            ),
+        }
+        with replacing(path) as file:
+            file.write(save(tensors, metadata=meta))
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], device: torch.device | str = "cpu"
+    ) -> ImageEmbedding:
+        """Read what `save` wrote; tensors come back as float32.
+
+        Raises:
+            ModelError: not an embedding file, or a damaged one.
+        """
+        try:
+            with safe_open(str(path), framework="pt", device=str(device)) as file:
+                meta = file.metadata() or {}
+                if meta.get("format") != _FORMAT:
+                    raise ModelError(f"{path} is not a samadapt embedding: encode the image again")
+                features = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+                original, resized, padded = (tuple(v) for v in json.loads(meta["geometry"]))
+                identity = ModelIdentity(meta["model"], meta["weights_hash"])
+                preprocessing = meta["preprocessing"]
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            if isinstance(error, ModelError):
+                raise
+            raise ModelError(
+                f"cannot read the embedding {path} ({error}): encode the image again"
+            ) from None
+        return cls(features, InputGeometry(original, resized, padded), identity, preprocessing)

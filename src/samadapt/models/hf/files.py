@@ -1,0 +1,37 @@
+"""What a model folder holds, and words for it. Imports neither torch nor transformers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+_SINGLE = ("model.safetensors", "pytorch_model.bin")
+
+
+def find_weights(folder: Path) -> list[Path]:
+    """The weight files of a folder if they are all there, safetensors first; else nothing."""
+    for single in _SINGLE:
+        if (folder / single).is_file():
+            return [folder / single]
+        try:
+            index = json.loads((folder / f"{single}.index.json").read_text(encoding="utf-8"))
+            files = [folder / name for name in sorted(set(index["weight_map"].values()))]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if files and all(file.is_file() for file in files):
+            return files
+    return []
+
+
+def some(names: Iterable[str], what: str = "tensors") -> str:
+    """How many, and the first few of them, for a message."""
+    ordered = sorted(names)
+    shown = ", ".join(ordered[:3])
+    return f"{len(ordered)} {what} ({shown}{', ...' if len(ordered) > 3 else ''})"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for a one-line message of our own."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__

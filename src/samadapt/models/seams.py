@@ -1,0 +1,111 @@
+"""The four seams of the mask decoder: the only places where an adapter may act.
+
+Every method is the identity here, so an adapter overrides just the seams it uses. The decoder's
+own code does not know its adapters: the active ones of the current call travel in a context
+variable (one value per thread and task, so that two people never see each other's adapters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from samadapt.models.base import SegmentationModel
+    from samadapt.models.embedding import ImageEmbedding
+
+
+class Seams:
+    """What an adapter may change. Override the seams you need; the rest stays the identity."""
+
+    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
+        """Seam 1: sparse prompt tokens (B, N, C), before they enter the mask decoder."""
+        return tokens
+
+    def mask_attention(self, features: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Seam 2: what the last layer's token-to-image attention sees.
+
+        Args:
+            features: image features x_p (B, h*w, C) as the earlier layers left them, without
+                positional encoding; row-major over `grid`.
+            tokens: output and prompt tokens (B, T, C), the attention's queries.
+            grid: (h, w).
+
+        Returns:
+            Features (B, h*w, C) used for keys (positional encoding is added again) and values.
+        """
+        return features
+
+    def mask_decoder(self, base: nn.Module) -> nn.Module:
+        """Seam 3: the decoder to run, `base` or the adapter's own copy of it (never in place)."""
+        return base
+
+    def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
+        """Seam 4: mask logits (B, K, H, W) at original size, before the threshold at 0."""
+        return logits
+
+    def check_model(self, model: SegmentationModel) -> None:
+        """Raise `AdapterError` when this adapter does not fit `model`."""
+
+
+_ACTIVE: ContextVar[tuple[Seams, ...]] = ContextVar("samadapt_active_seams", default=())
+
+
+@contextmanager
+def active(seams: Sequence[Seams]) -> Iterator[None]:
+    """Make `seams` act on every decoder call in this thread or task until the block ends."""
+    token = _ACTIVE.set(tuple(seams))
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def install_mask_attention_seam(
+    attention: nn.Module,
+    query: str = "query",
+    key: str = "key",
+    value: str = "value",
+) -> None:
+    """Let active adapters act on `attention`, the last token-to-image attention of a decoder.
+
+    The module must be called with keyword arguments named `query`, `key` and `value`, where key
+    is value plus positional encoding. Shapes (B, T, C) or (B, P, T, C). Works on copies too.
+    """
+
+    def hook(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        seams = _ACTIVE.get()
+        if not seams:
+            return None
+        tokens, keys, features = kwargs[query], kwargs[key], kwargs[value]
+        grid = _GRID.get()
+        flat_tokens = tokens.reshape(-1, *tokens.shape[-2:])
+        flat = unchanged = features.reshape(-1, *features.shape[-2:])
+        for seam in seams:
+            flat = seam.mask_attention(flat, flat_tokens, grid)
+        if flat is unchanged:
+            return None
+        changed = flat.reshape(features.shape)
+        # Keys move by what the features moved: no move leaves every bit of them as it was.
+        return args, {**kwargs, key: keys + (changed - features), value: changed}
+
+    attention.register_forward_pre_hook(hook, with_kwargs=True)
+
+
+_GRID: ContextVar[tuple[int, int]] = ContextVar("samadapt_decoder_grid", default=(0, 0))
+
+
+@contextmanager
+def decoder_grid(grid: tuple[int, int]) -> Iterator[None]:
+    """Tell seam 2 the (h, w) of the image features for the decoder call inside the block."""
+    token = _GRID.set(grid)
+    try:
+        yield
+    finally:
+        _GRID.reset(token)
