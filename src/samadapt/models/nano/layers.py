@@ -1,0 +1,168 @@
+"""Building blocks shared by nano's encoder and decoder."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of (B, C, H, W), at every position by itself."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (B, C, H, W); free of copies for channels-last tensors."""
+        normal: Tensor = super().forward(x.permute(0, 2, 3, 1))
+        return normal.permute(0, 3, 1, 2)
+
+
+class ConvBN(nn.Sequential):
+    """Convolution without bias, batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ResidualBN(nn.Module):
+    """Two 3x3 convolutions with batch normalisation around a skip connection."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvBN(channels, channels)
+        self.conv = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        return F.relu(x + self.norm(self.conv(self.first(x))))
+
+
+class ResidualLN(nn.Module):
+    """As `ResidualBN`, but normalised per position, so that a batch of one learns as well."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1 = ChannelNorm(channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1)
+        self.norm2 = ChannelNorm(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        y: Tensor = self.conv1(F.relu(self.norm1(x)))
+        y = self.conv2(F.relu(self.norm2(y)))
+        return x + y
+
+
+class Attention(nn.Module):
+    """Multi-head attention with an optional narrower inner width (as in SAM's decoder).
+
+    Written with explicit matrix products: with a handful of queries over thousands of keys their
+    backward pass is several times cheaper on a CPU than that of fused attention.
+    """
+
+    def __init__(self, channels: int, heads: int, inner: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.inner = inner or channels
+        self.q_proj = nn.Linear(channels, self.inner)
+        self.k_proj = nn.Linear(channels, self.inner)
+        self.v_proj = nn.Linear(channels, self.inner)
+        self.out_proj = nn.Linear(self.inner, channels)
+
+    def forward(
+        self, *, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        """Attend.
+
+        Args:
+            query: (B, Tq, C).
+            key: (B, Tk, C).
+            value: (B, Tk, C).
+            bias: added to the attention scores, broadcastable to (B, heads, Tq, Tk).
+
+        Returns:
+            (B, Tq, C).
+        """
+        q, k, v = self._split(self.q_proj(query)), self.k_proj(key), self._split(self.v_proj(value))
+        scores = (q * q.shape[-1] ** -0.5) @ self._split(k).transpose(-1, -2)
+        if bias is not None:
+            scores = scores + bias
+        out = scores.softmax(dim=-1).to(v.dtype) @ v
+        return torch.as_tensor(self.out_proj(out.transpose(1, 2).flatten(2)))
+
+    def _split(self, x: Tensor) -> Tensor:
+        batch, length, _ = x.shape
+        return x.view(batch, length, self.heads, -1).transpose(1, 2)
+
+
+class ContextBlock(nn.Module):
+    """Self-attention over all positions and an MLP; positions from a depth-wise convolution."""
+
+    def __init__(self, channels: int, heads: int, expansion: int = 3) -> None:
+        super().__init__()
+        self.position = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels)
+        self.norm1 = nn.LayerNorm(channels)
+        self.attention = Attention(channels, heads)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, channels * expansion),
+            nn.GELU(),
+            nn.Linear(channels * expansion, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to the same shape."""
+        x = x + torch.as_tensor(self.position(x))
+        batch, channels, height, width = x.shape
+        tokens: Tensor = x.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
+        y = self.norm1(tokens)
+        tokens = tokens + self.attention(query=y, key=y, value=y)
+        tokens = tokens + torch.as_tensor(self.mlp(self.norm2(tokens)))
+        return tokens.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+class FourierPositions(nn.Module):
+    """Random Fourier features of coordinates (Tancik et al. 2020), as in SAM's prompt encoder."""
+
+    frequencies: Tensor
+
+    def __init__(self, channels: int, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.register_buffer("frequencies", torch.randn(2, channels // 2, generator=generator))
+
+    def forward(self, points: Tensor) -> Tensor:
+        """(..., 2) coordinates as shares of the input side, to (..., C)."""
+        phase = 2 * math.pi * ((2 * points.float() - 1) @ self.frequencies)
+        return torch.cat([phase.sin(), phase.cos()], dim=-1)
+
+    def grid(self, size: tuple[int, int], step: float, origin: tuple[float, float]) -> Tensor:
+        """(1, C, h, w) for cells of `step` (share of the input side), from `origin` (x, y)."""
+        device = self.frequencies.device
+        ys = (torch.arange(size[0], device=device) + 0.5) * step + origin[1]
+        xs = (torch.arange(size[1], device=device) + 0.5) * step + origin[0]
+        points = torch.stack([xs[None, :].expand(*size), ys[:, None].expand(*size)], dim=-1)
+        return torch.as_tensor(self(points)).permute(2, 0, 1)[None]
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, depth: int) -> None:
+        super().__init__()
+        widths = [inputs, *[hidden] * (depth - 1), outputs]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) to (..., outputs)."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return torch.as_tensor(self.layers[-1](x))

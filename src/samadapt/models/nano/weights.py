@@ -1,0 +1,102 @@
+"""nano's weights file: safetensors in half precision, with the configuration inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from samadapt.data.files import replacing
+from samadapt.errors import CheckpointError
+from samadapt.models.hashing import hash_tensors
+from samadapt.models.nano.config import NanoConfig
+from samadapt.models.nano.network import NanoNetwork
+
+FORMAT = "samadapt-nano"
+MEAN, STD = 0.45, 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NanoWeights:
+    """A loaded network in float32, the SHA-256 of its stored tensors, and the file's own notes."""
+
+    network: NanoNetwork
+    hash: str
+    info: Mapping[str, Any]
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """RGB (B, H, W, 3) uint8 to (B, 3, H, W) float32, channels-last in memory."""
+    return ((pixels.float() / 255 - MEAN) / STD).permute(0, 3, 1, 2)
+
+
+def write_weights(network: NanoNetwork, path: Path, info: Mapping[str, Any]) -> None:
+    """Write `path` atomically; matrices and kernels are stored in half precision.
+
+    Vectors (biases, statistics) stay in float32: they are few, and variances can be larger than
+    the largest half-precision number.
+
+    Raises:
+        CheckpointError: a weight is NaN or infinite, or becomes so in half precision.
+        DataError: the file cannot be written.
+    """
+    tensors = {
+        name: _packed(value.detach().cpu()).contiguous()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    for name, value in tensors.items():
+        if not value.isfinite().all():
+            raise CheckpointError(f"not written to {path}: tensor {name!r} is NaN or infinite")
+    meta = {
+        "format": FORMAT,
+        "config": json.dumps(network.config.to_dict()),
+        "info": json.dumps(dict(info)),
+    }
+    with replacing(path) as file:
+        file.write(save(tensors, metadata=meta))
+
+
+def _packed(value: Tensor) -> Tensor:
+    return value.half() if value.is_floating_point() and value.ndim >= 2 else value
+
+
+def read_weights(path: Path) -> NanoWeights:
+    """Read a nano weights file.
+
+    Raises:
+        CheckpointError: missing, damaged, not nano weights, or of another version.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            meta = file.metadata() or {}
+            if meta.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"{path} holds no nano weights (its format says {meta.get('format')!r})"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            config = NanoConfig.from_dict(json.loads(meta["config"]))
+            info = json.loads(meta.get("info", "{}"))
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"cannot read the nano weights {path}: {error}") from None
+    network = NanoNetwork(config)
+    floats = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    missing, unexpected = network.load_state_dict(floats, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        wrong = (missing + unexpected)[0]
+        raise CheckpointError(
+            f"{path} does not fit this version of nano (tensor {wrong!r}); "
+            "use the weights that came with this version"
+        )
+    with torch.no_grad():
+        return NanoWeights(network.eval(), hash_tensors(tensors), info)

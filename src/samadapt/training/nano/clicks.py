@@ -1,0 +1,116 @@
+"""Simulated prompts for training: many objects at once, cheaper and sloppier than the robot."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samadapt.models.nano.prompt_encoder import PADDING, PromptBatch
+
+_GRID = 2
+"""Clicks are placed on a grid of this many pixels."""
+
+
+class ClickSimulator:
+    """Keeps the prompts of B objects and adds one click to each per round.
+
+    Args:
+        masks: (B, S, S) uint8 true masks.
+        rng: source of randomness.
+        rounds: most clicks per object.
+        pool: threads for the distance transforms.
+    """
+
+    def __init__(
+        self, masks: NDArray[np.uint8], rng: Generator, rounds: int, pool: ThreadPoolExecutor
+    ) -> None:
+        self.truth = np.ascontiguousarray(masks[:, ::_GRID, ::_GRID]).astype(bool)
+        self.rng = rng
+        self.pool = pool
+        count = len(masks)
+        self.points = np.zeros((count, rounds, 2), np.float32)
+        self.labels = np.full((count, rounds), PADDING, np.int64)
+        self.boxes = np.zeros((count, 4), np.float32)
+        self.has_box = np.zeros(count, bool)
+        self._used = 0
+        self._masks = masks
+
+    def start(self, box_share: float = 0.2) -> None:
+        """First prompt: one click on the object, or (with `box_share`) a box, exact or noisy."""
+        self.has_box[:] = self.rng.random(len(self.truth)) < box_share
+        for row in np.flatnonzero(self.has_box):
+            self.boxes[row] = self._box(self._masks[row])
+        nothing = np.zeros_like(self.truth)
+        self._click(nothing, skip=self.has_box)
+
+    def refine(self, predicted: NDArray[np.bool_]) -> None:
+        """Add the next click where `predicted` (B, S, S) or (B, S/2, S/2) is wrong."""
+        if predicted.shape[-1] != self.truth.shape[-1]:
+            predicted = predicted[:, ::_GRID, ::_GRID]
+        self._click(predicted, skip=np.zeros(len(self.truth), bool))
+
+    def prompts(self, previous: Tensor | None, device: torch.device) -> PromptBatch:
+        """All prompts so far, with earlier logits (B, 1, h, w) if there are any."""
+        used = max(self._used, 1)
+        any_box = bool(self.has_box.any())
+        return PromptBatch(
+            torch.from_numpy(self.points[:, :used]).to(device),
+            torch.from_numpy(self.labels[:, :used]).to(device),
+            torch.from_numpy(self.boxes).to(device) if any_box else None,
+            torch.from_numpy(self.has_box).to(device) if any_box else None,
+            previous,
+            None if previous is None else torch.ones(len(self.truth), dtype=torch.bool).to(device),
+        )
+
+    def _click(self, predicted: NDArray[np.bool_], skip: NDArray[np.bool_]) -> None:
+        seeds = self.rng.integers(0, 2**63, len(self.truth))
+        rows = [r for r in range(len(self.truth)) if not skip[r]]
+        found = self.pool.map(
+            lambda r: _error_click(self.truth[r], predicted[r], np.random.default_rng(seeds[r])),
+            rows,
+        )
+        for row, click in zip(rows, found, strict=True):
+            if click is not None:
+                x, y, label = click
+                self.points[row, self._used] = ((x + 0.5) * _GRID, (y + 0.5) * _GRID)
+                self.labels[row, self._used] = label
+        self._used += 1
+
+    def _box(self, mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Exact box in half of the cases, else noisy as in DN-DETR with s up to 0.4."""
+        x, y, width, height = cv2.boundingRect(mask)
+        side = mask.shape[-1]
+        noise = 0.0 if self.rng.random() < 0.5 else self.rng.uniform(0.05, 0.4)
+        shift = self.rng.uniform(-1, 1, 2) * (width, height) * noise / 2
+        centre = np.array([x + width / 2, y + height / 2]) + shift
+        extent = np.array([width, height]) * (1 + self.rng.uniform(-1, 1, 2) * noise)
+        box = np.concatenate([centre - extent / 2, centre + extent / 2]).clip(0, side)
+        return np.asarray(box, np.float32)
+
+
+def _error_click(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], rng: Generator
+) -> tuple[int, int, int] | None:
+    """(x, y, label) in the deeper of the two error regions, often at its centre."""
+    missed, extra = truth & ~predicted, predicted & ~truth
+    depth_missed, depth_extra = _depth(missed), _depth(extra)
+    deepest_missed, deepest_extra = depth_missed.max(), depth_extra.max()
+    if max(deepest_missed, deepest_extra) <= 0:
+        return None
+    positive = deepest_missed >= deepest_extra
+    depth = depth_missed if positive else depth_extra
+    share = rng.choice([0.95, 0.6, 0.1], p=[0.5, 0.25, 0.25])
+    ys, xs = np.nonzero(depth >= share * depth.max())
+    pick = int(rng.integers(len(ys)))
+    return int(xs[pick]), int(ys[pick]), int(positive)
+
+
+def _depth(region: NDArray[np.bool_]) -> NDArray[np.float32]:
+    padded = np.pad(region, 1).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1])

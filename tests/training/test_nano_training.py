@@ -1,0 +1,256 @@
+"""Training nano: samples that fit their masks, honest clicks, losses by hand, resumable runs."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from samadapt.data.coco import CocoDataset
+from samadapt.data.records import CocoImage, NewObject
+from samadapt.errors import DataError
+from samadapt.models.nano.config import NanoConfig
+from samadapt.models.nano.network import NanoNetwork
+from samadapt.models.nano.weights import normalise, read_weights
+from samadapt.training.nano.clicks import ClickSimulator
+from samadapt.training.nano.data import TrainingSamples, read_photos
+from samadapt.training.nano.losses import (
+    dice_loss,
+    normalized_focal_loss,
+    region_contrastive_loss,
+    soft_iou,
+)
+from samadapt.training.nano.recalibrate import recalibrate
+from samadapt.training.nano.train import SOURCES, Recipe, Trainer
+from samadapt.training.nano.validate import validation_examples
+
+
+def make_photos(folder: Path, count: int = 6) -> Path:
+    """Grey pictures, each with one red rectangle, annotated exactly."""
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    images, objects = [], []
+    for number in range(count):
+        picture = np.full((80, 100, 3), 90, np.uint8)
+        mask = np.zeros((80, 100), bool)
+        x, y = rng.integers(5, 40, 2)
+        mask[y : y + 30, x : x + 40] = True
+        picture[mask] = (0, 0, 255)  # red in OpenCV's order
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), picture)
+        images.append(CocoImage(number, f"{number}.png", 100, 80))
+        objects.append(NewObject(number, "rectangle", mask))
+    CocoDataset(tuple(images)).with_objects(objects).save(folder / "train.json")
+    return folder
+
+
+def test_the_split_is_stable_and_complete(tmp_path: Path) -> None:
+    folder = make_photos(tmp_path / "a", 40)
+    training, validation = (read_photos(folder, 0.3, v) for v in (False, True))
+    names = [{p.path.name for p in part} for part in (training, validation)]
+    assert names[0] | names[1] == {f"{i}.png" for i in range(40)}
+    assert not names[0] & names[1]
+    assert 4 <= len(names[1]) <= 20
+    assert {p.path.name for p in read_photos(folder, 0.3, True)} == names[1]
+
+
+def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train\.json"):
+        read_photos(tmp_path, 0.1)
+
+
+def test_masks_follow_their_image_through_every_crop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("samadapt.training.nano.data.augment_colours", lambda rng, image: image)
+    photos = read_photos(make_photos(tmp_path / "a"), 0.0)
+    stream = iter(TrainingSamples([(photos, 1.0)], 0.0, 64, 2, seed=1))
+    overlaps = []
+    for _ in range(40):
+        sample = next(stream)
+        image, mask = sample["image"].numpy().astype(int), sample["masks"][0].numpy() > 0
+        red = (image[..., 0] - image[..., 1]) > 120
+        assert image.shape == (64, 64, 3)
+        overlaps.append((red & mask).sum() / (red | mask).sum())
+        cells = sample["regions"].numpy()
+        assert cells.shape == (8, 8)
+        assert (cells > 0).sum() * 64 == pytest.approx(mask.sum(), abs=0.35 * 64 * 64)
+    assert min(overlaps) > 0.8
+    assert np.mean(overlaps) > 0.96
+
+
+def test_the_stream_is_repeatable(tmp_path: Path) -> None:
+    photos = read_photos(make_photos(tmp_path / "a"), 0.0)
+    streams = [iter(TrainingSamples([(photos, 1.0)], 0.5, 64, 2, seed=s)) for s in (1, 1, 2)]
+    first, second, third = ([next(s)["image"] for _ in range(4)] for s in streams)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, third, strict=True))
+
+
+def simulator(masks: np.ndarray, rounds: int = 3) -> ClickSimulator:
+    return ClickSimulator(masks, np.random.default_rng(0), rounds, ThreadPoolExecutor(1))
+
+
+def test_clicks_fall_where_the_mask_is_wrong() -> None:
+    masks = np.zeros((2, 64, 64), np.uint8)
+    masks[:, 10:40, 20:60] = 1
+    clicks = simulator(masks)
+    clicks.start(box_share=0.0)
+    predicted = np.zeros((2, 64, 64), bool)
+    predicted[0, 10:40, 20:60] = True
+    predicted[0, 44:64, 0:30] = True  # too much
+    predicted[1, 10:40, 20:30] = True  # too little
+    clicks.refine(predicted)
+    prompts = clicks.prompts(None, torch.device("cpu"))
+    assert prompts.labels.tolist() == [[1, 0], [1, 1]]
+    for row in range(2):
+        x, y = prompts.points[row, 0].tolist()
+        assert masks[row, int(y), int(x)]
+    x, y = prompts.points[0, 1].tolist()
+    assert predicted[0, int(y), int(x)]
+    assert not masks[0, int(y), int(x)]
+    x, y = prompts.points[1, 1].tolist()
+    assert masks[1, int(y), int(x)]
+    assert not predicted[1, int(y), int(x)]
+
+
+def test_a_perfect_mask_gets_no_further_click() -> None:
+    masks = np.zeros((1, 64, 64), np.uint8)
+    masks[:, 10:40, 20:60] = 1
+    clicks = simulator(masks)
+    clicks.start(box_share=0.0)
+    clicks.refine(masks.astype(bool))
+    assert clicks.prompts(None, torch.device("cpu")).labels.tolist() == [[1, -1]]
+
+
+def test_boxes_surround_the_object_up_to_their_noise() -> None:
+    masks = np.zeros((200, 64, 64), np.uint8)
+    masks[:, 20:40, 10:50] = 1
+    clicks = simulator(masks)
+    clicks.start(box_share=1.0)
+    prompts = clicks.prompts(None, torch.device("cpu"))
+    assert prompts.boxes is not None
+    boxes = prompts.boxes.numpy()
+    exact = (boxes == (10, 20, 50, 40)).all(1)
+    assert 0.35 < exact.mean() < 0.65
+    # s <= 0.4: the centre moves by at most 0.2 of a side, the side grows by at most 0.4.
+    assert (np.abs(boxes - (10, 20, 50, 40)) <= 0.4 * np.array([40, 20, 40, 20]) + 1e-4).all()
+    assert (prompts.labels == -1).all()
+
+
+def test_losses_by_hand() -> None:
+    logits = torch.tensor([[[0.0, math.log(3.0)]]])  # probabilities 1/2 and 3/4
+    target = torch.tensor([[[1.0, 1.0]]])
+    # Weights are (1/2)^2 and (1/4)^2, below one in total, so that the divisor is 1.
+    expected = 0.25 * math.log(2) + 0.0625 * math.log(4 / 3)
+    assert normalized_focal_loss(logits, target).item() == pytest.approx(expected, rel=1e-5)
+    # Overlap 1.25, total 3.25.
+    assert dice_loss(logits, target).item() == pytest.approx(1 - (2.5 + 1) / (3.25 + 1), rel=1e-5)
+    masks = torch.tensor([[[1.0, 1.0], [-1.0, -1.0]]])
+    assert soft_iou(masks, torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])).item() == pytest.approx(1 / 3)
+
+
+def test_normalised_focal_loss_does_not_fade_with_easy_pixels() -> None:
+    hard = torch.zeros(1, 4, 4)
+    logits = torch.full((1, 8, 8), -9.0)
+    logits[:, :4, :4] = hard
+    target = torch.zeros(1, 8, 8)
+    alone = normalized_focal_loss(hard, torch.zeros(1, 4, 4))
+    assert normalized_focal_loss(logits, target).item() == pytest.approx(alone.item(), rel=0.01)
+
+
+def test_contrastive_loss_prefers_features_that_follow_the_regions() -> None:
+    torch.manual_seed(0)
+    regions = torch.ones(1, 16, 16, dtype=torch.long)
+    regions[:, :, 8:] = 2
+    followed = torch.nn.functional.one_hot(regions, 4).permute(0, 3, 1, 2).float()
+    shuffled = torch.nn.functional.normalize(torch.randn(1, 4, 16, 16), dim=1)
+    good, bad = (region_contrastive_loss(k, regions).item() for k in (followed, shuffled))
+    # With separate regions of equal size every positive has about one share in half the pixels.
+    assert good == pytest.approx(math.log(192 / 2), abs=0.2)
+    assert bad > good + 1
+    unknown = region_contrastive_loss(shuffled, torch.zeros_like(regions))
+    assert unknown.item() == 0
+
+
+def test_a_run_trains_saves_and_resumes(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for name in SOURCES:
+        make_photos(data / name)
+    recipe = Recipe(
+        data=str(data),
+        out=str(tmp_path / "run"),
+        minutes=1,
+        side=64,
+        batch=2,
+        held_out=0.0,
+        workers=0,
+        warmup_steps=1,
+    )
+    trainer = Trainer(recipe)
+    batch = next(iter(trainer._loader()))
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    first = trainer.pretrain_step(batch)
+    assert math.isfinite(first["contrast"])
+    for _ in range(2):
+        report = trainer.train_step(batch)
+        assert math.isfinite(report["loss"])
+    moved = [
+        part
+        for part in ("encoder", "prompt_encoder", "decoder")
+        if any(
+            (v != before[k]).any()
+            for k, v in trainer.network.state_dict().items()
+            if k.startswith(part + ".")
+        )
+    ]
+    assert moved == ["encoder", "prompt_encoder", "decoder"]
+    trainer.save()
+    assert read_weights(tmp_path / "run" / "nano.safetensors").info["steps"] == 3
+    resumed = Trainer(recipe)
+    assert resumed.step == 3
+    for name, value in trainer.network.state_dict().items():
+        assert torch.equal(resumed.network.state_dict()[name], value)
+    onwards = Trainer(
+        Recipe(
+            data=str(data),
+            out=str(tmp_path / "onwards"),
+            init=str(tmp_path / "run" / "nano.safetensors"),
+        )
+    )
+    shipped = trainer.average.state_dict()["decoder.prior_gain"]
+    torch.testing.assert_close(
+        onwards.network.state_dict()["decoder.prior_gain"], shipped, atol=1e-3, rtol=1e-3
+    )
+
+
+def test_validation_uses_the_held_out_photos_only(tmp_path: Path) -> None:
+    make_photos(tmp_path / "voc", 60)
+    held_out = {p.path.name for p in read_photos(tmp_path / "voc", 0.04, True)}
+    examples = list(validation_examples(tmp_path, "voc", 10))
+    assert 0 < len(examples) == len(held_out)
+    for image, mask in examples:
+        red = (image[..., 0] > 200) & (image[..., 1] < 50)
+        assert (red == mask).all()
+    generated = [list(validation_examples(tmp_path, "generated", 4)) for _ in range(2)]
+    assert len(generated[0]) > 2
+    for (a, _), (b, _) in zip(*generated, strict=True):
+        assert (a == b).all()
+
+
+def test_recalibrated_statistics_are_those_of_the_images() -> None:
+    torch.manual_seed(0)
+    network = NanoNetwork(NanoConfig(64, 16, (8, 12, 16, 16), (1, 1, 1, 1), 8, 8, 16, heads=2))
+    first = network.encoder.stem[0]
+    first[1].running_mean.fill_(7.0)
+    batches = [torch.randint(0, 255, (4, 64, 64, 3), dtype=torch.uint8) for _ in range(3)]
+    recalibrate(network, batches, torch.device("cpu"))
+    with torch.no_grad():
+        seen = torch.stack([first[0](normalise(batch)).mean((0, 2, 3)) for batch in batches])
+    torch.testing.assert_close(first[1].running_mean, seen.mean(0), atol=1e-4, rtol=1e-4)
+    assert not any(module.training for module in network.modules())
+    assert first[1].momentum == 0.1
