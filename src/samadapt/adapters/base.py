@@ -1,0 +1,301 @@
+"""`Adapter`: what every method of adaptation is, to a model, to a session and on the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from samadapt.adapters.files import find_folder, read_folder, write_folder
+from samadapt.errors import AdapterError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding, ModelIdentity
+from samadapt.models.seams import Seams
+from samadapt.prompts import Box, Click, Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterConfig:
+    """Everything about an adapter but its weights. Methods add their own fields in a subclass.
+
+    Attributes:
+        method: name of the method, as registered.
+        base_model: the model it belongs to; None until it meets one.
+        recipe: how it was trained (learning rate, epochs, seed, ...).
+        training_data: summary of what it was trained on (names, counts; never images).
+        metrics: what it reached, by name.
+
+    Raises:
+        AdapterError: no method, or a value that JSON cannot hold.
+    """
+
+    method: str
+    base_model: ModelIdentity | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    training_data: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, str) or not self.method:
+            raise AdapterError("the adapter's config names no method")
+        if self.base_model is not None and not isinstance(self.base_model, ModelIdentity):
+            raise AdapterError(f"base_model must be a ModelIdentity, not {self.base_model!r}")
+        for name in ("recipe", "training_data", "metrics"):
+            given = getattr(self, name)
+            if not isinstance(given, Mapping):
+                raise AdapterError(f"adapter config: {name} must be a mapping, not {given!r}")
+            object.__setattr__(self, name, MappingProxyType(dict(given)))
+        try:
+            json.dumps(self.to_dict(), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise AdapterError(f"adapter config of {self.method!r} is no JSON: {error}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
+        if self.base_model is not None:
+            values["base_model"] = {
+                "name": self.base_model.name,
+                "weights_hash": self.base_model.weights_hash,
+            }
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            AdapterError: unknown or missing fields, or bad values.
+        """
+        if unknown := sorted(set(values) - {f.name for f in fields(cls)}):
+            raise AdapterError(f"adapter config has unknown fields {unknown}: update samadapt")
+        given = dict(values)
+        base = given.get("base_model")
+        try:
+            if base is not None:
+                given["base_model"] = ModelIdentity(str(base["name"]), str(base["weights_hash"]))
+            return cls(**given)
+        except (TypeError, KeyError) as error:
+            raise AdapterError(f"adapter config is incomplete or broken: {error}") from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interaction:
+    """The current object as an adapter sees it: all that was said and what came of it.
+
+    Attributes:
+        model: the model in use; `model.decode(embedding, prompts, adapters=adapters)` gives
+            differentiable logits.
+        adapters: all adapters in use, in order, the one that is told included.
+        embedding: the image.
+        prompts: every prompt sent for this object, in order, each with the earlier logits that
+            it carried; the last one gave the current mask.
+        clicks: all clicks in force.
+        box: the box in force.
+        logits: decoder logits (h, w) of the current mask, None before the first prompt.
+        mask: the current mask (H, W) bool, None before the first prompt.
+        step: which prediction for this object this is: 1, 2, ..., never given twice; 0 before
+            the first prompt. Undo, redo and reset return to the step of an earlier one.
+    """
+
+    model: SegmentationModel
+    adapters: tuple[Seams, ...]
+    embedding: ImageEmbedding
+    prompts: tuple[Prompt, ...] = ()
+    clicks: tuple[Click, ...] = ()
+    box: Box | None = None
+    logits: NDArray[np.float32] | None = None
+    mask: NDArray[np.bool_] | None = None
+    step: int = 0
+
+
+class Adapter(Seams):
+    """Base class of all methods: seams to act at, a life cycle to learn in, a folder to live in.
+
+    A method overrides the seams it uses, and keeps what it learns in `module` (or overrides
+    `state_dict` and `load_state_dict`). It must be constructible from its config alone, starts
+    as the identity (no output bit changes), and never changes a parameter of the model.
+
+    The `on_...` methods are called by a session in the order of events, each after the mask is
+    known and the event is saved; they may learn, and do nothing here. An unfinished object ends
+    with `on_open` or `on_skip`.
+    """
+
+    method: ClassVar[str] = ""
+    """Name of the method; `register` sets it."""
+    config_class: ClassVar[type[AdapterConfig]] = AdapterConfig
+    config: AdapterConfig
+    module: nn.Module | None = None
+    """Everything that is learned, or None."""
+
+    def __init__(self, config: AdapterConfig | None = None) -> None:
+        self.config = config or self.config_class(method=self.method)
+        if self.config.method != self.method:
+            raise AdapterError(f"config of method {self.config.method!r} for {self.method!r}")
+
+    @classmethod
+    def create(cls, variant: str | None = None) -> Self:
+        """An untrained adapter; methods with named variants ("dc-tta") override this.
+
+        Raises:
+            AdapterError: an unknown variant.
+        """
+        if variant is not None:
+            raise AdapterError(f"adapter method {cls.method!r} has no variant {variant!r}")
+        return cls()
+
+    # -- the base model -------------------------------------------------------------------
+
+    def bind(self, model: SegmentationModel) -> None:
+        """Tie this adapter to `model`, or check that it is the one it was made for.
+
+        Methods whose weights depend on the model build them here.
+
+        Raises:
+            AdapterError: the adapter was made for another model.
+        """
+        self.check_model(model)
+        if self.config.base_model is None:
+            self.config = replace(self.config, base_model=model.identity)
+
+    def check_model(self, model: SegmentationModel) -> None:
+        """Raise `AdapterError`, naming both, when this adapter was made for another model."""
+        base = self.config.base_model
+        if base is not None and base != model.identity:
+            raise AdapterError(
+                f"this {self.method!r} adapter was made for {base}, the model is "
+                f"{model.identity}: load the model it was made for, or train it again"
+            )
+
+    # -- life cycle -----------------------------------------------------------------------
+
+    def on_open(self, embedding: ImageEmbedding) -> None:
+        """An image was opened, perhaps the same one again."""
+
+    def on_click(self, interaction: Interaction) -> None:
+        """A click or a box was answered with a mask."""
+
+    def on_undo(self, interaction: Interaction) -> None:
+        """The person went back to an earlier step of this object: undo, redo or reset.
+
+        An adapter that learns from clicks returns to what it was after `interaction.step`; it
+        may have kept that state, or begin again from the object's start and learn the prompts
+        in `interaction`. Called too when only the choice among candidates changed.
+        """
+
+    def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
+        """The object was accepted with `mask`, (H, W) bool."""
+
+    def on_skip(self, interaction: Interaction) -> None:
+        """The object was given up."""
+
+    # -- what was learned -----------------------------------------------------------------
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Everything learned, as named tensors."""
+        return {} if self.module is None else self.module.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises:
+            AdapterError: other names or shapes than this adapter has.
+        """
+        own = self.state_dict()
+        if problem := _difference(own, state):
+            raise AdapterError(f"weights do not fit the {self.method!r} adapter: {problem}")
+        if self.module is not None:
+            self.module.load_state_dict(dict(state))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write `adapter_config.json` and `adapter_model.safetensors` into `folder`.
+
+        The folder is complete or untouched: an interrupted save leaves an earlier adapter there
+        loadable.
+
+        Raises:
+            AdapterError: the adapter has met no model yet, or the folder cannot be written.
+        """
+        if self.config.base_model is None:
+            raise AdapterError(
+                f"this {self.method!r} adapter belongs to no model yet: use it in a session, or "
+                "call bind(model), before saving it"
+            )
+        write_folder(folder, self.config.to_dict(), self.state_dict())
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | os.PathLike[str], model: SegmentationModel | None = None
+    ) -> Self:
+        """Load an adapter of this very method; `load_adapter` finds the method by itself.
+
+        Args:
+            folder: a folder, the name of a shipped adapter, or a Hub id "owner/name".
+            model: its base model, checked at once when given.
+
+        Raises:
+            AdapterError: missing or damaged files, another method, or another base model.
+        """
+        path = find_folder(folder)
+        values, tensors = read_folder(path)
+        if values.get("method") != cls.method:
+            raise AdapterError(
+                f"{path} holds an adapter of method {values.get('method')!r}, not {cls.method!r}: "
+                "use load_adapter()"
+            )
+        try:
+            adapter = cls(cls.config_class.from_dict(values))
+            if model is not None:
+                adapter.bind(model)
+            adapter.load_state_dict(tensors)
+        except AdapterError as error:
+            raise AdapterError(f"{path}: {error}") from None
+        return adapter
+
+    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload to the Hugging Face Hub; returns the address of the commit.
+
+        Raises:
+            AdapterError: not saved (see `save_pretrained`), or refused by the Hub.
+        """
+        from tempfile import TemporaryDirectory
+
+        from huggingface_hub import HfApi
+
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            api = HfApi(token=token)
+            try:
+                api.create_repo(repo_id, private=private, exist_ok=True)
+                commit = api.upload_folder(repo_id=repo_id, folder_path=folder)
+            except Exception as error:  # the client's error types differ between its versions
+                raise AdapterError(f"cannot upload to {repo_id!r}: {_line(error)}") from error
+        return str(commit.commit_url)
+
+
+def _difference(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    if missing := sorted(set(own) - set(given)):
+        return f"{_few(missing)} missing"
+    if extra := sorted(set(given) - set(own)):
+        return f"{_few(extra)} unknown"
+    for name, tensor in own.items():
+        if tensor.shape != given[name].shape:
+            return f"{name} is {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
+    return ""
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + rest
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

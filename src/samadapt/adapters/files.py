@@ -1,0 +1,164 @@
+"""An adapter's folder: `adapter_config.json` and `adapter_model.safetensors`, never pickle.
+
+Two files cannot be replaced in one step. So the weights file carries a copy of its config, and
+the config names the hash of its weights: after a save that was interrupted between the two, the
+weights and the copy inside them are a complete adapter.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from samadapt.errors import AdapterError
+from samadapt.models.hashing import hash_tensors
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+FORMAT_VERSION = 1
+
+_VERSION = "format_version"
+_HASH = "weights_sha256"
+_COPY = "adapter_config"
+_SHIPPED = Path(__file__).parent / "shipped"
+
+
+def write_folder(
+    folder: str | os.PathLike[str], config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> None:
+    """Write an adapter; `folder` is complete or untouched afterwards.
+
+    Raises:
+        AdapterError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(
+        {_VERSION: FORMAT_VERSION, **config, _HASH: hash_tensors(plain)}, indent=2, allow_nan=False
+    )
+    weights = save(plain, {"format": "pt", _COPY: text})
+    try:
+        _write_both(folder, text.encode(), weights)
+    except OSError as error:
+        raise AdapterError(
+            f"cannot save the adapter in {folder} ({error.strerror}): choose a folder that you "
+            "may write to, with enough space"
+        ) from None
+
+
+def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The config and the tensors of an adapter.
+
+    Raises:
+        AdapterError: a file is missing, damaged, or of a newer version.
+    """
+    folder = Path(folder)
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise AdapterError(f"{folder} is not an adapter: it has no {name}")
+    configs, tensors = _read_both(folder)
+    found = hash_tensors(tensors)
+    for config in configs:
+        if config.pop(_HASH, None) == found:
+            version = config.pop(_VERSION, 0)
+            if version != FORMAT_VERSION:
+                raise AdapterError(
+                    f"{folder}: adapter of format {version!r}, this samadapt reads "
+                    f"{FORMAT_VERSION}: install a newer samadapt"
+                )
+            return config, tensors
+    raise AdapterError(
+        f"{folder}: the weights are not those that {CONFIG_FILE} names, one of the files is "
+        "damaged: copy or download the adapter again"
+    )
+
+
+def find_folder(name: str | os.PathLike[str]) -> Path:
+    """The folder of an adapter: a folder, a shipped adapter's name, or a Hub id "owner/name".
+
+    Raises:
+        AdapterError: nothing of that name.
+    """
+    path = Path(name)
+    if path.is_dir():
+        return path
+    text = str(name)
+    if text in shipped_names():
+        return _SHIPPED / text
+    if isinstance(name, str) and text.count("/") == 1 and text[0] not in "./~":
+        return _download(text)
+    shipped = f" (shipped adapters: {', '.join(shipped_names())})" if shipped_names() else ""
+    raise AdapterError(f"no adapter {text!r}: give the folder of a saved adapter{shipped}")
+
+
+def shipped_names() -> list[str]:
+    """Names of the adapters inside the package."""
+    if not _SHIPPED.is_dir():
+        return []
+    return sorted(p.name for p in _SHIPPED.iterdir() if (p / CONFIG_FILE).is_file())
+
+
+def _write_both(folder: Path, config: bytes, weights: bytes) -> None:
+    """Write to a staging folder first, where everything that can fail does no harm."""
+    is_new = not folder.exists()
+    parent = folder.parent if is_new else folder
+    parent.mkdir(parents=True, exist_ok=True)
+    staging = parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        staging.mkdir()
+        _write_durably(staging / WEIGHTS_FILE, weights)
+        _write_durably(staging / CONFIG_FILE, config)
+        if is_new:
+            staging.rename(folder)
+        else:
+            for name in (WEIGHTS_FILE, CONFIG_FILE):
+                (staging / name).replace(folder / name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_both(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    """The config file and the copy in the weights file, in this order, and the tensors."""
+    try:
+        texts = [(folder / CONFIG_FILE).read_text(encoding="utf-8")]
+        with safe_open(str(folder / WEIGHTS_FILE), framework="pt") as file:
+            texts.append((file.metadata() or {}).get(_COPY, "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        configs = [json.loads(text) for text in texts]
+    except (OSError, ValueError, SafetensorError) as error:
+        raise AdapterError(
+            f"cannot read the adapter in {folder} ({' '.join(str(error).split())}): copy or "
+            "download it again"
+        ) from None
+    if not all(isinstance(config, dict) for config in configs):
+        raise AdapterError(f"{folder}/{CONFIG_FILE} is not a JSON object: download it again")
+    return configs, tensors
+
+
+def _download(repo_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
+    except Exception as error:  # the client's error types differ between its versions
+        raise AdapterError(
+            f"no folder {repo_id!r}, and no such adapter could be fetched from the Hub "
+            f"({type(error).__name__}): check the name; without a network, copy its folder here "
+            "and give that path"
+        ) from error

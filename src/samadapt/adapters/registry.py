@@ -1,0 +1,112 @@
+"""Which methods there are: a name for each, and adapters by name, folder or Hub id."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import pkgutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from samadapt.adapters.base import Adapter
+from samadapt.adapters.files import find_folder, read_folder, shipped_names
+from samadapt.errors import AdapterError
+from samadapt.models.base import SegmentationModel
+
+_METHODS: dict[str, type[Adapter]] = {}
+
+Method = TypeVar("Method", bound=type[Adapter])
+
+
+def register(name: str) -> Callable[[Method], Method]:
+    """Class decorator that makes an adapter class known as method `name`.
+
+    Raises:
+        AdapterError: the name is taken, or has a character that adapter specs use.
+    """
+    if not name or not name.replace("-", "").replace("_", "").isalnum():
+        raise AdapterError(f"method name {name!r}: use letters, digits, '-' and '_'")
+
+    def add(method: Method) -> Method:
+        if name in _METHODS:
+            raise AdapterError(
+                f"method {name!r} is already registered by {_METHODS[name].__qualname__}"
+            )
+        method.method = name
+        _METHODS[name] = method
+        return method
+
+    return add
+
+
+def method_names() -> list[str]:
+    """Names of all methods."""
+    _import_methods()
+    return sorted(_METHODS)
+
+
+def get_method(name: str) -> type[Adapter]:
+    """The adapter class of a method.
+
+    Raises:
+        AdapterError: unknown; the message lists the known ones.
+    """
+    names = method_names()
+    if name in _METHODS:
+        return _METHODS[name]
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    known = ", ".join(names) or "none"
+    raise AdapterError(f"unknown adapter method {name!r}{hint}; known methods: {known}")
+
+
+def load_adapter(
+    folder_or_name: str | os.PathLike[str], model: SegmentationModel | None = None
+) -> Adapter:
+    """Load a saved adapter of any method.
+
+    Args:
+        folder_or_name: a folder, the name of a shipped adapter, or a Hub id "owner/name".
+        model: its base model, checked at once when given.
+
+    Raises:
+        AdapterError: missing or damaged files, an unknown method, or another base model.
+    """
+    folder = find_folder(folder_or_name)
+    values, _ = read_folder(folder)
+    try:
+        method = get_method(str(values.get("method")))
+    except AdapterError as error:
+        raise AdapterError(f"{folder}: {error}") from None
+    return method.from_pretrained(folder, model)
+
+
+def create_adapter(spec: str, model: SegmentationModel | None = None) -> Adapter:
+    """An adapter as one names it on a command line.
+
+    Args:
+        spec: "method" or "method:variant" for an untrained one; otherwise what `load_adapter`
+            takes ("./online" for a folder named like a method).
+        model: its base model, tied to the adapter at once when given.
+
+    Raises:
+        AdapterError: an unknown method, variant or folder.
+    """
+    name, _, variant = spec.partition(":")
+    is_path = "/" in spec or os.sep in spec or Path(spec).exists() or spec in shipped_names()
+    if is_path and name not in method_names():
+        return load_adapter(spec, model)
+    adapter = get_method(name).create(variant or None)
+    if model is not None:
+        adapter.bind(model)
+    return adapter
+
+
+def _import_methods() -> None:
+    """Every folder beside this file is a method; importing it registers it."""
+    package = importlib.import_module("samadapt.adapters")
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.ispkg:
+            importlib.import_module(f"samadapt.adapters.{module.name}")

@@ -1,0 +1,1 @@
+"""Sessions: events, their log, undo, replay, and the robot annotator."""

@@ -1,0 +1,183 @@
+"""Replay: run a log's events again, to the very same masks."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.errors import SamadaptError, SessionError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.seams import Seams
+from samadapt.session.events import (
+    Accepted,
+    Boxed,
+    Chosen,
+    Clicked,
+    Event,
+    Opened,
+    Record,
+    Redone,
+    Reset,
+    Skipped,
+    Undone,
+)
+from samadapt.session.images import Images, find_image
+from samadapt.session.log import EventLog
+from samadapt.session.options import SessionOptions
+from samadapt.session.session import Session
+
+
+def replay(
+    log: EventLog,
+    model: SegmentationModel,
+    adapters: Sequence[Seams] = (),
+    images: Images | None = None,
+    *,
+    verify: bool = True,
+) -> Session:
+    """Run all events of `log` again; the session that comes out goes on in the same log.
+
+    With the same model and adapters (in the state in which they first entered the session) on
+    the same machine, every mask is bit for bit what it was.
+
+    Args:
+        log: what happened.
+        model: the model that was used.
+        adapters: the methods that were used, in the same order.
+        images: where the images are, by name or from a function (images or embeddings); the
+            paths in the log when left out.
+        verify: compare each accepted mask with the one in the log. False keeps the log's.
+
+    Raises:
+        SessionError: another model, image or adapters than then, an accepted mask that comes
+            out differently, or an event that cannot be.
+    """
+    records = list(log)
+    session = _prepare(records, 0, model, adapters)
+    return _finish(session, log, _run(session, records, images, verify))
+
+
+def resume(
+    log: EventLog,
+    model: SegmentationModel,
+    adapters: Sequence[Seams] = (),
+    images: Images | None = None,
+    *,
+    verify: bool = True,
+) -> Session:
+    """Continue after a crash: run only the events since the last image was opened again.
+
+    The same as `replay` but for adapters that learn: give them as they should be now, for what
+    they had learned from earlier images is not learned again.
+
+    Raises:
+        SessionError: as `replay`.
+    """
+    records = list(log)
+    opened = [i for i, record in enumerate(records) if isinstance(record.event, Opened)]
+    start = opened[-1] if opened else 0
+    session = _prepare(records, start, model, adapters)
+    return _finish(session, log, _run(session, records[start:], images, verify))
+
+
+def steps(
+    log: EventLog,
+    model: SegmentationModel,
+    adapters: Sequence[Seams] = (),
+    images: Images | None = None,
+    *,
+    verify: bool = True,
+) -> Iterator[tuple[Record, Session]]:
+    """Replay event by event: each record, with the session as it was after it.
+
+    Look at the session, but act on it only through `replay` or `resume`.
+
+    Raises:
+        SessionError: as `replay`.
+    """
+    records = list(log)
+    return _run(_prepare(records, 0, model, adapters), records, images, verify)
+
+
+def _prepare(
+    records: Sequence[Record], start: int, model: SegmentationModel, adapters: Sequence[Seams]
+) -> Session:
+    """A session as it was before `records[start]`, as far as ids go, that saves nothing."""
+    first = records[start].event if records else None
+    options = first.options if isinstance(first, Opened) else SessionOptions()
+    session = Session(model, adapters, _NoLog(), options)
+    session._accepted_count = sum(isinstance(r.event, Accepted) for r in records[:start])
+    return session
+
+
+def _run(
+    session: Session, records: Sequence[Record], images: Images | None, verify: bool
+) -> Iterator[tuple[Record, Session]]:
+    for record in records:
+        try:
+            _apply(session, record.event, images, verify)
+        except SamadaptError as error:
+            raise SessionError(
+                f"cannot replay event {record.sequence} ({record.event.kind}): {error}"
+            ) from error
+        yield record, session
+
+
+def _finish(session: Session, log: EventLog, running: Iterator[tuple[Record, Session]]) -> Session:
+    deque(running, maxlen=0)
+    session.log = log
+    return session
+
+
+class _NoLog(EventLog):
+    """Takes events that are saved already."""
+
+    def append(self, event: Event) -> Record:
+        return Record(0, 0.0, event)
+
+
+def _apply(session: Session, event: Event, images: Images | None, verify: bool) -> None:
+    match event:
+        case Opened():
+            _check_opened(session, event)
+            session._open(event, find_image(event.image, session.model, images))
+        case Clicked() | Boxed():
+            session._prompt(event)
+        case Undone() | Redone():
+            session._step_back(event)
+        case Reset():
+            session._reset(event)
+        case Chosen():
+            session._choose(event)
+        case Accepted():
+            mask = event.mask()
+            if verify:
+                _check_mask(session.mask, mask)
+            session._accept(event, mask)
+        case Skipped():
+            session._skip(event)
+
+
+def _check_opened(session: Session, event: Opened) -> None:
+    now = session.opening(event.image)
+    if (event.model, event.weights_hash) != (now.model, now.weights_hash):
+        raise SessionError(
+            f"the log was made with model {event.model} ({event.weights_hash[:12]}), this is "
+            f"{now.model} ({now.weights_hash[:12]}): replay it with the same weights"
+        )
+    for what in ("preprocessing", "adapters", "options"):
+        then, found = getattr(event, what), getattr(now, what)
+        if then != found:
+            raise SessionError(f"the log was made with {what} {then!r}, now it is {found!r}")
+
+
+def _check_mask(found: NDArray[np.bool_] | None, logged: NDArray[np.bool_]) -> None:
+    if found is None or not np.array_equal(found, logged):
+        count = "all" if found is None else int((found != logged).sum())
+        raise SessionError(
+            f"the mask differs from the accepted one ({count} of {logged.size} pixels): other "
+            "library versions, hardware or adapters than then? verify=False goes on"
+        )

@@ -1,0 +1,375 @@
+"""The robot annotator: simulated clicks, as in the RITM / SimpleClick line of benchmarks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from samadapt.errors import DataError, SessionError
+from samadapt.metrics import ClicksNeeded, clicks_to_reach, iou
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.seams import Seams
+from samadapt.prompts import Click
+from samadapt.session.options import Feedback, SessionOptions
+from samadapt.session.session import Session, SessionStatus
+
+Ties = Literal["first", "random"]
+Larger = Literal["distance", "area"]
+FirstClick = Literal["centre", "random"]
+AtFailure = Literal["skip", "accept"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClickProtocol:
+    """How the robot clicks. Every choice that changes a benchmark's numbers is a field here.
+
+    Each click goes to the centre of an error region: the pixel with the greatest distance to the
+    region's edge (Euclidean, exact), at the pixel's centre (x + 0.5, y + 0.5). Pixels that were
+    clicked already are left out. A missed part of the object gets a positive click, a part that
+    is too much a negative one. The defaults are RITM's.
+
+    Attributes:
+        max_clicks: clicks per object at most (30 for FR30, from which NoC20 follows as well).
+        targets: IoUs for which the trace says whether and when they were reached.
+        stop_at: IoU at which the robot is content; None for the highest target.
+        padding: True counts the image's border as an edge of the error region (the error map is
+            padded by one before the distance transform), so that clicks stay off the border.
+        ties: among equally good pixels, "first" takes the first in row-major order, and too much
+            before missing; "random" draws one.
+        larger: which error is corrected first, missing or too much. "distance": the one whose
+            centre is further from its edge. "area": the one with more pixels; the click then
+            goes to the centre of its largest part (8-connected).
+        mask_prompt: what goes back in of the mask before: "logits", "binary" or "none".
+        first_click: "centre" of the object, or a "random" pixel of it.
+        multimask_first: ask for three candidates at the first click and go on with the one of
+            the highest score; False asks for one.
+        at_failure: what to do with an object that never reached `stop_at`: "skip" it, or
+            "accept" the mask as it is. Adapters that learn from accepted masks see the
+            difference.
+
+    Raises:
+        SessionError: a value that is none of these.
+    """
+
+    max_clicks: int = 20
+    targets: tuple[float, ...] = (0.85, 0.90)
+    stop_at: float | None = None
+    padding: bool = True
+    ties: Ties = "first"
+    larger: Larger = "distance"
+    mask_prompt: Feedback = "logits"
+    first_click: FirstClick = "centre"
+    multimask_first: bool = False
+    at_failure: AtFailure = "skip"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "targets", tuple(float(t) for t in self.targets))
+        if self.max_clicks < 1:
+            raise SessionError(f"click protocol: max_clicks={self.max_clicks}, use 1 or more")
+        if not self.targets and self.stop_at is None:
+            raise SessionError("click protocol: give targets or stop_at")
+        for value in (*self.targets, self.content_at):
+            if not 0 < value <= 1:
+                raise SessionError(f"click protocol: target {value} is no IoU in (0, 1]")
+        for name, allowed in (
+            ("ties", Ties),
+            ("larger", Larger),
+            ("mask_prompt", Feedback),
+            ("first_click", FirstClick),
+            ("at_failure", AtFailure),
+        ):
+            if getattr(self, name) not in get_args(allowed):
+                raise SessionError(
+                    f"click protocol: {name}={getattr(self, name)!r}, use one of "
+                    f"{list(get_args(allowed))}"
+                )
+
+    @property
+    def content_at(self) -> float:
+        """The IoU at which the robot stops."""
+        return max(self.targets) if self.stop_at is None else self.stop_at
+
+    @property
+    def session_options(self) -> SessionOptions:
+        """Options of a session that follows this protocol; the robot never undoes."""
+        return SessionOptions(
+            multimask=self.multimask_first, feedback=self.mask_prompt, undo_limit=0
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectTrace:
+    """How the robot annotated one object.
+
+    Attributes:
+        clicks: in order.
+        ious: IoU with the reference after each click.
+        seconds: what each click took: prediction, saving the event and any learning behind it.
+        mask: the final mask, (H, W) bool.
+        logits: its decoder logits, (h, w) float32.
+        reached: for each target, the clicks it took and whether it was reached.
+    """
+
+    clicks: tuple[Click, ...]
+    ious: tuple[float, ...]
+    seconds: tuple[float, ...]
+    mask: NDArray[np.bool_]
+    logits: NDArray[np.float32]
+    reached: Mapping[float, ClicksNeeded]
+
+
+def annotate_object(
+    model: SegmentationModel | Session,
+    embedding: ImageEmbedding,
+    truth: NDArray[Any],
+    protocol: ClickProtocol | None = None,
+    seed: int | Generator = 0,
+    *,
+    adapters: Sequence[Seams] = (),
+    ignore: NDArray[Any] | None = None,
+    label: str | None = None,
+) -> ObjectTrace:
+    """Click on one object until its mask is good enough, through the very session people use.
+
+    Args:
+        model: a model, for a session of its own, or a session between two objects; its adapters
+            keep what they learn from object to object either way.
+        embedding: the image; opened in the session if it is not the open one.
+        truth: the reference mask (H, W).
+        protocol: how to click.
+        seed: for random ties and first clicks; same seed, same clicks.
+        adapters: with a model; a session has its own.
+        ignore: pixels (H, W) that neither get clicks nor count for the IoU.
+        label: what to accept the object as.
+
+    Raises:
+        DataError: an empty reference, or one of another size than the image.
+        SessionError: a session in the middle of an object, or with other options than the
+            protocol's.
+    """
+    protocol = protocol or ClickProtocol()
+    truth, ignored = _checked(truth, ignore, embedding.original_size)
+    rng = np.random.default_rng(seed)
+    session = _session(model, embedding, protocol, adapters)
+    mask = np.zeros_like(truth)
+    clicks: list[Click] = []
+    ious: list[float] = []
+    seconds: list[float] = []
+    while len(clicks) < protocol.max_clicks:
+        click = next_click(truth, mask, clicks, protocol, rng, ignored)
+        if click is None:
+            break
+        start = time.perf_counter()
+        mask = session.click(click.x, click.y, click.positive)
+        seconds.append(time.perf_counter() - start)
+        clicks.append(click)
+        ious.append(iou(mask & ~ignored, truth))
+        if ious[-1] >= protocol.content_at:
+            break
+    logits = session.logits
+    if logits is None:
+        raise SessionError("the robot found nothing to click on")
+    is_good = ious[-1] >= protocol.content_at or protocol.at_failure == "accept"
+    if is_good and mask.any():
+        session.accept(label)
+    else:
+        session.skip()
+    reached = {t: clicks_to_reach(ious, t, protocol.max_clicks) for t in protocol.targets}
+    return ObjectTrace(
+        tuple(clicks),
+        tuple(ious),
+        tuple(seconds),
+        mask.copy(),
+        logits.copy(),
+        MappingProxyType(reached),
+    )
+
+
+def next_click(
+    truth: NDArray[Any],
+    mask: NDArray[Any],
+    clicked: Sequence[Click] = (),
+    protocol: ClickProtocol | None = None,
+    rng: Generator | None = None,
+    ignore: NDArray[Any] | None = None,
+) -> Click | None:
+    """Where a careful annotator clicks next: the centre of the larger error.
+
+    Args:
+        truth: the reference mask (H, W).
+        mask: the mask so far (H, W).
+        clicked: clicks so far; their pixels are not clicked again.
+        protocol: how to click.
+        rng: for random ties and first clicks; one seeded with 0 when left out.
+        ignore: pixels (H, W) that do not count.
+
+    Returns:
+        The click, at a pixel's centre; None when no wrong pixel is left to click on.
+
+    Raises:
+        DataError: masks of different shape.
+    """
+    protocol = protocol or ClickProtocol()
+    rng = rng or np.random.default_rng(0)
+    wanted, found = _bool(truth, "reference mask"), _bool(mask, "mask")
+    if wanted.shape != found.shape:
+        raise DataError(f"mask of shape {found.shape} for a reference of shape {wanted.shape}")
+    missing, extra = wanted & ~found, found & ~wanted
+    if ignore is not None:
+        counted = ~_bool(ignore, "ignored region")
+        missing, extra = missing & counted, extra & counted
+    if protocol.first_click == "random" and not clicked and not found.any():
+        return _pick([(missing, True)], rng) if missing.any() else None
+    centres = _by_area if protocol.larger == "area" else _by_distance
+    candidates = centres(missing, extra, _pixels(clicked, wanted.shape), protocol)
+    if not candidates:
+        return None
+    return _pick(candidates, rng if protocol.ties == "random" else None)
+
+
+# -- which pixel --------------------------------------------------------------------------
+
+_Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
+_Candidates = list[tuple[NDArray[np.bool_], bool]]
+
+
+def _by_distance(
+    missing: NDArray[np.bool_], extra: NDArray[np.bool_], taken: _Pixels, protocol: ClickProtocol
+) -> _Candidates:
+    """Best pixels of the error whose centre is furthest from its edge, with their label."""
+    found = []
+    for region, positive in ((extra, False), (missing, True)):
+        distance = _edge_distance(region, protocol.padding)
+        distance[taken] = 0
+        found.append((distance, positive))
+    best = max(float(distance.max()) for distance, _ in found)
+    return [(d == best, p) for d, p in found if best > 0 and d.max() == best]
+
+
+def _by_area(
+    missing: NDArray[np.bool_], extra: NDArray[np.bool_], taken: _Pixels, protocol: ClickProtocol
+) -> _Candidates:
+    """Best pixels of the largest part of the error with more pixels, with their label."""
+    areas = {False: np.count_nonzero(extra), True: np.count_nonzero(missing)}
+    found: dict[bool, NDArray[np.bool_]] = {}
+    for positive, region in ((False, extra), (True, missing)):
+        for part in (_largest_part(region), region):
+            distance = _edge_distance(part, protocol.padding)
+            distance[taken] = 0
+            if distance.max() > 0:
+                found[positive] = distance == distance.max()
+                break
+    most = max((areas[positive] for positive in found), default=0)
+    return [(pixels, positive) for positive, pixels in found.items() if areas[positive] == most]
+
+
+def _pick(candidates: _Candidates, rng: Generator | None) -> Click:
+    """The first pixel of the first candidates, or any of all with equal chance."""
+    if rng is None:
+        candidates = candidates[:1]
+    places = [(np.argwhere(pixels), positive) for pixels, positive in candidates]
+    index = 0 if rng is None else int(rng.integers(sum(len(rows) for rows, _ in places)))
+    for rows, positive in places:
+        if index < len(rows):
+            y, x = rows[index].tolist()
+            return Click(x + 0.5, y + 0.5, positive)
+        index -= len(rows)
+    raise SessionError("no pixel to click on")
+
+
+def _edge_distance(region: NDArray[np.bool_], padding: bool) -> NDArray[np.float32]:
+    """Distance of each pixel of `region` to the nearest pixel outside it; 0 outside.
+
+    A region that fills the whole image has no edge without padding; it is padded all the same.
+    """
+    distance = np.zeros(region.shape, np.float32)
+    if not region.any():
+        return distance
+    height, width = region.shape
+    x, y, w, h = cv2.boundingRect(region.view(np.uint8))
+    window = np.s_[y : y + h, x : x + w]
+    framed = np.pad(region[window].view(np.uint8), 1)
+    top = left = 0
+    if not (padding or region.all()):
+        top, left = int(y == 0), int(x == 0)
+        framed = framed[top : h + 2 - (y + h == height), left : w + 2 - (x + w == width)]
+    found = cv2.distanceTransform(np.ascontiguousarray(framed), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    distance[window] = found[1 - top : 1 - top + h, 1 - left : 1 - left + w]
+    return distance
+
+
+def _largest_part(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The 8-connected part with the most pixels."""
+    count, parts, statistics, _ = cv2.connectedComponentsWithStats(region.view(np.uint8))
+    if count < 2:
+        return region
+    largest = 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
+    return np.asarray(parts == largest)
+
+
+def _pixels(clicks: Sequence[Click], shape: tuple[int, ...]) -> _Pixels:
+    """Rows and columns of the pixels under `clicks`; the far border belongs to the last pixel."""
+    rows = np.array([min(int(c.y), shape[0] - 1) for c in clicks], np.intp)
+    columns = np.array([min(int(c.x), shape[1] - 1) for c in clicks], np.intp)
+    return rows, columns
+
+
+# -- checks -------------------------------------------------------------------------------
+
+
+def _session(
+    model: SegmentationModel | Session,
+    embedding: ImageEmbedding,
+    protocol: ClickProtocol,
+    adapters: Sequence[Seams],
+) -> Session:
+    if not isinstance(model, Session):
+        session = Session(model, adapters, options=protocol.session_options)
+    else:
+        session = model
+        given, wanted = session.options, protocol.session_options
+        if adapters:
+            raise SessionError("a session has its adapters already: make it with them")
+        if (given.multimask, given.feedback) != (wanted.multimask, wanted.feedback):
+            raise SessionError(
+                f"the session's options {given} are not those of the click protocol: make it "
+                "with options=protocol.session_options"
+            )
+        if session.status is SessionStatus.CLICKING:
+            raise SessionError("the session is in the middle of an object: accept or skip it")
+    if session.status is SessionStatus.NO_IMAGE or session.embedding is not embedding:
+        session.open(embedding=embedding)
+    return session
+
+
+def _checked(
+    truth: NDArray[Any], ignore: NDArray[Any] | None, size: tuple[int, int]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The reference without its ignored pixels, and the ignored pixels."""
+    wanted = _bool(truth, "reference mask")
+    ignored = np.zeros_like(wanted) if ignore is None else _bool(ignore, "ignored region")
+    for array, what in ((wanted, "reference mask"), (ignored, "ignored region")):
+        if array.shape != size:
+            raise DataError(f"{what} of shape {array.shape} for an image of size {size}")
+    wanted = wanted & ~ignored
+    if not wanted.any():
+        raise DataError("the reference mask is empty: there is no object to click on")
+    return wanted, ignored
+
+
+def _bool(mask: NDArray[Any], what: str) -> NDArray[np.bool_]:
+    array = np.asarray(mask)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "bui":
+        raise DataError(
+            f"{what} of shape {array.shape} and type {array.dtype}: give one (H, W) bool mask"
+        )
+    return np.ascontiguousarray(array != 0)
