@@ -1,0 +1,165 @@
+"""What several commands share: options, loading, checking outputs, progress."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from samadapt.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from samadapt.models.base import SegmentationModel
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="Name, Hub id, folder or checkpoint; see `samadapt models`."
+    ),
+]
+AdapterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter",
+        metavar="SPEC",
+        help="Method (with variant, as in method:variant), folder or Hub id of an adapter; may be "
+        "given several times, they apply in order.",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...", metavar="DEVICE")
+]
+DtypeOption = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        metavar="auto|float32|bfloat16",
+        help="Number format of the image encoder; auto takes bfloat16 where it is fast.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", help="Processor threads to use.", metavar="N")
+]
+
+
+def load_model(name: str, device: str, dtype: str) -> SegmentationModel:
+    """Load a model as the options name it."""
+    from samadapt.models.registry import load
+
+    return load(name, device, dtype)
+
+
+def set_threads(threads: int | None) -> None:
+    """Limit the threads of one operation; None leaves them as they are."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise DataError(f"--threads {threads}: use 1 or more")
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def check_outputs(*outputs: tuple[str, Path | None], inputs: Sequence[Path | None] = ()) -> None:
+    """Check that every output file can be written, before long work begins.
+
+    Args:
+        outputs: option names and the files they give, or None.
+        inputs: files that are read and must not be overwritten.
+
+    Raises:
+        DataError: a missing folder, one that cannot be written to, a folder in the place of the
+            file, two outputs in one file, or an output over an input.
+    """
+    seen: dict[Path, str] = {}
+    taken = {path.resolve() for path in inputs if path is not None}
+    for option, path in outputs:
+        if path is None:
+            continue
+        target = path.resolve()
+        if target in taken:
+            raise DataError(f"{option} {path} would overwrite an input: choose another file")
+        if target in seen:
+            raise DataError(f"{option} and {seen[target]} both name {path}: choose two files")
+        seen[target] = option
+        _check_writable(option, path)
+
+
+def check_output_folder(option: str, folder: Path) -> None:
+    """Check that files can be written into a folder that exists or can be made.
+
+    Raises:
+        DataError: it is a file, or neither it nor the nearest folder above can be written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{option} {folder} is a file: give a folder")
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    _check_folder(option, folder, nearest)
+
+
+def progress_console() -> Console:
+    """Where progress and notes go: stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+@contextmanager
+def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while the block runs, if that is a terminal; give it (done, total)."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = progress_console()
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _check_writable(option: str, path: Path) -> None:
+    folder = path.parent
+    if path.is_dir():
+        raise DataError(f"{option} {path} is a folder: give the name of a file")
+    if not folder.is_dir():
+        raise DataError(f"{option} {path}: the folder {folder} does not exist, make it first")
+    _check_folder(option, path, folder)
+
+
+def _check_folder(option: str, path: Path, folder: Path) -> None:
+    """Try it: permissions alone do not tell of full disks and read-only mounts."""
+    try:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".samadapt-", suffix=".part")
+    except OSError as error:
+        raise DataError(
+            f"{option} {path}: the folder {folder} cannot be written to "
+            f"({error.strerror or error}), choose another"
+        ) from None
+    os.close(handle)
+    Path(name).unlink()

@@ -1,0 +1,46 @@
+"""`samadapt demo`: the main job on real images, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from samadapt.cli import common
+from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, SeedOption
+from samadapt.errors import DataError
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")
+    ] = Path("samadapt-demo"),
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    seed: SeedOption = 0,
+    max_objects: Annotated[
+        int | None, typer.Option("--max-objects", metavar="N", help="At most so many objects.")
+    ] = None,
+    open_report: Annotated[
+        bool, typer.Option("--open", help="Open the report in a browser at the end.")
+    ] = False,
+) -> None:
+    """Watch a robot annotator at work on real photographs and microscopy, offline.
+
+    Takes a minute or two and leaves a JSON result and an HTML report with pictures.
+    """
+    from rich.console import Console
+
+    if max_objects is not None and max_objects < 1:
+        raise DataError(f"--max-objects {max_objects}: ask for at least one object")
+    common.check_output_folder("--out", out)
+    from samadapt.benchmark import demo as the_demo
+
+    loaded = common.load_model(model, device, dtype)
+    code = the_demo.run_demo(out, loaded, seed, max_objects, Console())
+    report = out / the_demo.REPORT
+    if open_report and report.is_file():
+        typer.launch(str(report.resolve()))
+    raise typer.Exit(code)

@@ -1,0 +1,127 @@
+"""`GuardedGroup`: turns whatever goes wrong in a command into one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from samadapt.errors import SamadaptError
+
+USER_ERROR = 2
+UNEXPECTED = 1
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+DEBUG_VARIABLE = "SAMADAPT_DEBUG"
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What was typed; commands find it in `Context.obj`."""
+
+    arguments: tuple[str, ...]
+
+    @property
+    def command(self) -> list[str]:
+        """The whole command line, as results record it."""
+        return ["samadapt", *self.arguments]
+
+
+class GuardedGroup(TyperGroup):
+    """A group of commands that never ends in a traceback unless it is asked for.
+
+    Exit codes: 0 done, 2 an error that the person can correct, 1 an unexpected error, 130
+    interrupted, 141 the reader of the output went away. Each error is one line on stderr.
+    `--debug` anywhere, or SAMADAPT_DEBUG=1, shows the traceback as well.
+    """
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run, and exit with the code (or return it without `standalone_mode`)."""
+        arguments, debug = _take_debug(sys.argv[1:] if args is None else list(args))
+        extra.setdefault("obj", Invocation(tuple(arguments)))
+        try:
+            result = super().main(
+                args=arguments,
+                prog_name=prog_name or "samadapt",
+                complete_var=complete_var,
+                standalone_mode=False,
+                windows_expand_args=windows_expand_args,
+                **extra,
+            )
+            sys.stdout.flush()
+            code = result if isinstance(result, int) else 0
+        except Exception as error:
+            code = _report(error, debug)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        if code == INTERRUPTED:
+            typer.echo("interrupted", err=True)
+        if not standalone_mode:
+            return code
+        sys.exit(code)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _PipeClosedError from error
+
+
+class _PipeClosedError(Exception):
+    """Typer would end with exit code 1 on a `BrokenPipeError` of its own accord."""
+
+
+def _report(error: Exception, debug: bool) -> int:
+    """Say what went wrong, in one line, and return the exit code."""
+    if isinstance(error, _PipeClosedError | BrokenPipeError):
+        # Whatever is still in the buffer would raise again when Python closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, typer.Abort):
+        return INTERRUPTED
+    if isinstance(error, SamadaptError):
+        return _say(str(error), USER_ERROR)
+    usage = getattr(error, "format_message", None)
+    if callable(usage):
+        return _say(f"{usage().rstrip('.')}{_help(error)}", USER_ERROR)
+    if isinstance(error, MemoryError):
+        return _say("out of memory: use a smaller model or a smaller image", UNEXPECTED)
+    hint = "" if debug else "; run it again with --debug to see where"
+    return _say(f"unexpected {type(error).__name__}: {error}{hint}", UNEXPECTED)
+
+
+def _say(message: str, code: int) -> int:
+    typer.echo("error: " + " ".join(message.splitlines()), err=True)
+    return code
+
+
+def _help(error: Exception) -> str:
+    """Where to read on about a command that was called wrongly."""
+    context = getattr(error, "ctx", None)
+    path = "samadapt" if context is None else context.command_path
+    return f" (see `{path} --help`)"
+
+
+def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """Arguments without `--debug`, and whether tracebacks are wanted."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [a for a in arguments[:end] if a != "--debug"] + arguments[end:]
+    by_variable = os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
+    return kept, by_variable or len(kept) < len(arguments)

@@ -1,0 +1,247 @@
+"""`samadapt predict`: one image, one prompt, one mask."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from samadapt.cli import common
+from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption, ModelOption
+from samadapt.errors import DataError, PromptError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from samadapt.prompts import Box, Click, Prompt
+
+_MASK_SUFFIX = ".png"
+_OVERLAY_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def predict(
+    image: Annotated[Path, typer.Argument(help="The picture.", metavar="IMAGE")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Where the mask goes: a PNG of 0 and 255.")
+    ],
+    point: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--point",
+            "-p",
+            metavar="X,Y[,0|1]",
+            help="A click on the object (1, the default) or the background (0), in pixels from "
+            "the top-left corner; may be given several times, all make one prompt.",
+        ),
+    ] = None,
+    box: Annotated[
+        str | None,
+        typer.Option("--box", "-b", metavar="X0,Y0,X1,Y1", help="A box around the object."),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", help="An earlier mask of the object, at the size of the picture."),
+    ] = None,
+    model: ModelOption = "nano",
+    adapter: AdapterOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    multimask: Annotated[
+        bool,
+        typer.Option(
+            "--multimask/--best",
+            help="Write all three candidates (mask-1.png, ...), or only the best mask.",
+        ),
+    ] = False,
+    overlay: Annotated[
+        Path | None,
+        typer.Option("--overlay", help="Also write the picture with the mask and clicks drawn in."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Segment one object of a picture from clicks, a box or an earlier mask.
+
+    A single click is ambiguous (a whole, a part, a part of a part?); the best
+    of three candidates is taken then.
+    """
+    files = _targets(out, multimask)
+    _check_files(files, overlay, (image, mask))
+    clicks, corners = [parse_point(text) for text in point or ()], parse_box(box)
+    from samadapt.data.images import read_image
+    from samadapt.prompts import Prompt
+
+    pixels = read_image(image)
+    size = (pixels.shape[0], pixels.shape[1])
+    if not clicks and corners is None and mask is None:
+        raise PromptError("nothing to segment: give --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE")
+    prompt = Prompt.from_clicks(clicks, corners, None if mask is None else _read_mask(mask, size))
+    prompt.check_inside(size)
+    loaded = common.load_model(model, device, dtype)
+    from samadapt.adapters.registry import create_adapter
+
+    adapters = [create_adapter(spec, loaded) for spec in adapter or ()]
+    start = time.perf_counter()
+    embedding = loaded.encode(pixels)
+    middle = time.perf_counter()
+    found = loaded.predict(embedding, prompt, multimask or _is_ambiguous(prompt), adapters)
+    end = time.perf_counter()
+    chosen = range(len(found.masks)) if multimask else [found.best]
+    # A model that has one answer only gives one, whatever was asked.
+    written = list(zip(files, chosen, strict=False))
+    for file, index in written:
+        _write_mask(file, found.masks[index])
+    if overlay is not None:
+        _write_overlay(overlay, pixels, found.masks[found.best], prompt)
+    _print(
+        {
+            "image": str(image),
+            "size": [size[1], size[0]],
+            "model": loaded.identity.name,
+            "weights_hash": loaded.identity.weights_hash,
+            "encoder_dtype": str(loaded.encoder_dtype).removeprefix("torch."),
+            "adapters": list(adapter or ()),
+            "encode_seconds": round(middle - start, 4),
+            "predict_seconds": round(end - middle, 4),
+            "masks": [_describe(f, found.masks[i], float(found.scores[i])) for f, i in written],
+        },
+        as_json,
+    )
+
+
+def parse_point(text: str) -> Click:
+    """A click from "x,y" or "x,y,label".
+
+    Raises:
+        PromptError: anything else.
+    """
+    from samadapt.prompts import Click
+
+    parts = text.split(",")
+    try:
+        x, y = float(parts[0]), float(parts[1])
+        label = parts[2].strip() if len(parts) == 3 else "1"
+        if len(parts) > 3 or label not in ("0", "1"):
+            raise ValueError(text)
+    except (ValueError, IndexError):
+        raise PromptError(
+            f"--point {text!r}: give X,Y or X,Y,LABEL with label 1 (object) or 0 (background), "
+            "such as 120,80 or 120,80,0"
+        ) from None
+    return Click(x, y, label == "1")
+
+
+def parse_box(text: str | None) -> Box | None:
+    """A box from "x0,y0,x1,y1".
+
+    Raises:
+        PromptError: anything else, or an empty box.
+    """
+    if text is None:
+        return None
+    from samadapt.prompts import Box
+
+    try:
+        x0, y0, x1, y1 = (float(part) for part in text.split(","))
+    except ValueError:
+        raise PromptError(
+            f"--box {text!r}: give four numbers X0,Y0,X1,Y1, such as 10,20,110,90"
+        ) from None
+    return Box(x0, y0, x1, y1)
+
+
+def _is_ambiguous(prompt: Prompt) -> bool:
+    return len(prompt.points) == 1 and prompt.box is None and prompt.mask is None
+
+
+def _targets(out: Path, multimask: bool) -> list[Path]:
+    """The files to write: the one named, or one per candidate."""
+    if not multimask:
+        return [out]
+    return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in (1, 2, 3)]
+
+
+def _check_files(files: list[Path], overlay: Path | None, inputs: tuple[Path | None, ...]) -> None:
+    if files[0].suffix.lower() != _MASK_SUFFIX:
+        raise DataError(
+            f"--out {files[0]}: a mask is written as PNG, give a name that ends in .png"
+        )
+    if overlay is not None and overlay.suffix.lower() not in _OVERLAY_SUFFIXES:
+        raise DataError(f"--overlay {overlay}: give a name that ends in .png, .jpg or .webp")
+    outputs = [("--out", file) for file in files]
+    common.check_outputs(*outputs, ("--overlay", overlay), inputs=inputs)
+
+
+def _read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """An earlier mask: black and one other value."""
+    import numpy as np
+
+    from samadapt.data.images import read_values
+
+    values = read_values(path)
+    if values.ndim == 3:
+        values = values[..., :3].max(axis=2)
+    if values.shape != size:
+        raise PromptError(
+            f"--mask {path} is {values.shape[1]} x {values.shape[0]} pixels but the picture "
+            f"{size[1]} x {size[0]} (width x height): give a mask of the same size"
+        )
+    if len(np.unique(values[values != 0])) > 1:
+        raise PromptError(
+            f"--mask {path} is no mask: give black for background and one other value for the "
+            "object, saved without loss (PNG)"
+        )
+    found: NDArray[np.bool_] = np.not_equal(values, 0)
+    return found
+
+
+def _write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
+    from PIL import Image
+
+    from samadapt.data.files import replacing
+
+    with replacing(path) as file:
+        Image.fromarray(mask.astype("uint8") * 255).save(file, "PNG")
+
+
+def _write_overlay(
+    path: Path, pixels: NDArray[np.uint8], mask: NDArray[np.bool_], prompt: Prompt
+) -> None:
+    from samadapt.cli.drawing import draw_overlay
+    from samadapt.data.files import replacing
+
+    kind = {".png": "PNG", ".webp": "WEBP"}.get(path.suffix.lower(), "JPEG")
+    with replacing(path) as file:
+        draw_overlay(pixels, mask, prompt).save(file, kind, quality=92)
+
+
+def _describe(file: Path, mask: NDArray[np.bool_], score: float) -> dict[str, Any]:
+    rows, columns = mask.nonzero()
+    box = None
+    if rows.size:
+        box = [int(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)]
+    return {
+        "file": str(file),
+        "score": round(score, 6),
+        "area": int(mask.sum()),
+        "share": round(float(mask.mean()), 6),
+        "box": box,
+    }
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    for mask in result["masks"]:
+        if mask["box"] is None:
+            typer.echo(f"{mask['file']}: score {mask['score']:.3f}, empty (no object found there)")
+            continue
+        box = ",".join(str(value) for value in mask["box"])
+        typer.echo(
+            f"{mask['file']}: score {mask['score']:.3f}, area {mask['area']} pixels "
+            f"({mask['share']:.1%} of the picture), box {box}"
+        )

@@ -1,0 +1,54 @@
+"""The `samadapt` command and its sub-commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from samadapt.cli.benchmark import benchmark_app
+from samadapt.cli.demo import demo
+from samadapt.cli.doctor import doctor
+from samadapt.cli.guard import GuardedGroup
+from samadapt.cli.models import models
+from samadapt.cli.predict import predict
+
+app = typer.Typer(
+    name="samadapt",
+    cls=GuardedGroup,
+    help="Segment Anything that learns your images while you annotate them.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo)
+app.command()(predict)
+app.add_typer(benchmark_app, name="benchmark")
+app.command()(models)
+app.command()(doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"samadapt {version('samadapt')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (or SAMADAPT_DEBUG=1).")
+    ] = False,
+) -> None:
+    """Segment Anything that learns your images while you annotate them."""
+    del version, debug  # both are dealt with before this runs
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())

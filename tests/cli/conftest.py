@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from fakes import FakeModel
+from samadapt.cli import app, common
+from tiny_dataset import TinyDataset, make_dataset, oracle
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> TinyDataset:
+    return make_dataset(tmp_path / "tiny")
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
+    """The model that every command gets, whatever its name: knows the tiny pictures' objects."""
+    model = oracle()
+    monkeypatch.setattr(common, "load_model", lambda name, device, dtype: model)
+    return model
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """Run `samadapt` with these arguments in an empty folder."""
+    monkeypatch.delenv("SAMADAPT_DEBUG", raising=False)
+    monkeypatch.delenv("SAMADAPT_DATA", raising=False)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])

@@ -1,0 +1,126 @@
+"""`models`, `doctor` and `demo`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from outcome import one_error
+
+import samadapt.benchmark
+from samadapt.cli import checks, common
+from samadapt.cli.checks import Check, all_checks
+from samadapt.errors import CheckpointError
+from samadapt.models import registry
+from tiny_dataset import oracle
+
+
+class TestModels:
+    def test_table_names_every_model(self, run):
+        result = run("models")
+        assert result.exit_code == 0
+        for info in registry.known_models():
+            assert info.name in result.stdout
+        assert "hf download" in result.stdout
+
+    def test_json(self, run):
+        rows = json.loads(run("models", "--json").stdout)
+        assert rows[0]["name"] == "nano"
+        assert rows[0]["get"] == "ships with samadapt"
+        row = next(row for row in rows if row["name"] == "facebook/sam-vit-base")
+        assert row["get"] == "hf download facebook/sam-vit-base"
+        assert row["family"] == "SAM"
+        assert isinstance(row["offline"], bool)
+
+
+class TestDoctor:
+    @pytest.fixture
+    def nano(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A machine where the shipped model works."""
+        monkeypatch.setattr(registry, "load", lambda *_: oracle())
+        monkeypatch.setattr(checks, "check_weights", lambda: ("ok", "there"))
+
+    @pytest.mark.usefixtures("nano")
+    def test_a_fit_machine(self, run):
+        result = run("doctor", "--json")
+        values = json.loads(result.stdout)
+        assert values["fit"] is True, values
+        assert result.exit_code == 0
+        found = {check["name"]: check for check in values["checks"]}
+        for name in ("python", "packages", "torch", "processor", "number format", "memory", "disk"):
+            assert found[name]["status"] in ("ok", "note")
+            assert found[name]["detail"]
+        assert "encode" in found["nano at work"]["detail"]
+        assert "click" in found["nano at work"]["detail"]
+
+    def test_an_unfit_machine(self, run, monkeypatch: pytest.MonkeyPatch):
+        def broken(*_: object) -> None:
+            raise CheckpointError("the weights are damaged")
+
+        monkeypatch.setattr(registry, "load", broken)
+        result = run("doctor")
+        assert result.exit_code == 1
+        assert "problem" in result.stdout
+        assert "the weights are damaged" in result.stdout
+        assert "not fit" in result.stdout
+
+    @pytest.mark.usefixtures("nano")
+    def test_a_check_that_fails_is_a_problem_not_an_end(self, monkeypatch: pytest.MonkeyPatch):
+        def explode() -> None:
+            raise RuntimeError("boom\nbang")
+
+        monkeypatch.setattr(checks, "check_disk", explode)
+        (found,) = (check for check in all_checks() if check.name == "disk")
+        assert found == Check("disk", "problem", "RuntimeError: boom bang")
+
+    def test_missing_packages(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(checks, "_NEEDED", ("torch", "no-such-package"))
+        status, detail = checks.check_packages()
+        assert status == "problem"
+        assert "missing: no-such-package" in detail
+
+    def test_weights_are_compared_with_what_was_installed(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ):
+        file = tmp_path / "w"
+        file.write_bytes(b"weights")
+        monkeypatch.setattr(checks, "_weights_file", lambda: file)
+        # sha256 of b"weights", as pip's RECORD writes it
+        right = "mhKQONmgCu0M9qfqBZylCoE0SQYauHhIzxoT6v3zOyw"
+        for recorded, status in ((right, "ok"), ("AAAA", "problem"), (None, "ok")):
+            monkeypatch.setattr(checks, "_recorded_hash", lambda _, r=recorded: r)
+            assert checks.check_weights()[0] == status
+        file.unlink()
+        assert checks.check_weights()[0] == "problem"
+
+
+class TestDemo:
+    @pytest.fixture
+    def calls(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+        calls: list[tuple[object, ...]] = []
+
+        def run_demo(*arguments: object) -> int:
+            calls.append(arguments)
+            return 0
+
+        stand_in = SimpleNamespace(run_demo=run_demo, REPORT="report.html")
+        monkeypatch.setattr(samadapt.benchmark, "demo", stand_in, raising=False)
+        monkeypatch.setitem(__import__("sys").modules, "samadapt.benchmark.demo", stand_in)
+        monkeypatch.setattr(common, "load_model", lambda *wanted: wanted)
+        return calls
+
+    def test_options(self, run, calls):
+        result = run("demo", "--out", "there", "--seed", "3", "--max-objects", "5", "-m", "x")
+        assert result.exit_code == 0
+        ((out, model, seed, max_objects, console),) = calls
+        assert (out, model) == (Path("there"), ("x", "auto", "auto"))
+        assert (seed, max_objects) == (3, 5)
+        assert hasattr(console, "print")
+
+    def test_bad_options(self, run, calls):
+        assert "at least one object" in one_error(run("demo", "--max-objects", "0"))
+        Path("file").touch()
+        assert "is a file" in one_error(run("demo", "--out", "file"))
+        assert calls == []
