@@ -70,16 +70,20 @@ class Prompt:
         box: (x0, y0, x1, y1).
         mask: earlier logits (h, w) float at the decoder's resolution, as in `Prediction.logits`,
             or a bool mask (H, W) at the image's original size (a saved mask, a brush stroke).
+        window: the part of the image that earlier logits show, as in `Prediction.window`; None
+            for all of it.
 
     Raises:
         PromptError: nothing given, NaN or infinite numbers, labels and points of different
-            length, a label other than 0 and 1, an empty box, a mask of the wrong shape or type.
+            length, a label other than 0 and 1, an empty box, a mask of the wrong shape or type, a
+            window without logits.
     """
 
     points: Sequence[tuple[float, float]] = ()
     labels: Sequence[int] | None = None
     box: Box | Sequence[float] | None = None
     mask: NDArray[Any] | None = field(default=None, repr=False)
+    window: tuple[int, int, int, int] | None = None
 
     def __post_init__(self) -> None:
         points = tuple(_pair(p) for p in _rows(self.points))
@@ -90,6 +94,11 @@ class Prompt:
         mask = _checked_mask(self.mask)
         if not points and box is None and mask is None:
             raise PromptError("the prompt is empty: give at least one point, a box or a mask")
+        if self.window is not None and (mask is None or mask.dtype == np.bool_):
+            raise PromptError(
+                f"window {self.window}: it belongs to earlier logits; give the mask that a "
+                "Prediction came with, or no window"
+            )
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "box", box)
@@ -118,10 +127,11 @@ class Prompt:
         clicks: Iterable[Click],
         box: Box | None = None,
         mask: NDArray[Any] | None = None,
+        window: tuple[int, int, int, int] | None = None,
     ) -> Prompt:
         """A prompt of these clicks, in order, with an optional box and earlier mask."""
         clicks = tuple(clicks)
-        return cls([(c.x, c.y) for c in clicks], [c.label for c in clicks], box, mask)
+        return cls([(c.x, c.y) for c in clicks], [c.label for c in clicks], box, mask, window)
 
     @property
     def clicks(self) -> tuple[Click, ...]:
@@ -129,9 +139,11 @@ class Prompt:
         labels = self.labels or ()
         return tuple(Click(x, y, bool(k)) for (x, y), k in zip(self.points, labels, strict=True))
 
-    def with_mask(self, mask: NDArray[Any] | None) -> Prompt:
-        """The same prompt with another earlier mask."""
-        return replace(self, mask=mask)
+    def with_mask(
+        self, mask: NDArray[Any] | None, window: tuple[int, int, int, int] | None = None
+    ) -> Prompt:
+        """The same prompt with another earlier mask, of the part of the image in `window`."""
+        return replace(self, mask=mask, window=window)
 
     def check_inside(self, size: tuple[int, int]) -> None:
         """Check that every click lies on an image of `size` = (H, W), and the box touches it.

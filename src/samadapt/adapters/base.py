@@ -17,6 +17,7 @@ from samadapt.adapters.files import find_folder, read_folder, write_folder
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
+from samadapt.models.geometry import Window
 from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Click, Prompt
 
@@ -92,8 +93,8 @@ class Interaction:
     """The current object as an adapter sees it: all that was said and what came of it.
 
     Attributes:
-        model: the model in use; `model.decode(embedding, prompts, adapters=adapters)` gives
-            differentiable logits.
+        model: the model in use; `model.decode(model.focus(embedding, prompt), [prompt],
+            adapters=adapters)` gives differentiable logits.
         adapters: all adapters in use, in order, the one that is told included.
         embedding: the image.
         prompts: every prompt sent for this object, in order, each with the earlier logits that
@@ -101,6 +102,7 @@ class Interaction:
         clicks: all clicks in force.
         box: the box in force.
         logits: decoder logits (h, w) of the current mask, None before the first prompt.
+        window: the part of the image that `logits` show, as in `Prediction.window`.
         mask: the current mask (H, W) bool, None before the first prompt.
         step: which prediction for this object this is: 1, 2, ..., never given twice; 0 before
             the first prompt. Undo, redo and reset return to the step of an earlier one.
@@ -113,6 +115,7 @@ class Interaction:
     clicks: tuple[Click, ...] = ()
     box: Box | None = None
     logits: NDArray[np.float32] | None = None
+    window: Window | None = None
     mask: NDArray[np.bool_] | None = None
     step: int = 0
 

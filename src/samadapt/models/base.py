@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from samadapt.data.images import ImageLike, read_image
 from samadapt.errors import ModelError, PromptError
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
+from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.seams import Seams, active, decoder_grid
 from samadapt.prompts import Prompt
 
@@ -35,11 +36,14 @@ class Prediction:
         masks: (K, H, W) bool at the image's original size.
         scores: (K,) float32, the model's own estimate of each mask's IoU.
         logits: (K, h, w) float32 at the decoder's resolution; `Prompt(mask=...)` takes one.
+        window: (x0, y0, x1, y1), the part of the image that the logits show when the model took
+            a close-up; None for all of it. `Prompt(mask=..., window=...)` takes both.
     """
 
     masks: NDArray[np.bool_]
     scores: NDArray[np.float32]
     logits: NDArray[np.float32]
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         for array in (self.masks, self.scores, self.logits):
@@ -129,6 +133,29 @@ class SegmentationModel(ABC):
     def logits_size(self, embedding: ImageEmbedding) -> tuple[int, int]:
         """(h, w) of the decoder's logits for this image."""
 
+    # -- what a family may implement ----------------------------------------------------------
+
+    def focus(self, embedding: ImageEmbedding, prompt: Prompt) -> ImageEmbedding:
+        """The view of the image on which `predict` answers `prompt`.
+
+        The embedding itself here; a model that is cheap enough takes a close-up of a small
+        object. Adapters that learn from a prompt call `decode` on this view.
+        """
+        return embedding
+
+    def view_geometry(self, embedding: ImageEmbedding, window: Window | None) -> InputGeometry:
+        """Geometry of the view that shows `window` of the image in `embedding`.
+
+        Raises:
+            PromptError: this model takes no close-ups.
+        """
+        if window != embedding.geometry.window:
+            raise PromptError(
+                f"window {window}: {self.identity.name} takes no close-ups; give the logits of "
+                "the whole image, without a window"
+            )
+        return embedding.geometry
+
     # -- what everybody uses --------------------------------------------------------------
 
     def encode(self, image: ImageLike) -> ImageEmbedding:
@@ -197,7 +224,8 @@ class SegmentationModel(ABC):
     ) -> DecoderOutput:
         """Decoder logits for B prompts of one structure; gradients flow (for adapters that learn).
 
-        Prompts must have the same number of points, all or none a box, all or none a mask.
+        Prompts must have the same number of points, all or none a box, all or none a mask. Logits
+        are those of the very view given, which `focus` finds for a prompt.
         """
         if not prompts:
             raise PromptError("no prompts given")
@@ -254,19 +282,22 @@ class SegmentationModel(ABC):
         for seam in adapters:
             seam.check_model(self)
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        for index, prompt in enumerate(prompts):
-            groups[_structure(prompt)].append(index)
         found: dict[int, Prediction] = {}
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
+            views = [self.focus(embedding, prompt) for prompt in prompts]
+            for index, prompt in enumerate(prompts):
+                groups[(id(views[index]), *_structure(prompt))].append(index)
             for indices in groups.values():
-                output = self.decode(embedding, [prompts[i] for i in indices], multimask, adapters)
+                view = views[indices[0]]
+                output = self.decode(view, [prompts[i] for i in indices], multimask, adapters)
                 for row, index in enumerate(indices):
                     logits = output.logits[row : row + 1]
-                    masks = self.upsample(embedding, logits, adapters)[0] > 0
+                    masks = self.upsample(view, logits, adapters)[0] > 0
                     found[index] = Prediction(
                         masks.cpu().numpy(),
                         output.scores[row].float().cpu().numpy(),
                         logits[0].float().cpu().numpy(),
+                        view.geometry.window,
                     )
         return [found[index] for index in range(len(prompts))]
 
@@ -288,14 +319,29 @@ class SegmentationModel(ABC):
                     )
                 soft = embedding.geometry.to_decoder(tensor, size)
                 tensor = (soft * 2 - 1) * MASK_LOGIT
-            elif tuple(mask.shape) != size:
-                raise PromptError(
-                    f"mask prompt of shape {tuple(mask.shape)}: logits must have the decoder's "
-                    f"resolution {size}, as in Prediction.logits (or give a bool mask at the "
-                    "image's size)"
-                )
+            else:
+                tensor = self._on_this_view(embedding, tensor, prompt.window, size)
             rows.append(tensor)
         return torch.cat(rows)
+
+    def _on_this_view(
+        self,
+        embedding: ImageEmbedding,
+        logits: Tensor,
+        window: Window | None,
+        size: tuple[int, int],
+    ) -> Tensor:
+        """Earlier logits (1, 1, h', w') that show `window`, on the grid (h, w) of this view."""
+        here, seen = embedding.geometry, self.view_geometry(embedding, window)
+        pairs = zip(seen.padded, size, here.padded, strict=True)
+        expected = tuple(padded * cells // mine for padded, cells, mine in pairs)
+        if tuple(logits.shape[-2:]) != expected:
+            raise PromptError(
+                f"mask prompt of shape {tuple(logits.shape[-2:])}: logits must have the decoder's "
+                f"resolution {expected}, as in Prediction.logits (or give a bool mask at the "
+                "image's size)"
+            )
+        return logits if seen == here else here.reframe(logits, seen, size)
 
 
 def _structure(prompt: Prompt) -> tuple[int, bool, bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from types import MappingProxyType
 
 import torch
@@ -17,7 +17,7 @@ from samadapt.data.files import replacing
 from samadapt.errors import ModelError
 from samadapt.models.geometry import InputGeometry
 
-_FORMAT = "samadapt-embedding-1"
+_FORMAT = "samadapt-embedding-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,14 @@ class ModelIdentity:
         return f"{self.name} ({self.weights_hash[:12]})"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class ImageEmbedding:
     """One encoded image. Immutable; safe to share between threads and people.
 
     Attributes:
-        features: named float32 tensors (1, C, h, w); "image" is the one the decoder attends to.
-        geometry: original, resized and padded sizes.
+        features: named float32 tensors (1, C, h, w); "image" is the one the decoder attends to. A
+            model that takes close-ups keeps what it cuts them from as uint8 (1, H, W, 3).
+        geometry: original, resized and padded sizes, and the window that a close-up shows.
         model: identity of the model that encoded it.
         preprocessing: name and version of the preprocessing.
     """
@@ -88,18 +89,13 @@ class ImageEmbedding:
         Raises:
             DataError: the folder is missing or cannot be written to.
         """
-        tensors = {
-            name: tensor.to("cpu", dtype or tensor.dtype).contiguous()
-            for name, tensor in self.features.items()
-        }
+        tensors = {name: _stored(tensor.cpu(), dtype) for name, tensor in self.features.items()}
         meta = {
             "format": _FORMAT,
             "model": self.model.name,
             "weights_hash": self.model.weights_hash,
             "preprocessing": self.preprocessing,
-            "geometry": json.dumps(
-                [self.geometry.original, self.geometry.resized, self.geometry.padded]
-            ),
+            "geometry": json.dumps(astuple(self.geometry)),
         }
         with replacing(path) as file:
             file.write(save(tensors, metadata=meta))
@@ -108,7 +104,7 @@ class ImageEmbedding:
     def load(
         cls, path: str | os.PathLike[str], device: torch.device | str = "cpu"
     ) -> ImageEmbedding:
-        """Read what `save` wrote; tensors come back as float32.
+        """Read what `save` wrote; features come back as float32.
 
         Raises:
             ModelError: not an embedding file, or a damaged one.
@@ -118,14 +114,26 @@ class ImageEmbedding:
                 meta = file.metadata() or {}
                 if meta.get("format") != _FORMAT:
                     raise ModelError(f"{path} is not a samadapt embedding: encode the image again")
-                features = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-                original, resized, padded = (tuple(v) for v in json.loads(meta["geometry"]))
+                features = {name: _plain(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+                original, resized, padded, window = json.loads(meta["geometry"])
+                geometry = InputGeometry(
+                    tuple(original), tuple(resized), tuple(padded), window and tuple(window)
+                )
                 identity = ModelIdentity(meta["model"], meta["weights_hash"])
                 preprocessing = meta["preprocessing"]
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
             if isinstance(error, ModelError):
                 raise
             raise ModelError(
                 f"cannot read the embedding {path} ({error}): encode the image again"
             ) from None
-        return cls(features, InputGeometry(original, resized, padded), identity, preprocessing)
+        return cls(features, geometry, identity, preprocessing)
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    keeps = dtype is None or not tensor.is_floating_point()
+    return (tensor if keeps else tensor.to(dtype)).contiguous()
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from samadapt.adapters.base import Adapter, Interaction
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.geometry import Window
 from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Click, Prompt
 from samadapt.session.events import (
@@ -148,11 +150,11 @@ class SessionCore:
         now, embedding = self._object, self.embedding
         if isinstance(event, Clicked):
             now = replace(now, clicks=(*now.clicks, Click(event.x, event.y, event.positive)))
-            mask = self._earlier_mask()
+            mask, window = self._earlier_mask()
         else:
             now = replace(now, box=Box(event.x0, event.y0, event.x1, event.y1))
-            mask = None
-        prompt = Prompt.from_clicks(now.clicks, now.box, mask)
+            mask, window = None, None
+        prompt = Prompt.from_clicks(now.clicks, now.box, mask, window)
         is_ambiguous = len(now.clicks) == 1 and now.box is None
         found = self.model.predict(
             embedding, prompt, self.options.multimask and is_ambiguous, self.adapters
@@ -165,10 +167,10 @@ class SessionCore:
             chosen=found.best,
         )
 
-    def _earlier_mask(self) -> NDArray[np.float32] | NDArray[np.bool_] | None:
+    def _earlier_mask(self) -> tuple[NDArray[Any] | None, Window | None]:
         if self.options.feedback == "logits":
-            return self._object.logits
-        return self._object.mask if self.options.feedback == "binary" else None
+            return self._object.logits, self._object.window
+        return (self._object.mask if self.options.feedback == "binary" else None), None
 
     def _filled_mask(self) -> NDArray[np.bool_]:
         _ = self.embedding
@@ -202,6 +204,7 @@ class SessionCore:
             clicks=now.clicks,
             box=now.box,
             logits=now.logits,
+            window=now.window,
             mask=now.mask,
             step=now.step,
         )

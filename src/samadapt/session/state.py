@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.models.base import Prediction
+from samadapt.models.geometry import Window
 from samadapt.prompts import Box, Click, Prompt
 
 
@@ -41,6 +42,11 @@ class ObjectState:
     def logits(self) -> NDArray[np.float32] | None:
         """Decoder logits (h, w) of the mask shown."""
         return None if self.prediction is None else self.prediction.logits[self.chosen]
+
+    @property
+    def window(self) -> Window | None:
+        """The part of the image that `logits` show; None for all of it."""
+        return None if self.prediction is None else self.prediction.window
 
 
 class History:
@@ -103,6 +109,7 @@ class _Packed:
     logits: NDArray[np.float32] | None = None
     bits: NDArray[np.uint8] | None = None
     width: int = 0
+    window: Window | None = None
 
     @classmethod
     def of(cls, state: ObjectState) -> _Packed:
@@ -111,10 +118,11 @@ class _Packed:
             return cls(state)
         bits = np.packbits(found.masks, axis=-1)
         bare = replace(state, prediction=None)
-        return cls(bare, found.scores, found.logits, bits, found.masks.shape[-1])
+        return cls(bare, found.scores, found.logits, bits, found.masks.shape[-1], found.window)
 
     def unpacked(self) -> ObjectState:
         if self.scores is None or self.logits is None or self.bits is None:
             return self.state
         masks = np.unpackbits(self.bits, axis=-1, count=self.width).view(np.bool_)
-        return replace(self.state, prediction=Prediction(masks, self.scores, self.logits))
+        found = Prediction(masks, self.scores, self.logits, self.window)
+        return replace(self.state, prediction=found)

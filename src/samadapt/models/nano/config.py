@@ -22,6 +22,7 @@ class NanoConfig:
         context_channels: width of the decoder's fusion at stride 32.
         heads: attention heads.
         decoder_layers: two-way layers.
+        close_up_side: the longer side of a close-up is resampled to this many pixels.
     """
 
     input_side: int = 512
@@ -33,6 +34,7 @@ class NanoConfig:
     context_channels: int = 192
     heads: int = 4
     decoder_layers: int = 2
+    close_up_side: int = 320
 
     STRIDE: ClassVar[int] = 8
     FINE_STRIDE: ClassVar[int] = 4

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from samadapt.errors import PromptError
 from samadapt.models.base import (
     DecoderOutput,
     PromptEmbedding,
@@ -19,7 +20,8 @@ from samadapt.models.base import (
     freeze,
 )
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
-from samadapt.models.geometry import InputGeometry
+from samadapt.models.geometry import InputGeometry, Window
+from samadapt.models.nano.close_up import ViewCache, choose_window
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.encoder import NanoFeatures, channels_last
 from samadapt.models.nano.fusing import fuse_batch_norms
@@ -30,15 +32,19 @@ from samadapt.prompts import Box, Prompt
 
 SHIPPED = "nano.safetensors"
 
+PIXELS_SIDE = 2048
+"""Embeddings keep an image's pixels with at most this longer side."""
+
 
 class NanoModel(SegmentationModel):
     """nano: a convolutional encoder and a SAM-shaped decoder, small enough for a laptop.
 
     An image's longer side is resampled to 512 pixels (bilinear, antialiased) and padded at the
-    bottom and the right to multiples of 32.
+    bottom and the right to multiples of 32. Once it is known where a small object lies, a
+    close-up of it is encoded in the same way and prompts are answered there.
     """
 
-    preprocessing = "nano-longest-512-1"
+    preprocessing = "nano-longest-512-2"
 
     def __init__(
         self,
@@ -58,26 +64,84 @@ class NanoModel(SegmentationModel):
         fuse_batch_norms(network.encoder)
         self._network = place(network, self.device)
         self.decoder: nn.Module = self._network.decoder
+        self._views = ViewCache()
 
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> ImageEmbedding:
-        """Encode one RGB image (H, W, 3) uint8."""
-        geometry = InputGeometry.longest_side(
-            (pixels.shape[0], pixels.shape[1]), self.config.input_side, NanoConfig.MULTIPLE
-        )
+        """Encode one RGB image (H, W, 3) uint8, and keep its pixels for close-ups."""
+        height, width = pixels.shape[:2]
+        geometry = self._geometry((height, width), None)
+        named = self._encode(pixels, geometry)
+        named["pixels"] = torch.from_numpy(_at_most(pixels, PIXELS_SIDE))[None]
+        return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
+
+    def focus(self, embedding: ImageEmbedding, prompt: Prompt) -> ImageEmbedding:
+        """The whole image, or a close-up when an earlier mask or a box says that it is worth it."""
+        pixels = embedding.features.get("pixels")
+        if pixels is None:
+            return embedding
+        original = embedding.original_size
+        seen = self.view_geometry(embedding, prompt.window)
+        window = choose_window(original, prompt, seen, self.config.close_up_side)
+        if window is None:
+            return embedding
+        return self._views.get(embedding, window, lambda: self._close_up(embedding, pixels, window))
+
+    def view_geometry(self, embedding: ImageEmbedding, window: Window | None) -> InputGeometry:
+        """Geometry of the view that shows `window`.
+
+        Raises:
+            PromptError: a window that does not lie inside the image.
+        """
+        height, width = embedding.original_size
+        if window is not None:
+            x0, y0, x1, y1 = window
+            if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+                raise PromptError(
+                    f"window {window} does not lie inside the image of {width} x {height} pixels "
+                    "(width x height)"
+                )
+        return self._geometry((height, width), window)
+
+    def _geometry(self, original: tuple[int, int], window: Window | None) -> InputGeometry:
+        if window is None:
+            return InputGeometry.longest_side(original, self.config.input_side, NanoConfig.MULTIPLE)
+        side = self.config.close_up_side
+        return InputGeometry.close_up(original, window, side, NanoConfig.MULTIPLE)
+
+    def _close_up(
+        self, embedding: ImageEmbedding, pixels: Tensor, window: Window
+    ) -> ImageEmbedding:
+        geometry = self._geometry(embedding.original_size, window)
+        stored = pixels[0].cpu().numpy()
+        rows = stored.shape[0] / embedding.original_size[0]
+        columns = stored.shape[1] / embedding.original_size[1]
+        x0, y0, x1, y1 = window
+        box = x0 * columns, y0 * rows, x1 * columns, y1 * rows
+        named = self._encode(stored, geometry, box)
+        return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
+
+    def _encode(
+        self,
+        pixels: NDArray[np.uint8],
+        geometry: InputGeometry,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> dict[str, Tensor]:
+        """Features of the pixels in `box`, resampled (bilinear, antialiased) and padded."""
         height, width = geometry.resized
-        resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+        resized = Image.fromarray(pixels).resize(
+            (width, height), Image.Resampling.BILINEAR, box=box
+        )
         inside = normalise(torch.from_numpy(np.array(resized))[None].to(self.device))
         padded = inside.new_zeros((1, 3, *geometry.padded))
         padded[..., :height, :width] = inside
         reduced = self.encoder_dtype != torch.float32
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced):
             features = self._network(channels_last(padded))
-        named = {
+        return {
             "image": channels_last(features.image.float()),
             "keys": channels_last(features.keys.float()),
             "fine": channels_last(features.fine.float()),
         }
-        return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
 
     def embed_prompts(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], masks: Tensor | None
@@ -148,6 +212,16 @@ def load_nano(
     shipped = resources.files("samadapt.models.nano") / "shipped" / SHIPPED
     with resources.as_file(shipped) as file:
         return NanoModel(read_weights(file), "nano", device, encoder_dtype)
+
+
+def _at_most(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """A copy, scaled down when the longer side exceeds `side`."""
+    longer = max(pixels.shape[:2])
+    if longer <= side:
+        return pixels.copy()
+    height, width = (max(1, round(v * side / longer)) for v in pixels.shape[:2])
+    shrunk = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(shrunk)
 
 
 def _expanded(embedding: ImageEmbedding, count: int) -> NanoFeatures:

@@ -1,0 +1,133 @@
+"""Close-ups: which part of an image nano looks at to answer a prompt, and views it has seen."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.geometry import InputGeometry, Window
+from samadapt.prompts import Box, Prompt
+
+MARGIN = 1.6
+"""A window is this many times as wide as what it is about."""
+
+LARGEST_SHARE = 0.7
+"""No close-up of more than this share of the image's longer side."""
+
+MAGNIFICATION = 5.0
+"""Input pixels per original pixel at most."""
+
+_KEPT = 4
+_SLACK = 1.1
+_STAY = (0.6, 1.4)  # how much the wanted window's size may differ from the one kept
+
+_Region = tuple[float, float, float, float]
+
+
+def choose_window(
+    original: tuple[int, int], prompt: Prompt, seen: InputGeometry, side: int
+) -> Window | None:
+    """The window in which to answer `prompt`, or None for the whole image.
+
+    It is about the earlier mask, or the box, together with all clicks. Clicks alone say nothing
+    about the object's size. The window of the earlier logits is kept as long as it fits, so that
+    it need not be encoded again for every click.
+
+    Args:
+        original: (height, width) of the image.
+        prompt: the prompt.
+        seen: geometry of the view that the prompt's logits show.
+        side: the longer side of a close-up's input, in pixels.
+    """
+    region = _region(prompt, seen, original)
+    if region is None:
+        return None
+    wanted = max(region[2] - region[0], region[3] - region[1]) * MARGIN
+    wanted = max(wanted, side / MAGNIFICATION)
+    if wanted >= LARGEST_SHARE * max(original):
+        return None
+    earlier = prompt.window
+    if earlier is not None and _still_fits(earlier, region, wanted, original):
+        return earlier
+    (x0, x1), (y0, y1) = (
+        _span(region[axis], region[axis + 2], wanted, original[1 - axis]) for axis in (0, 1)
+    )
+    return x0, y0, x1, y1
+
+
+def _region(prompt: Prompt, seen: InputGeometry, original: tuple[int, int]) -> _Region | None:
+    """What the prompt is about, in original pixels."""
+    corners: list[tuple[float, float]] = []
+    if isinstance(prompt.box, Box):
+        x0, y0, x1, y1 = prompt.box.as_tuple()
+        corners += [(max(x0, 0), max(y0, 0)), (min(x1, original[1]), min(y1, original[0]))]
+    if prompt.mask is not None:
+        corners += _mask_corners(prompt.mask, seen)
+    if not corners:
+        return None
+    xs, ys = zip(*corners, *prompt.points, strict=True)
+    return min(xs), min(ys), min(max(xs), original[1]), min(max(ys), original[0])
+
+
+def _mask_corners(mask: NDArray[np.float32], seen: InputGeometry) -> list[tuple[float, float]]:
+    """Two corners, in original pixels, of the box around a bool mask or around logits above 0."""
+    inside = mask > 0
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if not len(rows):
+        return []
+    found = [(columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)]
+    if mask.dtype == np.bool_:
+        return [(float(x), float(y)) for x, y in found]
+    step = [seen.padded[1 - i] / mask.shape[1 - i] / seen.scale[i] for i in (0, 1)]
+    return [(x * step[0] + seen.corner[0], y * step[1] + seen.corner[1]) for x, y in found]
+
+
+def _still_fits(window: Window, region: _Region, wanted: float, original: tuple[int, int]) -> bool:
+    extent = max(window[2] - window[0], window[3] - window[1])
+    if not _STAY[0] <= wanted / extent <= _STAY[1]:
+        return False
+    for axis in (0, 1):
+        slack = (region[axis + 2] - region[axis]) * (_SLACK - 1) / 2
+        lowest, highest = max(region[axis] - slack, 0), region[axis + 2] + slack
+        if lowest < window[axis] or min(highest, original[1 - axis]) > window[axis + 2]:
+            return False
+    return True
+
+
+def _span(low: float, high: float, wanted: float, limit: int) -> tuple[int, int]:
+    """Whole pixels from .. to: `wanted` around the middle of `low`..`high`, inside 0..`limit`."""
+    length = min(round(wanted), limit)
+    start = min(max(round((low + high - length) / 2), 0), limit - length)
+    return start, start + length
+
+
+class ViewCache:
+    """The last few close-ups of each embedding that is still in use; safe to share."""
+
+    def __init__(self) -> None:
+        self._views: WeakKeyDictionary[ImageEmbedding, OrderedDict[Window, ImageEmbedding]] = (
+            WeakKeyDictionary()
+        )
+        self._lock = Lock()
+
+    def get(
+        self, embedding: ImageEmbedding, window: Window, make: Callable[[], ImageEmbedding]
+    ) -> ImageEmbedding:
+        """The view of `window`, made when it is not there yet."""
+        with self._lock:
+            views = self._views.setdefault(embedding, OrderedDict())
+            if window in views:
+                views.move_to_end(window)
+                return views[window]
+        view = make()
+        with self._lock:
+            views[window] = view
+            while len(views) > _KEPT:
+                views.popitem(last=False)
+        return view
