@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,8 @@ from samadapt.cli.checks import Check, all_checks
 from samadapt.errors import CheckpointError
 from samadapt.models import registry
 from tiny_dataset import oracle
+
+WEIGHTS_SHA256 = hashlib.sha256(b"weights").hexdigest()
 
 
 class TestModels:
@@ -81,19 +84,48 @@ class TestDoctor:
         assert status == "problem"
         assert "missing: no-such-package" in detail
 
-    def test_weights_are_compared_with_what_was_installed(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ):
+    @pytest.fixture
+    def weights(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        """A weights file with its card, run from a source tree."""
         file = tmp_path / "w"
         file.write_bytes(b"weights")
+        (tmp_path / "card.json").write_text(json.dumps({"sha256": WEIGHTS_SHA256}))
         monkeypatch.setattr(checks, "_weights_file", lambda: file)
+        monkeypatch.setattr(checks, "_recorded_hash", lambda _: None)
+        return file
+
+    def test_weights_are_compared_with_what_was_installed(
+        self, weights: Path, monkeypatch: pytest.MonkeyPatch
+    ):
         # sha256 of b"weights", as pip's RECORD writes it
         right = "mhKQONmgCu0M9qfqBZylCoE0SQYauHhIzxoT6v3zOyw"
         for recorded, status in ((right, "ok"), ("AAAA", "problem"), (None, "ok")):
             monkeypatch.setattr(checks, "_recorded_hash", lambda _, r=recorded: r)
             assert checks.check_weights()[0] == status
-        file.unlink()
+        weights.unlink()
         assert checks.check_weights()[0] == "problem"
+
+    def test_weights_are_compared_with_their_card(self, weights: Path):
+        assert checks.check_weights()[0] == "ok"
+        weights.write_bytes(b"others")
+        status, detail = checks.check_weights()
+        assert status == "problem"
+        assert "not the file of its model card" in detail
+        assert "samadapt.training.nano.card" in detail
+
+    @pytest.mark.parametrize("content", [None, b"{", b"[]", b"{}"])
+    def test_a_card_that_is_missing_or_damaged_is_noted(self, weights: Path, content: bytes | None):
+        card = weights.with_name("card.json")
+        card.unlink()
+        if content is not None:
+            card.write_bytes(content)
+        status, detail = checks.check_weights()
+        assert status == "note"
+        assert "card.json" in detail
+
+    def test_the_shipped_weights_are_those_of_the_shipped_card(self):
+        status, detail = checks.check_weights()
+        assert (status, detail.endswith("as its model card says")) == ("ok", True), detail
 
 
 class TestDemo:

@@ -9,7 +9,7 @@ import pytest
 
 from samadapt.data.scene_folder import write_scenes
 from samadapt.data.shapes import KINDS, random_shape
-from samadapt.data.synthetic import SCENE_KINDS, generate_scene
+from samadapt.data.synthetic import SCENE_KINDS, Scene, generate_scene
 from samadapt.data.textures import band_noise, random_texture
 from samadapt.errors import DataError
 
@@ -24,6 +24,52 @@ def test_every_kind_draws_objects_that_fit_the_image(kind: str) -> None:
     masks = scene.masks(min_area=4)
     assert masks
     assert all(4 <= mask.sum() < 64 * 96 for mask in masks)
+
+
+@pytest.mark.parametrize("kind", SCENE_KINDS)
+def test_difficult_scenes_hide_their_objects(kind: str) -> None:
+    """Outlines stand out less from their neighbourhood, on average over scenes."""
+    clearness = []
+    for difficulty in (0.0, 1.0):
+        found = []
+        for seed in range(12):
+            scene = generate_scene(np.random.default_rng(seed), (96, 96), kind, (), difficulty)
+            found.append(_outline_clearness(scene))
+        clearness.append(np.nanmean(found))
+    assert clearness[1] < clearness[0]
+
+
+def _outline_clearness(scene: Scene) -> float:
+    """Mean step across outlines over the mean step elsewhere; NaN without outlines."""
+    image = scene.image.astype(float)
+    across = np.abs(np.diff(image, axis=1)).max(2)
+    outline = scene.labels[:, 1:] != scene.labels[:, :-1]
+    if not outline.any() or outline.all():
+        return float("nan")
+    return float(np.log((across[outline].mean() + 1) / (across[~outline].mean() + 1)))
+
+
+def test_difficult_scenes_hold_more_objects() -> None:
+    counts = [
+        np.mean(
+            [
+                len(generate_scene(np.random.default_rng(s), (128, 128), "cells", (), d).masks())
+                for s in range(10)
+            ]
+        )
+        for d in (0.0, 1.0)
+    ]
+    assert counts[1] > 1.3 * counts[0]
+
+
+def test_wholes_hold_more_than_one_visible_object_and_no_background() -> None:
+    for kind in ("parts", "grains", "tissue", "plants"):
+        wholes = 0
+        for seed in range(12):
+            scene = generate_scene(np.random.default_rng(seed), (192, 192), kind, (), 0.8)
+            assert all(0 not in whole for whole in scene.wholes)
+            wholes += len(scene.wholes)
+        assert wholes
 
 
 def test_same_seed_same_scene() -> None:
@@ -83,6 +129,8 @@ def test_bad_arguments_are_named() -> None:
         generate_scene(rng, (64, 64), "lakes")
     with pytest.raises(DataError, match="16"):
         generate_scene(rng, (8, 64))
+    with pytest.raises(DataError, match=r"1\.5"):
+        generate_scene(rng, (64, 64), difficulty=1.5)
 
 
 def test_scenes_on_disk_are_a_dataset(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,7 +18,8 @@ from samadapt.data.records import CocoImage, NewObject
 from samadapt.errors import DataError
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.network import NanoNetwork
-from samadapt.models.nano.weights import normalise, read_weights
+from samadapt.models.nano.weights import normalise, read_weights, write_weights
+from samadapt.training.nano import train
 from samadapt.training.nano.clicks import ClickSimulator
 from samadapt.training.nano.data import TrainingSamples, read_photos
 from samadapt.training.nano.losses import (
@@ -28,6 +31,8 @@ from samadapt.training.nano.losses import (
 from samadapt.training.nano.recalibrate import recalibrate
 from samadapt.training.nano.train import SOURCES, Recipe, Trainer
 from samadapt.training.nano.validate import validation_examples
+
+TINY = NanoConfig(64, 16, (8, 12, 16, 16), (1, 1, 1, 1), 8, 8, 16, heads=2)
 
 
 def make_photos(folder: Path, count: int = 6) -> Path:
@@ -177,20 +182,34 @@ def test_contrastive_loss_prefers_features_that_follow_the_regions() -> None:
     assert unknown.item() == 0
 
 
-def test_a_run_trains_saves_and_resumes(tmp_path: Path) -> None:
-    data = tmp_path / "data"
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data/ and with weights of a tiny network to start from."""
+    folder = tmp_path_factory.mktemp("nano")
     for name in SOURCES:
-        make_photos(data / name)
-    recipe = Recipe(
-        data=str(data),
-        out=str(tmp_path / "run"),
-        minutes=1,
-        side=64,
-        batch=2,
-        held_out=0.0,
-        workers=0,
-        warmup_steps=1,
-    )
+        make_photos(folder / "data" / name)
+    write_weights(NanoNetwork(TINY), folder / "start.safetensors", {})
+    return folder
+
+
+def options_for(place: Path, out: Path) -> dict[str, object]:
+    return {
+        "data": str(place / "data"),
+        "out": str(out),
+        "init": str(place / "start.safetensors"),
+        "side": 64,
+        "batch": 2,
+        "held_out": 0.0,
+        "workers": 0,
+        "warmup_steps": 1,
+        "recalibration": 2,
+        "pseudo": 0.0,
+        "device": "cpu",
+    }
+
+
+def test_a_run_trains_saves_and_resumes(place: Path, tmp_path: Path) -> None:
+    recipe = Recipe(**options_for(place, tmp_path / "run"))
     trainer = Trainer(recipe)
     batch = next(iter(trainer._loader()))
     before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
@@ -215,17 +234,67 @@ def test_a_run_trains_saves_and_resumes(tmp_path: Path) -> None:
     assert resumed.step == 3
     for name, value in trainer.network.state_dict().items():
         assert torch.equal(resumed.network.state_dict()[name], value)
+    taken = [t.optimizer.state_dict()["state"] for t in (trainer, resumed)]
+    for number, state in taken[0].items():
+        assert torch.equal(taken[1][number]["exp_avg"], state["exp_avg"])
+    resumed.train_step(batch)
     onwards = Trainer(
-        Recipe(
-            data=str(data),
-            out=str(tmp_path / "onwards"),
-            init=str(tmp_path / "run" / "nano.safetensors"),
-        )
+        replace(recipe, out=str(tmp_path / "b"), init=str(tmp_path / "run" / "nano.safetensors"))
     )
     shipped = trainer.average.state_dict()["decoder.prior_gain"]
     torch.testing.assert_close(
         onwards.network.state_dict()["decoder.prior_gain"], shipped, atol=1e-3, rtol=1e-3
     )
+
+
+def test_the_command_ends_after_its_steps_and_goes_on(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "_LOG_STEPS", 2)
+    monkeypatch.setattr(train, "keep_freed_memory", lambda: None)
+    options = options_for(place, tmp_path / "run") | {"pretrain_minutes": 1e-6}
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    for steps in (2, 4, 4):
+        monkeypatch.setattr("sys.argv", ["train", *arguments, f"--max-steps={steps}"])
+        train.main()
+        assert read_weights(tmp_path / "run" / "nano.safetensors").info["steps"] == steps
+    torch.set_flush_denormal(False)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "step" in line] == [2, 4]
+    assert [line["processes"] for line in lines if "recipe" in line] == [1, 1, 1]
+    for line in lines:
+        assert "step" not in line or math.isfinite(line["loss"])
+    assert not list(tmp_path.glob("run/*.part"))
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--init=no.safetensors", "no.safetensors"),
+        ("--device=toaster", "toaster"),
+        ("--device=cpu:0", "CUDA_VISIBLE_DEVICES"),
+    ],
+)
+def test_bad_options_are_one_line(
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+    message: str,
+) -> None:
+    monkeypatch.setattr(train, "keep_freed_memory", lambda: None)
+    monkeypatch.setattr(
+        "sys.argv", ["train", f"--data={place}", f"--out={tmp_path / 'run'}", option]
+    )
+    with pytest.raises(SystemExit) as caught:
+        train.main()
+    torch.set_flush_denormal(False)
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert message in error
 
 
 def test_validation_uses_the_held_out_photos_only(tmp_path: Path) -> None:
@@ -244,7 +313,7 @@ def test_validation_uses_the_held_out_photos_only(tmp_path: Path) -> None:
 
 def test_recalibrated_statistics_are_those_of_the_images() -> None:
     torch.manual_seed(0)
-    network = NanoNetwork(NanoConfig(64, 16, (8, 12, 16, 16), (1, 1, 1, 1), 8, 8, 16, heads=2))
+    network = NanoNetwork(TINY)
     first = network.encoder.stem[0]
     first[1].running_mean.fill_(7.0)
     batches = [torch.randint(0, 255, (4, 64, 64, 3), dtype=torch.uint8) for _ in range(3)]

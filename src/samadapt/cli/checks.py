@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -42,6 +43,8 @@ _FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 _GIB = 1 << 30
 _LITTLE_MEMORY, _LITTLE_DISK = 2 * _GIB, 3 * _GIB
 _WEIGHTS = "samadapt/models/nano/shipped/nano.safetensors"
+_CARD = "card.json"
+_NEW_CARD = "run python -m samadapt.training.nano.card --weights FILE"
 _GOOD_IOU = 0.7
 
 
@@ -165,18 +168,28 @@ def check_hub() -> tuple[Status, str]:
 
 
 def check_weights() -> tuple[Status, str]:
-    """Whether the shipped weights are there and are the file that was installed."""
+    """Whether the shipped weights are there, as installed, and those of their model card."""
     file = _weights_file()
     if not file.is_file():
         return "problem", f"{file} is missing: install samadapt again"
     digest = hashlib.sha256(file.read_bytes())
     text = f"{file.stat().st_size / 1e6:.1f} MB, sha256 {digest.hexdigest()[:12]}"
     recorded = _recorded_hash(_WEIGHTS)
-    if recorded is None:
-        return "ok", f"{text} (runs from its source tree: nothing to compare it with)"
-    if recorded != base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii"):
+    own = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
+    if recorded not in (None, own):
         return "problem", f"{text} is not the file that was installed: install samadapt again"
-    return "ok", f"{text}, as installed"
+    card = file.with_name(_CARD)
+    remedy = _NEW_CARD if recorded is None else "install samadapt again"
+    try:
+        expected = str(json.loads(card.read_bytes())["sha256"])
+    except FileNotFoundError:
+        return "note", f"{text}, but its model card {card} is missing: {remedy}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return "note", f"{text}, but its model card {card} cannot be read ({error!r}): {remedy}"
+    if expected != digest.hexdigest():
+        detail = f"{text} is not the file of its model card (sha256 {expected[:12]})"
+        return "problem", f"{detail}: {remedy}"
+    return "ok", f"{text}, as its model card says"
 
 
 def check_nano() -> tuple[Status, str]:

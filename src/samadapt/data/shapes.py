@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-KINDS = ("blob", "polygon", "star", "ring", "stroke", "leaf")
+KINDS = ("blob", "polygon", "star", "ring", "stroke", "leaf", "cell", "scratch")
 
 
 def random_shape(
@@ -30,11 +30,12 @@ def random_shape(
         kind: one of `KINDS`, drawn at random when None.
         angle: orientation in radians, drawn at random when None.
     """
-    kind = kind or str(rng.choice(KINDS, p=[0.4, 0.22, 0.1, 0.06, 0.14, 0.08]))
+    kind = kind or str(rng.choice(KINDS, p=[0.4, 0.22, 0.1, 0.06, 0.14, 0.08, 0, 0]))
     angle = float(rng.uniform(0, 2 * math.pi)) if angle is None else angle
     canvas = np.zeros(size, np.uint8)
-    if kind == "stroke":
-        _draw_stroke(rng, canvas, centre, radius, angle)
+    if kind in ("stroke", "scratch"):
+        thickest = 0.25 if kind == "stroke" else 0.05
+        _draw_stroke(rng, canvas, centre, radius, angle, thickest)
         return canvas.astype(bool)
     outline = _outline(rng, kind, radius)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -74,6 +75,10 @@ def _outline(rng: Generator, kind: str, radius: float) -> NDArray[np.float64]:
         width = rng.uniform(0.15, 0.4)
         across = width * np.sin(turns) * np.abs(np.sin(turns))
         return np.asarray(np.stack([np.cos(turns), across], 1) * radius)
+    if kind == "cell":  # rounder than a blob
+        lobes = zip((2, 3, 5), rng.normal(0, (0.07, 0.05, 0.02)), strict=True)
+        reach = 1 + sum(size * np.cos(k * turns + rng.uniform(0, 2 * math.pi)) for k, size in lobes)
+        return np.asarray(_around(turns, radius * reach) * (1.0, rng.uniform(0.6, 1.0)))
     reach = np.ones_like(turns)
     for order in range(2, 7):
         reach += rng.normal(0, 0.25 / order) * np.cos(order * turns + rng.uniform(0, 2 * math.pi))
@@ -92,11 +97,14 @@ def _draw_stroke(
     centre: tuple[float, float],
     radius: float,
     angle: float,
+    thickest: float,
 ) -> None:
     """A band along a random walk of slowly changing direction."""
     steps = 24
-    headings = angle + np.cumsum(rng.normal(0, rng.uniform(0.02, 0.3), steps))
+    headings = angle + np.cumsum(
+        rng.normal(0, rng.uniform(0.02, 0.3 if thickest > 0.1 else 0.06), steps)
+    )
     walk = np.cumsum(np.stack([np.cos(headings), np.sin(headings)], 1), axis=0)
     points = (walk - walk.mean(0)) * (2 * radius / steps) + centre
-    thickness = max(1, round(radius * rng.uniform(0.04, 0.25)))
+    thickness = max(1, round(radius * rng.uniform(0.16 * thickest, thickest)))
     cv2.polylines(canvas, [_fixed(points)], False, 1, thickness, shift=_SHIFT)

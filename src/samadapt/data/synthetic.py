@@ -2,7 +2,8 @@
 
 Dead leaves (opaque random shapes that occlude one another; Lee, Mumford and Huang 2001) with
 solid, noisy, striped, graded and photographic textures, and scenes that resemble what annotators
-meet: cells, grains, speckle, defects, vessels, leaves. All of it is drawn from random numbers.
+meet: cells, grains, speckle, tissue, folds, defects, vessels, plants. All of it is drawn from
+random numbers.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from samadapt.data.canvas import Canvas, Field, Pixels
+from samadapt.data.microscopy import draw_cells, draw_grains
+from samadapt.data.scans import draw_folds, draw_speckle, draw_tissue
 from samadapt.data.shapes import random_shape
-from samadapt.data.textures import band_noise, random_colour, random_texture
+from samadapt.data.textures import band_noise, random_texture
 from samadapt.errors import DataError
-
-Pixels = NDArray[np.uint8]
-Field = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +54,7 @@ def generate_scene(
     size: tuple[int, int] = (256, 256),
     kind: str | None = None,
     photos: Sequence[Pixels] = (),
+    difficulty: float = 0.5,
 ) -> Scene:
     """Draw one scene.
 
@@ -61,83 +63,31 @@ def generate_scene(
         size: (height, width) in pixels, at least 16 each.
         kind: one of `SCENE_KINDS`; drawn at random when None.
         photos: RGB images whose patches may serve as textures.
+        difficulty: from 0 (few objects that stand out) to 1 (many, faint, blurred, noisy).
 
     Raises:
-        DataError: unknown kind, or a size below 16 pixels.
+        DataError: unknown kind, a size below 16 pixels, or a difficulty outside 0..1.
     """
     if min(size) < 16:
         raise DataError(f"scene of size {size}: at least 16 x 16 pixels are needed")
+    if not 0 <= difficulty <= 1:
+        raise DataError(f"difficulty {difficulty}: give a number from 0 to 1")
     if kind is None:
         kinds, weights = zip(*_KIND_WEIGHTS.items(), strict=True)
         kind = str(rng.choice(kinds, p=np.array(weights) / sum(weights)))
     if kind not in SCENE_KINDS:
         raise DataError(f"unknown kind of scene {kind!r}: choose from {', '.join(SCENE_KINDS)}")
-    canvas = _Canvas(rng, size, photos)
+    canvas = Canvas(rng, size, photos, difficulty)
     SCENE_KINDS[kind](canvas)
     return Scene(canvas.finished(), canvas.labels, tuple(canvas.wholes), kind)
 
 
-class _Canvas:
-    """A scene being drawn: float image 0..255, labels, and the shared randomness."""
-
-    def __init__(self, rng: Generator, size: tuple[int, int], photos: Sequence[Pixels]) -> None:
-        self.rng = rng
-        self.size = size
-        self.photos = photos
-        self.image: Field = np.zeros((*size, 3), np.float32)
-        self.labels: NDArray[np.int32] = np.zeros(size, np.int32)
-        self.wholes: list[frozenset[int]] = []
-        self.count = 0
-        self.softness = float(rng.choice([0.0, 0.6, 1.0, 1.6], p=[0.3, 0.3, 0.25, 0.15]))
-
-    @property
-    def side(self) -> int:
-        return max(self.size)
-
-    def texture(self) -> Field:
-        return random_texture(self.rng, self.size, self.photos)
-
-    def centre(self) -> tuple[float, float]:
-        height, width = self.size
-        return float(self.rng.uniform(0, width)), float(self.rng.uniform(0, height))
-
-    def radius(self, low: float, high: float) -> float:
-        """Log-uniform between two shares of the longer side."""
-        return self.side * math.exp(self.rng.uniform(math.log(low), math.log(high)))
-
-    def paint(self, shape: NDArray[np.bool_], texture: Field, opacity: float = 1.0) -> int:
-        """Lay `texture` (H, W, 3) over `shape`; returns the new label, 0 if nothing shows."""
-        if not shape.any():
-            return 0
-        alpha = shape.astype(np.float32)
-        if self.softness:
-            alpha = cv2.GaussianBlur(alpha, (0, 0), self.softness)
-        alpha = (alpha * opacity)[..., None]
-        self.image = self.image * (1 - alpha) + texture * alpha
-        self.count += 1
-        self.labels[shape] = self.count
-        return self.count
-
-    def finished(self) -> Pixels:
-        """Blur, light, noise: what a camera would add."""
-        rng, image = self.rng, self.image
-        if rng.random() < 0.35:
-            light = band_noise(rng, self.size, 2.0 / self.side)
-            image = image * (1 + 0.35 * rng.random() * light)[..., None]
-        if rng.random() < 0.3:
-            image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6))
-        if rng.random() < 0.5:
-            grain = rng.normal(0, rng.uniform(1, 14), self.size).astype(np.float32)
-            image = image + grain[..., None]
-        return np.clip(image, 0, 255).astype(np.uint8)
-
-
-def _dead_leaves(canvas: _Canvas) -> None:
+def _dead_leaves(canvas: Canvas) -> None:
     rng = canvas.rng
     canvas.image[:] = canvas.texture()
     prototypes = [canvas.texture() for _ in range(int(rng.integers(2, 7)))]
     largest = rng.uniform(0.12, 0.45)
-    for _ in range(int(rng.integers(6, 40))):
+    for _ in range(canvas.number(8, 60)):
         shape = random_shape(rng, canvas.size, canvas.centre(), canvas.radius(0.02, largest))
         texture = prototypes[int(rng.integers(len(prototypes)))]
         if rng.random() < 0.3:
@@ -145,7 +95,7 @@ def _dead_leaves(canvas: _Canvas) -> None:
         canvas.paint(shape, texture)
 
 
-def _parts(canvas: _Canvas) -> None:
+def _parts(canvas: Canvas) -> None:
     """Objects made of parts: the whole, a part, and a part of the part share their middle."""
     rng = canvas.rng
     canvas.image[:] = canvas.texture()
@@ -161,122 +111,170 @@ def _parts(canvas: _Canvas) -> None:
         canvas.wholes.append(frozenset(n for n in labels if n))
 
 
-def _cells(canvas: _Canvas) -> None:
-    """Many alike round bodies, bright on dark or stained on bright, some with a nucleus."""
-    rng = canvas.rng
-    dark = rng.random() < 0.5
-    ground = random_colour(rng) * (0.25 if dark else 0.5) + (0 if dark else 120)
-    canvas.image[:] = ground + 6 * band_noise(rng, canvas.size, 0.03)[..., None]
-    tone = random_colour(rng) * 0.6 + (90 if dark else -30)
-    contrast = rng.uniform(0.35, 1.0)
-    typical, spread = canvas.radius(0.012, 0.08), rng.uniform(0.05, 0.35)
-    nuclei = rng.random() < 0.3
-    for _ in range(int(rng.integers(8, 70))):
-        centre, radius = canvas.centre(), typical * math.exp(rng.normal(0, spread))
-        shape = random_shape(rng, canvas.size, centre, radius, kind="blob")
-        if (canvas.labels[shape] > 0).mean() > rng.choice([0.0, 0.1, 0.4]) if shape.any() else True:
-            continue
-        shade = ground * (1 - contrast) + tone * contrast * rng.uniform(0.7, 1.2)
-        texture = shade + rng.uniform(0, 16) * band_noise(rng, canvas.size, 0.12)[..., None]
-        body = canvas.paint(shape, texture.astype(np.float32))
-        if nuclei and body:
-            inner = random_shape(rng, canvas.size, centre, radius * 0.45, kind="blob") & shape
-            core = canvas.paint(inner, texture.astype(np.float32) * rng.uniform(0.3, 0.7))
-            if core:
-                canvas.wholes.append(frozenset({body, core}))
+def _defects(canvas: Canvas) -> None:
+    """Scratches, pits, patches and holes on metal, on asphalt, or on any even surface."""
+    look = str(canvas.rng.choice(["plain", "metal", "asphalt"], p=[0.3, 0.4, 0.3]))
+    {"plain": _flaws, "metal": _worn_metal, "asphalt": _holes}[look](canvas)
 
 
-def _grains(canvas: _Canvas) -> None:
-    """A mosaic of regions with visible seams: membranes, grains, fields seen from above."""
-    rng = canvas.rng
-    height, width = canvas.size
-    seeds = rng.uniform(0, 1, (int(rng.integers(8, 90)), 2)) * (height, width)
-    warp = canvas.side * rng.uniform(0, 0.04)
-    ys, xs = np.mgrid[:height, :width].astype(np.float32)
-    ys = ys + warp * band_noise(rng, canvas.size, 0.03)
-    xs = xs + warp * band_noise(rng, canvas.size, 0.03)
-    squared = np.stack([(ys - y) ** 2 + (xs - x) ** 2 for y, x in seeds])
-    nearest = np.argpartition(squared, 1, axis=0)[:2]
-    first, second = np.sqrt(np.take_along_axis(squared, nearest, axis=0))
-    seam = np.abs(second - first) < canvas.side * rng.uniform(0.004, 0.02)
-    owner = nearest[0] if (first <= second).all() else np.argmin(squared, axis=0)
-    tones = random_colour(rng) + rng.normal(0, rng.uniform(2, 45), (len(seeds), 1))
-    canvas.image[:] = tones[owner].astype(np.float32)
-    canvas.image += rng.uniform(0, 25) * band_noise(rng, canvas.size, 0.25)[..., None]
-    canvas.image[seam] = random_colour(rng) * rng.uniform(0.1, 1.0)
-    canvas.image = cv2.GaussianBlur(canvas.image, (0, 0), 0.5 + canvas.softness)
-    canvas.labels[:] = np.where(seam, 0, owner + 1)
-
-
-def _speckle(canvas: _Canvas) -> None:
-    """Grainy grey scenes with few soft-edged bodies, as in ultrasound or radar."""
-    rng = canvas.rng
-    canvas.softness = rng.uniform(1.0, 3.0)
-    canvas.image[:] = rng.uniform(20, 140) * (
-        1 + 0.5 * band_noise(rng, canvas.size, rng.uniform(0.005, 0.02))[..., None]
-    )
-    for _ in range(int(rng.integers(1, 5))):
-        centre, radius = canvas.centre(), canvas.radius(0.06, 0.4)
-        body = random_shape(rng, canvas.size, centre, radius, kind="blob")
-        level = np.full((*canvas.size, 3), rng.uniform(5, 220), np.float32)
-        canvas.paint(body, level, opacity=rng.uniform(0.3, 1.0))
-        if rng.random() < 0.5:  # a bright wall around it
-            kernel = np.ones((3, 3), np.uint8)
-            thick = int(rng.integers(1, 5))
-            rim = cv2.dilate(body.astype(np.uint8), kernel, iterations=thick).astype(bool) & ~body
-            gain = np.where(rng.random() < 0.5, 90.0, 50.0)
-            canvas.image[rim] += gain * rng.uniform(0.3, 1.0)
-    grain = band_noise(rng, canvas.size, rng.uniform(0.2, 0.6))[..., None]
-    canvas.image *= np.exp(rng.uniform(0.15, 0.5) * grain)
-
-
-def _defects(canvas: _Canvas) -> None:
-    """Scratches, pits and stains on an even surface."""
+def _flaws(canvas: Canvas) -> None:
     rng = canvas.rng
     canvas.image[:] = random_texture(rng, canvas.size, (), contrast=rng.uniform(0.1, 0.5))
-    for _ in range(int(rng.integers(1, 12))):
+    for _ in range(canvas.number(1, 14)):
         kind = str(rng.choice(["stroke", "blob", "star", "polygon"]))
         shape = random_shape(rng, canvas.size, canvas.centre(), canvas.radius(0.02, 0.3), kind)
-        shift = rng.uniform(18, 90) * rng.choice([-1, 1])
-        rough = rng.uniform(0, 20) * band_noise(rng, canvas.size, 0.2)[..., None]
-        canvas.paint(shape, canvas.image + np.float32(shift) + rough)
+        shift = rng.uniform(40, 90) * canvas.contrast() * rng.choice([-1, 1])
+        rough = rng.uniform(0, 20) * canvas.noise(0.2)
+        canvas.lay(shape, canvas.image + np.float32(shift) + rough)
 
 
-def _vessels(canvas: _Canvas) -> None:
+def _worn_metal(canvas: Canvas) -> None:
+    """Brushed grey with scratches, speckled patches and clusters of pits."""
+    rng = canvas.rng
+    height, width = canvas.size
+    brushed = band_noise(rng, (max(8, height // 8), width), 1.0)
+    brushed = cv2.resize(brushed, (width, height))[..., None]
+    if rng.random() < 0.5:
+        brushed = np.rot90(cv2.resize(brushed, (height, width)))[..., None]
+    grey = rng.uniform(70, 190)
+    canvas.image[:] = grey + rng.uniform(2, 20) * brushed + rng.uniform(2, 20) * canvas.noise(0.02)
+    canvas.image += rng.uniform(2, 6 + 10 * canvas.difficulty) * canvas.noise(0.5)
+    tilt = rng.uniform(0, math.pi)
+    sign = rng.choice([-1, 1])
+    for _ in range(canvas.number(1, 9)):
+        kind = str(rng.choice(["scratch", "patch", "pits"]))
+        strength = np.float32(sign * 75 * canvas.contrast())
+        centre, radius = canvas.centre(), canvas.radius(0.04, 0.3)
+        if kind == "scratch":
+            turn = tilt + rng.normal(0, 0.15)
+            shape = random_shape(rng, canvas.size, centre, 2 * radius, "scratch", turn)
+            canvas.lay(shape, canvas.image + strength)
+        elif kind == "patch":
+            shape = random_shape(rng, canvas.size, centre, radius, "blob")
+            edge = band_noise(rng, canvas.size, 0.1) * 0.15 * radius
+            depth = cv2.distanceTransform(shape.view(np.uint8), cv2.DIST_L2, 3)
+            shape = shape & (depth > edge)
+            blotches = np.clip(0.6 + 0.5 * canvas.noise(0.15), 0, 1.4)
+            canvas.lay(shape, canvas.image + strength * blotches)
+        else:
+            shape = np.zeros(canvas.size, bool)
+            for _ in range(canvas.number(2, 14)):
+                spot = np.add(centre, rng.normal(0, 0.5 * radius, 2))
+                size = radius * rng.uniform(0.05, 0.25)
+                shape |= random_shape(rng, canvas.size, (spot[0], spot[1]), size, "cell")
+            canvas.lay(shape, canvas.image + strength)
+
+
+def _holes(canvas: Canvas) -> None:
+    """Asphalt or stone with flat holes: dark inside, one rim in light, some with water."""
+    rng = canvas.rng
+    grey = rng.uniform(75, 165) + rng.normal(0, 5, 3)
+    stones = 14 * canvas.noise(0.9) + 10 * canvas.noise(0.35)
+    canvas.image[:] = grey + rng.uniform(0.5, 1.6) * stones + 10 * canvas.noise(0.015)
+    for _ in range(int(rng.integers(0, 5))):  # cracks and stains that are not meant
+        crack = random_shape(rng, canvas.size, canvas.centre(), canvas.radius(0.1, 0.5), "scratch")
+        canvas.shade(crack, canvas.image * np.float32(0.6), 0.8)
+    light = rng.uniform(0, 2 * math.pi)
+    for _ in range(canvas.number(1, 6)):
+        centre, radius = canvas.centre(), canvas.radius(0.04, 0.3)
+        shape = random_shape(rng, canvas.size, centre, radius, "blob")
+        flat = cv2.resize(shape.view(np.uint8), None, fx=1.0, fy=rng.uniform(0.45, 1.0))
+        shape = np.zeros(canvas.size, bool)
+        top = max(0, min(round(centre[1]) - flat.shape[0] // 2, canvas.size[0] - flat.shape[0]))
+        shape[top : top + flat.shape[0]] = flat > 0
+        strength = min(1.0, canvas.contrast())
+        water = rng.random() < 0.3
+        inside = grey * (1 - 0.45 * strength) + (4 * canvas.noise(0.02) if water else 2 * stones)
+        if water:
+            inside = inside + rng.uniform(-20, 70) * strength
+        if not canvas.lay(shape, inside.astype(np.float32)):
+            continue
+        reach = max(1, round(0.06 * radius))
+        step = (round(reach * math.sin(light)), round(reach * math.cos(light)))
+        shade = shape & ~np.roll(shape, step, (0, 1))
+        shine = shape & ~np.roll(shape, (-step[0], -step[1]), (0, 1))
+        canvas.shade(shade, canvas.image * np.float32(1 - 0.4 * strength), 0.9, 1.0)
+        canvas.shade(shine, canvas.image * np.float32(1 + 0.4 * strength), 0.9, 1.0)
+
+
+def _vessels(canvas: Canvas) -> None:
     """Long curved bands that cross one another."""
     rng = canvas.rng
     canvas.image[:] = random_texture(rng, canvas.size, (), contrast=0.4)
     tone = random_texture(rng, canvas.size, (), contrast=0.3)
-    for _ in range(int(rng.integers(2, 12))):
+    for _ in range(canvas.number(2, 14)):
         shape = random_shape(
             rng, canvas.size, canvas.centre(), canvas.radius(0.15, 0.5), kind="stroke"
         )
         canvas.paint(shape, tone * rng.uniform(0.8, 1.2), opacity=rng.uniform(0.4, 1.0))
 
 
-def _plants(canvas: _Canvas) -> None:
-    """Alike leaves, alone or in rosettes, on rough ground."""
+def _plants(canvas: Canvas) -> None:
+    """Rosettes of alike leaves in soil, with weeds of another kind between them."""
     rng = canvas.rng
-    canvas.image[:] = random_texture(rng, canvas.size, canvas.photos, contrast=0.8)
-    tone = random_texture(rng, canvas.size, (), contrast=0.25)
-    for _ in range(int(rng.integers(2, 14))):
-        centre, radius = canvas.centre(), canvas.radius(0.03, 0.2)
-        turn, leaves = rng.uniform(0, 2 * math.pi), int(rng.integers(1, 7))
-        plant = np.zeros(canvas.size, bool)
-        for k in range(leaves):
-            angle = turn + 2 * math.pi * k / leaves + rng.normal(0, 0.2)
-            spot = (centre[0] + radius * math.cos(angle), centre[1] + radius * math.sin(angle))
-            plant |= random_shape(rng, canvas.size, spot, radius, "leaf", angle)
-        canvas.paint(plant, tone * rng.uniform(0.75, 1.25))
+    if rng.random() < 0.25:
+        canvas.image[:] = random_texture(rng, canvas.size, canvas.photos, contrast=0.8)
+    else:
+        soil = rng.uniform(45, 150) * np.array(
+            [1.0, rng.uniform(0.75, 0.95), rng.uniform(0.5, 0.9)]
+        )
+        crumbs = canvas.noise(0.4) + 0.8 * canvas.noise(0.12) + 0.5 * canvas.noise(0.03)
+        canvas.image[:] = soil * (1 + rng.uniform(0.08, 0.3) * crumbs)
+    crop, weed = (_leaf_colour(canvas) for _ in range(2))
+    singly = rng.random() < 0.5
+    for _ in range(canvas.number(2, 16)):
+        _plant(canvas, crop, canvas.radius(0.04, 0.18), int(rng.integers(2, 8)), singly)
+    for _ in range(canvas.number(0, 24)):
+        _plant(canvas, weed, canvas.radius(0.012, 0.06), int(rng.integers(2, 5)), False)
+    rough = 1 + np.float32(0.08) * (canvas.noise(0.15) + canvas.noise(0.4))
+    canvas.image = np.where(canvas.labels[..., None] > 0, canvas.image * rough, canvas.image)
 
 
-SCENE_KINDS: Mapping[str, Callable[[_Canvas], None]] = MappingProxyType(
+def _leaf_colour(canvas: Canvas) -> Field:
+    green = np.array([canvas.rng.uniform(40, 150), canvas.rng.uniform(95, 200), 60.0])
+    ground = canvas.image.mean((0, 1))
+    return np.asarray(ground + (green - ground) * canvas.contrast(), np.float32)
+
+
+def _plant(canvas: Canvas, colour: Field, radius: float, leaves: int, singly: bool) -> None:
+    """One plant; with `singly` its leaves are objects too."""
+    rng = canvas.rng
+    centre, turn = canvas.centre(), rng.uniform(0, 2 * math.pi)
+    tone = colour * np.float32(rng.uniform(0.8, 1.2))
+    plant = np.zeros(canvas.size, bool)
+    labels = []
+    for k in range(leaves):
+        angle = turn + 2 * math.pi * k / leaves + rng.normal(0, 0.25)
+        size = radius * rng.uniform(0.6, 1.1)
+        spot = (centre[0] + size * math.cos(angle), centre[1] + size * math.sin(angle))
+        leaf = random_shape(rng, canvas.size, spot, size, "leaf", angle)
+        if not leaf.any():
+            continue
+        plant |= leaf
+        canvas.shade(np.roll(leaf, (2, 2), (0, 1)), np.zeros(3, np.float32), 0.3, 1.5)
+        texture = tone * np.float32(rng.uniform(0.85, 1.15))
+        if singly:
+            labels.append(canvas.lay(leaf, texture))
+        else:
+            canvas.shade(leaf, texture)
+        rib = random_shape(rng, canvas.size, spot, size * 0.8, "scratch", angle) & leaf
+        canvas.shade(rib, texture * np.float32(1.2), 0.5, 0.6)
+    if labels:
+        canvas.wholes.append(frozenset(labels))
+    elif plant.any():
+        canvas.count += 1
+        canvas.labels[plant] = canvas.count
+
+
+SCENE_KINDS: Mapping[str, Callable[[Canvas], None]] = MappingProxyType(
     {
         "dead-leaves": _dead_leaves,
         "parts": _parts,
-        "cells": _cells,
-        "grains": _grains,
-        "speckle": _speckle,
+        "cells": draw_cells,
+        "grains": draw_grains,
+        "speckle": draw_speckle,
+        "tissue": draw_tissue,
+        "folds": draw_folds,
         "defects": _defects,
         "vessels": _vessels,
         "plants": _plants,
@@ -288,9 +286,11 @@ _KIND_WEIGHTS = {
     "dead-leaves": 4,
     "parts": 2,
     "cells": 4,
-    "grains": 2,
+    "grains": 3,
     "speckle": 2,
-    "defects": 2,
+    "tissue": 2,
+    "folds": 2,
+    "defects": 3,
     "vessels": 1,
     "plants": 2,
 }

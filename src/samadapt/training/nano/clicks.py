@@ -25,10 +25,19 @@ class ClickSimulator:
         rng: source of randomness.
         rounds: most clicks per object.
         pool: threads for the distance transforms.
+        first: (B, 2) the first clicks as (x, y) in pixels; NaN where the simulator shall choose.
+
+    Attributes:
+        started_as_given: (B,) bool, for which objects the first prompt was the click in `first`.
     """
 
     def __init__(
-        self, masks: NDArray[np.uint8], rng: Generator, rounds: int, pool: ThreadPoolExecutor
+        self,
+        masks: NDArray[np.uint8],
+        rng: Generator,
+        rounds: int,
+        pool: ThreadPoolExecutor,
+        first: NDArray[np.float32] | None = None,
     ) -> None:
         self.truth = np.ascontiguousarray(masks[:, ::_GRID, ::_GRID]).astype(bool)
         self.rng = rng
@@ -38,16 +47,25 @@ class ClickSimulator:
         self.labels = np.full((count, rounds), PADDING, np.int64)
         self.boxes = np.zeros((count, 4), np.float32)
         self.has_box = np.zeros(count, bool)
+        self.started_as_given = np.zeros(count, bool)
         self._used = 0
         self._masks = masks
+        self._first = np.full((count, 2), np.nan, np.float32) if first is None else first
 
     def start(self, box_share: float = 0.2) -> None:
-        """First prompt: one click on the object, or (with `box_share`) a box, exact or noisy."""
+        """First prompt: one click on the object, or (with `box_share`) a box, exact or noisy.
+
+        A given first click that does not lie on its object is passed over.
+        """
         self.has_box[:] = self.rng.random(len(self.truth)) < box_share
         for row in np.flatnonzero(self.has_box):
             self.boxes[row] = self._box(self._masks[row])
+        self.started_as_given[:] = ~self.has_box & self._hits()
+        for row in np.flatnonzero(self.started_as_given):
+            self.points[row, 0] = self._first[row]
+            self.labels[row, 0] = 1
         nothing = np.zeros_like(self.truth)
-        self._click(nothing, skip=self.has_box)
+        self._click(nothing, skip=self.has_box | self.started_as_given)
 
     def refine(self, predicted: NDArray[np.bool_]) -> None:
         """Add the next click where `predicted` (B, S, S) or (B, S/2, S/2) is wrong."""
@@ -81,6 +99,13 @@ class ClickSimulator:
                 self.points[row, self._used] = ((x + 0.5) * _GRID, (y + 0.5) * _GRID)
                 self.labels[row, self._used] = label
         self._used += 1
+
+    def _hits(self) -> NDArray[np.bool_]:
+        """(B,) whether the given first click lies on the object."""
+        side = self._masks.shape[-1]
+        inside = ((self._first >= 0) & (self._first < side)).all(axis=1)  # False for NaN
+        x, y = np.where(inside[:, None], self._first, 0).astype(np.int64).T
+        return np.asarray(inside & (self._masks[np.arange(len(x)), y, x] > 0))
 
     def _box(self, mask: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Exact box in half of the cases, else noisy as in DN-DETR with s up to 0.4."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import cv2
@@ -20,9 +20,21 @@ from samadapt.data.rle import Rle
 from samadapt.data.synthetic import Scene, generate_scene
 from samadapt.errors import DataError
 from samadapt.training.nano.augment import augment_colours
+from samadapt.training.nano.crops import (
+    box_in,
+    close_up,
+    cut_image,
+    cut_labels,
+    cut_masks,
+    random_window,
+)
+from samadapt.training.nano.levels import nested_levels
+from samadapt.training.nano.pseudo_store import PseudoStore, pseudo_masks_of
 
-PADDING_GREY = 115
 _MAX_REGIONS = 60
+_MAX_RELATIVES = 12
+_SMALLEST = 40
+"""Visible area in crop pixels that an object must have."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,11 +45,19 @@ class Sample:
         image: (S, S, 3) uint8 RGB.
         masks: (M, S, S) uint8, the objects to click.
         regions: (S/8, S/8) int64 region numbers for the contrastive loss, 0 unknown background.
+        levels: (M, 3, S, S) uint8, from the largest to the smallest: each object and up to two
+            masks that contain it or lie in it, each within the one before.
+        level_valid: (M, 3) bool, which levels there are: the first ones.
+        click: (M, 2) float32 (x, y) in crop pixels, a first click inside every level; NaN for
+            objects that stand alone.
     """
 
     image: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     regions: NDArray[np.int64]
+    levels: NDArray[np.uint8]
+    level_valid: NDArray[np.bool_]
+    click: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +97,16 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         objects: M, objects per crop.
         seed: same seed and worker count, same stream.
         scales: the photo's longer side is resampled to S times a number between these two.
+        close_ups: share of samples that are a window around one object, as nano itself looks at
+            objects a second time.
+        pseudo: share of photographs whose pseudo-masks are clicked beside the annotated objects;
+            in the same share pseudo-masks serve as levels of annotated objects.
+        pseudo_cache: file that keeps the pseudo-masks of all photographs; made when it is missing
+            (minutes). Without it they are computed when their photograph is drawn.
+        hardest: generated scenes have difficulties between 0 and this, at most 1.
+
+    Raises:
+        DataError: a photograph or the cache cannot be read.
     """
 
     def __init__(
@@ -87,6 +117,10 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         objects: int,
         seed: int,
         scales: tuple[float, float] = (0.8, 2.4),
+        close_ups: float = 0.35,
+        pseudo: float = 0.25,
+        pseudo_cache: Path | None = None,
+        hardest: float = 1.0,
     ) -> None:
         self.sources = [photos for photos, _ in sources]
         self.shares = np.array([share for _, share in sources])
@@ -95,6 +129,14 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         self.objects = objects
         self.seed = seed
         self.scales = scales
+        self.close_ups = close_ups
+        self.pseudo = pseudo
+        self.hardest = hardest
+        known = None
+        if pseudo and pseudo_cache is not None:
+            paths = [photo.path for photos in self.sources for photo in photos]
+            known = pseudo_masks_of(paths, pseudo_cache)
+        self.store = PseudoStore(known)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         worker = get_worker_info()
@@ -107,16 +149,16 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
                 fresh = scene is None or rng.random() < 0.5
                 if fresh:
                     extent = int(self.side * rng.uniform(1.0, 1.4))
-                    scene = generate_scene(rng, (extent, extent), photos=textures)
+                    difficulty = rng.uniform(0, self.hardest)
+                    scene = generate_scene(rng, (extent, extent), None, textures, difficulty)
                 sample = self._from_scene(rng, scene) if scene is not None else None
             else:
                 source = self.sources[int(rng.choice(len(self.sources), p=self._shares()))]
                 sample = self._from_photo(rng, source[int(rng.integers(len(source)))], textures)
             if sample is not None:
                 yield {
-                    "image": torch.from_numpy(sample.image),
-                    "masks": torch.from_numpy(sample.masks),
-                    "regions": torch.from_numpy(sample.regions),
+                    field.name: torch.from_numpy(getattr(sample, field.name))
+                    for field in fields(sample)
                 }
 
     def _shares(self) -> NDArray[np.float64]:
@@ -131,8 +173,8 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         image = np.ascontiguousarray(bgr[..., ::-1])
         textures.append(image)
         del textures[:-40]
-        chosen = rng.permutation(len(photo.objects))[:_MAX_REGIONS]
-        masks = np.stack([photo.objects[i].mask() for i in chosen]).astype(np.uint8)
+        drawn = rng.permutation(len(photo.objects))[:_MAX_REGIONS]
+        masks = np.stack([photo.objects[i].mask() for i in drawn]).astype(np.uint8)
         order = np.argsort(-masks.sum((1, 2), dtype=np.int64))
         labels = np.zeros(image.shape[:2], np.int32)
         for number, index in enumerate(order, 1):  # small objects lie on top of large ones
@@ -140,96 +182,92 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         low, high = self.scales
         factor = math.exp(rng.uniform(math.log(low), math.log(high)))
         scale = self.side * factor / max(image.shape[:2])
-        return self._crop(rng, image, list(masks), labels, scale, turn=False)
+        clicked, related = list(masks), list(masks)
+        dice = rng.random()
+        if dice < 2 * self.pseudo:
+            found = self.store.of(photo.path, image)
+            related += found
+            if dice < self.pseudo and found:
+                # Three quarters of the clicks, whatever the number of annotated objects.
+                few = max(1, len(found) // 3)
+                clicked = found + [clicked[i % len(clicked)] for i in range(few)]
+        return self._crop(rng, image, clicked, related, labels, scale, turn=False)
 
     def _from_scene(self, rng: Generator, scene: Scene) -> Sample | None:
-        numbers = [n for n in np.unique(scene.labels) if n > 0]
-        groups = [frozenset({int(n)}) for n in numbers] + list(scene.wholes)
-        picked = rng.permutation(len(groups))[: 3 * self.objects]
-        masks = [np.isin(scene.labels, list(groups[i])).astype(np.uint8) for i in picked]
+        numbers = np.flatnonzero(np.bincount(scene.labels.ravel()))
+        groups = [frozenset({int(n)}) for n in numbers if n] + list(scene.wholes)
+        picked = [groups[i] for i in rng.permutation(len(groups))[: 3 * self.objects]]
+        relatives = [g for g in groups if any(g < p or p < g for p in picked)][:_MAX_RELATIVES]
+        masks = {g: _members(scene.labels, g) for g in {*picked, *relatives}}
         # Background is a region of its own in a generated scene.
         scale = math.exp(rng.uniform(math.log(0.7), math.log(1.6)))
-        return self._crop(rng, scene.image, masks, scene.labels + 1, scale, turn=True)
+        return self._crop(
+            rng,
+            scene.image,
+            [masks[g] for g in picked],
+            [masks[g] for g in dict.fromkeys([*picked, *relatives])],
+            scene.labels + 1,
+            scale,
+            turn=True,
+        )
 
     def _crop(
         self,
         rng: Generator,
         image: NDArray[np.uint8],
-        masks: list[NDArray[np.uint8]],
+        clicked: list[NDArray[np.uint8]],
+        related: list[NDArray[np.uint8]],
         labels: NDArray[np.int32],
         scale: float,
         turn: bool,
     ) -> Sample | None:
-        if not masks:
+        """Cut a crop; masks may have another resolution than the image, with the same aspect.
+
+        Args:
+            rng: source of randomness.
+            image: (H, W, 3) RGB.
+            clicked: masks (h, w) to choose the objects from.
+            related: masks (h, w) that may be levels of the chosen ones.
+            labels: (H, W) region numbers.
+            scale: crop pixels per image pixel, unless it becomes a close-up.
+            turn: whether all orientations are equally likely.
+        """
+        if not clicked:
             return None
-        side = self.side
-        matrix = _crop_matrix(
-            rng, image.shape[:2], masks[int(rng.integers(len(masks)))], scale, side
-        )
-        source, shrunk = image, 1.0
-        if scale < 0.7:  # warping alone would alias
-            shrunk = scale
-            size = tuple(max(1, round(v * scale)) for v in image.shape[1::-1])
-            source = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        crop = cv2.warpAffine(
-            source,
-            _between_pixels(matrix, shrunk),
-            (side, side),
-            flags=cv2.INTER_LINEAR,
-            borderValue=(PADDING_GREY,) * 3,
-        )
-        matrix = _between_pixels(matrix)
-        warped = [
-            cv2.warpAffine(m * 255, matrix, (side, side), flags=cv2.INTER_LINEAR) > 127
-            for m in masks
-        ]
-        good = [m for m in warped if m.sum() >= max(24, (side * 0.03) ** 2)]
+        side, size = self.side, (image.shape[0], image.shape[1])
+        shown = clicked[int(rng.integers(len(clicked)))]
+        if rng.random() < self.close_ups and shown.any():
+            window = close_up(rng, size, box_in(shown, size), side)
+        else:
+            window = random_window(rng, size, shown, scale, side)
+        quarter = int(rng.integers(4)) if turn or rng.random() < 0.1 else 0
+        every = list({id(mask): mask for mask in (*clicked, *related)}.values())
+        cut = dict(zip(map(id, every), cut_masks(every, size, window, side), strict=True))
+        visible = {key: np.rot90(m, quarter) for key, m in cut.items() if m.sum() >= _SMALLEST}
+        good = [visible[id(mask)] for mask in clicked if id(mask) in visible]
         if not good:
             return None
         chosen = [good[i] for i in rng.permutation(len(good))[: self.objects]]
         while len(chosen) < self.objects:
             chosen.append(chosen[int(rng.integers(len(chosen)))])
-        stack = np.stack(chosen).astype(np.uint8)
-        cells = cv2.warpAffine(
-            labels.astype(np.float32), matrix, (side, side), flags=cv2.INTER_NEAREST
-        )[4::8, 4::8].astype(np.int64)
-        quarter = int(rng.integers(4)) if turn or rng.random() < 0.1 else 0
-        crop = np.ascontiguousarray(np.rot90(crop, quarter))
-        stack = np.ascontiguousarray(np.rot90(stack, quarter, (1, 2)))
-        cells = np.ascontiguousarray(np.rot90(cells, quarter))
-        return Sample(augment_colours(rng, crop), stack, cells)
+        relatives = [visible[id(mask)] for mask in related if id(mask) in visible]
+        levels = [nested_levels(rng, mask, relatives, _SMALLEST) for mask in chosen]
+        crop = np.rot90(cut_image(image, window, side), quarter)
+        return Sample(
+            augment_colours(rng, np.ascontiguousarray(crop)),
+            np.stack(chosen).astype(np.uint8),
+            np.ascontiguousarray(np.rot90(cut_labels(labels, window, side), quarter)),
+            np.stack([level.masks for level in levels]),
+            np.stack([level.valid for level in levels]),
+            np.stack([level.click for level in levels]),
+        )
 
 
-def _crop_matrix(
-    rng: Generator, size: tuple[int, ...], mask: NDArray[np.uint8], scale: float, side: int
-) -> NDArray[np.float64]:
-    """Affine (2, 3) from image to crop, mirrored half the time, that shows part of `mask`.
-
-    In coordinates whose origin is the top-left corner of the top-left pixel.
-    """
-    height, width = size[0] * scale, size[1] * scale
-    ys, xs = np.nonzero(mask)
-    pick = int(rng.integers(len(ys))) if len(ys) else 0
-    at = (xs[pick] * scale, ys[pick] * scale) if len(ys) else (width / 2, height / 2)
-    corner = []
-    for extent, position in ((width, at[0]), (height, at[1])):
-        if extent <= side:
-            corner.append(-rng.uniform(0, side - extent) if rng.random() < 0.5 else 0.0)
-        else:
-            lowest, highest = max(0.0, position - side), min(extent - side, position)
-            corner.append(rng.uniform(min(lowest, highest), highest))
-    matrix = np.array([[scale, 0, -corner[0]], [0, scale, -corner[1]]])
-    if rng.random() < 0.5:
-        matrix[0] = -matrix[0]
-        matrix[0, 2] += side
-    return matrix
-
-
-def _between_pixels(matrix: NDArray[np.float64], shrunk: float = 1.0) -> NDArray[np.float64]:
-    """The same map for OpenCV, which counts from pixel centres; from an image shrunk before."""
-    linear = matrix[:, :2] / shrunk
-    shift = matrix[:, 2] + linear @ (0.5, 0.5) - 0.5
-    return np.column_stack([linear, shift])
+def _members(labels: NDArray[np.int32], group: frozenset[int]) -> NDArray[np.uint8]:
+    """(H, W) 1 where the label is in the group."""
+    table = np.zeros(max(int(labels.max()), *group) + 1, np.uint8)
+    table[list(group)] = 1
+    return table[labels]
 
 
 def _stable_hash(text: str) -> int:

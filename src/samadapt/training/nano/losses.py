@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,6 +47,55 @@ def soft_iou(logits: Tensor, target: Tensor) -> Tensor:
     return (predicted & true).sum((-2, -1)) / union
 
 
+def candidate_loss(costs: Tensor, valid: Tensor, pull: float = 0.05) -> Tensor:
+    """Loss (B,) of K candidate masks that together shall cover every valid level.
+
+    A click may mean any of several nested masks (levels). Each valid one is taught to a candidate
+    of its own, in the cheapest assignment; with one valid level that is the best candidate
+    (multiple choice learning, Guzman-Rivera et al. 2012). All candidates are pulled a little
+    towards all levels, so that none is left behind.
+
+    Args:
+        costs: (B, L, K) mask loss of each candidate against each level, L <= K.
+        valid: (B, L) bool, which levels there are; without any the loss is 0.
+        pull: share of the mean over candidates.
+    """
+    levels, count = costs.shape[1:]
+    orders = torch.tensor(list(permutations(range(count), levels)), device=costs.device)
+    there = valid.to(costs.dtype)
+    matched = costs[:, torch.arange(levels, device=costs.device), orders]  # (B, orders, L)
+    cheapest = (matched * there[:, None]).sum(-1).amin(-1)
+    return cheapest + pull * (costs.mean(-1) * there).sum(-1)
+
+
+def ranking_loss(
+    scores: Tensor, overlaps: Tensor, margin: float = 0.05, temperature: float = 0.1
+) -> Tensor:
+    """Pairwise logistic loss: the better mask of a pair shall have the better score.
+
+    RankNet with soft targets (Burges et al. 2005, eq. 3): for masks i and j the probability
+    sigmoid((s_i - s_j) / T) shall be sigmoid((IoU_i - IoU_j) / T). It is smallest where scores
+    differ as much as the IoUs do, and so does not pull scores away from the IoUs they predict.
+
+    Args:
+        scores: (B, K) predicted IoUs.
+        overlaps: (B, K) true IoUs.
+        margin: pairs whose IoUs differ by less are left out.
+        temperature: T.
+
+    Returns:
+        Mean over the pairs that count; 0 if there is none.
+    """
+    first, second = torch.triu_indices(scores.shape[1], scores.shape[1], 1, device=scores.device)
+    found = (scores[:, first] - scores[:, second]) / temperature
+    true = overlaps[:, first] - overlaps[:, second]
+    losses = F.binary_cross_entropy_with_logits(
+        found, (true / temperature).sigmoid(), reduction="none"
+    )
+    distinct = (true.abs() > margin).to(losses.dtype)
+    return (losses * distinct).sum() / distinct.sum().clamp_min(1)
+
+
 def region_contrastive_loss(
     keys: Tensor, regions: Tensor, pixels: int = 192, temperature: float = 0.1
 ) -> Tensor:
@@ -60,7 +111,9 @@ def region_contrastive_loss(
     flat_keys = keys.reshape(batch, channels, -1).float()
     flat_regions = regions.reshape(batch, -1)
     pixels = min(pixels, flat_regions.shape[1])
-    drawn = torch.multinomial(_balance(flat_regions), pixels)
+    # Drawn without replacement and without waiting for the device (Efraimidis and Spirakis 2006).
+    weights = _balance(flat_regions)
+    drawn = (torch.rand_like(weights).log() / weights).topk(pixels, dim=1).indices
     chosen = flat_keys.gather(2, drawn[:, None].expand(-1, channels, -1))
     number = flat_regions.gather(1, drawn)
     with torch.autocast(keys.device.type, enabled=False):
@@ -76,6 +129,7 @@ def region_contrastive_loss(
 
 def _balance(regions: Tensor) -> Tensor:
     """Weights (B, N) that fall with the square root of each region's size."""
-    sizes = torch.zeros(len(regions), int(regions.max()) + 1, device=regions.device)
-    sizes.scatter_add_(1, regions, torch.ones_like(regions, dtype=sizes.dtype))
-    return sizes.gather(1, regions) ** -0.5
+    ordered = regions.sort(dim=1).values
+    after = torch.searchsorted(ordered, regions.contiguous(), right=True)
+    before = torch.searchsorted(ordered, regions.contiguous())
+    return (after - before).float() ** -0.5

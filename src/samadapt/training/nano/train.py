@@ -1,19 +1,23 @@
 """Train nano, from nothing or onwards from any weights, for a given number of minutes.
 
     python -m samadapt.training.nano.train --data DIR --out runs/nano --minutes 60
+    accelerate launch -m samadapt.training.nano.train --data DIR --out runs/nano --minutes 20
 
 `--data` holds the folders voc, clothing and carparts, each with images/ and train.json (COCO).
+The same command goes on with a run that was interrupted. `accelerate launch` runs one process per
+GPU (`torchrun --nproc_per_node 2 -m ...` runs two on a CPU); gradients are averaged over the
+processes, of which each draws its own samples.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
-import json
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,253 +28,272 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from samadapt.errors import ModelError, SamadaptError
 from samadapt.models.nano.network import NanoNetwork, place
-from samadapt.models.nano.weights import normalise, read_weights, write_weights
+from samadapt.models.nano.weights import NanoWeights, read_weights, write_weights
+from samadapt.models.precision import has_fast_bfloat16, resolve_device
+from samadapt.training.nano.checkpoint import load_checkpoint, save_checkpoint
 from samadapt.training.nano.clicks import ClickSimulator
 from samadapt.training.nano.data import TrainingSamples, read_photos
-from samadapt.training.nano.losses import mask_loss, region_contrastive_loss, soft_iou
-from samadapt.training.nano.recalibrate import recalibrate
+from samadapt.training.nano.log import TrainingLog
+from samadapt.training.nano.recalibrate import recalibrate, update_average
+from samadapt.training.nano.recipe import SOURCES, Recipe
+from samadapt.training.nano.step import Exercise, StepLoss
 
-SOURCES = {"voc": 0.55, "clothing": 0.25, "carparts": 0.2}
+__all__ = ["SOURCES", "Recipe", "Trainer"]
 
+Report = dict[str, Tensor]
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that decides a run.
-
-    A photo's longer side is resampled to `side` times a number between the two scales, and a crop
-    of `side` is cut from it. Minutes are wall-clock time. At the end batch-norm statistics are
-    measured anew on `recalibration` batches.
-    """
-
-    data: str
-    out: str
-    minutes: float = 60.0
-    init: str | None = None
-    pretrain_minutes: float = 0.0
-    contrast_weight: float = 0.3
-    side: int = 256
-    smallest_scale: float = 0.8
-    largest_scale: float = 2.4
-    batch: int = 8
-    objects: int = 2
-    taught_rounds: int = 2
-    silent_rounds: int = 3
-    generated: float = 0.35
-    learning_rate: float = 8e-4
-    weight_decay: float = 0.05
-    warmup_steps: int = 300
-    decay_share: float = 0.3
-    ema: float = 0.998
-    recalibration: int = 60
-    held_out: float = 0.04
-    seed: int = 0
-    workers: int = 1
-    checkpoint_minutes: float = 5.0
-    device: str = "cpu"
+_LOG_STEPS = 50
+_CLOCK_STEPS = 10
+"""Beside a GPU the processes compare clocks this often: every comparison waits for the GPU."""
+_LARGEST_NORM = 2.0
+_PATHS = ("data", "out", "init", "pseudo_cache")
 
 
 class Trainer:
-    """Holds the network, its running average, the optimiser and the clock of one run."""
+    """Holds the network, its running average, the optimiser and the clock of one run.
+
+    Raises:
+        ModelError: accelerate is missing, or there is no such device.
+        CheckpointError: the weights or the checkpoint to start from cannot be used.
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.device = torch.device(recipe.device)
+        self.accelerator = _accelerator(recipe)
+        self.device: torch.device = self.accelerator.device
+        self.is_main: bool = self.accelerator.is_main_process
         self.out = Path(recipe.out)
         self.out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
-        self.network = NanoNetwork()
-        if recipe.init:
-            self.network = read_weights(Path(recipe.init)).network
+        start = read_weights(Path(recipe.init)) if recipe.init else None
+        self.network = start.network if start else NanoNetwork()
+        self.origin = _origin(start)
         self.network.requires_grad_(True)
         place(self.network, self.device)
         self.average = deepcopy(self.network).requires_grad_(False)
         self.optimizer = _optimizer(self.network, recipe)
-        self.rng = np.random.default_rng(recipe.seed)
+        self.step, self.spent = load_checkpoint(
+            self.out, self.network, self.average, self.optimizer
+        )
+        self.step_loss = self.accelerator.prepare_model(StepLoss(self.network, recipe))
+        process = self.accelerator.process_index
+        self.rng = np.random.default_rng([recipe.seed, self.step, process])
+        torch.manual_seed(int(self.rng.integers(2**31)))
         self.pool = ThreadPoolExecutor(max(1, min(8, torch.get_num_threads())))
-        self.step = 0
-        self.spent = 0.0
-        self._resume()
 
     def run(self) -> None:
         """Train until the minutes are spent; leaves `nano.safetensors` in the output folder."""
-        log = (self.out / "log.jsonl").open("a", buffering=1)
-        log.write(json.dumps({"recipe": asdict(self.recipe), "torch": torch.__version__}) + "\n")
-        totals: dict[str, list[float]] = {}
+        log = TrainingLog(self.out / "log.jsonl" if self.is_main else None, _LOG_STEPS)
+        processes = self.accelerator.num_processes
+        log.start(
+            {"recipe": asdict(self.recipe), "torch": torch.__version__, "processes": processes}
+        )
+        stream = iter(self._loader())
         last_save = start = time.monotonic()
         before = self.spent
-        for batch in self._loader():
-            self.spent = before + (time.monotonic() - start) / 60
-            if self.spent >= self.recipe.minutes:
+        while True:
+            self._set_clock(before + (time.monotonic() - start) / 60)
+            if self._is_over():
                 break
-            early = self.spent < self.recipe.pretrain_minutes
-            report = self.pretrain_step(batch) if early else self.train_step(batch)
-            for name, value in report.items():
-                totals.setdefault(name, []).append(value)
-            if self.step % 50 == 0:
-                line: dict[str, float] = {"step": self.step, "minutes": round(self.spent, 2)}
-                line |= {k: round(float(np.mean(v)), 4) for k, v in totals.items()}
-                log.write(json.dumps(line) + "\n")
-                totals.clear()
+            is_early = self.spent < self.recipe.pretrain_minutes
+            batch = next(stream)
+            report = self.pretrain_step(batch) if is_early else self.train_step(batch)
+            facts = {"minutes": round(self.spent, 2), "lr": self._learning_rate()}
+            log.add(self.step, report, facts)
             if time.monotonic() - last_save > self.recipe.checkpoint_minutes * 60:
                 self.save()
                 last_save = time.monotonic()
-        images = (batch["image"] for batch in islice(self._loader(), self.recipe.recalibration))
-        recalibrate(self.average, images, self.device)
+        if self.is_main:
+            images = (batch["image"] for batch in islice(stream, self.recipe.recalibration))
+            recalibrate(self.average, images, self.device)
         self.save()
+        self.accelerator.end_training()
 
-    def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
+    def train_step(self, batch: dict[str, Tensor]) -> Report:
         """One optimiser step: encode once, then a few rounds of clicks on each object."""
-        recipe = self.recipe
-        rate = self._set_learning_rate()
-        self.network.train()
-        masks = batch["masks"].flatten(0, 1)
-        target = F.avg_pool2d(masks[:, None].float(), 4)[:, 0].to(self.device)
-        rows = torch.arange(len(batch["image"])).repeat_interleave(recipe.objects).to(self.device)
-        origin = self._random_origin()
-        taught = self._taught_rounds()
-        simulator = ClickSimulator(masks.numpy(), self.rng, len(taught), self.pool)
-        simulator.start()
-        report: dict[str, float] = {"lr": rate}
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            features = self.network(normalise(batch["image"].to(self.device)))
-            contrast = region_contrastive_loss(features.keys, batch["regions"].to(self.device))
-            loss = recipe.contrast_weight * contrast
-            report["contrast"] = float(contrast.detach())
-            objects = features.rows(rows)
-            previous: Tensor | None = None
-            for turn, teach in enumerate(taught):
-                prompts = simulator.prompts(previous, self.device)
-                with torch.set_grad_enabled(teach):
-                    logits, scores, prior = self.network.answer(objects, prompts, origin)
-                if teach:
-                    ambiguous = torch.from_numpy(~simulator.has_box).to(self.device) & (turn == 0)
-                    part, overlap = _round_loss(logits, scores, prior, target, ambiguous)
-                    loss = loss + part / recipe.taught_rounds
-                    report[f"iou{'1' if turn == 0 else '_last'}"] = float(overlap.mean())
-                previous = logits[:, :1].detach()
-                if turn + 1 < len(taught):
-                    full = F.interpolate(previous, scale_factor=2.0, mode="bilinear")
-                    simulator.refine((full[:, 0] > 0).cpu().numpy())
-        self._descend(loss)
-        report["loss"] = float(loss.detach())
-        return report
+        return self._take_step(batch, self._exercise(batch))
 
-    def pretrain_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
+    def pretrain_step(self, batch: dict[str, Tensor]) -> Report:
         """One step of the encoder alone: pixels of one region alike, of different ones not."""
-        rate = self._set_learning_rate()
-        self.network.train()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            features = self.network(normalise(batch["image"].to(self.device)))
-        loss = region_contrastive_loss(features.keys, batch["regions"].to(self.device))
-        self._descend(loss)
-        return {"lr": rate, "contrast": float(loss.detach())}
+        return self._take_step(batch, None)
 
     def save(self) -> None:
-        """Write the shippable weights (running average) and what is needed to resume."""
-        write_weights(self.average, self.out / "nano.safetensors", {"steps": self.step})
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "minutes": self.spent,
-        }
-        temporary = self.out / "checkpoint.pt.part"
-        torch.save(state, temporary)
-        temporary.replace(self.out / "checkpoint.pt")
+        """Write the shippable weights (running average) and what is needed to resume.
 
-    def _resume(self) -> None:
-        path = self.out / "checkpoint.pt"
-        if not path.exists():
+        Only the main process writes; the others return at once.
+        """
+        if not self.is_main:
             return
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.device)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent = state["step"], state["minutes"]
-        self.rng = np.random.default_rng([self.recipe.seed, self.step])
+        network = self.accelerator.unwrap_model(self.step_loss).network
+        write_weights(self.average, self.out / "nano.safetensors", self._info())
+        save_checkpoint(self.out, network, self.average, self.optimizer, self.step, self.spent)
+
+    def _info(self) -> dict[str, Any]:
+        """What the weights file tells of its making: this run and those before it."""
+        run = {
+            "recipe": {k: v for k, v in asdict(self.recipe).items() if k not in _PATHS},
+            "from": self.origin["from"],
+            "steps": self.step,
+            "minutes": round(self.spent, 1),
+            "processes": self.accelerator.num_processes,
+            "device": self.device.type,
+            "torch": torch.__version__,
+        }
+        return {"steps": self.step, "runs": [*self.origin["runs"], run]}
+
+    def _take_step(self, batch: dict[str, Tensor], exercise: Exercise | None) -> Report:
+        self._set_learning_rate()
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, report = self.step_loss(
+            self._to_device(batch["image"]), self._to_device(batch["regions"]), exercise
+        )
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), _LARGEST_NORM)
+        _skip_unless_finite(self.optimizer, norm)
+        self.optimizer.step()
+        self.step += 1
+        if self.is_main:
+            decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+            update_average(self.average, self.network, decay)
+        return dict(report)
+
+    def _exercise(self, batch: dict[str, Tensor]) -> Exercise:
+        masks = batch["masks"].flatten(0, 1)
+        taught = self._taught_rounds()
+        first = batch["click"].flatten(0, 1).numpy() if "click" in batch else None
+        simulator = ClickSimulator(masks.numpy(), self.rng, len(taught), self.pool, first)
+        simulator.start()
+        levels, valid = batch.get("levels"), batch.get("level_valid")
+        return Exercise(
+            self._shrink(masks),
+            None if levels is None else self._shrink(levels.flatten(0, 1)),
+            None if valid is None else self._to_device(valid.flatten(0, 1)),
+            simulator,
+            taught,
+            self._random_origin(),
+        )
+
+    def _shrink(self, masks: Tensor) -> Tensor:
+        """Masks (N, ..., S, S) as soft targets at the logits' resolution."""
+        there = self._to_device(masks).view(-1, 1, *masks.shape[-2:])
+        pooled = F.avg_pool2d(there.float(), 4)
+        return pooled.view(*masks.shape[:-2], *pooled.shape[-2:])
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=True)
 
     def _loader(self) -> DataLoader[dict[str, Tensor]]:
+        """This process's own samples, others after every resumption."""
         recipe = self.recipe
-        sources = [
-            (read_photos(Path(recipe.data) / name, recipe.held_out), share)
-            for name, share in SOURCES.items()
-        ]
-        samples = TrainingSamples(
-            sources,
-            recipe.generated,
-            recipe.side,
-            recipe.objects,
-            recipe.seed + self.step,
-            (recipe.smallest_scale, recipe.largest_scale),
-        )
+        seed = int(self.rng.integers(2**31))
+        with self.accelerator.main_process_first():  # which makes the cache, if it is missing
+            samples = TrainingSamples(
+                [
+                    (read_photos(Path(recipe.data) / name, recipe.held_out), share)
+                    for name, share in SOURCES.items()
+                ],
+                recipe.generated,
+                recipe.side,
+                recipe.objects,
+                seed,
+                (recipe.smallest_scale, recipe.largest_scale),
+                close_ups=recipe.close_ups,
+                pseudo=recipe.pseudo,
+                pseudo_cache=Path(recipe.pseudo_cache) if recipe.pseudo_cache else None,
+                hardest=recipe.hardest,
+            )
+        workers = self._workers()
         return DataLoader(
             samples,
             recipe.batch,
-            num_workers=recipe.workers,
-            prefetch_factor=4 if recipe.workers else None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            pin_memory=self.device.type == "cuda",
         )
 
-    def _set_learning_rate(self) -> float:
+    def _workers(self) -> int:
+        if self.recipe.workers >= 0:
+            return self.recipe.workers
+        if self.device.type == "cpu":
+            return 1
+        cores = (os.cpu_count() or 1) // int(self.accelerator.num_processes)
+        return max(1, min(16, cores - 1))
+
+    def _set_clock(self, minutes: float) -> None:
+        """Set `spent` to the main process's minutes, so that all agree on rates and the end."""
+        if self.accelerator.num_processes == 1:
+            self.spent = minutes
+        elif self.device.type == "cpu" or self.step % _CLOCK_STEPS == 0:
+            from accelerate.utils import broadcast
+
+            clock = torch.tensor([minutes], dtype=torch.float32, device=self.device)
+            self.spent = float(broadcast(clock, from_process=0))
+
+    def _is_over(self) -> bool:
+        return self._progress() >= 1
+
+    def _progress(self) -> float:
+        """Share of the run that is done, by minutes or by steps, whichever is further."""
+        recipe = self.recipe
+        by_steps = self.step / recipe.max_steps if recipe.max_steps else 0.0
+        return max(self.spent / recipe.minutes, by_steps)
+
+    def _set_learning_rate(self) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+
+    def _learning_rate(self) -> float:
         recipe = self.recipe
         warm = min(1.0, (self.step + 1) / recipe.warmup_steps)
-        left = max(0.0, 1 - self.spent / recipe.minutes)
+        left = max(0.0, 1 - self._progress())
         cool = min(1.0, left / recipe.decay_share) if recipe.decay_share else 1.0
-        rate = recipe.learning_rate * warm * max(0.01, cool)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        return rate
+        return recipe.learning_rate * warm * max(0.01, cool)
 
     def _random_origin(self) -> tuple[float, float]:
         """A crop may lie anywhere in the image that it would come from."""
         room = max(0.0, 1 - self.recipe.side / self.network.config.input_side)
         return float(self.rng.uniform(0, room)), float(self.rng.uniform(0, room))
 
-    def _descend(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
-        if torch.isfinite(norm):
-            self.optimizer.step()
-            self._update_average()
-        self.step += 1
-
-    def _taught_rounds(self) -> list[bool]:
+    def _taught_rounds(self) -> tuple[bool, ...]:
         """Which rounds of clicks are taught: the first and the last ones, some silent between."""
         silent = int(self.rng.integers(self.recipe.silent_rounds + 1))
-        return [True, *[False] * silent, *[True] * (self.recipe.taught_rounds - 1)]
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        mine, theirs = self.average.state_dict(), self.network.state_dict()
-        for name, value in mine.items():
-            if value.is_floating_point():
-                value.lerp_(theirs[name], 1 - decay)
-            else:
-                value.copy_(theirs[name])
+        return (True, *[False] * silent, *[True] * (self.recipe.taught_rounds - 1))
 
 
-def _round_loss(
-    logits: Tensor, scores: Tensor, prior: Tensor, target: Tensor, ambiguous: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Loss of one round, and the IoU (B,) of the single mask.
+def _accelerator(recipe: Recipe) -> Any:
+    """An `accelerate.Accelerator` on the wished device.
 
-    Token 0 must give the object; of the three candidates only the best one is taught, and only
-    after a single click; the score head learns the IoU that each mask really has.
+    bfloat16 only where the device has instructions for it: emulated, it costs five times more.
     """
-    every = target[:, None].expand_as(logits)
-    losses = mask_loss(logits, every)
-    overlaps = soft_iou(logits.detach(), every)
-    loss = losses[:, 0].mean()
-    if bool(ambiguous.any()):
-        best = losses[:, 1:].amin(dim=1) + 0.05 * losses[:, 1:].mean(dim=1)
-        loss = loss + 0.7 * (best * ambiguous).sum() / len(target)
-    loss = loss + F.mse_loss(scores, overlaps)
-    doubled = F.interpolate(prior.float(), logits.shape[-2:], mode="bilinear")
-    loss = loss + 0.3 * mask_loss(doubled[:, 0], target).mean()
-    return loss, overlaps[:, 0]
+    try:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+    except ImportError:
+        raise ModelError("training needs accelerate: pip install 'samadapt[train]'") from None
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    device = resolve_device("cpu" if on_cpu else recipe.device)
+    if device.index is not None:
+        raise ModelError(
+            f'device {recipe.device!r}: give "auto", "cpu" or "cuda", and choose among GPUs with '
+            "CUDA_VISIBLE_DEVICES"
+        )
+    decoder_rests_at_first = recipe.pretrain_minutes > 0
+    distributed = DistributedDataParallelKwargs(find_unused_parameters=decoder_rests_at_first)
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="bf16" if has_fast_bfloat16(device) else "no",
+        kwargs_handlers=[distributed],
+    )
+
+
+def _origin(start: NanoWeights | None) -> dict[str, Any]:
+    """Hash of the weights that a run starts from, and the runs that made them."""
+    if start is None:
+        return {"from": None, "runs": []}
+    earlier = start.info.get("runs") or [{"steps": start.info.get("steps")}]
+    return {"from": start.hash, "runs": list(earlier)}
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -280,7 +303,16 @@ def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _skip_unless_finite(optimizer: torch.optim.Optimizer, norm: Tensor) -> None:
+    """Make a fused optimiser's next step do nothing if the gradient's norm is NaN or infinite.
+
+    This is the attribute that torch's gradient scalers set: the decision stays on the device, and
+    as all processes have the same averaged gradients, it is the same for all.
+    """
+    optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
 
 
 def keep_freed_memory() -> None:
@@ -307,7 +339,11 @@ def main() -> None:
         )
     keep_freed_memory()
     torch.set_flush_denormal(True)
-    Trainer(Recipe(**vars(parser.parse_args()))).run()
+    recipe = Recipe(**vars(parser.parse_args()))
+    try:
+        Trainer(recipe).run()
+    except SamadaptError as error:
+        parser.exit(2, f"error: {error}\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+"""`Recipe`: everything that decides a training run of nano."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SOURCES = {"voc": 0.55, "clothing": 0.25, "carparts": 0.2}
+"""Folders of photographs and the share of samples drawn from each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that decides a run.
+
+    A photo's longer side is resampled to `side` times a number between the two scales, and a crop
+    of `side` is cut from it. Minutes are wall-clock time. At the end batch-norm statistics are
+    measured anew on `recalibration` batches. With several processes, `batch` is what each of them
+    takes per step, and `workers` is per process too.
+
+    Attributes:
+        init: weights to start from; without them, from nothing.
+        max_steps: end after so many steps even if minutes are left; 0 is no limit.
+        score_weight, ranking_weight: of the two losses on predicted IoUs.
+        generated, close_ups, pseudo, hardest: see `TrainingSamples`.
+        pseudo_cache: file for the pseudo-masks of all photographs, made when it is missing.
+        workers: processes that prepare samples; -1 chooses: one on a CPU, more beside a GPU.
+        device: "auto" (a GPU if there is one), "cpu" or "cuda".
+    """
+
+    data: str
+    out: str
+    minutes: float = 60.0
+    max_steps: int = 0
+    init: str | None = None
+    pretrain_minutes: float = 0.0
+    contrast_weight: float = 0.3
+    score_weight: float = 1.0
+    ranking_weight: float = 0.3
+    side: int = 256
+    smallest_scale: float = 0.8
+    largest_scale: float = 2.4
+    batch: int = 8
+    objects: int = 2
+    taught_rounds: int = 2
+    silent_rounds: int = 3
+    generated: float = 0.35
+    close_ups: float = 0.35
+    pseudo: float = 0.25
+    pseudo_cache: str | None = None
+    hardest: float = 1.0
+    learning_rate: float = 8e-4
+    weight_decay: float = 0.05
+    warmup_steps: int = 300
+    decay_share: float = 0.3
+    ema: float = 0.998
+    recalibration: int = 60
+    held_out: float = 0.04
+    seed: int = 0
+    workers: int = -1
+    checkpoint_minutes: float = 5.0
+    device: str = "auto"

@@ -1,0 +1,294 @@
+"""nano's training samples: windows, nested levels, pseudo-masks and their cache."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from samadapt.data.rle import Rle
+from samadapt.errors import DataError
+from samadapt.training.nano import pseudo_store
+from samadapt.training.nano.crops import (
+    LARGEST_ZOOM,
+    close_up,
+    cut_image,
+    cut_masks,
+    random_window,
+)
+from samadapt.training.nano.data import Photo, TrainingSamples
+from samadapt.training.nano.levels import nested_levels
+from samadapt.training.nano.pseudo import merge_tree, pseudo_masks
+from samadapt.training.nano.pseudo_store import PseudoStore, pseudo_masks_of
+
+
+def disc(size: tuple[int, int], centre: tuple[int, int], radius: int) -> np.ndarray:
+    return cv2.circle(np.zeros(size, np.uint8), centre, radius, 1, -1).astype(bool)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+def make_photos(folder: Path, count: int = 4) -> list[Photo]:
+    """A face on noise: a disc with two eyes. Only the disc is annotated."""
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    photos = []
+    for number in range(count):
+        picture = rng.normal(70, 3, (120, 160, 3))
+        middle = (int(rng.integers(60, 100)), 60)
+        face = disc((120, 160), middle, 40)
+        picture[face] += (120, 90, 30)
+        for shift in (-16, 16):
+            picture[disc((120, 160), (middle[0] + shift, 50), 9)] = (20, 20, 20)
+        path = folder / "images" / f"{number}.png"
+        cv2.imwrite(str(path), picture.clip(0, 255).astype(np.uint8)[..., ::-1])
+        photos.append(Photo(path, (Rle.from_mask(face),)))
+    return photos
+
+
+# Windows
+
+
+@pytest.mark.parametrize("extent", [6, 40, 200])
+def test_a_close_up_holds_its_object_in_the_asked_proportion(extent: int) -> None:
+    box = (250.0, 130.0, float(extent), extent / 2)
+    corners = np.array([[250.0, 130.0, 1.0], [250.0 + extent, 130.0 + extent / 2, 1.0]])
+    zooms, mirrored = [], 0
+    for seed in range(60):
+        window = close_up(np.random.default_rng(seed), (400, 600), box, 320)
+        inside = corners @ window.T
+        assert inside.min() >= 0
+        assert inside.max() <= 320
+        zoom = abs(window[0, 0])
+        assert window[1, 1] == pytest.approx(zoom)
+        mirrored += window[0, 0] < 0
+        zooms.append(zoom)
+    assert 15 < mirrored < 45
+    expected = 320 / extent / np.array([2.5, 1.4])
+    assert min(zooms) >= min(expected[0], LARGEST_ZOOM) - 1e-9
+    assert max(zooms) <= min(expected[1], LARGEST_ZOOM) + 1e-9
+
+
+def test_an_image_and_its_masks_are_cut_alike_at_any_resolution() -> None:
+    mask = disc((120, 160), (70, 50), 30)
+    image = np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)
+    half = cv2.resize(mask.astype(np.uint8), (80, 60), interpolation=cv2.INTER_AREA)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        window = random_window(rng, (120, 160), mask.astype(np.uint8), rng.uniform(0.5, 3), 96)
+        crop = cut_image(image, window, 96)
+        bright = (crop[..., 0] > 160) & (crop[..., 0] != 115)
+        full, small = cut_masks([mask.astype(np.uint8), half], (120, 160), window, 96)
+        if full.sum() > 100:
+            assert iou(full, bright) > 0.93
+            assert iou(full, small) > 0.88
+
+
+def test_masks_outside_the_window_are_empty() -> None:
+    mask = disc((100, 100), (80, 80), 10).astype(np.uint8)
+    window = np.array([[1.0, 0, 0], [0, 1.0, 0]])
+    assert not cut_masks([mask], (100, 100), window, 64)[0].any()
+    assert cut_masks([mask], (100, 100), window, 96)[0].sum() == mask.sum()
+
+
+# Levels
+
+
+def test_nested_masks_become_levels_and_the_click_lies_in_all() -> None:
+    whole, part, spot = (disc((128, 128), (64, 64), r) for r in (50, 30, 12))
+    elsewhere = disc((128, 128), (10, 10), 8)
+    for chosen in (whole, part, spot):
+        for seed in range(5):
+            levels = nested_levels(
+                np.random.default_rng(seed), chosen, [spot, elsewhere, whole, part]
+            )
+            assert levels.valid.all()
+            for found, expected in zip(levels.masks, (whole, part, spot), strict=True):
+                assert (found.astype(bool) == expected).all()
+            x, y = levels.click
+            assert spot[int(y), int(x)]
+
+
+def test_alike_masks_and_strangers_are_no_levels() -> None:
+    chosen = disc((128, 128), (64, 64), 30)
+    alike = disc((128, 128), (64, 64), 31)
+    crossing = disc((128, 128), (90, 64), 30)
+    tiny = np.zeros((128, 128), bool)
+    tiny[60:63, 60:63] = True
+    levels = nested_levels(np.random.default_rng(0), chosen, [chosen, alike, crossing, tiny])
+    assert levels.valid.tolist() == [True, False, False]
+    assert (levels.masks[0].astype(bool) == chosen).all()
+    assert not levels.masks[1:].any()
+    assert np.isnan(levels.click).all()
+
+
+def test_levels_are_nested_exactly_and_keep_the_chosen_mask() -> None:
+    chosen = disc((128, 128), (64, 64), 30)
+    larger = disc((128, 128), (66, 64), 48) & ~disc((128, 128), (64, 64), 3)  # with a hole
+    smaller = disc((128, 128), (49, 64), 15)  # a little of it sticks out
+    levels = nested_levels(np.random.default_rng(0), chosen, [smaller, larger])
+    assert levels.valid.all()
+    masks = levels.masks.astype(bool)
+    assert (masks[1] == chosen).all()
+    assert (masks[0] >= masks[1]).all()
+    assert (masks[1] >= masks[2]).all()
+    assert iou(masks[0], larger | chosen) == 1
+    assert iou(masks[2], smaller & chosen) == 1
+
+
+# Pseudo-masks
+
+
+def test_things_and_their_parts_are_found(tmp_path: Path) -> None:
+    photo = make_photos(tmp_path / "a", 1)[0]
+    image = cv2.imread(str(photo.path))[..., ::-1].copy()
+    found = pseudo_masks(image)
+    assert 2 <= len(found) <= 24
+    face = photo.objects[0].mask().astype(bool)
+    eye = (image.max(2) < 40) & (np.arange(160) < 160)
+    whole, eyes = (
+        cv2.resize(m.astype(np.uint8), found[0].mask.shape[::-1]).astype(bool)
+        for m in (face, eye & face)
+    )
+    assert max(iou(p.mask, whole) for p in found) > 0.9
+    left = np.where(np.arange(whole.shape[1]) < np.nonzero(eyes)[1].mean(), eyes, False)
+    assert max(iou(p.mask, left) for p in found) > 0.7
+
+
+def test_a_merge_tree_is_a_tree_whose_costs_rise(tmp_path: Path) -> None:
+    image = cv2.imread(str(make_photos(tmp_path / "a", 1)[0].path))
+    tree = merge_tree(image)
+    count = tree.members.shape[1]
+    assert len(tree.parent) == 2 * count - 1
+    assert (np.bincount(tree.parent[:-1])[count:] == 2).all()
+    for node, parent in enumerate(tree.parent[:-1]):
+        assert (tree.members[parent] >= tree.members[node]).all()
+        assert tree.birth[parent] == tree.death[node] >= tree.birth[node]
+    assert tree.members[-1].all()
+    assert tree.areas[-1] == tree.labels.size
+    node = int(tree.parent[0])
+    mask = np.pad(tree.members[node][tree.labels], 1, constant_values=False)
+    outline = sum(int((mask ^ np.roll(mask, 1, axis)).sum()) for axis in (0, 1))
+    # Corners of the image count once on the rim, but twice in the outline.
+    assert tree.border[node] + tree.rim[node] == pytest.approx(outline, abs=4)
+
+
+def test_an_image_without_anything_has_no_things() -> None:
+    assert pseudo_masks(np.full((60, 80, 3), 120, np.uint8)) == []
+
+
+# Their cache
+
+
+def test_the_cache_serves_again_and_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = make_photos(tmp_path / "a", 3)
+    paths = [photo.path for photo in photos]
+    cache = tmp_path / "masks.npz"
+    first = pseudo_masks_of(paths[:2], cache, workers=1)
+    asked: list[Path] = []
+    compute = pseudo_store._masks_of_file
+    monkeypatch.setattr(
+        pseudo_store, "_masks_of_file", lambda path: asked.append(path) or compute(path)
+    )
+    every = pseudo_masks_of(paths, cache, workers=1)
+    assert asked == paths[2:]
+    assert all(every[path] == first[path] for path in paths[:2])
+    assert pseudo_masks_of(paths, cache, workers=1) == every
+    assert asked == paths[2:]
+    image = cv2.imread(str(paths[2]))[..., ::-1].copy()
+    fresh, stored = PseudoStore().of(paths[2], image), PseudoStore(every).of(paths[2], image)
+    assert all((a == b).all() for a, b in zip(fresh, stored, strict=True))
+
+
+def test_a_broken_cache_and_missing_photographs_are_named(tmp_path: Path) -> None:
+    cache = tmp_path / "masks.npz"
+    cache.write_bytes(b"nothing")
+    path = make_photos(tmp_path / "a", 1)[0].path
+    with pytest.raises(DataError, match=r"masks\.npz.*delete"):
+        pseudo_masks_of([path], cache)
+    with pytest.raises(DataError, match=r"gone\.png"):
+        pseudo_masks_of([tmp_path / "gone.png"], tmp_path / "new.npz")
+    assert not (tmp_path / "new.npz").exists()
+
+
+# The stream
+
+
+def test_samples_carry_consistent_levels_and_clicks(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "a")
+    stream = iter(TrainingSamples([(photos, 1.0)], 0.4, 96, 2, seed=0, pseudo=0.5))
+    several = 0
+    for _ in range(40):
+        sample = next(stream)
+        masks, levels = sample["masks"], sample["levels"]
+        assert masks.shape == (2, 96, 96)
+        assert levels.shape == (2, 3, 96, 96)
+        assert (masks.flatten(1).sum(1) >= 40).all()
+        for mask, nested, valid, click in zip(
+            masks, levels, sample["level_valid"], sample["click"], strict=True
+        ):
+            kept = nested[valid]
+            assert valid.tolist() == [k < len(kept) for k in range(3)]
+            assert any(torch.equal(mask, level) for level in kept)
+            assert not nested[~valid].any()
+            if len(kept) == 1:
+                assert click.isnan().all()
+                continue
+            several += 1
+            x, y = click.long().tolist()
+            assert kept[:, y, x].all()
+            for outer, inner in pairwise(kept):
+                assert (outer >= inner).all()
+                assert inner.sum() < 0.85 * outer.sum()
+    assert several > 15
+
+
+def test_pseudo_masks_are_clicked_in_their_share_of_samples(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "a")
+    shares = []
+    for pseudo in (0.0, 1.0):
+        stream = iter(
+            TrainingSamples([(photos, 1.0)], 0.0, 96, 1, 0, scales=(1.0, 1.0), pseudo=pseudo)
+        )
+        annotated = 0
+        for _ in range(40):
+            sample = next(stream)
+            mask, regions = sample["masks"][0, 4::8, 4::8] > 0, sample["regions"] > 0
+            annotated += iou(mask.numpy(), regions.numpy()) > 0.9
+        shares.append(annotated / 40)
+    assert shares[0] > 0.9
+    assert shares[1] < 0.6
+
+
+def test_close_ups_enlarge_what_is_small(tmp_path: Path) -> None:
+    mask = disc((120, 160), (50, 60), 6)
+    path = tmp_path / "one.png"
+    cv2.imwrite(str(path), np.full((120, 160, 3), 90, np.uint8))
+    photos = [Photo(path, (Rle.from_mask(mask),))]
+    areas = []
+    for close_ups in (0.0, 1.0):
+        stream = iter(
+            TrainingSamples([(photos, 1.0)], 0.0, 160, 1, 0, (1.0, 1.0), close_ups, pseudo=0.0)
+        )
+        areas.append([float(next(stream)["masks"].sum()) for _ in range(10)])
+    assert np.allclose(areas[0], mask.sum(), rtol=0.15)
+    # 160 pixels show 32 of the photograph: 2.5 times the disc, enlarged 5 times.
+    assert np.allclose(areas[1], 25 * mask.sum(), rtol=0.15)
+
+
+def test_a_cache_does_not_change_the_stream(tmp_path: Path) -> None:
+    photos = make_photos(tmp_path / "a")
+    streams = [
+        iter(TrainingSamples([(photos, 1.0)], 0.0, 64, 2, 5, pseudo=0.5, pseudo_cache=cache))
+        for cache in (None, tmp_path / "masks.npz")
+    ]
+    for _ in range(6):
+        a, b = (next(stream) for stream in streams)
+        assert torch.equal(a["levels"], b["levels"])
+        assert torch.equal(a["image"], b["image"])

@@ -1,0 +1,101 @@
+"""Training nano in two processes: same weights everywhere, other samples, one writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from samadapt.models.nano.config import NanoConfig
+from samadapt.models.nano.network import NanoNetwork
+from samadapt.models.nano.weights import write_weights
+
+pytest.importorskip("accelerate")
+
+TINY = NanoConfig(64, 16, (8, 12, 16, 16), (1, 1, 1, 1), 8, 8, 16, heads=2)
+
+WORKER = """
+import json, sys
+import numpy as np, torch
+from samadapt.models.hashing import hash_tensors
+from samadapt.training.nano.train import Recipe, Trainer
+
+folder = sys.argv[1]
+trainer = Trainer(
+    Recipe(
+        folder,
+        folder + "/run",
+        init=folder + "/start.safetensors",
+        pretrain_minutes=1.0,
+        warmup_steps=1,
+        max_steps=9,
+    )
+)
+process = trainer.accelerator.process_index
+drawn = int(trainer.rng.integers(1 << 30))
+trainer._set_clock(1.0 + process)
+rng = np.random.default_rng(process)
+hashes = []
+for step in range(3):
+    masks = np.zeros((1, 2, 64, 64), np.uint8)
+    masks[..., 10 : 30 + 10 * process, 20:50] = 1
+    batch = {
+        "image": torch.from_numpy(rng.integers(0, 255, (1, 64, 64, 3), dtype=np.uint8)),
+        "masks": torch.from_numpy(masks),
+        "regions": torch.from_numpy(rng.integers(0, 3, (1, 8, 8))),
+    }
+    if step == 1 and process == 1:  # one process alone meets a gradient that is not finite
+        hook = trainer.network.decoder.prior_gain.register_hook(lambda g: g * torch.nan)
+    (trainer.train_step if step else trainer.pretrain_step)(batch)
+    if step == 1 and process == 1:
+        hook.remove()
+    hashes.append(hash_tensors(dict(trainer.network.named_parameters())))
+trainer.save()
+trainer.accelerator.end_training()
+print(json.dumps([process, drawn, trainer.spent, hashes]))
+"""
+
+
+def test_processes_agree_on_weights_and_time(tmp_path: Path) -> None:
+    write_weights(NanoNetwork(TINY), tmp_path / "start.safetensors", {})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {
+        **os.environ,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "OMP_NUM_THREADS": "1",
+        "ACCELERATE_USE_CPU": "true",
+    }
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(tmp_path)],
+            env={**common, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    try:
+        found = [worker.communicate(timeout=240) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert [worker.returncode for worker in workers] == [0, 0], found
+    first, second = (json.loads(out.splitlines()[-1]) for out, _ in found)
+    assert (first[0], second[0]) == (0, 1)
+    assert first[1] != second[1]  # other samples
+    assert (first[2], second[2]) == (1.0, 1.0)  # the main process's clock
+    assert first[3] == second[3]  # the same weights after every step
+    assert first[3][0] == first[3][1] != first[3][2]  # nobody took the spoilt step
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 3
