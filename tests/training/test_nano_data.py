@@ -20,7 +20,7 @@ from samadapt.training.nano.crops import (
     cut_masks,
     random_window,
 )
-from samadapt.training.nano.data import Photo, TrainingSamples
+from samadapt.training.nano.data import Photo, TrainingSamples, _members
 from samadapt.training.nano.levels import nested_levels
 from samadapt.training.nano.pseudo import merge_tree, pseudo_masks
 from samadapt.training.nano.pseudo_store import PseudoStore, pseudo_masks_of
@@ -292,3 +292,10 @@ def test_a_cache_does_not_change_the_stream(tmp_path: Path) -> None:
         a, b = (next(stream) for stream in streams)
         assert torch.equal(a["levels"], b["levels"])
         assert torch.equal(a["image"], b["image"])
+
+
+def test_an_empty_group_is_an_empty_mask() -> None:
+    labels = np.array([[0, 2], [1, 2]], np.int32)
+    assert not _members(labels, frozenset()).any()
+    assert _members(labels, frozenset({2})).tolist() == [[0, 1], [0, 1]]
+    assert not _members(labels, frozenset({7})).any()  # painted over wholly

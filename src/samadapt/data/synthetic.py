@@ -79,7 +79,8 @@ def generate_scene(
         raise DataError(f"unknown kind of scene {kind!r}: choose from {', '.join(SCENE_KINDS)}")
     canvas = Canvas(rng, size, photos, difficulty)
     SCENE_KINDS[kind](canvas)
-    return Scene(canvas.finished(), canvas.labels, tuple(canvas.wholes), kind)
+    wholes = tuple(whole for whole in canvas.wholes if whole)
+    return Scene(canvas.finished(), canvas.labels, wholes, kind)
 
 
 def _dead_leaves(canvas: Canvas) -> None:

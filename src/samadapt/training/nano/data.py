@@ -265,7 +265,7 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
 
 def _members(labels: NDArray[np.int32], group: frozenset[int]) -> NDArray[np.uint8]:
     """(H, W) 1 where the label is in the group."""
-    table = np.zeros(max(int(labels.max()), *group) + 1, np.uint8)
+    table = np.zeros(max((int(labels.max()), *group)) + 1, np.uint8)
     table[list(group)] = 1
     return table[labels]
 
