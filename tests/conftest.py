@@ -34,6 +34,7 @@ def embedding(fake_model: FakeModel, image: NDArray[np.uint8]) -> ImageEmbedding
 @pytest.fixture
 def toy_method(monkeypatch: pytest.MonkeyPatch) -> type[ToyAdapter]:
     """The toy adapter as a registered method, for one test."""
+    registry.method_names()  # methods register when they are first imported: not into a copy
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
     registry.register("toy")(ToyAdapter)
     return ToyAdapter

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from samadapt.adapters.base import Adapter
+    from samadapt.adapters.online import OnlineAdapter
     from samadapt.adapters.registry import load_adapter
     from samadapt.errors import (
         AdapterError,
@@ -40,6 +41,7 @@ __all__ = [
     "ImageEmbedding",
     "ImageError",
     "ModelError",
+    "OnlineAdapter",
     "Prediction",
     "Prompt",
     "PromptError",
@@ -57,6 +59,7 @@ __all__ = [
 
 _HOMES = {
     "samadapt.adapters.base": ("Adapter",),
+    "samadapt.adapters.online": ("OnlineAdapter",),
     "samadapt.adapters.registry": ("load_adapter",),
     "samadapt.errors": (
         "AdapterError",

@@ -106,6 +106,7 @@ class Interaction:
         mask: the current mask (H, W) bool, None before the first prompt.
         step: which prediction for this object this is: 1, 2, ..., never given twice; 0 before
             the first prompt. Undo, redo and reset return to the step of an earlier one.
+        candidates: how many masks the last prompt was answered with, of which one is shown.
     """
 
     model: SegmentationModel
@@ -118,6 +119,7 @@ class Interaction:
     window: Window | None = None
     mask: NDArray[np.bool_] | None = None
     step: int = 0
+    candidates: int = 1
 
 
 class Adapter(Seams):

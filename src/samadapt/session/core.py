@@ -207,6 +207,7 @@ class SessionCore:
             window=now.window,
             mask=now.mask,
             step=now.step,
+            candidates=1 if now.prediction is None else len(now.prediction.masks),
         )
 
 

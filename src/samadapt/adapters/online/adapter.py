@@ -1,0 +1,302 @@
+"""`OnlineAdapter`: the mask decoder learns while one annotates (Schön et al. 2024 and later)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from samadapt.adapters.base import Adapter, AdapterConfig, Interaction
+from samadapt.adapters.online.learner import Learner
+from samadapt.adapters.online.settings import DEFAULT, OnlineSettings
+from samadapt.adapters.online.state import book_to_tensors, tensors_to_book
+from samadapt.adapters.online.weights import Layout, decoder_with
+from samadapt.adapters.online.worker import Event, Worker
+from samadapt.adapters.registry import register
+from samadapt.errors import AdapterError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+
+_PATIENCE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineConfig(AdapterConfig):
+    """Config of an online adapter.
+
+    Attributes:
+        preset: name of the preset that the settings come from; "" for others.
+        settings: as `OnlineSettings.to_dict` gives them.
+        seed: of everything random in learning.
+    """
+
+    method: str = "online"
+    preset: str = DEFAULT
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = OnlineSettings.from_dict(self.settings) if self.settings else None
+        chosen = given or OnlineSettings.preset(self.preset or DEFAULT)
+        object.__setattr__(self, "settings", MappingProxyType(chosen.to_dict()))
+        super().__post_init__()
+
+
+@register("online")
+class OnlineAdapter(Adapter):
+    """Adapts the mask decoder (seam 3) to the images at hand, from clicks and accepted masks.
+
+    While an object is being clicked, its clicks are labels; when it is accepted, its mask is one.
+    The settings say how both are learned. What was learned is kept per kind of images, and is
+    used only as long as it does better than the frozen decoder on the objects accepted last. The
+    model itself is never changed.
+
+    Give every project an adapter of its own. Memory: P trained parameters (float32) are held up
+    to four times for work (base, working copy, two for Adam), once per domain, once for what is
+    published, and for at most 8 undo steps while an object is clicked; views for replay are
+    bounded by the settings.
+
+    Args:
+        config: settings and what an adapter folder says; those of the preset "default" if left
+            out.
+        settings: instead of a config: a preset's name, or settings.
+        seed: of everything random.
+        background: learn in a thread. The `on_...` methods return at once, predictions use the
+            weights published last, and a learning step still running when the next prediction
+            begins is broken off. False learns before the `on_...` methods return, which makes
+            every result reproducible.
+        autosave: folder to save to after every accepted object; a failure is a warning.
+    """
+
+    config_class = OnlineConfig
+    config: OnlineConfig
+
+    def __init__(
+        self,
+        config: OnlineConfig | None = None,
+        *,
+        settings: OnlineSettings | str = DEFAULT,
+        seed: int = 0,
+        background: bool = False,
+        autosave: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__(config or _config(settings, seed))
+        self.settings = OnlineSettings.from_dict(self.config.settings)
+        self.background = background
+        self.autosave = None if autosave is None else Path(autosave)
+        self._worker = Worker(self._failed)
+        check = self._worker.check if background else None
+        self._learner = Learner(self.settings, self.config.seed, self, check)
+        self._published: Tensor | None = None
+        self._decoder: tuple[nn.Module, Tensor, nn.Module] | None = None
+        self._layout: Layout | None = None
+        self._loaded: Mapping[str, Tensor] | None = None
+        self._lock = threading.RLock()
+
+    @classmethod
+    def create(cls, variant: str | None = None) -> Self:
+        """An untrained adapter with the settings of a preset.
+
+        Raises:
+            AdapterError: no such preset.
+        """
+        return cls(settings=variant or DEFAULT)
+
+    # -- the seam -----------------------------------------------------------------------------
+
+    def mask_decoder(self, base: nn.Module) -> nn.Module:
+        """`base` itself while nothing was learned or what was learned does no good."""
+        self._know(base)
+        if self.background:
+            self._worker.make_way(_PATIENCE_SECONDS)
+        delta = self._published
+        if delta is None:
+            return base
+        with self._lock:
+            kept = self._decoder
+            if kept is None or kept[0] is not base or kept[1] is not delta:
+                layout = self._layout_of(base)
+                kept = (base, delta, decoder_with(base, layout, layout.of(base) + delta))
+                self._decoder = kept
+            return kept[2]
+
+    def bind(self, model: SegmentationModel) -> None:
+        """Tie this adapter to `model`, or check that it is the one it was made for."""
+        super().bind(model)
+        self._know(model.decoder)
+
+    # -- life cycle -----------------------------------------------------------------------------
+
+    def on_open(self, embedding: ImageEmbedding) -> None:
+        """Find the image's domain; an unfinished object is forgotten."""
+        self._do(lambda: self._learner.open(embedding))
+
+    def on_click(self, interaction: Interaction) -> None:
+        """Learn from the clicks so far."""
+        self._do(lambda: self._learner.click(interaction), learns=True)
+
+    def on_undo(self, interaction: Interaction) -> None:
+        """Go back to the weights after an earlier step."""
+        self._do(lambda: self._learner.undo(interaction))
+
+    def on_skip(self, interaction: Interaction) -> None:
+        """Forget what the object's clicks taught, and learn from them what holds for all."""
+        self._train(lambda: self._learner.skip(interaction))
+
+    def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
+        """Learn from the accepted mask, then save if asked to."""
+        self._train(lambda: self._learner.accept(interaction, mask), saves=True)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until everything is learned; False when that took longer than `seconds`."""
+        is_idle = self._worker.wait(seconds)
+        self._tell()
+        return is_idle
+
+    def close(self) -> None:
+        """Stop learning in the background and remove temporary files; what was learned stays."""
+        self._worker.stop()
+        self._learner.memory.close()
+        self._tell()
+
+    # -- what was learned -------------------------------------------------------------------------
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether predictions use what was learned, rather than the frozen decoder."""
+        return self._learner.book.active.evidence.trusted
+
+    @property
+    def objects_learned(self) -> int:
+        """How many accepted objects were learned, over all domains."""
+        return sum(domain.accepted for domain in self._learner.book.domains)
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Everything learned: per domain the change of the decoder, evidence and signature."""
+        if self._loaded is not None:
+            return dict(self._loaded)
+        return book_to_tensors(self._learner.book, self._layout)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave; an object under way begins again.
+
+        Raises:
+            AdapterError: not an online adapter's state, or one of another decoder.
+        """
+        book = tensors_to_book(state, self._layout)
+        if self._layout is None:
+            self._loaded = dict(state)
+        self._start_from(book)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write the adapter's folder; see `Adapter.save_pretrained`."""
+        counts = {"objects": self.objects_learned, "domains": len(self._learner.book.domains)}
+        self.config = replace(self.config, training_data=counts)
+        super().save_pretrained(folder)
+
+    # -- private ----------------------------------------------------------------------------------
+
+    def _know(self, base: nn.Module) -> None:
+        """The decoder's parameters are known now: what was loaded before can be used."""
+        if self._layout is not None:
+            return
+        with self._lock:
+            if self._layout is None:
+                layout = Layout(base, self.settings.parameters)
+                loaded = self._loaded
+                if loaded is not None:
+                    book = tensors_to_book(loaded, layout)
+                    self._loaded = None
+                    self._start_from(book)
+                self._layout = layout
+
+    def _start_from(self, book: Any) -> None:
+        self._learner.start_from(book)
+        self._published = self._learner.published
+
+    def _layout_of(self, base: nn.Module) -> Layout:
+        layout = Layout(base, self.settings.parameters)
+        if self._layout is None or layout.names != self._layout.names:
+            raise AdapterError(
+                "an adapter before this 'online' one changes the mask decoder's parts: put "
+                "'online' first"
+            )
+        return layout
+
+    def _do(self, event: Event, *, learns: bool = False) -> None:
+        """Do an event now, or in the background, and publish what came of it."""
+
+        def done() -> Iterator[None] | None:
+            try:
+                return event()
+            finally:
+                self._publish()
+
+        if self.background:
+            self._worker.submit(done, learns=learns)
+        else:
+            done()
+        self._tell()
+
+    def _train(self, begin: Callable[[], Iterator[None]], *, saves: bool = False) -> None:
+        """Do long work now, or piece by piece in the background."""
+
+        def work() -> Iterator[None]:
+            for _ in begin():
+                self._publish()
+                yield
+            self._publish()
+            if saves:
+                self._save_again()
+
+        def event() -> Iterator[None]:
+            steps = work()
+            next(steps, None)  # the object ends now, learning from it can wait
+            return steps
+
+        if self.background:
+            self._do(event)
+        else:
+            for _ in work():
+                pass
+            self._tell()
+
+    def _publish(self) -> None:
+        self._published = self._learner.published
+
+    def _save_again(self) -> None:
+        if self.autosave is None:
+            return
+        try:
+            self.save_pretrained(self.autosave)
+        except AdapterError as error:
+            self._learner.notes.append(f"{error}; the state saved before is still there")
+
+    def _failed(self, error: Exception) -> None:
+        self._learner.give_up()
+        self._publish()
+        self._learner.notes.append(
+            f"learning failed ({type(error).__name__}: {error}); the weights from before are used"
+        )
+
+    def _tell(self) -> None:
+        """Warn, in the caller's thread, of what went wrong while learning."""
+        notes = self._learner.notes
+        while notes:
+            warnings.warn(f"online adaptation: {notes.pop(0)}", RuntimeWarning, stacklevel=3)
+
+
+def _config(settings: OnlineSettings | str, seed: int) -> OnlineConfig:
+    if isinstance(settings, str):
+        plain = OnlineSettings.preset(settings).to_dict()
+        return OnlineConfig(preset=settings, settings=plain, seed=seed)
+    return OnlineConfig(preset="", settings=settings.to_dict(), seed=seed)

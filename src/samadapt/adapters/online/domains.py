@@ -1,0 +1,161 @@
+"""Domains: kinds of images that are told apart by the statistics of their features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from samadapt.adapters.online.evidence import Evidence
+from samadapt.adapters.online.optimiser import Moments
+from samadapt.models.embedding import ImageEmbedding
+
+_SPREADS = 2.5
+_PRIOR_IMAGES = 2
+_LEAST = 0.4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signature:
+    """What a kind of images looks like to the encoder.
+
+    Attributes:
+        mean: (C,) mean of each feature channel over the image, averaged over the images.
+        deviation: (C,) its standard deviation within an image, averaged likewise.
+        images: how many images were averaged.
+        spread: mean distance of an image to the mean of those before it.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    images: int = 1
+    spread: float = 0.0
+
+    def reach(self, prior: float) -> float:
+        """How far an image of this kind may be, at least 0.4 times `prior`.
+
+        A mean of `prior`, which counts as two images, and 2.5 times the spread, which counts as
+        the images that it was seen on: kinds of images that vary much reach further.
+        """
+        seen = self.images - 1
+        reach = (_PRIOR_IMAGES * prior + seen * _SPREADS * self.spread) / (_PRIOR_IMAGES + seen)
+        return max(_LEAST * prior, reach)
+
+    @classmethod
+    def of(cls, embedding: ImageEmbedding) -> Signature:
+        """Of one image; padding does not count."""
+        there = embedding.geometry.valid(embedding.grid, embedding.image.device)
+        features = embedding.image[0][:, there].float()
+        return cls(features.mean(1).cpu(), features.std(1, correction=0).cpu())
+
+    def distance(self, other: Signature) -> float:
+        """Root mean square over channels of (m1 - m2) / ((s1 + s2) / 2)."""
+        width = (self.deviation + other.deviation) / 2 + 1e-6
+        return float(((self.mean - other.mean) / width).square().mean().sqrt())
+
+    def joined(self, image: Signature) -> Signature:
+        """With one more image."""
+        count = self.images
+        share = 1 / (count + 1)
+        return Signature(
+            torch.lerp(self.mean, image.mean, share),
+            torch.lerp(self.deviation, image.deviation, share),
+            count + 1,
+            self.spread + (self.distance(image) - self.spread) / count,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Domain:
+    """What was learned of one kind of images. Immutable, its tensors are never changed in place.
+
+    Attributes:
+        number: never given twice in one adapter.
+        delta: (P,) change of the trained parameters from the base decoder; None for none.
+        moments: the optimiser's.
+        accepted: objects learned.
+        evidence: whether it does any good.
+        signature: what the images look like; None before the first one.
+        used: when an image of it was opened last, as a count of opened images.
+    """
+
+    number: int
+    delta: Tensor | None = None
+    moments: Moments = field(default_factory=Moments)
+    accepted: int = 0
+    evidence: Evidence = field(default_factory=Evidence)
+    signature: Signature | None = None
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DomainBook:
+    """All domains and which one is in use. Immutable."""
+
+    domains: tuple[Domain, ...] = (Domain(0),)
+    current: int = 0
+    opened: int = 0
+
+    @property
+    def active(self) -> Domain:
+        """The domain in use."""
+        return self.find(self.current)
+
+    def find(self, number: int) -> Domain:
+        """The domain of that number."""
+        return next(domain for domain in self.domains if domain.number == number)
+
+    def get(self, number: int) -> Domain | None:
+        """The domain of that number, None when it had to make room."""
+        return next((domain for domain in self.domains if domain.number == number), None)
+
+    def updated(self, domain: Domain) -> DomainBook:
+        """With this state of a domain."""
+        changed = tuple(domain if d.number == domain.number else d for d in self.domains)
+        return replace(self, domains=changed)
+
+    def opening(self, image: Signature, most: int, distance: float) -> DomainBook:
+        """An image was opened: its domain is in use now, perhaps a new one.
+
+        The nearest domain is taken when the image is within its reach (`Signature.reach`, with
+        `distance` as prior). Otherwise a new domain begins, with the base decoder's weights; when
+        there are `most` already, it takes the place of the one that was not used for longest.
+        """
+        opened = self.opened + 1
+        book = replace(self, opened=opened)
+        fresh = [d for d in self.domains if d.signature is None]
+        if fresh:
+            return book._entered(replace(fresh[0], signature=image, used=opened))
+        near = [(_apart(d, image), d) for d in self.domains]
+        gap, domain = min(near, key=lambda pair: pair[0])
+        known = domain.signature
+        if known is None:
+            return book
+        if most == 1 or gap <= known.reach(distance):
+            return book._entered(replace(domain, signature=known.joined(image), used=opened))
+        kept: Sequence[Domain] = self.domains
+        if len(kept) >= most:
+            oldest = min(kept, key=lambda d: d.used)
+            kept = [d for d in kept if d is not oldest]
+        number = max(d.number for d in self.domains) + 1
+        begun = Domain(number, signature=image, used=opened)
+        kept = [replace(d, moments=Moments()) for d in kept]
+        return replace(book, domains=(*kept, begun), current=number)
+
+    def _entered(self, domain: Domain) -> DomainBook:
+        book = self.updated(domain) if domain.number == self.current else self._at_rest(domain)
+        return replace(book, current=domain.number)
+
+    def _at_rest(self, domain: Domain) -> DomainBook:
+        """Another domain takes over: the optimisers of all others begin afresh next time."""
+        others = tuple(
+            domain if d.number == domain.number else replace(d, moments=Moments())
+            for d in self.domains
+        )
+        return replace(self, domains=others)
+
+
+def _apart(domain: Domain, image: Signature) -> float:
+    return float("inf") if domain.signature is None else domain.signature.distance(image)

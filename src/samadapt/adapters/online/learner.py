@@ -1,0 +1,329 @@
+"""`Learner`: what online adaptation does at every event. It belongs to one thread at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samadapt.adapters.base import Interaction
+from samadapt.adapters.online.bench import Bench, Interrupted, NotFinite
+from samadapt.adapters.online.clicking import overlap
+from samadapt.adapters.online.domains import Domain, DomainBook, Signature
+from samadapt.adapters.online.evidence import first_answers
+from samadapt.adapters.online.labels import disagreement
+from samadapt.adapters.online.memory import MEGABYTE, Lesson, ReplayMemory, lesson_of
+from samadapt.adapters.online.object import ClickedObject
+from samadapt.adapters.online.optimiser import Moments
+from samadapt.adapters.online.settings import OnlineSettings
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.seams import Seams
+
+Result = TypeVar("Result")
+
+_MOST_CONTRADICTED = 0.25
+_MOST_LOST = 0.1
+
+
+class _Judge:
+    """Compares answers to an object's first prompt with its accepted mask."""
+
+    def __init__(self, bench: Bench, interaction: Interaction, lesson: Lesson) -> None:
+        self._bench, self._interaction = bench, interaction
+        self._first, self._mask = lesson.examples["first"][0], lesson.mask
+        self.can_judge = self._first.prompt.mask is None
+
+    def both(self, delta: Tensor | None) -> tuple[float, float]:
+        """IoU after the first prompt, and after one more click."""
+        return self._answers(delta, clicks=1)
+
+    def first(self, delta: Tensor | None, known: float) -> float:
+        """IoU after the first prompt; nothing to judge where not even `known` is above 0."""
+        return self._answers(delta, clicks=0)[0] if known > 0 else 0.0
+
+    def _answers(self, delta: Tensor | None, clicks: int) -> tuple[float, float]:
+        return first_answers(
+            self._interaction.model,
+            self._interaction.embedding,
+            self._first.prompt,
+            self._mask,
+            self._bench.seams(self._interaction, delta),
+            self._first.multimask,
+            clicks,
+        )
+
+
+class Learner:
+    """Learns from clicks and accepted objects, and says which weights answer the next prompt.
+
+    Weights are changes from the base decoder, flat (P,); None stands for no change. Published
+    tensors are never changed in place.
+
+    Args:
+        settings: what to do.
+        seed: of the replay.
+        own: the adapter that it learns for, as found among an interaction's adapters.
+        check: called between the decoder's layers; may raise `Interrupted`.
+    """
+
+    def __init__(
+        self,
+        settings: OnlineSettings,
+        seed: int,
+        own: Seams,
+        check: Callable[[], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.book = DomainBook()
+        self.notes: list[str] = []
+        """What the person should be told; whoever tells it empties the list."""
+        self._seed = seed
+        self._own = own
+        self._check = check
+        self._bench: Bench | None = None
+        self._object = ClickedObject(None)
+        replay = settings.replay
+        steps = (*settings.accept.parts, *settings.skip.parts)
+        prompts = [p for parts in steps for o, p in parts if o == "replay"]
+        self._prompts = {p for parts in steps for _, p in parts}
+        self.memory = ReplayMemory(
+            replay.objects, prompts, replay.megabytes * MEGABYTE, replay.disk_megabytes * MEGABYTE
+        )
+
+    @property
+    def published(self) -> Tensor | None:
+        """The change (P,) that the next prediction uses; None for the frozen decoder."""
+        return None if self._object.is_frozen else self._object.now
+
+    def bench(self, interaction: Interaction) -> Bench:
+        """The decoder that is trained, made when it is first needed."""
+        if self._bench is None or not self._bench.fits(interaction):
+            self._bench = Bench(interaction, self._own, self.settings, self._check)
+        return self._bench
+
+    def start_from(self, book: DomainBook) -> None:
+        """Take over what was loaded."""
+        self.book = book
+        self.memory.close()
+        self._next_object()
+
+    # -- events ---------------------------------------------------------------------------
+
+    def open(self, embedding: ImageEmbedding) -> None:
+        """An image was opened: find its domain, begin with an object."""
+        guard = self.settings.guard
+        before = {domain.number for domain in self.book.domains}
+        self.book = self.book.opening(Signature.of(embedding), guard.domains, guard.distance)
+        for number in before - {domain.number for domain in self.book.domains}:
+            self.memory.forget(number)
+        self._next_object()
+
+    def click(self, interaction: Interaction) -> None:
+        """Learn from the clicks so far.
+
+        Raises:
+            Interrupted: nothing was learned.
+        """
+        now, patience = self._object, self.settings.guard.patience
+        now.has_candidates |= interaction.candidates > 1
+        try:
+            now.is_frozen = bool(patience) and len(interaction.clicks) >= patience
+            if not now.is_frozen and self.settings.click.loss != "none" and interaction.clicks:
+                now.learn(self.bench(interaction), interaction, self.settings.click)
+        except NotFinite:
+            now.now = now.start
+            self.notes.append(
+                "learning from this click gave numbers that are not finite; the weights from "
+                "before the object are used again"
+            )
+        now.keep(interaction.step)
+
+    def undo(self, interaction: Interaction) -> None:
+        """Return to the weights after `interaction.step`, or learn them again."""
+        if not self._object.return_to(interaction.step):
+            self._object.begin_again()
+            for count in range(1, len(interaction.prompts) + 1):
+                prompts = interaction.prompts[:count]
+                self.click(replace(interaction, prompts=prompts, clicks=prompts[-1].clicks))
+
+    def skip(self, interaction: Interaction) -> Generator[None, None, None]:
+        """The object was given up: what its clicks taught it is forgotten, then learned for all.
+
+        May be left alone and resumed as `accept`.
+        """
+        finished, number = self._object, self.book.current
+        self._next_object()
+        yield
+        domain = self.book.get(number)
+        skip, mask = self.settings.skip, interaction.mask
+        if domain is None or not skip.steps or mask is None or not mask.any():
+            return
+        if (
+            len(interaction.clicks) < skip.least_clicks
+            or disagreement(mask, interaction.clicks) > _MOST_CONTRADICTED
+        ):
+            return
+        bench = self.bench(interaction)
+        lesson = lesson_of(
+            interaction.model,
+            interaction,
+            mask,
+            self._prompts,
+            is_accepted=False,
+            candidates=finished.has_candidates,
+        )
+        try:
+            domain = yield from self._taught(domain, bench, interaction, lesson, skip.parts)
+            if skip.replay:
+                self.memory.add(domain.number, lesson)
+        except NotFinite:
+            self.notes.append(_undone("an object that was given up"))
+        self._settle(domain)
+
+    def give_up(self) -> None:
+        """Something went wrong: go back to the weights from before the object."""
+        self._next_object()
+
+    def accept(
+        self, interaction: Interaction, mask: NDArray[np.bool_]
+    ) -> Generator[None, None, None]:
+        """Learn from an accepted object; may be left alone at every `yield` and resumed.
+
+        Other events may come in between; they see the weights from before until the end.
+        """
+        finished, number = self._object, self.book.current
+        self._next_object()
+        yield
+        domain = self.book.get(number)
+        if domain is None:
+            return
+        if not mask.any() or not interaction.prompts:
+            self.notes.append("an empty mask was accepted: nothing is learned from it")
+            return
+        bench = self.bench(interaction)
+        several = finished.has_candidates
+        lesson = lesson_of(interaction.model, interaction, mask, self._prompts, candidates=several)
+        domain, is_credible = self._checked(domain, interaction, mask)
+        if is_credible:
+            judge = _Judge(bench, interaction, lesson)
+            domain, before = yield from self._with_evidence(domain, judge)
+            try:
+                if self.settings.click.keep:
+                    zeros = bench.zeros()
+                    long_term = zeros if domain.delta is None else domain.delta
+                    domain = replace(domain, delta=long_term + finished.change(zeros))
+                steps = self.settings.accept.parts
+                taught = yield from self._taught(domain, bench, interaction, lesson, steps)
+                after = yield from _patiently(lambda: judge.first(taught.delta, before))
+                if after >= before - _MOST_LOST:
+                    domain = replace(taught, accepted=domain.accepted + 1)
+                    self.memory.add(domain.number, lesson)
+                else:  # it did not even help the object that was learned
+                    domain = replace(domain, moments=Moments())
+            except NotFinite:
+                self.notes.append(_undone("the accepted object"))
+        self._settle(domain)
+
+    # -- what acceptance is made of ---------------------------------------------------------
+
+    def _checked(
+        self, domain: Domain, interaction: Interaction, mask: NDArray[np.bool_]
+    ) -> tuple[Domain, bool]:
+        """Whether an accepted mask is credible enough to learn from."""
+        guard = self.settings.guard
+        if not guard.outlier:
+            return domain, True
+        surprise = 0.0 if interaction.mask is None else 1 - overlap(interaction.mask, mask)
+        is_credible = (
+            not domain.evidence.is_outlier(surprise, guard)
+            and disagreement(mask, interaction.clicks) <= _MOST_CONTRADICTED
+        )
+        evidence = domain.evidence.with_surprise(surprise, guard)
+        return replace(domain, evidence=evidence), is_credible
+
+    def _with_evidence(
+        self, domain: Domain, judge: _Judge
+    ) -> Generator[None, None, tuple[Domain, float]]:
+        """Compare adapted and frozen decoder on an object that neither has learned yet.
+
+        Returns the domain, and the IoU of the first answer of what will be trained.
+        """
+        guard, delta = self.settings.guard, domain.delta
+        if not guard.evidence or not judge.can_judge:
+            return domain, 0.0
+        frozen = yield from _patiently(lambda: judge.both(None))
+        if delta is None:
+            return domain, frozen[0]
+        adapted = yield from _patiently(lambda: judge.both(delta))
+        gain = (sum(adapted) - sum(frozen)) / 2
+        evidence = domain.evidence.with_gain(gain, guard)
+        if domain.evidence.trusted and not evidence.trusted:
+            domain = replace(domain, delta=delta / 2, moments=Moments())
+        return replace(domain, evidence=evidence), adapted[0]
+
+    def _taught(
+        self,
+        domain: Domain,
+        bench: Bench,
+        interaction: Interaction,
+        lesson: Lesson,
+        steps: tuple[tuple[tuple[str, str], ...], ...],
+    ) -> Generator[None, None, Domain]:
+        """Take the steps of the recipe."""
+        accept = self.settings.accept
+        if not steps:
+            return domain
+        seed = self._seed, domain.number, domain.accepted, domain.moments.steps
+        rng = np.random.default_rng(seed)
+        delta = bench.zeros() if domain.delta is None else domain.delta
+        descent = accept.descent.scaled((1 + accept.decay * domain.accepted) ** -0.5)
+        moments = domain.moments if accept.keep_moments else Moments()
+        for parts in steps:
+            chosen = []
+            for which, prompt in parts:
+                source = lesson if which == "new" else self.memory.draw(domain.number, rng)
+                example = None if source is None else source.draw(prompt, rng)
+                if source is not None and example is not None:
+                    chosen.append((source, prompt, example))
+            if chosen:
+                gradient = yield from _patiently(
+                    lambda now=delta, what=chosen: bench.gradient(now, interaction, what)  # type: ignore[misc]
+                )
+                delta, moments = descent.step(delta, gradient, moments)
+        if not bool(torch.isfinite(delta).all()):
+            raise NotFinite
+        return replace(domain, delta=delta, moments=moments if accept.keep_moments else Moments())
+
+    def _settle(self, domain: Domain) -> None:
+        """What was learned of a domain is used from now on."""
+        now = self.book.get(domain.number)
+        if now is not None:
+            merged = replace(domain, signature=now.signature, used=now.used)
+            self.book = self.book.updated(merged)
+        self._object.rebase(self._long_term())
+
+    def _next_object(self) -> None:
+        self._object = ClickedObject(self._long_term())
+
+    def _long_term(self) -> Tensor | None:
+        domain = self.book.active
+        return domain.delta if domain.evidence.trusted else None
+
+
+def _undone(what: str) -> str:
+    return f"learning from {what} gave numbers that are not finite; it was undone"
+
+
+def _patiently(action: Callable[[], Result]) -> Generator[None, None, Result]:
+    """Do something that may be interrupted, and do it again until it was not."""
+    while True:
+        yield
+        try:
+            return action()
+        except Interrupted:
+            continue

@@ -1,0 +1,140 @@
+"""What online adaptation minimises. Logits are those of one view, over its padded input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from samadapt.adapters.online.labels import Labels
+from samadapt.models.geometry import InputGeometry
+from samadapt.prompts import Click
+
+
+def logits_at(logits: Tensor, clicks: Sequence[Click], geometry: InputGeometry) -> Tensor:
+    """Logits (B, N) at the exact positions of N clicks, bilinear between the cells' centres.
+
+    Args:
+        logits: (B, 1, h, w).
+        clicks: in pixels of the original image.
+        geometry: of the view that the logits show.
+    """
+    points = geometry.to_input(torch.tensor([(c.x, c.y) for c in clicks]))
+    size = torch.tensor([geometry.padded[1], geometry.padded[0]])
+    grid = (points / size * 2 - 1).to(logits.device)[None, None].expand(len(logits), -1, -1, -1)
+    return F.grid_sample(logits, grid, padding_mode="border", align_corners=False)[:, 0, 0]
+
+
+def balanced_entropy(logits: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
+    """Half the mean binary cross-entropy over positives plus half that over negatives.
+
+    L = 1/2 sum(p * softplus(-z)) / sum(p) + 1/2 sum(n * softplus(z)) / sum(n): normalised over
+    the labelled pixels only (Schön et al. 2024). A side without labels counts nothing.
+
+    Args:
+        logits: z, any shape.
+        positive: p >= 0, how much each counts as object; same shape.
+        negative: n >= 0, how much each counts as background.
+    """
+    object_loss = (positive * F.softplus(-logits)).sum() / positive.sum().clamp_min(1e-6)
+    background_loss = (negative * F.softplus(logits)).sum() / negative.sum().clamp_min(1e-6)
+    return (object_loss + background_loss) / 2
+
+
+def click_loss(logits: Tensor, clicks: Sequence[Click], geometry: InputGeometry) -> Tensor:
+    """`balanced_entropy` at the clicks, the sparse loss of Schön et al. 2024.
+
+    Logits are sampled where the clicks are, so that no click is lost on a coarser grid.
+
+    Args:
+        logits: (1, 1, h, w).
+        clicks: at least one.
+        geometry: of the view that the logits show.
+    """
+    found = logits_at(logits, clicks, geometry)
+    label = torch.tensor([float(c.positive) for c in clicks], device=logits.device)[None]
+    return balanced_entropy(found, label, 1 - label)
+
+
+def gaussian_click_loss(
+    logits: Tensor, clicks: Sequence[Click], geometry: InputGeometry, sigma: float
+) -> Tensor:
+    """Cross-entropy around the clicks (OAIMS), weighted by w = exp(-d^2 / (2 sigma^2)).
+
+    d is the distance to a click in original pixels. Only pixels count whose current pseudo-label
+    (the sign of the logit) is that of the click, and the click's own position always does: a
+    neighbourhood that the model sees otherwise is not forced.
+
+    Args:
+        logits: (1, 1, h, w).
+        clicks: at least one.
+        geometry: of the view that the logits show.
+        sigma: in pixels of the original image.
+    """
+    height, width = logits.shape[-2:]
+    scale_x, scale_y = geometry.scale
+    xs = (torch.arange(width) + 0.5) * geometry.padded[1] / width / scale_x
+    ys = (torch.arange(height) + 0.5) * geometry.padded[0] / height / scale_y
+    valid = geometry.valid((height, width)).float()
+    sides = [torch.zeros(height, width), torch.zeros(height, width)]
+    label = (logits.detach()[0, 0] > 0).cpu()
+    for click in clicks:
+        dx, dy = xs + geometry.corner[0] - click.x, ys + geometry.corner[1] - click.y
+        weight = torch.exp(-(dx[None, :] ** 2 + dy[:, None] ** 2) / (2 * sigma**2)) * valid
+        agreeing = weight * (label == click.positive)
+        sides[click.label] = torch.maximum(sides[click.label], agreeing)
+    device = logits.device
+    around = balanced_entropy(logits[0, 0], sides[1].to(device), sides[0].to(device))
+    return around + click_loss(logits, clicks, geometry)
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, valid: Tensor) -> Tensor:
+    """Cross-entropy (h, w) towards the teacher's probabilities, where the view shows image.
+
+    Args:
+        student: logits (1, 1, h, w).
+        teacher: logits (1, 1, h, w), no gradient.
+        valid: (h, w) bool.
+    """
+    target = teacher.detach().sigmoid()
+    loss = F.binary_cross_entropy_with_logits(student, target, reduction="none")[0, 0]
+    return (loss * valid).sum() / valid.sum().clamp_min(1)
+
+
+def mask_loss(logits: Tensor, labels: Labels, entropy: float, dice: float) -> Tensor:
+    """Entropy * `balanced_entropy` + dice * (1 - Dice), over labelled pixels only.
+
+    Dice = (2 sum(s * p) + 1) / (sum(s * (p + n)) + sum(p) + 1) with s = sigmoid(z).
+
+    Args:
+        logits: z, (1, 1, h, w).
+        labels: p and n, (h, w).
+        entropy: weight of the cross-entropy.
+        dice: weight of the Dice loss.
+    """
+    z = logits[0, 0]
+    positive, negative = labels.positive.to(z.device), labels.negative.to(z.device)
+    loss = entropy * balanced_entropy(z, positive, negative)
+    if dice:
+        share = z.sigmoid()
+        overlap = (share * positive).sum()
+        total = (share * (positive + negative)).sum() + positive.sum()
+        loss = loss + dice * (1 - (2 * overlap + 1) / (total + 1))
+    return loss
+
+
+def score_loss(logits: Tensor, scores: Tensor, labels: Labels) -> Tensor:
+    """Mean squared error of predicted IoUs, against the IoUs on labelled pixels.
+
+    Args:
+        logits: (1, K, h, w) of K candidates.
+        scores: (1, K) their predicted IoUs.
+        labels: p and n, (h, w).
+    """
+    positive, negative = labels.positive.to(logits.device), labels.negative.to(logits.device)
+    found = (logits.detach()[0] > 0).float()
+    both = (found * positive).sum((-2, -1))
+    either = positive.sum() + (found * negative).sum((-2, -1))
+    return (scores[0] - both / either.clamp_min(1e-6)).square().mean()

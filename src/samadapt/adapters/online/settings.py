@@ -1,0 +1,342 @@
+"""Settings of online adaptation, and the presets that ship: plain values, one file each."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from typing import Any, Literal, get_args
+
+from samadapt.adapters.online.optimiser import Descent, Kind
+from samadapt.errors import AdapterError
+
+ClickLoss = Literal["none", "sparse", "gaussian", "distill"]
+Student = Literal["previous", "clicks"]
+
+DEFAULT = "default"
+OBJECTS = ("new", "replay")
+PROMPTS = ("first", "all", "last", "any", "corrected")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClickSettings:
+    """Learning while an object is being clicked.
+
+    Attributes:
+        parameters: patterns of those of the trained parameters that clicks change; fewer of them
+            make a step cheaper. "!" before a pattern takes out.
+        loss: "sparse" cross-entropy at the clicks (Schön et al.), "gaussian" around them (OAIMS),
+            "distill" sparse, plus the prediction with the new click teaching the one without it
+            (DC-TTA), or "none".
+        steps: optimisation steps after each click.
+        violated_steps: further steps as long as the mask contradicts a click, at most so many.
+        optimiser: "adam" or "sgd".
+        rate: learning rate.
+        anchor: pull towards the base weights, see `Descent`.
+        sigma: radius of the Gaussian loss, in original pixels.
+        distillation: weight of the self-distillation.
+        student: what is taught by "distill": "previous" the prompt without the new click (as in
+            DC-TTA), "clicks" all clicks without the mask before, so that the decoder has to find
+            by itself what the corrections said.
+        units: clicks whose masks do not overlap get weights of their own, which are merged.
+        merge: factor of the sum of the units' changes, when there are several.
+        keep: keep what the clicks taught when the object is accepted, rather than going back to
+            the weights before the object.
+    """
+
+    parameters: tuple[str, ...] = ("*",)
+    loss: ClickLoss = "sparse"
+    steps: int = 1
+    violated_steps: int = 0
+    optimiser: Kind = "adam"
+    rate: float = 1e-5
+    anchor: float = 0.0
+    sigma: float = 3.0
+    distillation: float = 1.0
+    student: Student = "previous"
+    units: bool = False
+    merge: float = 0.7
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", tuple(self.parameters))
+        _one_of("click.loss", self.loss, get_args(ClickLoss))
+        _one_of("click.student", self.student, get_args(Student))
+        _one_of("click.optimiser", self.optimiser, get_args(Kind))
+        _at_least("click", 0, steps=self.steps, violated_steps=self.violated_steps)
+        _at_least("click", 0, anchor=self.anchor, distillation=self.distillation, merge=self.merge)
+        _above("click", 0, rate=self.rate, sigma=self.sigma)
+
+    @property
+    def descent(self) -> Descent:
+        """How to step."""
+        return Descent(self.optimiser, self.rate, self.anchor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptSettings:
+    """Learning from an accepted object.
+
+    Attributes:
+        steps: what each optimisation step learns, in order, as "object.prompt" or several of
+            them joined by "+" (their losses are summed). Objects: "new", the one just accepted,
+            and "replay", a random earlier one (passed over while there is none). Prompts:
+            "first" as sent, "all" clicks at once, "last" as sent, "any" of those sent, and
+            "corrected": the first one's answer and a generated click per error in it.
+        optimiser: "adam" or "sgd".
+        rate: learning rate.
+        decay: the rate is divided by sqrt(1 + decay * objects accepted before).
+        keep_moments: Adam's running means live on from object to object.
+        anchor: pull towards the base weights, see `Descent`.
+        importance: see `Descent`.
+        entropy: weight of the balanced cross-entropy.
+        dice: weight of the Dice loss.
+        clicks: weight of the sparse loss at the object's clicks.
+        erosion: iterations of a 3x3 cross, see `labels.eroded`.
+        erosion_share: most of a side's depth that erosion may take.
+        errors: most generated clicks of a "corrected" prompt.
+    """
+
+    steps: tuple[str, ...] = ("new.first",)
+    optimiser: Kind = "adam"
+    rate: float = 1e-5
+    decay: float = 0.0
+    keep_moments: bool = False
+    anchor: float = 0.0
+    importance: bool = False
+    entropy: float = 1.0
+    dice: float = 0.0
+    clicks: float = 0.0
+    erosion: int = 4
+    erosion_share: float = 0.5
+    errors: int = 3
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        _one_of("accept.optimiser", self.optimiser, get_args(Kind))
+        _at_least("accept", 0, decay=self.decay, anchor=self.anchor, erosion=self.erosion)
+        _at_least("accept", 0, entropy=self.entropy, dice=self.dice, clicks=self.clicks)
+        _at_least("accept", 1, errors=self.errors)
+        _above("accept", 0, rate=self.rate)
+        if not 0 <= self.erosion_share < 1:
+            raise AdapterError(f"accept.erosion_share={self.erosion_share}: use 0 <= share < 1")
+        _check_steps("accept", self.steps)
+
+    @property
+    def descent(self) -> Descent:
+        """How to step."""
+        return Descent(self.optimiser, self.rate, self.anchor, self.importance)
+
+    @property
+    def parts(self) -> tuple[tuple[tuple[str, str], ...], ...]:
+        """For each step the (object, prompt) pairs that it learns."""
+        return _parts(self.steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipSettings:
+    """Learning from objects that were given up: their clicks are true all the same.
+
+    Attributes:
+        steps: what each step learns, as in `AcceptSettings`.
+        clicks: weight of the sparse loss at the clicks.
+        mask: weight of the mask loss towards the last mask, eroded and overridden by the clicks.
+        least_clicks: objects with fewer clicks teach nothing, and neither do those whose last
+            mask contradicts more than a quarter of them.
+        replay: keep the object for replay as if it had been accepted.
+    """
+
+    steps: tuple[str, ...] = ()
+    clicks: float = 1.0
+    mask: float = 0.0
+    least_clicks: int = 6
+    replay: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        _at_least("skip", 0, clicks=self.clicks, mask=self.mask)
+        _at_least("skip", 1, least_clicks=self.least_clicks)
+        _check_steps("skip", self.steps)
+
+    @property
+    def parts(self) -> tuple[tuple[tuple[str, str], ...], ...]:
+        """For each step the (object, prompt) pairs that it learns."""
+        return _parts(self.steps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySettings:
+    """Memory of accepted objects.
+
+    Attributes:
+        objects: how many are kept per domain; 0 for none.
+        megabytes: memory for their embeddings, all domains together; older ones go to the disk.
+        disk_megabytes: disk for them; beyond it the oldest are dropped.
+    """
+
+    objects: int = 5
+    megabytes: int = 256
+    disk_megabytes: int = 1024
+
+    def __post_init__(self) -> None:
+        _at_least("replay", 0, objects=self.objects, disk_megabytes=self.disk_megabytes)
+        _at_least("replay", 1, megabytes=self.megabytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardSettings:
+    """What keeps adaptation from doing harm.
+
+    Attributes:
+        evidence: how many of the last accepted objects count; 0 keeps no evidence.
+        forgetting: weight of an object against that of the next one.
+        margin: mean IoU by which the adapted decoder must fall behind to lose trust.
+        outlier: accepted masks whose loss lies so many deviations above the usual teach nothing;
+            0 for no such test.
+        patience: after so many clicks on one object the frozen decoder answers the rest of them:
+            what was learned does not help here; 0 for no such limit.
+        domains: how many kinds of images are told apart; 1 for no distinction.
+        distance: how far an image may be from a domain of which little is known; see
+            `domains.Signature.distance` and `reach`.
+    """
+
+    evidence: int = 12
+    forgetting: float = 0.85
+    margin: float = 0.02
+    outlier: float = 5.0
+    patience: int = 0
+    domains: int = 6
+    distance: float = 1.5
+
+    def __post_init__(self) -> None:
+        _at_least("guard", 0, evidence=self.evidence, margin=self.margin, outlier=self.outlier)
+        _at_least("guard", 0, patience=self.patience)
+        _at_least("guard", 1, domains=self.domains)
+        _above("guard", 0, distance=self.distance, forgetting=self.forgetting)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnlineSettings:
+    """Everything that decides what online adaptation does.
+
+    Attributes:
+        source: where the recipe comes from, and what in it is our choice.
+        parameters: patterns of the decoder parameters that learn; "!" before one takes out.
+        click: learning during an object.
+        accept: learning from accepted objects.
+        skip: learning from objects that were given up.
+        replay: memory of accepted objects.
+        guard: evidence, domains, outliers.
+
+    Raises:
+        AdapterError: a value that makes no sense.
+    """
+
+    source: str = ""
+    parameters: tuple[str, ...] = ("*",)
+    click: ClickSettings = field(default_factory=ClickSettings)
+    accept: AcceptSettings = field(default_factory=AcceptSettings)
+    skip: SkipSettings = field(default_factory=SkipSettings)
+    replay: ReplaySettings = field(default_factory=ReplaySettings)
+    guard: GuardSettings = field(default_factory=GuardSettings)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", tuple(self.parameters))
+
+    @classmethod
+    def preset(cls, name: str = DEFAULT) -> OnlineSettings:
+        """The settings of a preset.
+
+        Raises:
+            AdapterError: no preset of that name.
+        """
+        known = preset_names()
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise AdapterError(
+                f"adapter method 'online' has no variant {name!r}{hint}; its presets: "
+                f"{', '.join(known)}"
+            )
+        text = (_folder() / f"{name}.json").read_text(encoding="utf-8")
+        return cls.from_dict(json.loads(text))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> OnlineSettings:
+        """Read what `to_dict` wrote; what is missing keeps its default.
+
+        Raises:
+            AdapterError: an unknown setting, or a bad value.
+        """
+        groups: dict[str, Any] = {
+            "click": ClickSettings,
+            "accept": AcceptSettings,
+            "skip": SkipSettings,
+            "replay": ReplaySettings,
+            "guard": GuardSettings,
+        }
+        given = dict(values)
+        _check_names("online settings", given, cls)
+        for name, group in groups.items():
+            if name in given:
+                _check_names(f"online settings: {name}", given[name], group)
+                given[name] = group(**given[name])
+        return cls(**given)
+
+
+def preset_names() -> list[str]:
+    """Names of all presets."""
+    return sorted(
+        f.name.removesuffix(".json") for f in _folder().iterdir() if f.name.endswith(".json")
+    )
+
+
+def _parts(steps: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], ...]:
+    return tuple(
+        tuple((part.partition(".")[0], part.partition(".")[2]) for part in step.split("+"))
+        for step in steps
+    )
+
+
+def _check_steps(group: str, steps: tuple[str, ...]) -> None:
+    for pairs in _parts(steps):
+        for which, prompt in pairs:
+            what = f"{group}.steps {which + '.' + prompt!r}"
+            _one_of(f"{what}: object", which, OBJECTS)
+            _one_of(f"{what}: prompt", prompt, PROMPTS)
+
+
+def _folder() -> Any:
+    return resources.files("samadapt.adapters.online") / "presets"
+
+
+def _check_names(what: str, given: Any, group: Any) -> None:
+    if not isinstance(given, Mapping):
+        raise AdapterError(f"{what}: give names and values, not {given!r}")
+    known = [f.name for f in fields(group)]
+    if unknown := sorted(set(given) - set(known)):
+        raise AdapterError(f"{what}: unknown {', '.join(unknown)}; known: {', '.join(known)}")
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise AdapterError(f"{name}={value!r}: use one of {', '.join(allowed)}")
+
+
+def _at_least(group: str, least: float, **values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, (int, float)) or not value >= least:
+            raise AdapterError(f"{group}.{name}={value!r}: use a number of at least {least}")
+
+
+def _above(group: str, least: float, **values: object) -> None:
+    for name, value in values.items():
+        if not isinstance(value, (int, float)) or not value > least:
+            raise AdapterError(f"{group}.{name}={value!r}: use a number above {least}")

@@ -1,0 +1,79 @@
+"""Units (DC-TTA): clicks on parts that have nothing to do with each other learn separately."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samadapt.adapters.base import Interaction
+from samadapt.adapters.online.bench import Bench
+from samadapt.adapters.online.optimiser import Moments
+from samadapt.adapters.online.settings import ClickSettings
+from samadapt.prompts import Click, Prompt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Unit:
+    clicks: tuple[Click, ...]
+    area: NDArray[np.bool_]
+    change: Tensor
+    moments: Moments
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """Groups of clicks, each with its own change of the weights. Immutable.
+
+    A new click joins the first unit whose area its own mask (that of the click alone, by the
+    weights at the object's start) overlaps; else it begins a unit. The mask of a background
+    click is what it would cut out.
+
+    Attributes:
+        start: weights at the object's start, (P,).
+        members: the units.
+        seen: how many clicks were sorted into units.
+    """
+
+    start: Tensor
+    members: tuple[_Unit, ...] = ()
+    seen: int = 0
+
+    def learned(self, bench: Bench, interaction: Interaction, click: ClickSettings) -> Units:
+        """With the newest click; its unit learns."""
+        clicks = interaction.clicks
+        members = list(self.members)
+        index = 0
+        for new in clicks[self.seen :] or clicks[-1:]:
+            area = bench.mask_of(self.start, interaction, Prompt([(new.x, new.y)]))
+            index = _joined(members, new, area, self.start)
+        unit = members[index]
+        now, moments = bench.click_steps(
+            self.start + unit.change, unit.moments, interaction, unit.clicks
+        )
+        members[index] = replace(unit, change=now - self.start, moments=moments)
+        return replace(self, members=tuple(members), seen=len(clicks))
+
+    def merged(self, factor: float) -> Tensor:
+        """Start + factor * sum of changes; a single unit keeps its change whole. (P,)."""
+        if len(self.members) == 1:
+            return self.start + self.members[0].change
+        merged = self.start
+        for unit in self.members:
+            merged = merged + factor * unit.change
+        return merged
+
+    def rebased(self, start: Tensor) -> Units:
+        """The same changes from another start."""
+        return replace(self, start=start)
+
+
+def _joined(members: list[_Unit], click: Click, area: NDArray[np.bool_], start: Tensor) -> int:
+    for index, unit in enumerate(members):
+        if (unit.area & area).any():
+            members[index] = replace(unit, clicks=(*unit.clicks, click), area=unit.area | area)
+            return index
+    members.append(_Unit((click,), area, start * 0, Moments()))
+    return len(members) - 1

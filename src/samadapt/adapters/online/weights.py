@@ -1,0 +1,192 @@
+"""A decoder's trained parameters as one flat vector, and decoders that use such a vector."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from samadapt.errors import AdapterError
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a parameter lies in the flat vector; strides keep its memory format."""
+
+    name: str
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    start: int
+    count: int
+
+
+class Layout:
+    """Which parameters of a decoder are trained, and their order in the flat vector (P,).
+
+    Args:
+        decoder: the decoder, of which only names and shapes are taken.
+        patterns: as for `chosen_names`.
+
+    Raises:
+        AdapterError: the patterns match no parameter.
+    """
+
+    def __init__(self, decoder: nn.Module, patterns: Sequence[str] = ("*",)) -> None:
+        named = {n: p for n, p in decoder.named_parameters() if p.is_floating_point()}
+        chosen = [(name, named[name]) for name in chosen_names(tuple(named), patterns)]
+        counts = [parameter.numel() for _, parameter in chosen]
+        starts = [0, *accumulate(counts)]
+        self._places = tuple(
+            _Place(name, tuple(p.shape), _dense_stride(p), start, p.numel())
+            for (name, p), start in zip(chosen, starts, strict=False)
+        )
+        self.count = starts[-1]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the trained parameters."""
+        return tuple(place.name for place in self._places)
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Named tensors that share the memory of `flat` (P,)."""
+        return {
+            p.name: torch.as_strided(flat, p.shape, p.stride, flat.storage_offset() + p.start)
+            for p in self._places
+        }
+
+    def flat(self, named: Mapping[str, Tensor]) -> Tensor:
+        """A new vector (P,) of these tensors, on the device of the first.
+
+        Raises:
+            AdapterError: a tensor is missing, or of another shape.
+        """
+        for place in self._places:
+            found = named.get(place.name)
+            if found is None or tuple(found.shape) != place.shape:
+                what = "is missing" if found is None else f"is {tuple(found.shape)}"
+                raise AdapterError(f"{place.name} {what}, the decoder has {place.shape}")
+        vector = torch.empty(self.count, device=named[self._places[0].name].device)
+        for name, view in self.views(vector).items():
+            view.copy_(named[name])
+        return vector
+
+    def of(self, decoder: nn.Module) -> Tensor:
+        """The trained parameters of `decoder` as a new vector (P,)."""
+        return self.flat({n: p.detach() for n, p in decoder.named_parameters()})
+
+
+def chosen_names(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """The parameter names that patterns choose, in order.
+
+    Args:
+        names: all names.
+        patterns: shell patterns such as "transformer.*norm*"; one that begins with "!" takes
+            names out again.
+
+    Raises:
+        AdapterError: no name is left.
+    """
+    wanted = [p for p in patterns if not p.startswith("!")]
+    unwanted = [p[1:] for p in patterns if p.startswith("!")]
+    found = tuple(
+        name
+        for name in names
+        if any(fnmatchcase(name, p) for p in wanted)
+        and not any(fnmatchcase(name, p) for p in unwanted)
+    )
+    if not found:
+        known = ", ".join(sorted({name.split(".")[0] for name in names}))
+        raise AdapterError(
+            f"the patterns {list(patterns)} match no parameter of the mask decoder; its parts "
+            f"are: {known}"
+        )
+    return found
+
+
+def decoder_with(base: nn.Module, layout: Layout, flat: Tensor) -> nn.Module:
+    """A copy of `base` whose trained parameters are `flat` itself, without a copy of it.
+
+    Everything else (untrained parameters, buffers) is shared with `base`.
+    """
+    shared: list[Tensor] = [*base.parameters(), *base.buffers()]
+    decoder = copy.deepcopy(base, {id(tensor): tensor for tensor in shared})
+    for name, view in layout.views(flat).items():
+        path, _, leaf = name.rpartition(".")
+        module = decoder.get_submodule(path)
+        module._parameters[leaf] = nn.Parameter(view, requires_grad=False)
+    return decoder
+
+
+class Workbench:
+    """The one decoder that is trained: gets any weights loaded, gives gradients.
+
+    Args:
+        base: the decoder that it is a copy of; never changed.
+        layout: what is trained.
+        check: called between layers, forwards and backwards; it may raise to break a step off.
+    """
+
+    def __init__(
+        self, base: nn.Module, layout: Layout, check: Callable[[], None] | None = None
+    ) -> None:
+        self.base = layout.of(base)
+        """The base decoder's weights (P,)."""
+        self._layout = layout
+        self._check = check or (lambda: None)
+        self._buffer = self.base.clone()
+        self.decoder = decoder_with(base, layout, self._buffer)
+        named = dict(self.decoder.named_parameters())
+        self._parameters = {n: named[n].requires_grad_(True) for n in layout.names}
+        if check is not None:
+            _check_between_layers(self.decoder, check)
+
+    def load(self, weights: Tensor) -> nn.Module:
+        """The decoder with these weights (P,), until the next `load`."""
+        with torch.no_grad():
+            self._buffer.copy_(weights)
+        return self.decoder
+
+    def learn(self, names: Collection[str]) -> None:
+        """Take gradients of these trained parameters only, from the next forward pass on."""
+        for name, parameter in self._parameters.items():
+            parameter.requires_grad_(name in names)
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """Gradient (P,) of a loss that the decoder's output went into; 0 where it did not."""
+        wanted = {name: p for name, p in self._parameters.items() if p.requires_grad}
+        found = torch.autograd.grad(loss, tuple(wanted.values()), allow_unused=True)
+        self._check()
+        gradient = torch.zeros_like(self._buffer)
+        views = self._layout.views(gradient)
+        for name, part in zip(wanted, found, strict=True):
+            if part is not None:
+                views[name].copy_(part)
+        return gradient
+
+
+def _dense_stride(parameter: Tensor) -> tuple[int, ...]:
+    """The parameter's own strides when its elements lie side by side, else those of a copy."""
+    if parameter.is_contiguous() or (
+        parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    ):
+        return tuple(parameter.stride())
+    return tuple(parameter.contiguous().stride())
+
+
+def _check_between_layers(decoder: nn.Module, check: Callable[[], None]) -> None:
+    def before(module: nn.Module, args: object) -> None:
+        check()
+
+    def behind(module: nn.Module, args: object, output: object) -> None:
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(lambda gradient: check())  # type: ignore[no-untyped-call]
+
+    for module in decoder.modules():
+        if not any(True for _ in module.children()):
+            module.register_forward_pre_hook(before)
+            module.register_forward_hook(behind)

@@ -1,0 +1,166 @@
+"""`Worker`: learning in a thread of its own that steps aside whenever the person does something."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from samadapt.adapters.online.bench import Interrupted
+
+Event = Callable[[], Iterator[None] | None]
+"""Something to do at once; what it returns is long work that goes on, piece by piece, after it."""
+
+_IDLE_SECONDS = 2.0
+_QUIET_SECONDS = 0.25
+_MOST_WAYS = 8
+
+
+class Worker:
+    """Does events in order, each as soon as possible, and long work whenever there is no event.
+
+    The thread starts with the first event and ends when there was nothing to do for a while.
+
+    Args:
+        failed: told of an error in an event or in long work, which is then given up.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
+        self._events: deque[tuple[Event, bool]] = deque()
+        self._long: deque[Iterator[None]] = deque()
+        self._changed = threading.Condition()
+        self._hurry = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._busy = False
+        self._quiet_until = 0.0
+        self._ways = 0
+
+    def submit(self, event: Event, *, learns: bool = False) -> None:
+        """Add an event and return at once; what is being done now is broken off.
+
+        Args:
+            event: what to do; broken off by later events if it `learns`.
+            learns: whether it takes long enough for that.
+        """
+        with self._changed:
+            self._events.append((event, learns))
+            self._quiet_until = 0.0
+            self._hurry.set()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="samadapt-online", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Called between layers: break off when there is something more urgent.
+
+        Raises:
+            Interrupted: there is.
+        """
+        if self._hurry.is_set() and threading.current_thread() is self._thread:
+            raise Interrupted
+
+    def make_way(self, seconds: float) -> None:
+        """A prediction is about to run: stop learning for it, and finish quick events first.
+
+        Waits at most `seconds`. Learning goes on with the next event, or a moment later; a stream
+        of predictions without a pause cannot hold it up for good.
+        """
+        if self._thread is None or threading.current_thread() is self._thread:
+            return
+        with self._changed:
+            if self._ways < _MOST_WAYS:
+                self._ways += 1
+                self._quiet_until = time.monotonic() + _QUIET_SECONDS
+                self._hurry.set()
+            self._changed.wait_for(self._no_quick_event, seconds)
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until nothing is left to do; False when it took too long."""
+        with self._changed:
+            self._quiet_until = 0.0
+            self._changed.notify_all()
+            return self._changed.wait_for(self._is_idle, seconds)
+
+    def stop(self) -> None:
+        """Give up all long work, finish the events, end the thread."""
+        with self._changed:
+            self._long.clear()
+            self._hurry.set()
+        self.wait()
+        with self._changed:
+            thread, self._thread = self._thread, None
+            self._changed.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    # -- in the thread ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while True:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+                if not self._next_is_there(me):
+                    return
+                self._busy = True
+                event = self._events.popleft() if self._events else None
+                work = self._long[0] if event is None else None
+                if not self._events:
+                    self._hurry.clear()
+            if event is not None:
+                self._do(event[0])
+            elif work is not None:
+                self._advance(work)
+
+    def _next_is_there(self, me: threading.Thread) -> bool:
+        """Wait for something to do; False when the thread shall end."""
+        deadline = time.monotonic() + _IDLE_SECONDS
+        while self._thread is me:
+            now = time.monotonic()
+            if self._events or (self._long and now >= self._quiet_until):
+                return True
+            if self._long:
+                self._changed.wait(self._quiet_until - now)
+            elif now < deadline:
+                self._changed.wait(deadline - now)
+            else:
+                self._thread = None
+        return False
+
+    def _do(self, event: Event) -> None:
+        try:
+            work = event()
+        except Interrupted:
+            return
+        except Exception as error:
+            self._failed(error)
+            return
+        if work is not None:
+            with self._changed:
+                self._long.append(work)
+
+    def _advance(self, work: Iterator[None]) -> None:
+        try:
+            next(work)
+            if not self._hurry.is_set():
+                self._ways = 0
+            return
+        except StopIteration:
+            pass
+        except Exception as error:
+            self._failed(error)
+        with self._changed:
+            if work in self._long:
+                self._long.remove(work)
+
+    def _no_quick_event(self) -> bool:
+        return all(learns for _, learns in self._events)
+
+    def _is_idle(self) -> bool:
+        return self._thread is None or not (self._events or self._long or self._busy)

@@ -1,0 +1,389 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_online import quick
+
+from fakes import FakeModel, blobs, state_hash
+from samadapt.adapters.base import Interaction
+from samadapt.adapters.online import OnlineAdapter, OnlineSettings
+from samadapt.adapters.online import object as clicked_object
+from samadapt.adapters.online.clicking import overlap
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.prompts import Prompt
+from samadapt.session.options import SessionOptions
+from samadapt.session.session import Session
+
+SINGLE = SessionOptions(multimask=False)
+
+
+def start(settings: OnlineSettings, seed: int = 0) -> tuple[Session, OnlineAdapter]:
+    adapter = OnlineAdapter(settings=settings, seed=seed)
+    session = Session(FakeModel(), [adapter], options=SINGLE)
+    session.open(blobs())
+    return session, adapter
+
+
+def weights(adapter: OnlineAdapter, model: SegmentationModel) -> str:
+    return state_hash(adapter.mask_decoder(model.decoder))
+
+
+def annotate(session: Session, times: int = 1) -> None:
+    for _ in range(times):
+        session.click(14.5, 12.5)
+        session.click(38.5, 29.5, positive=False)
+        session.accept()
+
+
+# -- during an object -----------------------------------------------------------------------
+
+
+def test_a_click_is_answered_better_after_it_was_learned() -> None:
+    session, adapter = start(quick(click={"steps": 5}))
+    model, point = session.model, Prompt([(31.5, 33.5)])
+    before = model.predict(session.embedding, point).logits.mean()
+    session.click(31.5, 33.5)
+    after = model.predict(session.embedding, point, adapters=[adapter]).logits
+    assert after.mean() > before
+
+
+def test_steps_for_violated_clicks_end_when_they_are_obeyed() -> None:
+    settings = quick(click={"steps": 0, "violated_steps": 40, "rate": 0.1})
+    session, adapter = start(settings)
+    base = state_hash(session.model.decoder)
+    mask = session.click(14.5, 12.5)
+    assert mask[12, 14]
+    assert weights(adapter, session.model) == base  # nothing violated, nothing learned
+    while not mask[33, 31]:
+        mask = session.click(31.5, 33.5)
+        assert len(session.clicks) < 5
+    assert weights(adapter, session.model) != base
+
+
+def test_after_an_object_the_weights_are_those_from_before_it() -> None:
+    settings = quick(accept={"steps": []})
+    for end in ("accept", "skip", "open"):
+        session, adapter = start(settings)
+        base = state_hash(session.model.decoder)
+        session.click(14.5, 12.5)
+        session.click(38.5, 29.5, positive=False)
+        assert weights(adapter, session.model) != base
+        if end == "open":
+            session.open(blobs())
+        else:
+            getattr(session, end)()
+        assert weights(adapter, session.model) == base
+
+
+def test_the_reset_before_the_accepted_mask_is_a_true_one() -> None:
+    """What is learned from a mask does not depend on what its clicks taught."""
+    found = []
+    for rate in (1e-4, 0.5):
+        session, adapter = start(
+            quick(click={"rate": rate, "violated_steps": 0}, accept={"steps": ["new.first"]})
+        )
+        embedding, mask = session.embedding, np.zeros((40, 56), np.bool_)
+        mask[4:20, 6:22] = True
+        prompt = Prompt([(14.5, 12.5)])
+        interaction = Interaction(
+            session.model, (adapter,), embedding, (prompt,), prompt.clicks, mask=mask, step=1
+        )
+        adapter.on_click(interaction)
+        adapter.on_accept(interaction, mask)
+        found.append(weights(adapter, session.model))
+    assert found[0] == found[1] != state_hash(session.model.decoder)
+
+
+def test_what_clicks_taught_is_kept_when_asked_for() -> None:
+    session, adapter = start(quick(click={"keep": True}, accept={"steps": []}))
+    session.click(14.5, 12.5)
+    clicked = adapter._published
+    session.accept()
+    assert clicked is not None
+    assert adapter._published is not None
+    torch.testing.assert_close(adapter._published, clicked)
+
+
+def test_undo_finds_the_weights_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kept in (clicked_object.SNAPSHOTS, 1):  # remembered, and learned again
+        monkeypatch.setattr(clicked_object, "SNAPSHOTS", kept)
+        session, adapter = start(quick())
+        seen = [weights(adapter, session.model)]
+        for x, y, positive in ((14.5, 12.5, True), (38.5, 29.5, False), (3.5, 3.5, False)):
+            session.click(x, y, positive)
+            seen.append(weights(adapter, session.model))
+        assert len(set(seen)) == 4
+        for expected in reversed(seen[:-1]):
+            session.undo()
+            assert weights(adapter, session.model) == expected
+        for expected in seen[1:]:
+            session.redo()
+            assert weights(adapter, session.model) == expected
+        session.reset()
+        assert weights(adapter, session.model) == seen[0]
+
+
+def test_a_box_alone_is_no_click() -> None:
+    session, adapter = start(quick())
+    session.box(5, 3, 24, 22)
+    assert weights(adapter, session.model) == state_hash(session.model.decoder)
+
+
+def test_distilling_units_learn_apart_and_are_merged() -> None:
+    click = {"loss": "distill", "units": True, "rate": 0.02, "merge": 0.5}
+    session, adapter = start(quick(click=click))
+    session.click(14.5, 12.5)
+    first = adapter._published
+    session.click(40.5, 7.5)  # another colour far away: a mask of its own
+    units = adapter._learner._object._units
+    assert first is not None
+    assert adapter._published is not None
+    assert units is not None
+    assert [len(unit.clicks) for unit in units.members] == [1, 1]
+    expected = 0.5 * (units.members[0].change + units.members[1].change)
+    torch.testing.assert_close(adapter._published, expected)
+    torch.testing.assert_close(units.members[0].change, first)
+    session.click(13.5, 11.5)
+    units = adapter._learner._object._units
+    assert units is not None
+    assert [len(unit.clicks) for unit in units.members] == [2, 1]
+
+
+@pytest.mark.parametrize("student", ["previous", "clicks"])
+def test_the_prediction_with_the_new_click_teaches_one_that_knows_less(student: str) -> None:
+    """With distillation alone, the student's answer moves towards the teacher's."""
+    found = {}
+    for weight in (0.0, 30.0):
+        click = {"loss": "distill", "student": student, "distillation": weight, "rate": 0.003}
+        session, adapter = start(quick(click=click))
+        session.click(14.5, 12.5)
+        session.click(38.5, 29.5)
+        asked = [Prompt([(14.5, 12.5)]), Prompt([(14.5, 12.5), (38.5, 29.5)])][student == "clicks"]
+        teacher = session.logits
+        answer = session.model.predict(session.embedding, asked, adapters=[adapter]).logits[0]
+        found[weight] = float(np.abs(answer - teacher).mean())
+    assert found[30.0] < found[0.0]
+
+
+def test_after_many_clicks_the_frozen_decoder_takes_over() -> None:
+    session, adapter = start(quick(guard={"patience": 3}))
+    base = session.model.decoder
+    annotate(session)
+    for x in (13.5, 14.5):
+        session.click(x, 12.5)
+        assert adapter.mask_decoder(base) is not base
+    learned = weights(adapter, session.model)
+    session.click(15.5, 12.5)
+    assert adapter.mask_decoder(base) is base
+    session.undo()
+    assert weights(adapter, session.model) == learned
+    session.redo()
+    session.skip()
+    assert adapter.mask_decoder(base) is not base
+
+
+# -- accepted objects -----------------------------------------------------------------------
+
+
+def test_accepted_objects_are_answered_better_at_the_first_click() -> None:
+    model = FakeModel()
+    adapter = OnlineAdapter(
+        settings=quick(accept={"steps": ["new.first"] * 8, "rate": 0.02}, guard={"outlier": 0})
+    )
+    good = interaction_of(adapter, model)
+    disc = np.hypot(*np.ogrid[-12:28, -14:42]) < 9
+
+    def answer() -> float:
+        found = model.predict(good.embedding, good.prompts[0], adapters=[adapter])
+        return overlap(found.masks[0], disc)
+
+    before = answer()
+    adapter.on_accept(good, disc)
+    assert answer() > before
+
+
+def test_candidates_are_taught_where_they_are_shown() -> None:
+    found = []
+    for multimask in (True, False):
+        adapter = OnlineAdapter(
+            settings=quick(accept={"steps": ["new.first"]}, guard={"evidence": 0})
+        )
+        model = FakeModel()
+        session = Session(model, [adapter], options=SessionOptions(multimask=multimask))
+        session.open(blobs())
+        session.click(14.5, 12.5)
+        session.accept()
+        learned = adapter.mask_decoder(model.decoder).get_parameter("bias")
+        found.append((learned != model.decoder.get_parameter("bias")).tolist())
+    # One of the three candidates, or the single mask.
+    assert found[0][0] is False
+    assert sum(found[0]) >= 1
+    assert found[1] == [True, False, False, False]
+
+
+def test_an_object_that_was_given_up_teaches_when_asked_for() -> None:
+    for least, teaches in ((2, True), (3, False)):
+        session, adapter = start(quick(skip={"steps": ["new.all"], "least_clicks": least}))
+        session.click(14.5, 12.5)
+        session.click(16.5, 10.5)
+        session.skip()
+        assert (weights(adapter, session.model) != state_hash(session.model.decoder)) is teaches
+        assert adapter.objects_learned == 0
+    session, adapter = start(
+        quick(skip={"steps": ["new.first"], "mask": 1.0, "least_clicks": 1, "replay": True})
+    )
+    session.click(14.5, 12.5)
+    session.skip()
+    assert len(adapter._learner.memory) == 1
+
+
+def test_learning_is_the_same_for_the_same_seed_only() -> None:
+    settings = quick(accept={"steps": ["new.any", "replay.any", "replay.any"]})
+    found = []
+    for seed in (0, 0, 1):
+        session, adapter = start(settings, seed)
+        annotate(session, 4)
+        found.append(weights(adapter, session.model))
+    assert found[0] == found[1] != found[2]
+
+
+def test_two_projects_do_not_teach_each_other() -> None:
+    model = FakeModel()
+    sessions = [Session(model, [OnlineAdapter(settings=quick())]) for _ in range(2)]
+    for session in sessions:
+        session.open(blobs())
+    before = state_hash(model.decoder)
+    annotate(sessions[0])
+    own, other = (s.adapters[0].mask_decoder(model.decoder) for s in sessions)
+    assert state_hash(own) != before
+    assert other is model.decoder
+    assert state_hash(model.decoder) == before
+
+
+def test_only_the_chosen_parameters_learn() -> None:
+    session, adapter = start(quick(parameters=("bias", "mi*")))
+    annotate(session, 2)
+    base = dict(session.model.decoder.named_parameters())
+    learned = dict(adapter.mask_decoder(session.model.decoder).named_parameters())
+    changed = {name for name in base if not torch.equal(base[name], learned[name])}
+    assert changed == {"bias", "mix"}
+    # What does not learn is not copied either.
+    assert learned["sharpness"] is base["sharpness"]
+
+
+def test_clicks_may_change_fewer_parameters_than_masks() -> None:
+    session, adapter = start(quick(click={"parameters": ["*", "!mi*"]}))
+    base = session.model.decoder
+
+    def changed() -> set[str]:
+        learned = adapter.mask_decoder(base)
+        named = base.named_parameters()
+        return {n for n, p in named if not torch.equal(p, learned.get_parameter(n))}
+
+    session.click(14.5, 12.5)
+    assert changed() == {"bias", "sharpness"}
+    session.click(14.5, 13.5)
+    session.accept()
+    assert changed() >= {"bias", "sharpness", "mix"}
+
+
+def test_an_update_that_makes_its_own_object_worse_is_dropped() -> None:
+    model = FakeModel()
+    settings = quick(accept={"steps": ["new.first"] * 3, "rate": 5.0})
+    adapter = OnlineAdapter(settings=settings)
+    good = interaction_of(adapter, model)
+    frozen = model.predict(good.embedding, good.prompts[0]).masks[0]
+    adapter.on_accept(good, frozen)
+    assert adapter.mask_decoder(model.decoder) is model.decoder
+    assert adapter.objects_learned == 0
+
+
+# -- things that go wrong ----------------------------------------------------------------------
+
+
+def interaction_of(adapter: OnlineAdapter, model: FakeModel) -> Interaction:
+    embedding: ImageEmbedding = model.encode(blobs())
+    prompt = Prompt([(14.5, 12.5)])
+    mask = np.zeros((40, 56), np.bool_)
+    mask[4:20, 6:22] = True
+    return Interaction(model, (adapter,), embedding, (prompt,), prompt.clicks, mask=mask, step=1)
+
+
+def test_an_empty_mask_teaches_nothing() -> None:
+    model, adapter = FakeModel(), OnlineAdapter(settings=quick())
+    with pytest.warns(RuntimeWarning, match="an empty mask was accepted"):
+        adapter.on_accept(interaction_of(adapter, model), np.zeros((40, 56), np.bool_))
+    assert adapter.mask_decoder(model.decoder) is model.decoder
+
+
+def test_a_loss_that_is_not_finite_is_undone_and_reported() -> None:
+    model, adapter = FakeModel(), OnlineAdapter(settings=quick())
+    good = interaction_of(adapter, model)
+    adapter.on_accept(good, good.mask)  # type: ignore[arg-type]
+    before = weights(adapter, model)
+    features = {"image": good.embedding.image * float("nan")}
+    poisoned = ImageEmbedding(
+        features, good.embedding.geometry, model.identity, model.preprocessing
+    )
+    bad = Interaction(
+        model, (adapter,), poisoned, good.prompts, good.clicks, mask=good.mask, step=1
+    )
+    with pytest.warns(RuntimeWarning, match="click gave numbers that are not finite"):
+        adapter.on_click(bad)
+    assert weights(adapter, model) == before
+    with pytest.warns(RuntimeWarning, match="accepted object gave numbers that are not finite"):
+        adapter.on_accept(bad, good.mask)  # type: ignore[arg-type]
+    assert weights(adapter, model) == before
+    adapter.on_accept(good, good.mask)  # type: ignore[arg-type]
+    assert weights(adapter, model) != before
+
+
+def test_a_mask_that_contradicts_its_clicks_teaches_nothing() -> None:
+    model, adapter = FakeModel(), OnlineAdapter(settings=quick())
+    good = interaction_of(adapter, model)
+    wrong = np.zeros((40, 56), np.bool_)
+    wrong[30:38, 40:50] = True
+    adapter.on_accept(good, wrong)
+    assert adapter.mask_decoder(model.decoder) is model.decoder
+    assert adapter.objects_learned == 0
+
+
+def test_a_mask_unlike_the_answer_teaches_nothing_where_that_is_unusual() -> None:
+    model, adapter = FakeModel(), OnlineAdapter(settings=quick())
+    good = interaction_of(adapter, model)
+    grown = np.zeros((40, 56), np.bool_)
+    grown[0:34, 0:40] = True
+    for _ in range(3):
+        adapter.on_accept(good, good.mask)  # type: ignore[arg-type]
+    before = weights(adapter, model)
+    adapter.on_accept(good, grown)
+    assert weights(adapter, model) == before
+    assert adapter.objects_learned == 3
+    for _ in range(5):  # a person who always draws by hand is no exception any more
+        adapter.on_accept(good, grown)
+    assert adapter.objects_learned > 3
+
+
+def test_what_does_harm_is_not_used_until_it_helps_again() -> None:
+    model = FakeModel()
+    settings = quick(accept={"steps": ["new.first"], "rate": 0.3}, guard={"outlier": 0})
+    adapter = OnlineAdapter(settings=settings)
+    good = interaction_of(adapter, model)
+    frozen = model.predict(good.embedding, good.prompts[0]).masks[0]
+    inverse = ~frozen
+    adapter.on_accept(good, inverse)  # learns nonsense
+    assert adapter.mask_decoder(model.decoder) is not model.decoder
+    for _ in range(2):
+        adapter.on_accept(good, frozen)
+        if not adapter.is_trusted:
+            break
+    assert not adapter.is_trusted
+    assert adapter.mask_decoder(model.decoder) is model.decoder
+    for _ in range(60):
+        adapter.on_accept(good, inverse)
+        if adapter.is_trusted:
+            break
+    assert adapter.is_trusted
+    assert adapter.mask_decoder(model.decoder) is not model.decoder

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fakes import FakeModel, blobs
+from samadapt.adapters.base import Interaction
+from samadapt.adapters.online.memory import Example, Lesson, ReplayMemory, lesson_of
+from samadapt.errors import DataError
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.prompts import Click, Prompt
+
+RNG = np.random.default_rng
+
+
+def picture(value: int) -> NDArray[np.uint8]:
+    return np.full((24, 32, 3), value, np.uint8)
+
+
+def lesson(embedding: ImageEmbedding, x: float = 5.5) -> Lesson:
+    mask = np.zeros(embedding.original_size, np.bool_)
+    mask[2:9, 3:11] = True
+    prompt = Prompt([(x, 4.5)])
+    example = (Example(embedding, prompt),)
+    return Lesson(mask, prompt.clicks, {"first": example, "last": example, "all": example})
+
+
+def memory(objects: int = 3, megabytes: int = 1 << 20, disk: int = 1 << 20) -> ReplayMemory:
+    return ReplayMemory(objects, ["first"], megabytes, disk)
+
+
+def places(kept: ReplayMemory, domain: int = 0) -> set[float]:
+    """Click positions of what can be drawn."""
+    found = set()
+    for seed in range(60):
+        drawn = kept.draw(domain, RNG(seed))
+        if drawn is not None:
+            found.add(drawn.clicks[0].x)
+    return found
+
+
+def test_lessons_come_back_as_they_were(fake_model: FakeModel) -> None:
+    embedding = fake_model.encode(picture(9))
+    kept = memory()
+    kept.add(0, lesson(embedding))
+    found = kept.draw(0, RNG(0))
+    assert found is not None
+    np.testing.assert_array_equal(found.mask, lesson(embedding).mask)
+    assert found.clicks == (Click(5.5, 4.5),)
+    assert list(found.examples) == ["first"]
+    example = found.draw("any", RNG(0))
+    assert example is not None
+    assert example.prompt.points == ((5.5, 4.5),)
+    assert example.view.image.equal(embedding.image)
+    assert found.draw("all", RNG(0)) is None
+
+
+def test_the_oldest_of_a_domain_makes_room(fake_model: FakeModel) -> None:
+    kept = memory(objects=2)
+    embedding = fake_model.encode(picture(0))
+    for x in (1.5, 2.5, 3.5):
+        kept.add(0, lesson(embedding, x))
+    kept.add(1, lesson(embedding, 9.5))
+    assert places(kept) == {2.5, 3.5}
+    assert places(kept, 1) == {9.5}
+    kept.forget(0)
+    assert places(kept) == set()
+    assert len(kept) == 1
+    assert kept.draw(7, RNG(0)) is None
+
+
+def test_objects_on_one_image_share_its_view(fake_model: FakeModel) -> None:
+    kept = memory()
+    embedding = fake_model.encode(picture(0))
+    kept.add(0, lesson(embedding, 1.5))
+    once = kept.nbytes
+    kept.add(0, lesson(embedding, 2.5))
+    assert kept.nbytes == once == (embedding.nbytes, 0)
+
+
+def test_what_close_ups_are_cut_from_is_not_kept(fake_model: FakeModel) -> None:
+    plain = fake_model.encode(picture(0))
+    import torch
+
+    pixels = torch.zeros((1, 500, 500, 3), dtype=torch.uint8)
+    rich = ImageEmbedding(
+        {**plain.features, "pixels": pixels}, plain.geometry, plain.model, plain.preprocessing
+    )
+    kept = memory()
+    kept.add(0, lesson(rich))
+    assert kept.nbytes[0] == plain.nbytes
+
+
+def test_more_than_memory_holds_goes_to_the_disk(fake_model: FakeModel) -> None:
+    embeddings = [fake_model.encode(picture(value)) for value in (10, 20, 30)]
+    one = embeddings[0].nbytes
+    kept = memory(megabytes=one)
+    for x, embedding in enumerate(embeddings):
+        kept.add(0, lesson(embedding, x + 0.5))
+    assert kept.nbytes == (one, 2 * one)
+    folder = Path(kept._folder.name) if kept._folder else Path()
+    assert len(list(folder.iterdir())) == 2
+    for seed in range(20):
+        found = kept.draw(0, RNG(seed))
+        assert found is not None
+        example = found.draw("first", RNG(0))
+        assert example is not None
+        assert example.view.image.equal(embeddings[int(found.clicks[0].x)].image)
+    kept.forget(0)
+    assert list(folder.iterdir()) == []
+    kept.close()
+    assert not folder.exists()
+
+
+def test_more_than_the_disk_holds_is_dropped(fake_model: FakeModel) -> None:
+    embeddings = [fake_model.encode(picture(value)) for value in (10, 20, 30)]
+    one = embeddings[0].nbytes
+    kept = memory(megabytes=one, disk=one)
+    for x, embedding in enumerate(embeddings):
+        kept.add(0, lesson(embedding, x + 0.5))
+    assert kept.nbytes == (one, one)
+    assert places(kept) == {1.5, 2.5}
+    kept.close()
+
+
+def test_a_full_disk_means_fewer_lessons(
+    fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object, **more: object) -> None:
+        raise DataError("no space left")
+
+    monkeypatch.setattr(ImageEmbedding, "save", full)
+    embeddings = [fake_model.encode(picture(value)) for value in (10, 20, 30)]
+    kept = memory(megabytes=embeddings[0].nbytes)
+    for x, embedding in enumerate(embeddings):
+        kept.add(0, lesson(embedding, x + 0.5))
+    assert places(kept) == {2.5}
+    kept.close()
+
+
+def test_nothing_is_kept_when_nothing_is_replayed(fake_model: FakeModel) -> None:
+    embedding = fake_model.encode(picture(0))
+    for kept in (memory(objects=0), ReplayMemory(5, [], 1 << 20, 1 << 20)):
+        kept.add(0, lesson(embedding))
+        assert len(kept) == 0
+
+
+def test_a_lesson_holds_every_prompt_on_its_view(fake_model: FakeModel) -> None:
+    embedding = fake_model.encode(blobs())
+    clicks = (Click(14.5, 12.5), Click(30.5, 3.5, False))
+    logits = np.zeros((16, 16), np.float32)
+    prompts = (Prompt.from_clicks(clicks[:1]), Prompt.from_clicks(clicks, mask=logits))
+    interaction = Interaction(fake_model, (), embedding, prompts, clicks)
+    full = np.ones((40, 56), np.bool_)
+    found = lesson_of(fake_model, interaction, full, {"any", "last", "all"})
+    assert [e.prompt for e in found.examples["sent"]] == list(prompts)
+    assert found.examples["first"][0].prompt is prompts[0]
+    assert found.examples["last"][0].prompt is prompts[1]
+    everything = found.examples["all"][0].prompt
+    assert everything.clicks == clicks
+    assert everything.mask is None
+    assert {found.draw("any", RNG(s)).prompt for s in range(20)} == set(prompts)  # type: ignore[union-attr]
+    assert list(lesson_of(fake_model, interaction, full, {"corrected"}).examples) == ["first"]

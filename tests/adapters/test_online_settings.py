@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from samadapt.adapters.online import OnlineAdapter, OnlineConfig, OnlineSettings
+from samadapt.adapters.online.settings import preset_names
+from samadapt.adapters.registry import create_adapter
+from samadapt.errors import AdapterError
+
+
+def test_the_presets_that_ship() -> None:
+    assert preset_names() == ["dc-tta", "default", "oaims", "schoen"]
+    for name in preset_names():
+        settings = OnlineSettings.preset(name)
+        assert settings.source
+        assert OnlineSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+def test_what_the_papers_say_is_in_their_presets() -> None:
+    schoen, oaims = OnlineSettings.preset("schoen"), OnlineSettings.preset("oaims")
+    assert (schoen.click.loss, schoen.click.steps, schoen.click.keep) == ("sparse", 1, False)
+    assert 5e-8 <= schoen.accept.rate <= 1e-6
+    assert schoen.accept.steps == ("new.all", "replay.all", "new.all")
+    assert (schoen.accept.erosion, schoen.replay.objects) == (4, 5)
+    assert (oaims.click.loss, oaims.click.sigma) == ("gaussian", 3.0)
+    assert {prompt for step in oaims.accept.parts for _, prompt in step} == {"first", "corrected"}
+    tta = OnlineSettings.preset("dc-tta").click
+    assert (tta.loss, tta.rate, tta.units, tta.merge) == ("distill", 1e-5, True, 0.7)
+
+
+def test_presets_are_variants_of_the_method() -> None:
+    assert create_adapter("online").config == create_adapter("online:default").config
+    adapter = create_adapter("online:oaims")
+    assert isinstance(adapter, OnlineAdapter)
+    assert adapter.settings == OnlineSettings.preset("oaims")
+    assert not adapter.background
+    assert adapter.config.to_dict()["preset"] == "oaims"
+    with pytest.raises(AdapterError, match=r"'online' has no variant 'shoen' \(did you mean 'sch"):
+        create_adapter("online:shoen")
+
+
+def test_settings_travel_in_the_config() -> None:
+    settings = OnlineSettings.from_dict({"click": {"steps": 7}, "parameters": ["transformer.*"]})
+    config = OnlineAdapter(settings=settings, seed=3).config
+    again = OnlineConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert again == config
+    adapter = OnlineAdapter(again)
+    assert adapter.settings == settings
+    assert adapter.config.seed == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"clicks": {}}, "unknown clicks; known: source, parameters, click"),
+        ({"click": {"step": 1}}, "click: unknown step; known: parameters, loss, steps"),
+        ({"click": 3}, "click: give names and values"),
+        ({"click": {"loss": "focal"}}, "click.loss='focal': use one of none, sparse"),
+        ({"click": {"steps": -1}}, "click.steps=-1: use a number of at least 0"),
+        ({"click": {"rate": 0}}, "click.rate=0: use a number above 0"),
+        ({"click": {"rate": float("nan")}}, "click.rate=nan"),
+        ({"accept": {"steps": ["old.first"]}}, "'old.first': object='old': use one of new, rep"),
+        ({"accept": {"steps": ["new.all+replay.box"]}}, "'replay.box': prompt='box'"),
+        ({"accept": {"erosion_share": 1.0}}, "erosion_share=1.0"),
+        ({"accept": {"optimiser": "lion"}}, "accept.optimiser='lion'"),
+        ({"replay": {"objects": "many"}}, "replay.objects='many'"),
+        ({"guard": {"domains": 0}}, "guard.domains=0: use a number of at least 1"),
+    ],
+)
+def test_a_bad_setting_is_named(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(AdapterError) as caught:
+        OnlineSettings.from_dict(values)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_steps_may_learn_several_things_at_once() -> None:
+    accept = OnlineSettings.from_dict({"accept": {"steps": ["new.first+replay.any", "new.last"]}})
+    assert accept.accept.parts == ((("new", "first"), ("replay", "any")), (("new", "last"),))
