@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from samadapt.benchmark.demo import REPORT, RESULT, demo_dataset, run_demo
+from fakes import FakeModel
+from samadapt.adapters.registry import method_names
+from samadapt.benchmark import demo
+from samadapt.benchmark.demo import ADAPTED, REPORT, RESULT, demo_dataset, demo_results, run_demo
 from samadapt.benchmark.interactive import run_interactive
 from samadapt.benchmark.results import InteractiveResult
 from samadapt.errors import SamadaptError
@@ -36,12 +40,39 @@ def test_the_objects_are_those_that_one_sees() -> None:
         assert picture[mask].mean() > picture[~np.any(masks, axis=0)].mean() + 30
 
 
-def test_the_demo_leaves_a_table_a_result_and_a_report(
+@pytest.mark.usefixtures("toy_method")
+def test_the_demo_shows_frozen_against_adapting(tmp_path: Path) -> None:
+    assert demo.ADAPTER in method_names()
+    screen = io.StringIO()
+    console = Console(file=screen, width=100)
+    assert run_demo(tmp_path, FakeModel(), 0, 2, console, "toy:fast") == 0
+    assert "fake + toy:fast" in screen.getvalue()
+    assert "change (95 % interval)" in screen.getvalue()
+    frozen = InteractiveResult.load(tmp_path / RESULT)
+    adapted = InteractiveResult.load(tmp_path / ADAPTED)
+    assert [row.key for row in frozen.objects] == [row.key for row in adapted.objects]
+    assert (frozen.environment["adapters"], len(adapted.environment["adapters"])) == ([], 1)
+    page = (tmp_path / REPORT).read_text()
+    assert page.count("data:image/") >= 4
+    assert "Clicks per object while the work goes on" in page
+
+
+def test_the_objects_come_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "PROTOCOL", ClickProtocol(max_clicks=1))
+    dataset = demo_dataset()
+    (frozen,) = demo_results(FakeModel(), 0, adapter=None)
+    images = [row.image_id for row in frozen.objects]
+    assert len(images) == 48
+    assert 1 + sum(a != b for a, b in pairwise(images)) == len(dataset.images)
+
+
+def test_the_frozen_model_alone_leaves_a_table_a_result_and_a_report(
     tmp_path: Path, nano: SegmentationModel
 ) -> None:
     screen = io.StringIO()
     out = tmp_path / "new" / "folder"
-    assert run_demo(out, nano, 0, 2, Console(file=screen, width=100)) == 0
+    assert run_demo(out, nano, 0, 2, Console(file=screen, width=100), adapter=None) == 0
+    assert sorted(path.name for path in out.iterdir()) == [RESULT, REPORT]
     assert "NoC20@85" in screen.getvalue()
     assert str(out / REPORT) in screen.getvalue().replace("\n", "")
     saved = InteractiveResult.load(out / RESULT)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from fakes import FakeModel
+from samadapt.adapters import registry
 from samadapt.benchmark.environment import describe_environment
 from samadapt.benchmark.interactive import PROTOCOL, hash_files, run_interactive
 from samadapt.benchmark.results import InteractiveResult
@@ -15,7 +16,7 @@ from samadapt.benchmark.summary import KEYS
 from samadapt.errors import AdapterError, DataError
 from samadapt.session.robot import ClickProtocol
 from tiny_dataset import TinyDataset, label_map, oracle
-from toy_adapter import ToyAdapter
+from toy_adapter import ToyAdapter, ToyConfig
 
 SHORT = ClickProtocol(max_clicks=4, first_click="random", ties="random")
 
@@ -294,3 +295,43 @@ def test_environment_names_what_matters(fake_model: FakeModel):
     assert found["device"] == "cpu"
     assert found["model"]["weights_hash"] == fake_model.identity.weights_hash
     json.dumps(found)
+
+
+class TestImageByImage:
+    def test_objects_of_an_image_stay_together(self, tiny: TinyDataset):
+        def visits(**options: object) -> list[tuple[object, object]]:
+            found = run_interactive(tiny.open(), oracle(), order="image", **options)
+            return [(row.image_id, row.annotation_id) for row in found.objects]
+
+        images = [image for image, _ in visits(seed=1)]
+        assert sum(a != b for a, b in pairwise(images)) == 2
+        assert sorted(annotation for _, annotation in visits(seed=1)) == list(range(1, 10))
+        assert visits(seed=1) == visits(seed=1)
+        assert visits(seed=1) != visits(seed=2)
+        assert visits(seed=1, max_objects=4) == visits(seed=1)[:4]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomConfig(ToyConfig):
+    seed: int = 0
+
+
+class RandomAdapter(ToyAdapter):
+    config_class = RandomConfig
+    closed = 0
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+@pytest.mark.usefixtures("toy_method")
+def test_new_adapters_are_seeded_and_closed(tiny: TinyDataset, fake_model: FakeModel, monkeypatch):
+    monkeypatch.setitem(registry._METHODS, "toy", RandomAdapter)
+    monkeypatch.setattr(RandomAdapter, "closed", 0)
+    found = run_interactive(tiny.open(), fake_model, SHORT, ["toy"], seed=5, max_objects=1)
+    assert found.environment["adapters"][0]["config"]["seed"] == 5
+    assert RandomAdapter.closed == 1
+    own = RandomAdapter()
+    found = run_interactive(tiny.open(), fake_model, SHORT, [own], seed=5, max_objects=1)
+    assert found.environment["adapters"][0]["config"]["seed"] == 0
+    assert RandomAdapter.closed == 1, "it may be needed after the run"

@@ -151,7 +151,7 @@ class TestPage:
         assert len(page.all("image")) == 12
         assert "fake + slow" in page.words
         assert "Clicks per object while the work goes on" in page.words
-        assert "fake needs 1.0 (+100 %)" in page.words
+        assert "fake, frozen needs 1.0 (+100 %)" in page.words
         assert len(page.all("td", "worse")) >= 3
 
     def test_bounded_number_of_pictures_the_worst_included(

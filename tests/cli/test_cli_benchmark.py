@@ -181,3 +181,92 @@ def test_help_without_a_sub_command(run):
     result = run("benchmark")
     assert result.exit_code == 0
     assert "interactive" in result.stdout
+
+
+@pytest.mark.usefixtures("toy_method")
+class TestCompareFrozen:
+    def test_table_json_and_report(self, run, data, fake_model: FakeModel, monkeypatch):
+        monkeypatch.setattr(common, "load_model", lambda *_: fake_model)
+        args = ("--adapter", "toy:fast", "--compare-frozen", "--max-clicks", "20")
+        result = run(*benchmark(*data, *args, "--json", "r.json", "--html", "r.html"))
+        assert result.exit_code == 0, result.output
+        assert "change (95 % interval)" in result.stdout
+        values = json.loads(Path("r.json").read_text())
+        assert values["environment"]["adapters"][0]["spec"] == "toy:fast"
+        assert values["frozen"]["environment"]["adapters"] == []
+        pairs = zip(values["objects"], values["frozen"]["objects"], strict=True)
+        assert all(a["annotation_id"] == b["annotation_id"] for a, b in pairs)
+        found = values["comparison"]
+        for side in ("frozen", "adapted"):
+            shown = {key: value and value["value"] for key, value in found[side].items()}
+            summary = values["summary"] if side == "adapted" else values["frozen"]["summary"]
+            assert shown == pytest.approx({k: v for k, v in summary.items() if k in shown})
+        frozen, adapted = (found[side]["fr20@85"]["value"] for side in ("frozen", "adapted"))
+        assert frozen > 0, "else there is nothing to reduce"
+        assert found["reduction"]["fr20@85"]["value"] == pytest.approx(1 - adapted / frozen)
+        assert found["reduction"]["fr30@90"] is None, "20 clicks do not tell"
+        assert f"reduction of FR20@85: {100 * (1 - adapted / frozen):.1f} %" in result.stdout
+        assert "reduction of FR20@85" in Path("r.html").read_text()
+
+    def test_bad_input(self, run, model, data):
+        line = one_error(run(*benchmark(*data, "--compare-frozen")))
+        assert "--adapter" in line
+        both = ("--adapter", "toy", "--compare-frozen", "--against", "a.json")
+        assert "one or the other" in one_error(run(*benchmark(*data, *both)))
+
+
+@pytest.mark.usefixtures("toy_method")
+class TestAdaptation:
+    @pytest.fixture
+    def named(self, tiny: TinyDataset, monkeypatch, fake_model: FakeModel) -> tuple[object, ...]:
+        """The command with the tiny dataset by name and a model that can learn."""
+        monkeypatch.setattr(common, "load_model", lambda *_: fake_model)
+        monkeypatch.setenv("SAMADAPT_DATA", str(tiny.masks.parent.parent))
+        return ("benchmark", "adaptation", "--dataset", "tiny", "--max-objects", "1")
+
+    def test_json_table_and_report(self, run, named):
+        args = ("--adapter", "toy,toy:fast", "--seeds", "0,3", "--streams", "repeated")
+        result = run(*named, *args, "--json", "r.json", "--report", "r")
+        assert result.exit_code == 0, result.output
+        assert result.stderr == ""
+        values = json.loads(Path("r.json").read_text())
+        assert values["options"]["seeds"] == [0, 3]
+        assert values["options"]["max_clicks"] == 30
+        assert [(row["stream"], row["adapter"]) for row in values["results"]] == [
+            ("sequential", "toy"),
+            ("sequential", "toy:fast"),
+            ("repeated", "toy"),
+            ("repeated", "toy:fast"),
+        ]
+        assert values["environment"]["command"][:3] == ["samadapt", "benchmark", "adaptation"]
+        assert "toy:fast against frozen, 2 seeds" in result.stdout
+        assert Path("r/report.html").read_text().startswith("<!DOCTYPE html>")
+        assert len(list(Path("r.json.runs").iterdir())) == 12
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ([], "no adapter: give --adapter"),
+            (["--adapter", "toi"], "unknown adapter method 'toi'"),
+            (["--adapter", "toy,"], "no adapter"),
+            (["--adapter", "toy", "--seeds", "0,x"], "--seeds 0,x"),
+            (["--adapter", "toy", "--seeds", "1,1"], "seed 1 is given twice"),
+            (["--adapter", "toy", "--seeds", "-1"], "seed -1"),
+            (["--adapter", "toy", "--dataset", "gone"], "no folder"),
+            (["--adapter", "toy", "--split", "gone"], "gone.json does not exist"),
+            (["--adapter", "toy", "--streams", "odd"], "unknown stream 'odd'"),
+            (["--adapter", "toy", "--streams", "mixed"], "at least two datasets"),
+            (["--adapter", "toy", "--max-objects", "0"], "at least one object"),
+            (["--adapter", "toy", "--at-failure", "cry"], "at_failure='cry'"),
+            (["--adapter", "toy", "--json", "gone/r.json"], "gone does not exist"),
+        ],
+    )
+    def test_bad_input(self, run, named, fake_model, arguments: list[str], words: str):
+        assert words in one_error(run(*named, *arguments))
+        assert fake_model.encoded == 0
+        assert list(Path().iterdir()) == []
+
+    def test_no_datasets(self, run, model):
+        command = ("benchmark", "adaptation", "--adapter", "toy")
+        assert "no dataset" in one_error(run(*command))
+        assert "SAMADAPT_DATA" in one_error(run(*command, "--dataset", "tiny"))

@@ -146,9 +146,9 @@ class TestDemo:
     def test_options(self, run, calls):
         result = run("demo", "--out", "there", "--seed", "3", "--max-objects", "5", "-m", "x")
         assert result.exit_code == 0
-        ((out, model, seed, max_objects, console),) = calls
+        ((out, model, seed, max_objects, console, adapter),) = calls
         assert (out, model) == (Path("there"), ("x", "auto", "auto"))
-        assert (seed, max_objects) == (3, 5)
+        assert (seed, max_objects, adapter) == (3, 5, None)
         assert hasattr(console, "print")
 
     def test_bad_options(self, run, calls):

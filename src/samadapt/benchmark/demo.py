@@ -1,15 +1,17 @@
 """The demo: the main job on real pictures, offline, in a minute or two.
 
 The robot annotator clicks its way through 48 objects in photographs, microscopy and astronomy
-that scikit-image installs; the reference masks are part of this package.
+that scikit-image installs; the reference masks are part of this package. It does so twice, with
+the model frozen and with an adapter that learns, image after image and in the same order.
 """
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from samadapt.benchmark.compare import run_compared
 from samadapt.benchmark.interactive import PROTOCOL, Progress, run_interactive
 from samadapt.benchmark.report import write_report
 from samadapt.benchmark.results import InteractiveResult
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 RESULT = "frozen.json"
+ADAPTED = "adapted.json"
+ADAPTER = "online"
 
 
 def demo_dataset() -> CocoDataset:
@@ -45,22 +49,53 @@ def demo_dataset() -> CocoDataset:
     return dataset
 
 
-def demo_result(
+def demo_results(
     model: SegmentationModel,
     seed: int = 0,
     max_objects: int | None = None,
     progress: Progress | None = None,
-) -> InteractiveResult:
-    """Annotate the demo's objects with the standard protocol."""
-    return run_interactive(
-        demo_dataset(), model, PROTOCOL, seed=seed, max_objects=max_objects, progress=progress
-    )
+    adapter: str | None = ADAPTER,
+) -> list[InteractiveResult]:
+    """Annotate the demo's objects with the standard protocol.
+
+    Objects come image by image, as people work, in an order that depends on the seed alone.
+
+    Returns:
+        The frozen model's result, and the adapter's unless it is None.
+
+    Raises:
+        AdapterError: an unknown adapter, or one made for another model.
+    """
+    dataset = demo_dataset()
+    options: dict[str, Any] = {
+        "seed": seed,
+        "order": "image",
+        "max_objects": max_objects,
+        "progress": progress,
+    }
+    if adapter is None:
+        return [run_interactive(dataset, model, PROTOCOL, **options)]
+    adapted = run_compared(dataset, model, PROTOCOL, [adapter], **options)
+    return [*filter(None, [adapted.frozen]), adapted]
 
 
 def run_demo(
-    out: Path, model: SegmentationModel, seed: int, max_objects: int | None, console: Console
+    out: Path,
+    model: SegmentationModel,
+    seed: int,
+    max_objects: int | None,
+    console: Console,
+    adapter: str | None = ADAPTER,
 ) -> int:
-    """Run the demo, print its table, leave a JSON result and an HTML report in `out`.
+    """Run the demo, print its table, leave JSON results and an HTML report in `out`.
+
+    Args:
+        out: folder; made if it is not there.
+        model: annotates with the robot.
+        seed: of the order of objects.
+        max_objects: at most so many; None for all.
+        console: where the table goes.
+        adapter: learns beside the frozen model; None shows the frozen model alone.
 
     Returns:
         0; mistakes come as `SamadaptError`.
@@ -73,15 +108,17 @@ def run_demo(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(f"{model.identity.name} annotates", total=max_objects)
-        result = demo_result(
+        results = demo_results(
             model,
             seed,
             max_objects,
             lambda done, all_: bar.update(task, completed=done, total=all_),
+            adapter,
         )
-    result.save(out / RESULT)
-    write_report(out / REPORT, [result], demo_dataset(), title="samadapt demo", max_pictures=60)
-    console.print(summary_table([result]))
+    for name, result in zip((RESULT, ADAPTED), results, strict=False):
+        result.save(out / name)
+    write_report(out / REPORT, results, demo_dataset(), title="samadapt demo", max_pictures=60)
+    console.print(summary_table(results))
     console.print(f"Pictures of every object and click: {out / REPORT}")
     return 0
 

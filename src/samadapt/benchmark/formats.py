@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from samadapt.benchmark.compare import FAILURES, Estimate, compare_frozen
 from samadapt.benchmark.results import InteractiveResult
 from samadapt.benchmark.summary import MEASURES, SECONDS, Interval, Measure, difference
 
@@ -32,6 +33,15 @@ class Row:
     verdict: str = ""
 
 
+def labels(results: Sequence[InteractiveResult]) -> list[str]:
+    """What to call results side by side: where some adapt, the others are frozen."""
+    adapts = [bool(result.environment.get("adapters")) for result in results]
+    return [
+        f"{result.name}, frozen" if any(adapts) and not own else result.name
+        for result, own in zip(results, adapts, strict=True)
+    ]
+
+
 def summary_rows(results: Sequence[InteractiveResult]) -> list[Row]:
     """The summary table of one or several results; with two, the change from first to second."""
     rows = [_measure_row(measure, results) for measure in MEASURES]
@@ -42,8 +52,8 @@ def summary_rows(results: Sequence[InteractiveResult]) -> list[Row]:
         Row(
             "Time per click",
             "click to mask, learning included",
-            tuple(_seconds(value) for value in seconds),
-            tuple(f"{_seconds(s[0])} to {_seconds(s[1])}" if s else "" for s in spans),
+            tuple(format_seconds(value) for value in seconds),
+            tuple(f"{format_seconds(s[0])} to {format_seconds(s[1])}" if s else "" for s in spans),
         ),
     ]
 
@@ -77,18 +87,48 @@ def _measure_row(measure: Measure, results: Sequence[InteractiveResult]) -> Row:
         row.meaning,
         row.values,
         row.intervals,
-        _change(measure, change, span),
-        _verdict(measure, span),
+        format_change(measure, change, span),
+        verdict(measure, span),
     )
 
 
-def _verdict(measure: Measure, span: Interval | None) -> str:
+def reduction_lines(results: Sequence[InteractiveResult]) -> list[str]:
+    """With two results: by how much the second fails on fewer objects, relative to the first."""
+    if len(results) != 2:
+        return []
+    first, second = (result.protocol for result in results)
+    if any(first[key] != second[key] for key in ("max_clicks", "stop_at")):
+        return []
+    if not set(results[0].curves) & set(results[1].curves):
+        return []
+    found = compare_frozen(results[0], results[1]).reduction
+    return [
+        f"relative reduction of {measure.label}: {format_reduction(found[measure.key])}"
+        for measure in FAILURES
+        if found[measure.key] is not None
+    ]
+
+
+def format_reduction(reduction: Estimate | None) -> str:
+    """A relative reduction with its interval, such as "48.1 % (40.2 to 55.0)"."""
+    if reduction is None:
+        return UNKNOWN
+    text = f"{reduction.value * 100:.1f} %"
+    if reduction.interval is None:
+        return text
+    low, high = reduction.interval
+    return f"{text} ({low * 100:.1f} to {high * 100:.1f})"
+
+
+def verdict(measure: Measure, span: Interval | None) -> str:
+    """What a change's interval says: "better", "worse", or "" when it holds 0."""
     if span is None or span[0] <= 0 <= span[1]:
         return ""
     return "better" if (span[0] > 0) == measure.is_higher_better else "worse"
 
 
-def _change(measure: Measure, change: float, span: Interval | None) -> str:
+def format_change(measure: Measure, change: float, span: Interval | None) -> str:
+    """A change with its interval, such as "-1.20 (-1.50 to -0.90)"."""
     text = _signed(measure, change)
     return text if span is None else f"{text} ({_signed(measure, span[0], span[1])})"
 
@@ -107,7 +147,8 @@ def _interval(measure: Measure, span: Interval | None) -> str:
     return f"{low.removesuffix(' %')} to {high}"
 
 
-def _seconds(value: float | int | None) -> str:
+def format_seconds(value: float | int | None) -> str:
+    """Milliseconds below a second."""
     if value is None:
         return UNKNOWN
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"

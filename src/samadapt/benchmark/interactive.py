@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
 from samadapt.adapters.base import Adapter
-from samadapt.adapters.registry import create_adapter
+from samadapt.adapters.registry import create_adapter, method_names
 from samadapt.benchmark.cache import EmbeddingCache
 from samadapt.benchmark.environment import describe_environment
 from samadapt.benchmark.results import InteractiveResult, ObjectResult, SkippedImage
@@ -25,17 +25,27 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
+from samadapt.session.options import SessionOptions
 from samadapt.session.robot import ClickProtocol, ObjectTrace, annotate_object
 from samadapt.session.session import Session
 
-Order: TypeAlias = Literal["random", "file"]
+Order: TypeAlias = Literal["random", "file", "image"]
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the objects done so far, and all of them."""
+SessionMaker: TypeAlias = Callable[[SegmentationModel, Sequence[Seams], SessionOptions], Session]
+"""Makes the session that the robot works in."""
 
 PROTOCOL = ClickProtocol(max_clicks=30, targets=(0.85, 0.90))
 """30 clicks and a stop at IoU 0.90: from one such run follow all numbers of the summary."""
 
 _LEARNING = ("on_open", "on_click", "on_undo", "on_accept", "on_skip")
+
+
+def plain_session(
+    model: SegmentationModel, adapters: Sequence[Seams], options: SessionOptions
+) -> Session:
+    """The session that people use."""
+    return Session(model, adapters, options=options)
 
 
 def run_interactive(
@@ -53,13 +63,14 @@ def run_interactive(
     on_skip: Callable[[SkippedImage], None] | None = None,
     command: Sequence[str] | None = None,
     cache_bytes: int = 1 << 30,
+    make_session: SessionMaker = plain_session,
 ) -> InteractiveResult:
     """Annotate the objects of `dataset` with the robot and report how that went.
 
-    Adapters given by name are fresh at the start. Those that learn do so through the whole run,
-    object after object in the order of visits. Where nothing learns, the order of work cannot
-    change a result, so objects are worked on image by image and every image is encoded once;
-    the rows keep the order of visits either way.
+    Adapters given by name are fresh at the start, and seeded. Those that learn do so through the
+    whole run, object after object in the order of visits. Where nothing learns, the order of work
+    cannot change a result, so objects are worked on image by image and every image is encoded
+    once; the rows keep the order of visits either way.
 
     The robot's random choices for an object depend on the seed and the object's place in the
     file only, so a run of fewer objects is a part of the run of all.
@@ -72,15 +83,17 @@ def run_interactive(
         protocol: how the robot clicks.
         adapters: names as `create_adapter` takes them, or adapters as they are.
         max_objects: at most this many, the first ones in the order of visits; None for all.
-        seed: of the order, and of the robot's own random choices.
+        seed: of the order, of the robot's own random choices, and of new adapters.
         order: "random" visits objects in an order that depends on the seed alone, "file" in that
-            of the annotation file.
+            of the annotation file, "image" all objects of one image before those of the next,
+            both in an order that depends on the seed alone.
         categories: names of those to evaluate; None for all. Crowds never are.
         min_area: smallest number of pixels of an object.
         progress: told after every object.
         on_skip: told of every image that is skipped.
         command: what to record as the command line; `sys.argv` when left out.
         cache_bytes: memory for embeddings while adapters learn and images come back.
+        make_session: to put a session of another kind between the robot and the model.
 
     Raises:
         DataError: no object, a missing image file, a broken mask, or nothing could be evaluated.
@@ -90,12 +103,15 @@ def run_interactive(
     selection = _Selection(max_objects, seed, order, chosen, min_area)
     started = time.perf_counter()
     objects = selection.objects(dataset)
-    attached = _attach(adapters, model)
+    attached = _attach(adapters, model, seed)
     learns = any(_learns(seam) for _, seam in attached)
-    session = Session(model, [seam for _, seam in attached], options=protocol.session_options)
+    session = make_session(model, [seam for _, seam in attached], protocol.session_options)
     cache = EmbeddingCache(cache_bytes if learns else 0)
     run = _Run(dataset, objects, session, protocol, seed, cache)
-    rows = run.annotate_all(objects if learns else _by_image(objects), progress, on_skip)
+    try:
+        rows = run.annotate_all(objects if learns else _by_image(objects), progress, on_skip)
+    finally:
+        _close(s for (_, s), given in zip(attached, adapters, strict=True) if s is not given)
     if not rows:
         reason = next(iter(run.failures.values())).reason
         raise DataError(f"none of the {len(objects)} objects could be evaluated: {reason}")
@@ -129,7 +145,7 @@ class _Selection:
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
-            raise DataError(f"order {self.order!r}: use 'random' or 'file'")
+            raise DataError(f"order {self.order!r}: use 'random', 'file' or 'image'")
         if self.max_objects is not None and self.max_objects < 1:
             raise DataError(f"max_objects {self.max_objects}: ask for at least one object")
         if self.seed < 0:
@@ -139,12 +155,15 @@ class _Selection:
 
     def objects(self, dataset: CocoDataset) -> tuple[ObjectRef, ...]:
         """The objects in the order of visits; `DataError` if none, or without image files."""
+        by_image = self.order == "image"
         found = dataset.objects(
             categories=self.categories,
             min_area=self.min_area,
-            max_objects=self.max_objects,
-            seed=self.seed if self.order == "random" else None,
+            max_objects=None if by_image else self.max_objects,
+            seed=None if self.order == "file" else self.seed,
         )
+        if by_image:
+            found = tuple(_by_image(found))[: self.max_objects]
         if not found:
             raise DataError(
                 f"{dataset.source} has no object to evaluate: check the filters, and that its "
@@ -253,15 +272,39 @@ class _Run:
         )
 
 
-def _attach(adapters: Sequence[str | Seams], model: SegmentationModel) -> list[tuple[str, Seams]]:
+def seeded_adapter(spec: str, model: SegmentationModel, seed: int) -> Adapter:
+    """An adapter by name; a new one of a method whose config has a `seed` is given this one.
+
+    Raises:
+        AdapterError: an unknown adapter, or one made for another model.
+    """
+    adapter = create_adapter(spec)
+    is_new = spec.partition(":")[0] in method_names()
+    if is_new and any(field.name == "seed" for field in fields(adapter.config)):
+        adapter = type(adapter)(replace(adapter.config, seed=seed))  # type: ignore[call-arg]
+    adapter.bind(model)
+    return adapter
+
+
+def _attach(
+    adapters: Sequence[str | Seams], model: SegmentationModel, seed: int
+) -> list[tuple[str, Seams]]:
     """Adapters with what they are called; those given by name are made here."""
     found: list[tuple[str, Seams]] = []
     for given in adapters:
         if isinstance(given, str):
-            found.append((given, create_adapter(given, model)))
+            found.append((given, seeded_adapter(given, model, seed)))
         else:
             found.append((getattr(given, "method", "") or type(given).__name__, given))
     return found
+
+
+def _close(adapters: Iterable[Seams]) -> None:
+    """Let adapters that nobody else has release their threads and temporary files."""
+    for adapter in adapters:
+        close = getattr(adapter, "close", None)
+        if callable(close):
+            close()
 
 
 def _learns(seam: Seams) -> bool:

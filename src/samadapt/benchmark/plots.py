@@ -28,6 +28,9 @@ _COLOURS = {
     "#040404": "var(--series-1)",
     "#050505": "var(--series-2)",
     "#060606": "var(--series-3)",
+    "#070707": "var(--series-4)",
+    "#080808": "var(--series-5)",
+    "#090909": "var(--series-6)",
 }
 """Stand-ins that no plot needs as real colours, and the page's variables they become."""
 
@@ -47,7 +50,7 @@ def clicks_versus_iou(results: Sequence[InteractiveResult], max_clicks: int) -> 
         curves = [row.ious for row in result.objects]
         groups = [row.image_id for row in result.objects]
         means = [iou_after(curves, k) for k in clicks]
-        colour = _SERIES[index % len(_SERIES)]
+        colour = _colour(index)
         lowest = min(lowest, *means)
         if len(set(groups)) > 1:
             spans = [
@@ -82,7 +85,7 @@ def clicks_distribution(
             np.array(places) - 0.4 + width * (index + 0.5),
             counts / len(result.objects),
             width,
-            color=_SERIES[index % len(_SERIES)],
+            color=_colour(index),
         )
     shown = _ticks(max_clicks)
     axes.set_xticks([*shown, places[-1]], [*(str(k) for k in shown), "never"])
@@ -91,29 +94,61 @@ def clicks_distribution(
 
 
 def learning_curve(results: Sequence[InteractiveResult], target: float, max_clicks: int) -> str:
-    """Clicks per object against objects seen so far: a moving average over recent objects."""
-    count = max(len(result.objects) for result in results)
+    """Clicks per object against objects annotated so far, one line per result."""
+    return learning_curves([[result] for result in results], target, max_clicks)
+
+
+def learning_curves(
+    series: Sequence[Sequence[InteractiveResult]],
+    target: float,
+    max_clicks: int,
+    name: str = "learning",
+) -> str:
+    """Clicks per object against objects annotated so far, running means, as SVG.
+
+    Args:
+        series: one line each; of several runs, as with several seeds, the mean is drawn.
+        target: the IoU to reach.
+        max_clicks: counted for an object that does not reach it.
+        name: of the plot, unique in its page.
+    """
+    count = max(len(run.objects) for runs in series for run in runs)
     window = min(max(3, count // 8), 50)
-    figure, axes = _axes(f"objects seen (mean of the last {window})", "clicks per object", _LOW)
-    for index, result in enumerate(results):
-        clicks = [clicks_to_reach(r.ious, target, max_clicks).clicks for r in result.objects]
-        seen = list(range(min(window, len(clicks)), len(clicks) + 1))
-        means = [float(np.mean(clicks[max(0, n - window) : n])) for n in seen]
-        axes.plot(
-            seen,
-            means,
-            color=_SERIES[index % len(_SERIES)],
-            linestyle=_dash(index),
-            linewidth=2,
-        )
+    figure, axes = _axes(f"objects annotated (mean of the last {window})", "clicks/object", _LOW)
+    for index, runs in enumerate(series):
+        clicks = [
+            [clicks_to_reach(row.ious, target, max_clicks).clicks for row in run.objects]
+            for run in runs
+        ]
+        seen, means = running_mean(clicks, window)
+        axes.plot(seen, means, color=_colour(index), linestyle=_dash(index), linewidth=2)
     axes.set_ylim(bottom=0)
-    return _svg(figure, "learning")
+    return _svg(figure, name)
+
+
+def running_mean(runs: Sequence[Sequence[float]], window: int) -> tuple[list[int], list[float]]:
+    """Mean of the last `window` values, and over runs, after each value that all runs have.
+
+    Returns:
+        (counts, means): after so many values, from the first full window on.
+    """
+    length = min(len(run) for run in runs)
+    window = min(window, length)
+    counts = list(range(window, length + 1))
+    return counts, [
+        float(np.mean([np.mean(run[count - window : count]) for run in runs])) for count in counts
+    ]
 
 
 def _ticks(max_clicks: int) -> list[int]:
     """The first click and every few more."""
     step = max(1, round(max_clicks / 5))
     return [k for k in range(1, max_clicks + 1) if k == 1 or k % step == 0]
+
+
+def _colour(index: int) -> str:
+    """The stand-in for the colour of a line."""
+    return _SERIES[index % len(_SERIES)]
 
 
 def _dash(index: int) -> str | tuple[int, tuple[float, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from samadapt.benchmark.formats import summary_rows
+from samadapt.benchmark.formats import labels, reduction_lines, summary_rows
 from samadapt.benchmark.pictures import Picture, crop_around, draw
 from samadapt.benchmark.plots import clicks_distribution, clicks_versus_iou, learning_curve
 from samadapt.benchmark.results import InteractiveResult, ObjectResult
@@ -112,13 +112,17 @@ def render_report(
         goal=goal,
         results=results,
         rows=rows,
+        reductions=reduction_lines(results),
         tiles=[row for row in rows if row.label in _TILES],
         # Markup is text that is not escaped again: these plots are our own.
         plots={name: Markup(plot) for name, plot in plots.items()},  # noqa: S704
         first=[cards[key] for key in first if key in cards],
         worst=[cards[key] for key in worst if key in cards],
         total=len(results[0].objects),
-        facts=[(result.name, _facts(result)) for result in results],
+        names=labels(results),
+        facts=[
+            (name, _facts(result)) for name, result in zip(labels(results), results, strict=True)
+        ],
     )
 
 
@@ -145,13 +149,14 @@ def _headline(results: Sequence[InteractiveResult], goal: Goal) -> str:
     ]
     clicks = [sum(n.clicks for n in found) / len(found) for found in needed]
     share = 100 * sum(n.reached for n in needed[-1]) / len(needed[-1])
+    names = labels(results)
     text = (
-        f"{results[-1].name} reaches IoU {goal.iou:.2f} on {share:.0f} % of {len(needed[-1])} "
+        f"{names[-1]} reaches IoU {goal.iou:.2f} on {share:.0f} % of {len(needed[-1])} "
         f"objects within {goal.clicks} clicks, with {clicks[-1]:.1f} clicks per object"
     )
     if len(results) == 2:
         change = 100 * (clicks[1] / clicks[0] - 1)
-        text += f"; {results[0].name} needs {clicks[0]:.1f} ({change:+.0f} %)"
+        text += f"; {names[0]} needs {clicks[0]:.1f} ({change:+.0f} %)"
     return text + "."
 
 
@@ -185,7 +190,9 @@ def _cards(
         pixels = dataset.read_image(image_id)
         for row in group:
             shown = [
-                (r.name, f[row.key]) for r, f in zip(results, found, strict=True) if row.key in f
+                (name, rows[row.key])
+                for name, rows in zip(labels(results), found, strict=True)
+                if row.key in rows
             ]
             reference = dataset.mask(row.annotation_id)
             crop = crop_around(reference, [other for _, other in shown])

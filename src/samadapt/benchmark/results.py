@@ -128,6 +128,8 @@ class InteractiveResult:
         objects: one row per object, in the order of visits.
         skipped: images that could not be evaluated.
         timing: seconds spent in total and on encoding, and how many images were encoded.
+        frozen: the same objects without adapters, if that was asked for.
+        comparison: what the adapters changed, as `Comparison.to_dict` gives it.
     """
 
     environment: Mapping[str, Any]
@@ -137,6 +139,8 @@ class InteractiveResult:
     objects: tuple[ObjectResult, ...] = field(repr=False)
     skipped: tuple[SkippedImage, ...] = ()
     timing: Mapping[str, float | int] = field(default_factory=dict)
+    frozen: InteractiveResult | None = field(default=None, repr=False)
+    comparison: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -152,7 +156,7 @@ class InteractiveResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {
+        values = {
             "format": FORMAT,
             "environment": dict(self.environment),
             "protocol": dict(self.protocol),
@@ -162,6 +166,11 @@ class InteractiveResult:
             "skipped": [row.to_dict() for row in self.skipped],
             "objects": [row.to_dict() for row in self.objects],
         }
+        if self.comparison is not None:
+            values["comparison"] = dict(self.comparison)
+        if self.frozen is not None:
+            values["frozen"] = self.frozen.to_dict()
+        return values
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the JSON file, completely or not at all.
@@ -181,20 +190,27 @@ class InteractiveResult:
         """
         values = _read(Path(path))
         try:
-            return cls(
-                values["environment"],
-                values["protocol"],
-                {key: values["summary"][key] for key in KEYS},
-                {k: (v[0], v[1]) if v else None for k, v in values["intervals"].items()},
-                tuple(ObjectResult.from_dict(row) for row in values["objects"]),
-                tuple(SkippedImage.from_dict(row) for row in values["skipped"]),
-                values["timing"],
-            )
+            return cls._from_dict(values)
         except (KeyError, TypeError, ValueError, AttributeError, PromptError) as error:
             raise DataError(
                 f"{path} is a damaged benchmark result ({type(error).__name__}: {error}): run "
                 "the benchmark again"
             ) from None
+
+    @classmethod
+    def _from_dict(cls, values: Mapping[str, Any]) -> InteractiveResult:
+        frozen = values.get("frozen")
+        return cls(
+            values["environment"],
+            values["protocol"],
+            {key: values["summary"][key] for key in KEYS},
+            {k: (v[0], v[1]) if v else None for k, v in values["intervals"].items()},
+            tuple(ObjectResult.from_dict(row) for row in values["objects"]),
+            tuple(SkippedImage.from_dict(row) for row in values["skipped"]),
+            values["timing"],
+            None if frozen is None else cls._from_dict(frozen),
+            values.get("comparison"),
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -214,7 +230,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _dump(values: Mapping[str, Any]) -> str:
     """JSON with one line per object, so that people can read the file and diffs are small."""
-    head = {key: value for key, value in values.items() if key != "objects"}
+    head = {key: value for key, value in values.items() if key not in ("objects", "frozen")}
     rows = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in values["objects"]]
     text = json.dumps(head, ensure_ascii=False, allow_nan=False, indent=1).removesuffix("\n}")
-    return text + ',\n "objects": [\n  ' + ",\n  ".join(rows) + "\n ]\n}\n"
+    text += ',\n "objects": [\n  ' + ",\n  ".join(rows) + "\n ]"
+    if "frozen" in values:
+        text += ',\n "frozen": ' + _dump(values["frozen"]).rstrip()
+    return text + "\n}\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from samadapt.benchmark.formats import summary_rows
+from samadapt.benchmark.formats import labels, reduction_lines, summary_rows
 from samadapt.benchmark.results import InteractiveResult
 from samadapt.benchmark.summary import OBJECTS
 
@@ -30,8 +30,8 @@ def summary_table(results: Sequence[InteractiveResult]) -> Table:
     table.add_column("")
     if single:
         table.add_column("")
-    for result in results:
-        table.add_column(Text(result.name, overflow="fold"), justify="right")
+    for label in labels(results):
+        table.add_column(Text(label, overflow="fold"), justify="right")
     if single:
         table.add_column(Text("95 % interval", style="dim"), style="dim")
     elif len(results) == 2:
@@ -44,6 +44,9 @@ def summary_table(results: Sequence[InteractiveResult]) -> Table:
         elif len(results) == 2:
             cells.append(Text(row.change, style=_STYLES[row.verdict]))
         table.add_row(*cells)
+    if lines := reduction_lines(results):
+        table.caption = Text("\n".join(lines))
+        table.caption_justify = "left"
     return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli.benchmark_adaptation import adaptation
 from samadapt.cli.common import (
+    DATA_VARIABLE,
     AdapterOption,
     DeviceOption,
     DtypeOption,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from samadapt.benchmark.results import InteractiveResult, SkippedImage
     from samadapt.data.coco import CocoDataset
 
-DATA_VARIABLE = "SAMADAPT_DATA"
 _PROTOCOL = "Click protocol"
 
 benchmark_app = typer.Typer(help="Measure a model on images with reference masks.")
@@ -36,6 +36,9 @@ def group(ctx: typer.Context) -> None:
     """Measure a model on images with reference masks."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
+
+
+benchmark_app.command()(adaptation)
 
 
 @benchmark_app.command()
@@ -64,7 +67,10 @@ def interactive(
     ] = None,
     seed: SeedOption = 0,
     order: Annotated[
-        str, typer.Option("--order", metavar="random|file", help="In which order to visit objects.")
+        str,
+        typer.Option(
+            "--order", metavar="random|file|image", help="In which order to visit objects."
+        ),
     ] = "random",
     categories: Annotated[
         list[str] | None,
@@ -145,6 +151,13 @@ def interactive(
             rich_help_panel=_PROTOCOL,
         ),
     ] = "skip",
+    compare_frozen: Annotated[
+        bool,
+        typer.Option(
+            "--compare-frozen",
+            help="With --adapter: do the same objects without it too, and show what it changes.",
+        ),
+    ] = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
@@ -168,8 +181,13 @@ def interactive(
     Reports clicks needed (NoC), failures (FR), IoU after k clicks and time per
     click, with 95 % intervals. The defaults give all numbers.
     """
+    if compare_frozen and not adapter:
+        raise DataError("--compare-frozen: name the adapter to compare with --adapter")
+    if compare_frozen and against is not None:
+        raise DataError("--compare-frozen and --against: give one or the other")
     paths = _dataset_paths(images, masks, dataset, split)
     common.check_outputs(("--json", json_path), ("--html", html_path), inputs=(paths[1], against))
+    from samadapt.benchmark.compare import run_compared
     from samadapt.benchmark.interactive import run_interactive
     from samadapt.benchmark.results import InteractiveResult
     from samadapt.data.datasets import open_dataset
@@ -190,8 +208,9 @@ def interactive(
     data = open_dataset(*paths)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
+    work = run_compared if compare_frozen else run_interactive
     with common.progress_bar("clicking") as progress:
-        result = run_interactive(
+        result = work(
             data,
             loaded,
             protocol,
@@ -205,6 +224,8 @@ def interactive(
             on_skip=_note,
             command=ctx.ensure_object(Invocation).command,
         )
+    if result.frozen is not None:
+        before = [result.frozen]
     _deliver([*before, result], data, json_path, html_path)
 
 
@@ -254,16 +275,7 @@ def _dataset_paths(
         return images, masks
     if images is not None or masks is not None:
         raise DataError("--dataset stands for --images and --masks: give one or the other")
-    root = os.environ.get(DATA_VARIABLE)
-    if not root:
-        raise DataError(
-            f"--dataset {dataset}: set {DATA_VARIABLE} to the folder that holds the datasets, or "
-            "give --images and --masks"
-        )
-    folder = Path(root) / dataset
-    if not folder.is_dir():
-        raise DataError(f"--dataset {dataset}: there is no folder {folder}; check {DATA_VARIABLE}")
-    return folder / "images", folder / f"{split}.json"
+    return common.named_dataset(dataset, split)
 
 
 def _names(given: Sequence[str] | None, data: CocoDataset) -> list[str] | None:

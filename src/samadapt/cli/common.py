@@ -44,6 +44,9 @@ DtypeOption = Annotated[
         help="Number format of the image encoder; auto takes bfloat16 where it is fast.",
     ),
 ]
+DATA_VARIABLE = "SAMADAPT_DATA"
+"""Environment variable that names the folder of datasets."""
+
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Processor threads to use.", metavar="N")
@@ -55,6 +58,24 @@ def load_model(name: str, device: str, dtype: str) -> SegmentationModel:
     from samadapt.models.registry import load
 
     return load(name, device, dtype)
+
+
+def named_dataset(name: str, split: str) -> tuple[Path, Path]:
+    """The image folder and the COCO file of a dataset in the folder of datasets.
+
+    Raises:
+        DataError: the folder of datasets is not known, or has none of this name.
+    """
+    root = os.environ.get(DATA_VARIABLE)
+    if not root:
+        raise DataError(
+            f"--dataset {name}: set {DATA_VARIABLE} to the folder that holds the datasets, or "
+            "give --images and --masks"
+        )
+    folder = Path(root) / name
+    if not folder.is_dir():
+        raise DataError(f"--dataset {name}: there is no folder {folder}; check {DATA_VARIABLE}")
+    return folder / "images", folder / f"{split}.json"
 
 
 def set_threads(threads: int | None) -> None:

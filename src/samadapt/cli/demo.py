@@ -17,6 +17,12 @@ def demo(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")
     ] = Path("samadapt-demo"),
     model: ModelOption = "nano",
+    adapter: Annotated[
+        str,
+        typer.Option(
+            "--adapter", metavar="SPEC", help="What learns beside the frozen model; none: nothing."
+        ),
+    ] = "none",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
@@ -29,7 +35,9 @@ def demo(
 ) -> None:
     """Watch a robot annotator at work on real photographs and microscopy, offline.
 
-    Takes a minute or two and leaves a JSON result and an HTML report with pictures.
+    Takes a minute or two and leaves a JSON result and an HTML report with
+    pictures. With --adapter, say online, it does the same objects again while
+    that adapter learns from them, and compares the two.
     """
     from rich.console import Console
 
@@ -38,8 +46,9 @@ def demo(
     common.check_output_folder("--out", out)
     from samadapt.benchmark import demo as the_demo
 
+    chosen = None if adapter == "none" else adapter
     loaded = common.load_model(model, device, dtype)
-    code = the_demo.run_demo(out, loaded, seed, max_objects, Console())
+    code = the_demo.run_demo(out, loaded, seed, max_objects, Console(), chosen)
     report = out / the_demo.REPORT
     if open_report and report.is_file():
         typer.launch(str(report.resolve()))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from samadapt.cli.benchmark import benchmark_app
+from samadapt.cli.benchmark_peers import peers
 from samadapt.cli.demo import demo
 from samadapt.cli.doctor import doctor
 from samadapt.cli.guard import GuardedGroup
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(predict)
+benchmark_app.command()(peers)
 app.add_typer(benchmark_app, name="benchmark")
 app.command()(models)
 app.command()(doctor)
