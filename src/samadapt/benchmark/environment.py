@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,27 @@ PACKAGES = {
 """Packages whose versions can change a result, and the names they are installed under."""
 
 
+def describe_machine(
+    command: Sequence[str] | None = None, packages: Mapping[str, str] = PACKAGES
+) -> dict[str, Any]:
+    """Software and machine, as plain JSON values.
+
+    Args:
+        command: the arguments of the command line; `sys.argv` when left out.
+        packages: packages whose versions to tell, and the names they are installed under.
+    """
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": list(sys.argv if command is None else command),
+        "commit": source_commit(),
+        "python": platform.python_version(),
+        **{name: package_version(package) for name, package in packages.items()},
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+    }
+
+
 def describe_environment(
     model: SegmentationModel,
     adapters: Sequence[tuple[str, Seams]] = (),
@@ -41,14 +62,7 @@ def describe_environment(
         command: the arguments of the command line; `sys.argv` when left out.
     """
     return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": list(sys.argv if command is None else command),
-        "commit": source_commit(),
-        "python": platform.python_version(),
-        **{name: package_version(package) for name, package in PACKAGES.items()},
-        "platform": platform.platform(),
-        "cpu": cpu_name(),
-        "cores": usable_cores(),
+        **describe_machine(command),
         "threads": torch.get_num_threads(),
         "device": device_name(model.device),
         "encoder_dtype": str(model.encoder_dtype).removeprefix("torch."),

@@ -16,17 +16,17 @@ from samadapt.adapters.registry import create_adapter, method_names
 from samadapt.benchmark.cache import EmbeddingCache
 from samadapt.benchmark.environment import describe_environment
 from samadapt.benchmark.results import InteractiveResult, ObjectResult, SkippedImage
+from samadapt.benchmark.rows import object_row
 from samadapt.benchmark.summary import intervals, summarise
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id, ObjectRef
-from samadapt.data.rle import Rle
 from samadapt.errors import DataError, ImageError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 from samadapt.session.options import SessionOptions
-from samadapt.session.robot import ClickProtocol, ObjectTrace, annotate_object
+from samadapt.session.robot import ClickProtocol, annotate_object
 from samadapt.session.session import Session
 
 Order: TypeAlias = Literal["random", "file", "image"]
@@ -230,7 +230,7 @@ class _Run:
             np.random.default_rng([self._seed, self._place[ref.annotation_id]]),
             label=ref.category,
         )
-        return self._row(ref, trace)
+        return object_row(self._dataset, ref, trace)
 
     def _encode(self, image_id: Id) -> ImageEmbedding:
         pixels = self._dataset.read_image(image_id)
@@ -256,20 +256,6 @@ class _Run:
         )
         self.failures[image_id] = skipped
         return skipped
-
-    def _row(self, ref: ObjectRef, trace: ObjectTrace) -> ObjectResult:
-        reached = {t: n.clicks if n.reached else None for t, n in trace.reached.items()}
-        return ObjectResult(
-            image=self._dataset.image(ref.image_id).file_name,
-            image_id=ref.image_id,
-            annotation_id=ref.annotation_id,
-            category=ref.category,
-            clicks=trace.clicks,
-            ious=trace.ious,
-            seconds=trace.seconds,
-            reached=reached,
-            mask=Rle.from_mask(trace.mask),
-        )
 
 
 def seeded_adapter(spec: str, model: SegmentationModel, seed: int) -> Adapter:
@@ -337,14 +323,19 @@ def _describe(
             "min_area": selection.min_area,
             "crowd": False,
         },
-        "dataset": {
-            "images": None if dataset.folder is None else str(dataset.folder),
-            "masks": dataset.source,
-            "sha256": hash_files(Path(dataset.source)),
-            "image_count": len(dataset.images),
-            "annotation_count": len(dataset.annotations),
-            "category_count": len(dataset.categories),
-        },
+        "dataset": describe_dataset(dataset),
+    }
+
+
+def describe_dataset(dataset: CocoDataset) -> dict[str, Any]:
+    """Which files, with the hash of the masks, as plain JSON values."""
+    return {
+        "images": None if dataset.folder is None else str(dataset.folder),
+        "masks": dataset.source,
+        "sha256": hash_files(Path(dataset.source)),
+        "image_count": len(dataset.images),
+        "annotation_count": len(dataset.annotations),
+        "category_count": len(dataset.categories),
     }
 
 

@@ -179,7 +179,7 @@ class InteractiveResult:
             DataError: the file cannot be written.
         """
         with replacing(path) as file:
-            file.write(_dump(self.to_dict()).encode("utf-8", "surrogatepass"))
+            file.write(dump_result(self.to_dict()).encode("utf-8", "surrogatepass"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> InteractiveResult:
@@ -228,12 +228,12 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _dump(values: Mapping[str, Any]) -> str:
+def dump_result(values: Mapping[str, Any]) -> str:
     """JSON with one line per object, so that people can read the file and diffs are small."""
     head = {key: value for key, value in values.items() if key not in ("objects", "frozen")}
     rows = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in values["objects"]]
     text = json.dumps(head, ensure_ascii=False, allow_nan=False, indent=1).removesuffix("\n}")
     text += ',\n "objects": [\n  ' + ",\n  ".join(rows) + "\n ]"
     if "frozen" in values:
-        text += ',\n "frozen": ' + _dump(values["frozen"]).rstrip()
+        text += ',\n "frozen": ' + dump_result(values["frozen"]).rstrip()
     return text + "\n}\n"

@@ -185,7 +185,7 @@ def interactive(
         raise DataError("--compare-frozen: name the adapter to compare with --adapter")
     if compare_frozen and against is not None:
         raise DataError("--compare-frozen and --against: give one or the other")
-    paths = _dataset_paths(images, masks, dataset, split)
+    paths = dataset_paths(images, masks, dataset, split)
     common.check_outputs(("--json", json_path), ("--html", html_path), inputs=(paths[1], against))
     from samadapt.benchmark.compare import run_compared
     from samadapt.benchmark.interactive import run_interactive
@@ -221,7 +221,7 @@ def interactive(
             categories=_names(categories, data),
             min_area=min_area,
             progress=progress,
-            on_skip=_note,
+            on_skip=note_skipped,
             command=ctx.ensure_object(Invocation).command,
         )
     if result.frozen is not None:
@@ -257,12 +257,13 @@ def _deliver(
             typer.echo(f"wrote {path}")
 
 
-def _note(skipped: SkippedImage) -> None:
+def note_skipped(skipped: SkippedImage) -> None:
+    """Say in one line that an image was skipped, and why."""
     reason = " ".join(skipped.reason.splitlines())
     common.progress_console().print(f"skipped: {reason}", markup=False, soft_wrap=True)
 
 
-def _dataset_paths(
+def dataset_paths(
     images: Path | None, masks: Path | None, dataset: str | None, split: str
 ) -> tuple[Path, Path]:
     """The image folder and the masks, given directly or by the name of a dataset."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.benchmark import _dataset_paths, _note
+from samadapt.cli.benchmark import dataset_paths, note_skipped
 from samadapt.cli.common import DeviceOption, DtypeOption, SeedOption, ThreadsOption
 from samadapt.cli.guard import Invocation
 from samadapt.errors import DataError
@@ -102,7 +102,7 @@ def peers(
             working_size=working_size,
             workers=workers,
             progress=progress,
-            on_skip=_note,
+            on_skip=note_skipped,
             command=ctx.ensure_object(Invocation).command,
         )
     _deliver(found, json_path)
@@ -128,10 +128,10 @@ def _places(
     if dataset is not None and not _split(dataset):
         raise DataError("--dataset names nothing: give one or more names, separated by commas")
     if dataset is None or images is not None or masks is not None:
-        paths = _dataset_paths(images, masks, dataset, split)
+        paths = dataset_paths(images, masks, dataset, split)
         source = paths[1].resolve()
         return {source.parent.name if source.is_file() else source.name: paths}
-    return {name: _dataset_paths(None, None, name, split) for name in _split(dataset)}
+    return {name: dataset_paths(None, None, name, split) for name in _split(dataset)}
 
 
 def _split(names: str) -> list[str]:

@@ -7,17 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from samadapt.benchmark.environment import describe_machine
 from samadapt.benchmark.formats import summary_rows
-from samadapt.benchmark.interactive import Progress, run_interactive
+from samadapt.benchmark.interactive import Progress, describe_dataset, run_interactive
 from samadapt.benchmark.peers.base import Peer
 from samadapt.benchmark.peers.canvas import WORKING_SIZE
-from samadapt.benchmark.peers.describe import (
-    describe_dataset,
-    describe_machine,
-    describe_protocol,
-)
+from samadapt.benchmark.peers.describe import PEER_PACKAGES, describe_protocol
 from samadapt.benchmark.peers.run import PROTOCOL, check_options, run_peer
-from samadapt.benchmark.results import InteractiveResult, SkippedImage, _dump
+from samadapt.benchmark.results import InteractiveResult, SkippedImage, dump_result
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import replacing
 from samadapt.errors import DataError
@@ -78,7 +75,7 @@ class PeerComparison:
             DataError: the file cannot be written.
         """
         with replacing(path) as file:
-            file.write(_dump(self.to_dict()).encode("utf-8", "surrogatepass"))
+            file.write(dump_result(self.to_dict()).encode("utf-8", "surrogatepass"))
 
     def _methods(self) -> dict[str, Any]:
         """What each method is: the model with its weights, a peer with its settings."""
@@ -164,7 +161,7 @@ def compare_peers(
             )
             told = None
     return PeerComparison(
-        describe_machine(command),
+        describe_machine(command, PEER_PACKAGES),
         {
             **describe_protocol(protocol, max_objects, seed, working_size),
             "workers": workers,

@@ -15,16 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.benchmark.interactive import Progress
+from samadapt.benchmark.interactive import Progress, describe_dataset
 from samadapt.benchmark.peers.base import Peer
 from samadapt.benchmark.peers.canvas import SMALLEST_WORKING_SIZE, WORKING_SIZE
-from samadapt.benchmark.peers.describe import (
-    describe_dataset,
-    describe_peer,
-    describe_protocol,
-)
+from samadapt.benchmark.peers.describe import describe_peer, describe_protocol
 from samadapt.benchmark.peers.robot import PeerTrace, annotate_with_peer
 from samadapt.benchmark.results import InteractiveResult, ObjectResult, SkippedImage
+from samadapt.benchmark.rows import object_row
 from samadapt.benchmark.summary import intervals, summarise
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id, ObjectRef
@@ -80,7 +77,7 @@ def run_peer(
     tasks = _Tasks(dataset, objects, _Work(peer, protocol, seed, working_size), on_skip)
     rows: dict[Id, ObjectResult] = {}
     for task, trace in _traces(tasks, workers):
-        rows[task.ref.annotation_id] = _row(dataset, task.ref, trace)
+        rows[task.ref.annotation_id] = object_row(dataset, task.ref, trace)
         if progress is not None:
             progress(len(rows) + tasks.missing, len(objects))
     if not rows:
@@ -246,17 +243,3 @@ def _single_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(before)
-
-
-def _row(dataset: CocoDataset, ref: ObjectRef, trace: PeerTrace) -> ObjectResult:
-    return ObjectResult(
-        image=dataset.image(ref.image_id).file_name,
-        image_id=ref.image_id,
-        annotation_id=ref.annotation_id,
-        category=ref.category,
-        clicks=trace.clicks,
-        ious=trace.ious,
-        seconds=trace.seconds,
-        reached={t: n.clicks if n.reached else None for t, n in trace.reached.items()},
-        mask=Rle.from_mask(trace.mask),
-    )
