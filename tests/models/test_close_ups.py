@@ -158,6 +158,38 @@ def test_the_window_is_about_the_mask_and_the_clicks() -> None:
     assert far[1] <= 150 <= far[3]
 
 
+def test_background_clicks_far_away_do_not_make_the_window_larger() -> None:
+    mask = np.zeros((400, 600), bool)
+    mask[100:140, 300:340] = True
+    points = [(320.0, 120.0), (560.0, 380.0), (330.0, 125.0)]
+
+    def window(labels: list[int], count: int = 3) -> object:
+        prompt = Prompt(points[:count], labels[:count], mask=mask)
+        return choose_window((400, 600), prompt, WHOLE, SIDE)
+
+    near = choose_window((400, 600), Prompt([points[0], points[2]], mask=mask), WHOLE, SIDE)
+    assert near is not None
+    assert window([1, 0, 1]) == near
+    assert window([1, 1, 1]) is None  # the object reaches that far
+    newest = window([1, 0, 1], count=2)  # the newest click is always shown
+    assert newest is None or newest != near
+
+
+def test_a_click_that_a_close_up_does_not_show_counts_no_more(
+    nano: NanoModel, embedding: ImageEmbedding, scene: tuple[NDArray[np.uint8], NDArray[np.bool_]]
+) -> None:
+    inside, far = [(450.0, 120.0), (430.0, 100.0)], (60.0, 380.0)
+    with_far = nano.predict(
+        embedding, Prompt([inside[0], far, inside[1]], [1, 0, 0], mask=scene[1])
+    )
+    without = nano.predict(embedding, Prompt(inside, [1, 0], mask=scene[1]))
+    assert with_far.window == without.window is not None
+    assert np.allclose(with_far.logits, without.logits, atol=1e-4)
+    whole = Prompt([inside[0], far], [1, 0])
+    lone = nano.predict(embedding, Prompt([inside[0]]))
+    assert not np.allclose(nano.predict(embedding, whole).logits, lone.logits, atol=1e-2)
+
+
 def test_a_window_never_leaves_the_image_nor_magnifies_too_much() -> None:
     found = choose_window((400, 600), Prompt(box=(590, 0, 599, 8)), WHOLE, SIDE)
     assert found == (536, 0, 600, 64)  # 320 / 5 = 64 pixels at least

@@ -35,9 +35,10 @@ def choose_window(
 ) -> Window | None:
     """The window in which to answer `prompt`, or None for the whole image.
 
-    It is about the earlier mask, or the box, together with all clicks. Clicks alone say nothing
-    about the object's size. The window of the earlier logits is kept as long as it fits, so that
-    it need not be encoded again for every click.
+    It is about the earlier mask, or the box, together with the clicks on the object and the newest
+    one. Clicks alone say nothing about the object's size, and earlier background clicks far from it
+    would only make the window coarser. The window of the earlier logits is kept as long as it
+    fits, so that it need not be encoded again for every click.
 
     Args:
         original: (height, width) of the image.
@@ -71,7 +72,9 @@ def _region(prompt: Prompt, seen: InputGeometry, original: tuple[int, int]) -> _
         corners += _mask_corners(prompt.mask, seen)
     if not corners:
         return None
-    xs, ys = zip(*corners, *prompt.points, strict=True)
+    clicks = prompt.clicks
+    corners += [(c.x, c.y) for i, c in enumerate(clicks) if c.positive or i == len(clicks) - 1]
+    xs, ys = zip(*corners, strict=True)
     return min(xs), min(ys), min(max(xs), original[1]), min(max(ys), original[0])
 
 

@@ -26,7 +26,7 @@ from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.encoder import NanoFeatures, channels_last
 from samadapt.models.nano.fusing import fuse_batch_norms
 from samadapt.models.nano.network import place
-from samadapt.models.nano.prompt_encoder import EncodedPrompts, PromptBatch
+from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
 from samadapt.models.nano.weights import NanoWeights, normalise, read_weights
 from samadapt.prompts import Box, Prompt
 
@@ -180,7 +180,8 @@ class NanoModel(SegmentationModel):
         count = len(prompts)
         points = torch.tensor([p.points for p in prompts], dtype=torch.float32)
         labels = torch.tensor([p.labels for p in prompts], dtype=torch.long)
-        points = embedding.geometry.to_input(points.view(count, -1, 2)).to(self.device)
+        points = embedding.geometry.to_input(points.view(count, -1, 2))
+        labels = labels.view(count, -1).masked_fill(_beyond(points, embedding.geometry), PADDING)
         there = torch.ones(count, dtype=torch.bool, device=self.device)
         boxes = None
         corners = [p.box.as_tuple() for p in prompts if isinstance(p.box, Box)]
@@ -188,8 +189,8 @@ class NanoModel(SegmentationModel):
             pairs = torch.tensor(corners, dtype=torch.float32).view(count, 2, 2)
             boxes = embedding.geometry.to_input(pairs).view(count, 4).to(self.device)
         return PromptBatch(
-            points,
-            labels.view(count, -1).to(self.device),
+            points.to(self.device),
+            labels.to(self.device),
             boxes,
             None if boxes is None else there,
             masks,
@@ -222,6 +223,14 @@ def _at_most(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     height, width = (max(1, round(v * side / longer)) for v in pixels.shape[:2])
     shrunk = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(shrunk)
+
+
+def _beyond(points: Tensor, geometry: InputGeometry) -> Tensor:
+    """Bool (...,) for points (..., 2) in input pixels that a close-up does not show."""
+    if geometry.window is None:
+        return torch.zeros(points.shape[:-1], dtype=torch.bool)
+    size = points.new_tensor([geometry.resized[1], geometry.resized[0]])
+    return ((points < 0) | (points > size)).any(dim=-1)
 
 
 def _expanded(embedding: ImageEmbedding, count: int) -> NanoFeatures:
