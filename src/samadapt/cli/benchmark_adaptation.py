@@ -59,6 +59,18 @@ def adaptation(
             help="What happens to an object that never gets good enough.",
         ),
     ] = "skip",
+    stop_at: Annotated[
+        float,
+        typer.Option(
+            "--stop-at",
+            metavar="IOU",
+            help="IoU at which the robot accepts a mask: 0.9 shows all measures, 0.85 only those "
+            "for 0.85, with masks as good as that to learn from.",
+        ),
+    ] = 0.9,
+    max_clicks: Annotated[
+        int, typer.Option("--max-clicks", metavar="N", help="Clicks per object at most.")
+    ] = 30,
     model: ModelOption = "nano",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -100,7 +112,9 @@ def adaptation(
     from samadapt.session.robot import ClickProtocol
 
     protocol = ClickProtocol(
-        max_clicks=30,
+        max_clicks=max_clicks,
+        targets=tuple(target for target in (0.85, 0.9) if target <= stop_at),
+        stop_at=stop_at,
         at_failure=at_failure,  # type: ignore[arg-type] # checked by ClickProtocol
     )
     datasets = {name: open_dataset(*path) for name, path in paths.items()}

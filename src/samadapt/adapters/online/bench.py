@@ -107,12 +107,15 @@ class Bench:
             NotFinite: the loss or the weights are not finite.
         """
         click = self._settings.click
-        prompt = interaction.prompts[-1]
-        view = self._model.focus(interaction.embedding, prompt)
+        view = self._model.focus(interaction.embedding, interaction.prompts[-1])
         labelled = distinct_clicks(clicks, interaction.embedding.original_size)
         self._work.learn(self._by_clicks)
         for step in range(click.steps + click.violated_steps):
             seams = self.seams(interaction, delta)
+            if click.loss == "hindsight" and step < click.steps:
+                prompt = _fewer_clicks(interaction, step)
+            else:
+                prompt = interaction.prompts[-1]
             logits = self._decode(view, prompt, seams)
             if step >= click.steps and _obeys(logits, labelled, view):
                 break
@@ -188,7 +191,7 @@ class Bench:
         losses = []
         for index in range(logits.shape[1]):
             candidate = logits[:, index : index + 1]
-            loss = by_mask * mask_loss(candidate, labels, accept.entropy, accept.dice)
+            loss = by_mask * mask_loss(candidate, labels, accept.entropy, accept.dice, accept.focal)
             if by_clicks and clicks:
                 loss = loss + by_clicks * click_loss(candidate, clicks, view.geometry)
             losses.append(loss)
@@ -234,6 +237,13 @@ def _base_decoder(interaction: Interaction, own: Seams) -> nn.Module:
             break
         decoder = seam.mask_decoder(decoder)
     return decoder
+
+
+def _fewer_clicks(interaction: Interaction, step: int) -> Prompt:
+    """Half of the clicks, by chance, and no earlier mask; the first click is always among them."""
+    rng = np.random.default_rng([len(interaction.clicks), step])
+    clicks = [c for i, c in enumerate(interaction.clicks) if i == 0 or rng.random() < 0.5]
+    return Prompt.from_clicks(clicks, interaction.box)
 
 
 def _grid(logits: Tensor) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from samadapt.adapters.online.optimiser import Descent, Kind
 from samadapt.errors import AdapterError
 
-ClickLoss = Literal["none", "sparse", "gaussian", "distill"]
+ClickLoss = Literal["none", "sparse", "gaussian", "distill", "hindsight"]
 Student = Literal["previous", "clicks"]
 
 DEFAULT = "default"
@@ -29,7 +29,9 @@ class ClickSettings:
             make a step cheaper. "!" before a pattern takes out.
         loss: "sparse" cross-entropy at the clicks (Schön et al.), "gaussian" around them (OAIMS),
             "distill" sparse, plus the prediction with the new click teaching the one without it
-            (DC-TTA), or "none".
+            (DC-TTA), "hindsight" sparse over all clicks for the answer to half of them without
+            an earlier mask, so that the decoder has to find by itself what the others said, or
+            "none".
         steps: optimisation steps after each click.
         violated_steps: further steps as long as the mask contradicts a click, at most so many.
         optimiser: "adam" or "sgd".
@@ -92,6 +94,7 @@ class AcceptSettings:
         anchor: pull towards the base weights, see `Descent`.
         importance: see `Descent`.
         entropy: weight of the balanced cross-entropy.
+        focal: weight of the normalised focal loss.
         dice: weight of the Dice loss.
         clicks: weight of the sparse loss at the object's clicks.
         erosion: iterations of a 3x3 cross, see `labels.eroded`.
@@ -107,6 +110,7 @@ class AcceptSettings:
     anchor: float = 0.0
     importance: bool = False
     entropy: float = 1.0
+    focal: float = 0.0
     dice: float = 0.0
     clicks: float = 0.0
     erosion: int = 4
@@ -117,7 +121,8 @@ class AcceptSettings:
         object.__setattr__(self, "steps", tuple(self.steps))
         _one_of("accept.optimiser", self.optimiser, get_args(Kind))
         _at_least("accept", 0, decay=self.decay, anchor=self.anchor, erosion=self.erosion)
-        _at_least("accept", 0, entropy=self.entropy, dice=self.dice, clicks=self.clicks)
+        _at_least("accept", 0, entropy=self.entropy, focal=self.focal)
+        _at_least("accept", 0, dice=self.dice, clicks=self.clicks)
         _at_least("accept", 1, errors=self.errors)
         _above("accept", 0, rate=self.rate)
         if not 0 <= self.erosion_share < 1:
