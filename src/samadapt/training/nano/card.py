@@ -257,6 +257,10 @@ def _describe_training(training: Mapping[str, Any]) -> str:
         "| ---: | ---: | ---: | ---: | --- | --- | --- |",
     ]
     for number, run in enumerate(runs, 1):
+        if "of" in run:
+            parts = " and ".join(f"`{part[:12]}`" for part in run["of"])
+            lines.append(f"| {number} | mean of the weights {parts} |" + " |" * 5)
+            continue
         known = {**run, **run.get("recipe", {}), "minutes": run.get("minutes", "?")}
         steps, minutes, processes, side, batch, objects, rate = (
             known.get(name, "?") for name in _RUN_COLUMNS
