@@ -13,6 +13,7 @@ from samadapt.adapters.online.losses import (
     balanced_entropy,
     click_loss,
     distillation_loss,
+    focal_entropy,
     gaussian_click_loss,
     logits_at,
     mask_loss,
@@ -21,6 +22,7 @@ from samadapt.adapters.online.losses import (
 from samadapt.adapters.online.optimiser import Descent, Moments
 from samadapt.models.geometry import InputGeometry
 from samadapt.prompts import Click
+from samadapt.training.nano.losses import normalized_focal_loss
 
 GEOMETRY = InputGeometry((30, 50), (60, 100), (80, 100))
 
@@ -149,6 +151,49 @@ def test_the_mask_loss_by_hand() -> None:
     dice = 1 - (2 * share[0] + 1) / (share[0] + 0.5 * share[1] + 1 + 1)
     found = mask_loss(logits, labels, 0.5, 2.0)
     assert float(found) == pytest.approx(0.5 * entropy + 2 * dice, abs=1e-5)
+
+
+def test_the_focal_loss_by_hand() -> None:
+    logits = torch.tensor([[[[0.0, 2.0], [-1.0, 5.0]]]], requires_grad=True)
+    labels = Labels(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.5, 0.0]]))
+    found = focal_entropy(logits, labels)
+    weights = [0.25, (1 / (1 + math.exp(-2))) ** 2, 0.5 * (1 / (1 + math.exp(1))) ** 2]
+    errors = [softplus(0), softplus(2), softplus(-1)]
+    total = sum(w * e for w, e in zip(weights, errors, strict=True))
+    assert float(found.detach()) == pytest.approx(total / max(1, sum(weights)), abs=1e-6)
+    (gradient,) = torch.autograd.grad(found, logits)
+    assert gradient[0, 0, 1, 1] == 0  # not labelled
+
+
+def test_where_everything_is_labelled_the_focal_loss_is_that_of_training() -> None:
+    logits = random_logits(3)
+    positive = (torch.rand(20, 25, generator=torch.Generator().manual_seed(4)) < 0.2).float()
+    found = focal_entropy(logits, Labels(positive, 1 - positive))
+    assert torch.allclose(found, normalized_focal_loss(logits[0, 0], positive))
+    both = mask_loss(logits, Labels(positive, 1 - positive), 0.0, 1.0, focal=0.5)
+    dice = mask_loss(logits, Labels(positive, 1 - positive), 0.0, 1.0)
+    assert torch.allclose(both, dice + 0.5 * found)
+
+
+def test_a_small_object_does_not_swell_under_the_focal_loss() -> None:
+    """A ring of doubtful cells around a small object: balanced halves push it outwards."""
+    positive = torch.zeros(40, 40)
+    positive[18:22, 18:22] = 1
+    labels = Labels(positive, 1 - positive)
+    z = torch.full((1, 1, 40, 40), -6.0)
+    z[..., 17:23, 17:23] = -0.2  # the ring, wrong nowhere
+    z[..., 18:22, 18:22] = 0.2
+
+    def shared_shift(loss: torch.Tensor, shift: torch.Tensor) -> float:
+        return float(torch.autograd.grad(loss, shift)[0])
+
+    shift = torch.zeros((), requires_grad=True)
+    ring = torch.zeros_like(z)
+    ring[..., 17:23, 17:23] = 1
+    balanced = mask_loss(z + shift * ring, labels, 1.0, 0.0)
+    focal = mask_loss(z + shift * ring, labels, 0.0, 0.0, focal=1.0)
+    assert shared_shift(balanced, shift) < 0  # going down it makes the doubtful cells object
+    assert shared_shift(focal, shift) > 0
 
 
 def test_scores_shall_be_the_ious_on_labelled_pixels() -> None:

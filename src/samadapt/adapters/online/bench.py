@@ -107,15 +107,12 @@ class Bench:
             NotFinite: the loss or the weights are not finite.
         """
         click = self._settings.click
-        view = self._model.focus(interaction.embedding, interaction.prompts[-1])
+        prompt = interaction.prompts[-1]
+        view = self._model.focus(interaction.embedding, prompt)
         labelled = distinct_clicks(clicks, interaction.embedding.original_size)
         self._work.learn(self._by_clicks)
         for step in range(click.steps + click.violated_steps):
             seams = self.seams(interaction, delta)
-            if click.loss == "hindsight" and step < click.steps:
-                prompt = _fewer_clicks(interaction, step)
-            else:
-                prompt = interaction.prompts[-1]
             logits = self._decode(view, prompt, seams)
             if step >= click.steps and _obeys(logits, labelled, view):
                 break
@@ -237,13 +234,6 @@ def _base_decoder(interaction: Interaction, own: Seams) -> nn.Module:
             break
         decoder = seam.mask_decoder(decoder)
     return decoder
-
-
-def _fewer_clicks(interaction: Interaction, step: int) -> Prompt:
-    """Half of the clicks, by chance, and no earlier mask; the first click is always among them."""
-    rng = np.random.default_rng([len(interaction.clicks), step])
-    clicks = [c for i, c in enumerate(interaction.clicks) if i == 0 or rng.random() < 0.5]
-    return Prompt.from_clicks(clicks, interaction.box)
 
 
 def _grid(logits: Tensor) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from samadapt.adapters.online.optimiser import Descent, Kind
 from samadapt.errors import AdapterError
 
-ClickLoss = Literal["none", "sparse", "gaussian", "distill", "hindsight"]
+ClickLoss = Literal["none", "sparse", "gaussian", "distill"]
 Student = Literal["previous", "clicks"]
 
 DEFAULT = "default"
@@ -29,9 +29,7 @@ class ClickSettings:
             make a step cheaper. "!" before a pattern takes out.
         loss: "sparse" cross-entropy at the clicks (Schön et al.), "gaussian" around them (OAIMS),
             "distill" sparse, plus the prediction with the new click teaching the one without it
-            (DC-TTA), "hindsight" sparse over all clicks for the answer to half of them without
-            an earlier mask, so that the decoder has to find by itself what the others said, or
-            "none".
+            (DC-TTA), or "none".
         steps: optimisation steps after each click.
         violated_steps: further steps as long as the mask contradicts a click, at most so many.
         optimiser: "adam" or "sgd".
