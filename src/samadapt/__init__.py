@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from samadapt.adapters.base import Adapter
     from samadapt.adapters.online import OnlineAdapter
     from samadapt.adapters.registry import load_adapter
+    from samadapt.adapters.stable import StableAdapter
     from samadapt.errors import (
         AdapterError,
         CheckpointError,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from samadapt.session.options import SessionOptions
     from samadapt.session.robot import ClickProtocol, annotate_object
     from samadapt.session.session import Session
+    from samadapt.training.fit import fit
 
     __version__: str
 
@@ -50,9 +52,11 @@ __all__ = [
     "Session",
     "SessionError",
     "SessionOptions",
+    "StableAdapter",
     "UnknownModelError",
     "__version__",
     "annotate_object",
+    "fit",
     "load",
     "load_adapter",
 ]
@@ -61,6 +65,7 @@ _HOMES = {
     "samadapt.adapters.base": ("Adapter",),
     "samadapt.adapters.online": ("OnlineAdapter",),
     "samadapt.adapters.registry": ("load_adapter",),
+    "samadapt.adapters.stable": ("StableAdapter",),
     "samadapt.errors": (
         "AdapterError",
         "CheckpointError",
@@ -79,6 +84,7 @@ _HOMES = {
     "samadapt.session.options": ("SessionOptions",),
     "samadapt.session.robot": ("ClickProtocol", "annotate_object"),
     "samadapt.session.session": ("Session",),
+    "samadapt.training.fit": ("fit",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from samadapt.adapters.base import Adapter
-from samadapt.adapters.files import find_folder, read_folder, shipped_names
+from samadapt.adapters.files import CONFIG_FILE, find_folder, read_folder, shipped_names
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 
@@ -74,7 +74,7 @@ def load_adapter(
     Raises:
         AdapterError: missing or damaged files, an unknown method, or another base model.
     """
-    folder = find_folder(folder_or_name)
+    folder = _find(folder_or_name)
     values, _ = read_folder(folder)
     try:
         method = get_method(str(values.get("method")))
@@ -95,13 +95,40 @@ def create_adapter(spec: str, model: SegmentationModel | None = None) -> Adapter
         AdapterError: an unknown method, variant or folder.
     """
     name, _, variant = spec.partition(":")
-    is_path = "/" in spec or os.sep in spec or Path(spec).exists() or spec in shipped_names()
+    is_path = "/" in spec or os.sep in spec or Path(spec).exists() or _is_shipped_name(spec)
     if is_path and name not in method_names():
         return load_adapter(spec, model)
     adapter = get_method(name).create(variant or None)
     if model is not None:
         adapter.bind(model)
     return adapter
+
+
+def _find(name: str | os.PathLike[str]) -> Path:
+    """The folder of an adapter; those that ship lie in a folder `shipped` of their method."""
+    text = str(name)
+    if not Path(name).is_dir() and _is_shipped_name(text) and text not in shipped_names():
+        folder = _shipped_folder(text)
+        if not (folder / CONFIG_FILE).is_file():
+            method, _, model = text.partition("-")
+            raise AdapterError(
+                f"this samadapt ships no adapter {text!r}: train it with `samadapt fit {method} "
+                f"--model {model} --out {text} ...` and give that folder, or install a version "
+                "that ships it"
+            )
+        return folder
+    return find_folder(name)
+
+
+def _is_shipped_name(name: str) -> bool:
+    """Whether a name is that of a shipped adapter: one there, or METHOD-MODEL as in stable-nano."""
+    method, _, model = name.partition("-")
+    ships = bool(model) and "/" not in name and os.sep not in name and method in method_names()
+    return name in shipped_names() or ships
+
+
+def _shipped_folder(name: str) -> Path:
+    return Path(__file__).parent / name.partition("-")[0] / "shipped" / name
 
 
 def _import_methods() -> None:

@@ -1,0 +1,103 @@
+"""`DecoderAdapter`: a fine-tuned mask decoder, kept as its difference from the frozen one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.decoder.merging import WeightChange, trainable_names
+from samadapt.adapters.registry import register
+from samadapt.errors import AdapterError
+from samadapt.models.base import SegmentationModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig(AdapterConfig):
+    """Config of a fine-tuned decoder.
+
+    Attributes:
+        parameters: exact number of learned parameters; 0 until it meets a model.
+    """
+
+    method: str = "decoder"
+    parameters: int = 0
+
+
+@register("decoder")
+class DecoderAdapter(WeightChange):
+    """Every parameter of the mask decoder may change (seam 3); untrained, none does.
+
+    A baseline: it costs as much to store as the decoder, and nothing keeps it near the frozen one.
+    """
+
+    config_class = DecoderConfig
+    config: DecoderConfig
+    module: Differences | None = None
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are learned; 0 before `bind`."""
+        return self.config.parameters
+
+    def bind(self, model: SegmentationModel) -> None:
+        """Tie this adapter to `model`, or check that it is the one it was made for."""
+        super().bind(model)
+        known = dict(model.decoder.named_parameters())
+        names = trainable_names(model.decoder)
+        if self.module is None:
+            self._build({name: torch.zeros_like(known[name]) for name in names})
+        elif tuple(sorted(names)) != tuple(sorted(self.module.names)):
+            raise AdapterError(
+                f"this 'decoder' adapter has other parameters than the mask decoder of "
+                f"{model.identity}: train it again"
+            )
+        if self.module is not None:
+            self.module.to(model.device)
+
+    def changes(self) -> Mapping[str, Tensor]:
+        """The differences, by parameter name."""
+        return {} if self.module is None else self.module.named()
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """The differences, by parameter name."""
+        return {name: tensor.detach() for name, tensor in self.changes().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises:
+            AdapterError: no tensor, or other names or shapes than this adapter has.
+        """
+        own = self.state_dict()
+        if not state or (own and {n: t.shape for n, t in own.items()} != _shapes(state)):
+            raise AdapterError("weights do not fit the 'decoder' adapter: other names or shapes")
+        self._build(state)
+
+    def _build(self, tensors: Mapping[str, Tensor]) -> None:
+        device = None if self.module is None else next(self.module.parameters()).device
+        self.module = Differences(tensors).to(device)
+        count = sum(tensor.numel() for tensor in tensors.values())
+        self.config = replace(self.config, parameters=count)
+
+
+class Differences(nn.Module):
+    """One parameter for each changed parameter of a decoder."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.names = tuple(tensors)
+        self.values = nn.ParameterList(
+            nn.Parameter(tensors[name].detach().clone(), requires_grad=False) for name in self.names
+        )
+
+    def named(self) -> dict[str, Tensor]:
+        """The differences by the decoder's names."""
+        return dict(zip(self.names, self.values, strict=True))
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> Mapping[str, Sequence[int]]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

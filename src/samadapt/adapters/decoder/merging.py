@@ -1,0 +1,88 @@
+"""Adapters whose effect is a change of decoder weights (seam 3)."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from samadapt.adapters.base import Adapter
+from samadapt.errors import AdapterError
+
+
+class WeightChange(Adapter):
+    """Base of adapters that add something to parameters of the mask decoder.
+
+    What is learned is in `module`; `changes` turns it into one tensor per changed parameter. For
+    predictions the sum with the base weights is kept until either of the two changes; while
+    gradients are wanted it is made anew in every call, so that they reach `module`.
+    """
+
+    def __init__(self, config: object = None) -> None:
+        super().__init__(config)  # type: ignore[arg-type] # each method checks its own config
+        self._merged: tuple[nn.Module, tuple[int, ...], nn.Module] | None = None
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def changes(self) -> Mapping[str, Tensor]:
+        """What is added to parameters of the decoder, by name; empty while there is nothing."""
+
+    def mask_decoder(self, base: nn.Module) -> nn.Module:
+        """A decoder with `base`'s weights plus the changes; everything else is shared with it."""
+        module = self.module
+        if module is None:
+            return base
+        parameters = list(module.parameters())
+        if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
+            return with_changes(base, self.changes(), keep_graph=True)
+        version = (id(module), *(p._version for p in parameters))
+        with self._lock:
+            kept = self._merged
+            if kept is None or kept[0] is not base or kept[1] != version:
+                with torch.no_grad():
+                    merged = with_changes(base, self.changes(), keep_graph=False)
+                kept = self._merged = (base, version, merged)
+            return kept[2]
+
+
+def with_changes(base: nn.Module, changes: Mapping[str, Tensor], *, keep_graph: bool) -> nn.Module:
+    """A copy of `base` with `changes` added to its parameters; the rest is shared with it.
+
+    Args:
+        base: never changed itself.
+        changes: by parameter name.
+        keep_graph: gradients flow to the changes; the changed weights are then no parameters of
+            the copy any more.
+
+    Raises:
+        AdapterError: a name that `base` lacks, or another shape.
+    """
+    known = dict(base.named_parameters())
+    shared: list[Tensor] = [*base.parameters(), *base.buffers()]
+    decoder = copy.deepcopy(base, {id(tensor): tensor for tensor in shared})
+    for name, change in changes.items():
+        own = known.get(name)
+        if own is None or own.shape != change.shape:
+            what = "lacks" if own is None else f"has shape {tuple(own.shape)} for"
+            raise AdapterError(
+                f"the mask decoder {what} {name!r} {tuple(change.shape)}: the adapter belongs to "
+                "another model, or one before it changes the decoder's parts"
+            )
+        path, _, leaf = name.rpartition(".")
+        module = decoder.get_submodule(path)
+        weight = own.detach() + change.to(own.device)
+        if keep_graph:
+            del module._parameters[leaf]
+            setattr(module, leaf, weight)
+        else:
+            module._parameters[leaf] = nn.Parameter(weight, requires_grad=False)
+    return decoder
+
+
+def trainable_names(decoder: nn.Module) -> tuple[str, ...]:
+    """Names of all parameters of a decoder that gradients can change."""
+    return tuple(name for name, p in decoder.named_parameters() if p.is_floating_point())

@@ -1,0 +1,187 @@
+"""`LoraAdapter`: low-rank changes of the decoder's attention and MLP layers (Hu et al. 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.decoder.merging import WeightChange
+from samadapt.adapters.online.weights import chosen_names
+from samadapt.adapters.registry import register
+from samadapt.adapters.stable.adapter import StableConfig, StableModule
+from samadapt.errors import AdapterError
+from samadapt.models.base import SegmentationModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig(AdapterConfig):
+    """Config of a LoRA adapter.
+
+    Attributes:
+        rank: r; 0 takes the one whose number of parameters is nearest to a stable adapter's.
+        alpha: the change is scaled by alpha / r; 0 stands for alpha = r.
+        layers: shell patterns of the decoder's linear layers; "!" before one takes out.
+        seed: of the factors A.
+        parameters: exact number of learned parameters; 0 until it meets a model.
+    """
+
+    method: str = "lora"
+    rank: int = 0
+    alpha: float = 0.0
+    layers: tuple[str, ...] = ("transformer.*",)
+    seed: int = 0
+    parameters: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.layers, str):
+            raise AdapterError(f"layers {self.layers!r}: give a list of patterns")
+        object.__setattr__(self, "layers", tuple(self.layers))
+        super().__post_init__()
+        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 0:
+            raise AdapterError(f"rank={self.rank!r}: use a whole number, 0 to have it chosen")
+        if not (math.isfinite(self.alpha) and self.alpha >= 0):
+            raise AdapterError(f"alpha={self.alpha!r}: use 0 or a positive number")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**super().to_dict(), "layers": list(self.layers)}
+
+
+@register("lora")
+class LoraAdapter(WeightChange):
+    """LoRA (Hu et al., ICLR 2022, arXiv 2106.09685) on the mask decoder, merged at seam 3.
+
+        W' = W + (alpha / r) B A        A: (r, in), B: (out, r)
+
+    for the weights of linear layers of the two-way transformer (attention projections and MLPs).
+    B starts as 0, so that untrained no bit changes. A prediction uses the merged weights and costs
+    what it costs without an adapter.
+    """
+
+    config_class = LoraConfig
+    config: LoraConfig
+    module: LowRank | None = None
+
+    @classmethod
+    def create(cls, variant: str | None = None) -> Self:
+        """An untrained adapter; the variant is its rank, as in "lora:4".
+
+        Raises:
+            AdapterError: a variant that is no rank.
+        """
+        if variant is None:
+            return cls()
+        if not variant.isdecimal() or int(variant) < 1:
+            raise AdapterError(f"adapter method 'lora' has no variant {variant!r}: give a rank")
+        return cls(LoraConfig(rank=int(variant)))
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are learned; 0 before `bind`."""
+        return self.config.parameters
+
+    def bind(self, model: SegmentationModel) -> None:
+        """Tie this adapter to `model`, or check that it is the one it was made for."""
+        super().bind(model)
+        if self.module is None:
+            shapes = self._layers(model.decoder)
+            rank = self.config.rank or equal_rank(shapes, model.embedding_channels)
+            self.config = replace(self.config, rank=rank)
+            generator = torch.Generator().manual_seed(self.config.seed)
+            factors: dict[str, Tensor] = {}
+            for name, (rows, columns) in shapes.items():
+                bound = 1 / math.sqrt(columns)
+                factor = torch.rand(rank, columns, generator=generator) * 2 - 1
+                factors[f"{name}.lora_A"] = factor * bound
+                factors[f"{name}.lora_B"] = torch.zeros(rows, rank)
+            self._build(factors)
+        if self.module is not None:
+            self.module.to(model.device)
+
+    def changes(self) -> Mapping[str, Tensor]:
+        """(alpha / r) B A for each chosen layer's weight."""
+        if self.module is None:
+            return {}
+        scale = (self.config.alpha or self.config.rank) / self.config.rank
+        return {f"{layer}.weight": scale * (b @ a) for layer, (a, b) in self.module.pairs().items()}
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """The factors as "LAYER.lora_A" and "LAYER.lora_B"."""
+        return {} if self.module is None else self.module.named()
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises:
+            AdapterError: no tensor, or other names or shapes than this adapter has.
+        """
+        own = self.state_dict()
+        shapes = {name: tensor.shape for name, tensor in state.items()}
+        fits = not own or {name: tensor.shape for name, tensor in own.items()} == shapes
+        ranks = {min(tensor.shape) if tensor.ndim == 2 else 0 for tensor in state.values()}
+        layers = {name.rpartition(".")[0] for name in state}
+        wanted = {f"{layer}.lora_{factor}" for layer in layers for factor in "AB"}
+        if not state or not fits or wanted != set(state) or not all(r > 0 for r in ranks):
+            raise AdapterError("weights do not fit the 'lora' adapter: other names or shapes")
+        self._build(state)
+
+    def _layers(self, decoder: nn.Module) -> dict[str, tuple[int, int]]:
+        """(out, in) of the chosen linear layers.
+
+        Raises:
+            AdapterError: the patterns choose no linear layer.
+        """
+        found = {
+            name: (module.out_features, module.in_features)
+            for name, module in decoder.named_modules()
+            if isinstance(module, nn.Linear)
+        }
+        if not found:
+            raise AdapterError("the mask decoder has no linear layer for LoRA to change")
+        return {name: found[name] for name in chosen_names(tuple(found), self.config.layers)}
+
+    def _build(self, factors: Mapping[str, Tensor]) -> None:
+        device = None if self.module is None else next(self.module.parameters()).device
+        self.module = LowRank(factors).to(device)
+        count = sum(tensor.numel() for tensor in factors.values())
+        self.config = replace(self.config, parameters=count)
+
+
+class LowRank(nn.Module):
+    """The factors A and B of every changed layer."""
+
+    def __init__(self, factors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.names = tuple(factors)
+        self.factors = nn.ParameterList(
+            nn.Parameter(factors[name].detach().clone(), requires_grad=False) for name in self.names
+        )
+
+    def named(self) -> dict[str, Tensor]:
+        """The factors by name."""
+        return {n: f.detach() for n, f in zip(self.names, self.factors, strict=True)}
+
+    def pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """(A, B) by layer."""
+        factors = dict(zip(self.names, self.factors, strict=True))
+        layers = dict.fromkeys(name.rpartition(".")[0] for name in self.names)
+        return {n: (factors[f"{n}.lora_A"], factors[f"{n}.lora_B"]) for n in layers}
+
+
+def equal_rank(shapes: Mapping[str, tuple[int, int]], channels: int) -> int:
+    """The rank whose parameter count is nearest to a stable adapter's of this width, at least 1.
+
+    Args:
+        shapes: (out, in) of the layers.
+        channels: C of the model.
+    """
+    with torch.device("meta"):
+        stable = StableModule(StableConfig(channels=channels))
+    wanted = sum(parameter.numel() for parameter in stable.parameters())
+    return max(1, round(wanted / sum(rows + columns for rows, columns in shapes.values())))

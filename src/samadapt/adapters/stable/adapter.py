@@ -1,0 +1,195 @@
+"""`StableAdapter`: deformable sampling and routing at the mask decoder's last attention."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, get_args
+
+import torch
+from torch import Tensor, nn
+
+from samadapt.adapters.base import Adapter, AdapterConfig
+from samadapt.adapters.registry import register
+from samadapt.adapters.stable.recording import record
+from samadapt.adapters.stable.routing import ConstantRouting, Normalisation, Router
+from samadapt.adapters.stable.sampling import DeformableSampling
+from samadapt.errors import AdapterError
+from samadapt.models.base import SegmentationModel
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "no-routing": {"routed": False},
+    "no-sampling": {"deformable": False},
+    "softmax": {"normalisation": "softmax"},
+}
+"""What `stable:VARIANT` changes of the default settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableConfig(AdapterConfig):
+    """Config of a stable adapter.
+
+    Attributes:
+        deformable: DSP moves the sampling places; False learns amplitudes alone.
+        routed: DRP finds alpha for every prompt; False learns one alpha for all (DSP alone).
+        normalisation: of alpha, see `Router`.
+        hidden: width of the router's hidden layer.
+        reach: largest offset along each axis, in cells of the feature grid.
+        seed: of the weights that do not start as zero or identity.
+        channels: C of the model it belongs to; 0 until it meets one.
+        mask_token: place of the mask's output token among the decoder's tokens.
+        parameters: exact number of learned parameters; 0 until it meets a model.
+    """
+
+    method: str = "stable"
+    deformable: bool = True
+    routed: bool = True
+    normalisation: Normalisation = "free"
+    hidden: int = 24
+    reach: float = 8.0
+    seed: int = 0
+    channels: int = 0
+    mask_token: int = 1
+    parameters: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.normalisation not in get_args(Normalisation):
+            raise AdapterError(
+                f"normalisation {self.normalisation!r}: use {' or '.join(get_args(Normalisation))}"
+            )
+        if not (math.isfinite(self.reach) and self.reach > 0):
+            raise AdapterError(f"reach={self.reach}: use a positive number of cells")
+        counts = {"hidden": self.hidden, "channels": self.channels, "mask_token": self.mask_token}
+        for name, value in counts.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < (name == "hidden"):
+                raise AdapterError(f"{name}={value!r}: use a whole number that makes sense")
+
+
+@register("stable")
+class StableAdapter(Adapter):
+    """Makes masks forgive sloppy prompts (Stable-SAM, Fan et al., ICLR 2025, arXiv 2311.15776).
+
+    Acts at seam 2, in the one run of the decoder that there is anyway. The last layer's
+    token-to-image attention sees, instead of the image features x,
+
+        alpha1 x*(p + dp) + alpha2 x(p)        (alpha1, alpha2) = Router(t)
+
+    with x* and dp from `DeformableSampling` and t the mask's output token after the layer's
+    self-attention (as the attention's query, so with its embedding added). The positional
+    encoding is added to the keys as before. Untrained, alpha is (0, 1), and no bit changes.
+
+    It is learned from masks with prompts of all qualities: `samadapt.fit("stable", ...)`.
+
+    Args:
+        config: settings and what an adapter folder says.
+    """
+
+    config_class: ClassVar[type[StableConfig]] = StableConfig
+    config: StableConfig
+    module: StableModule | None
+
+    def __init__(self, config: StableConfig | None = None) -> None:
+        super().__init__(config)
+        self.module = None
+        self._lock = threading.Lock()
+        if self.config.channels:
+            self._build(self.config.channels, self.config.mask_token)
+
+    @classmethod
+    def create(cls, variant: str | None = None) -> Self:
+        """An untrained adapter: `None`, "no-routing", "no-sampling" or "softmax".
+
+        Raises:
+            AdapterError: an unknown variant.
+        """
+        if variant is not None and variant not in VARIANTS:
+            raise AdapterError(
+                f"adapter method 'stable' has no variant {variant!r}: use {', '.join(VARIANTS)}"
+            )
+        return cls(cls.config_class(method=cls.method, **VARIANTS.get(variant or "", {})))
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are learned; 0 before `bind`."""
+        return self.config.parameters
+
+    # -- the seam -----------------------------------------------------------------------------
+
+    def mask_attention(self, features: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Mix moved and plain features (B, h*w, C), weighed for each prompt."""
+        if self.module is None:
+            return features
+        module = self._on(features.device)
+        mixed: Tensor = module(features, tokens[:, self.config.mask_token], grid)
+        return mixed
+
+    def bind(self, model: SegmentationModel) -> None:
+        """Tie this adapter to `model`, or check that it is the one it was made for."""
+        super().bind(model)
+        if self.module is None:
+            self._build(model.embedding_channels, mask_token_of(model.decoder))
+        self._on(model.device)
+
+    def check_model(self, model: SegmentationModel) -> None:
+        """Raise `AdapterError` when this adapter was made for another model or width."""
+        super().check_model(model)
+        if self.config.channels not in (0, model.embedding_channels):
+            raise AdapterError(
+                f"this 'stable' adapter has width {self.config.channels}, the model "
+                f"{model.identity} has width {model.embedding_channels}: load the model it was "
+                "made for, or train it again"
+            )
+
+    # -- private ------------------------------------------------------------------------------
+
+    def _build(self, channels: int, mask_token: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            module = StableModule(replace(self.config, channels=channels))
+        module.requires_grad_(False)
+        count = sum(parameter.numel() for parameter in module.parameters())
+        self.config = replace(
+            self.config, channels=channels, mask_token=mask_token, parameters=count
+        )
+        self.module = module
+
+    def _on(self, device: torch.device) -> StableModule:
+        module = self.module
+        if module is None:
+            raise AdapterError("this 'stable' adapter belongs to no model yet: call bind(model)")
+        if next(module.parameters()).device != device:
+            with self._lock:
+                module.to(device)
+        return module
+
+
+class StableModule(nn.Module):
+    """Everything that is learned: `sampling` (DSP) and `routing` (DRP)."""
+
+    def __init__(self, config: StableConfig) -> None:
+        super().__init__()
+        self.sampling = DeformableSampling(config.channels, config.reach, config.deformable)
+        self.routing: nn.Module = (
+            Router(config.channels, config.hidden, config.normalisation)
+            if config.routed
+            else ConstantRouting()
+        )
+
+    def forward(self, features: Tensor, token: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Mix features (B, h*w, C) by what the mask's token (B, C) says."""
+        alphas: Tensor = self.routing(token)
+        record(alphas)
+        moved: Tensor = self.sampling(features, grid)
+        return torch.addcmul(alphas[:, 1, None, None] * features, alphas[:, 0, None, None], moved)
+
+
+def mask_token_of(decoder: nn.Module) -> int:
+    """Place of the first mask token among the output tokens.
+
+    They begin with the token of the predicted IoU; decoders that also score whether there is an
+    object at all (SAM 2, SAM 3) put that token first.
+    """
+    return 2 if hasattr(decoder, "obj_score_token") else 1

@@ -1,0 +1,305 @@
+"""`samadapt.fit`: train an adapter on images with masks, before it is used."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from samadapt.adapters.base import Adapter
+from samadapt.adapters.files import CONFIG_FILE
+from samadapt.adapters.registry import load_adapter
+from samadapt.data.coco import CocoDataset
+from samadapt.data.files import replacing
+from samadapt.errors import AdapterError, DataError
+from samadapt.models.base import SegmentationModel
+from samadapt.training.fitting.card import card_text
+from samadapt.training.fitting.checkpoint import NAME, Progress, SkippedPicture, difference
+from samadapt.training.fitting.embedding_store import (
+    DEFAULT_BYTES,
+    EmbeddingStore,
+    default_folder,
+)
+from samadapt.training.fitting.material import Material
+from samadapt.training.fitting.methods import FitMethod, fit_method
+from samadapt.training.fitting.progress import FitStatus, Tell, fit_bar, running_mean
+from samadapt.training.fitting.recipe import FitRecipe
+from samadapt.training.fitting.trainer import OnSkip, Trainer
+
+__all__ = ["FitReport", "FitStatus", "fit", "run_fit"]
+
+TRAINING = "training"
+"""Folder beside the adapter's files: checkpoint while it is trained, report afterwards."""
+REPORT = "report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """What came of a training run.
+
+    Attributes:
+        adapter: trained, its parameters frozen.
+        out: its folder.
+        resumed_at: the step that this call began at; all of them if there was nothing left to do.
+        values: the run, its progress and its curves, as plain JSON values.
+        skipped: images that could not be used.
+    """
+
+    adapter: Adapter
+    out: Path
+    resumed_at: int
+    values: Mapping[str, Any]
+    skipped: tuple[SkippedPicture, ...] = ()
+
+
+def fit(
+    method: str,
+    model: SegmentationModel | str | os.PathLike[str],
+    dataset: CocoDataset | Sequence[CocoDataset],
+    out: str | os.PathLike[str],
+    *,
+    start: Adapter | str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    cache_bytes: int = DEFAULT_BYTES,
+    progress: bool | Tell = True,
+    on_skip: OnSkip | None = None,
+    **settings: Any,
+) -> Adapter:
+    """Train an adapter on images with masks and save it in a folder.
+
+    The model stays frozen; every image is encoded once and kept on the disk. A run that was
+    killed goes on with the same call. One that is finished is not done again.
+
+        stable = samadapt.fit("stable", samadapt.load("nano"), dataset, out="stable-nano")
+
+    Args:
+        method: "stable", "lora" or "decoder", with a variant as in "stable:no-routing".
+        model: the model, or its name.
+        dataset: one or several, with their images.
+        out: folder of the adapter; new, or that of the same run.
+        start: an adapter of this method to go on from, rather than from nothing.
+        cache: folder of embeddings, which runs may share; one in the user's cache if left out.
+        cache_bytes: most bytes to keep there; 0 keeps none.
+        progress: a bar on a terminal (True), nothing (False), or a function told of every step.
+        on_skip: told of every image that cannot be used.
+        **settings: changes of the method's recipe, see `FitRecipe` (`epochs`, `seed`, ...).
+
+    Raises:
+        DataError: nothing to train on (no object, empty masks, no readable image), an unknown
+            setting, or a folder that holds something else.
+        AdapterError: an unknown method or variant, an adapter made for another model, or nothing
+            that could be trained.
+        CheckpointError: an unfinished run with other settings in `out`, or a damaged one.
+    """
+    report = run_fit(
+        method,
+        _model(model),
+        [dataset] if isinstance(dataset, CocoDataset) else list(dataset),
+        Path(out),
+        start=start,
+        cache=cache,
+        cache_bytes=cache_bytes,
+        progress=progress,
+        on_skip=on_skip,
+        settings=settings,
+    )
+    return report.adapter
+
+
+def run_fit(
+    method: str,
+    model: SegmentationModel,
+    datasets: Sequence[CocoDataset],
+    out: Path,
+    *,
+    start: Adapter | str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    cache_bytes: int = DEFAULT_BYTES,
+    progress: bool | Tell = True,
+    on_skip: OnSkip | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> FitReport:
+    """As `fit`, but tells how it went; see there."""
+    name, _, variant = method.partition(":")
+    chosen = fit_method(name)
+    recipe = chosen.recipe.changed(**(settings or {}))
+    adapter = _new_adapter(chosen, variant or None, start, model, recipe)
+    material = Material(datasets, recipe)
+    run = _describe(method, model, adapter, material, recipe, start is not None)
+    if done := _finished(out, run, model):
+        return done
+    store = EmbeddingStore(default_folder() if cache is None else cache, cache_bytes, model)
+    trainer = Trainer(adapter, model, material, recipe, chosen.loss, store, out / TRAINING, run)
+    resumed_at = trainer.progress.step
+    with _teller(progress and trainer.processes.is_main and progress, name) as tell:
+        found = trainer.train(tell, on_skip or _ignore)
+    values = {"run": run, "encoded": store.encoded, **_outcome(found)}
+    if trainer.processes.is_main:
+        _deliver(adapter, out, run, found, values)
+        trainer.remove_checkpoint()
+    trainer.processes.wait()
+    return FitReport(adapter, out, resumed_at, values, tuple(found.skipped))
+
+
+# -- private --------------------------------------------------------------------------------
+
+
+def _model(model: SegmentationModel | str | os.PathLike[str]) -> SegmentationModel:
+    if isinstance(model, SegmentationModel):
+        return model
+    from samadapt.models.registry import load
+    from samadapt.training.fitting.processes import local_device
+
+    return load(model, local_device("auto"))
+
+
+def _new_adapter(
+    method: FitMethod,
+    variant: str | None,
+    start: Adapter | str | os.PathLike[str] | None,
+    model: SegmentationModel,
+    recipe: FitRecipe,
+) -> Adapter:
+    """The adapter to train, bound to the model; a copy of `start` if that is given."""
+    if start is None:
+        adapter = method.create(variant)
+        if hasattr(adapter.config, "seed"):
+            seeded: Any = replace(adapter.config, seed=recipe.seed)  # type: ignore[call-arg]
+            adapter = type(adapter)(seeded)
+        adapter.bind(model)
+        return adapter
+    given = start if isinstance(start, Adapter) else load_adapter(start, model)
+    if given.method != method.name or variant is not None:
+        raise AdapterError(
+            f"the adapter to start from is of method {given.method!r}: fit that method, without "
+            "a variant"
+        )
+    given.check_model(model)
+    adapter = type(given)(given.config)
+    adapter.bind(model)
+    adapter.load_state_dict(given.state_dict())
+    return adapter
+
+
+def _describe(
+    method: str,
+    model: SegmentationModel,
+    adapter: Adapter,
+    material: Material,
+    recipe: FitRecipe,
+    started: bool,
+) -> dict[str, Any]:
+    """What the run is: the same description, the same result."""
+    settings = adapter.config.to_dict()
+    for name in ("recipe", "training_data", "metrics"):
+        settings.pop(name, None)
+    start = None
+    if started:
+        from samadapt.models.hashing import hash_tensors
+
+        start = hash_tensors({n: t.detach().cpu() for n, t in adapter.state_dict().items()})
+    return {
+        "method": method,
+        "model": {
+            "name": model.identity.name,
+            "weights_hash": model.identity.weights_hash,
+            "preprocessing": model.preprocessing,
+        },
+        "recipe": dict(recipe.to_dict()),
+        "data": material.describe(),
+        "adapter": settings,
+        "start": start,
+    }
+
+
+def _finished(out: Path, run: Mapping[str, Any], model: SegmentationModel) -> FitReport | None:
+    """The report of this very run if `out` holds its result already.
+
+    Raises:
+        DataError: `out` holds something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file: give a folder for the adapter")
+    path = out / TRAINING / REPORT
+    if (out / TRAINING / NAME).exists():
+        return None
+    if not (out / CONFIG_FILE).exists():
+        if out.exists() and any(p.name != TRAINING for p in out.iterdir()):
+            raise DataError(f"{out} is not empty and no adapter's folder: give a new one")
+        return None
+    try:
+        values = json.loads(path.read_bytes())
+        before = values["run"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(
+            f"{out} holds an adapter that was made in another way: give a new folder"
+        ) from None
+    if differing := difference(before, json.loads(json.dumps(run))):
+        raise DataError(
+            f"{out} holds an adapter whose training differs in {differing}: give a new folder"
+        )
+    skipped = tuple(SkippedPicture(**row) for row in values["skipped"])
+    return FitReport(load_adapter(out, model), out, values["steps"], values, skipped)
+
+
+def _outcome(found: Progress) -> dict[str, Any]:
+    return {
+        "steps": found.step,
+        "images": found.images,
+        "prompts": found.prompts,
+        "loss": running_mean(found.losses),
+        "miou": running_mean(found.overlaps),
+        "seconds": round(found.seconds, 3),
+        "spoilt_steps": found.spoilt,
+        "skipped": [{"image": s.image, "reason": s.reason} for s in found.skipped],
+        "curve": {"loss": found.losses, "miou": found.overlaps},
+        "torch": torch.__version__,
+    }
+
+
+def _deliver(
+    adapter: Adapter,
+    out: Path,
+    run: Mapping[str, Any],
+    found: Progress,
+    values: Mapping[str, Any],
+) -> None:
+    """Write the adapter, its card and the report of its training; the adapter's files last."""
+    metrics = {"loss": values["loss"], "miou": values["miou"]}
+    adapter.config = replace(
+        adapter.config,
+        recipe=run["recipe"],
+        training_data={
+            "datasets": run["data"],
+            "images": found.images,
+            "prompts": found.prompts,
+            "skipped": len(found.skipped),
+        },
+        metrics={f"training_{name}": round(value, 4) for name, value in metrics.items() if value},
+    )
+    (out / TRAINING).mkdir(parents=True, exist_ok=True)
+    with replacing(out / TRAINING / REPORT) as file:
+        file.write(json.dumps(values, indent=1, allow_nan=False).encode())
+    with replacing(out / "README.md") as file:
+        file.write(card_text(adapter, out.absolute().name).encode())
+    adapter.save_pretrained(out)
+
+
+def _teller(progress: bool | Tell, name: str) -> AbstractContextManager[Tell]:
+    if progress is True:
+        return fit_bar(f"fitting {name}")
+    return nullcontext(progress or _silent)
+
+
+def _silent(status: FitStatus) -> None:
+    return None
+
+
+def _ignore(skipped: SkippedPicture) -> None:
+    return None

@@ -1,0 +1,124 @@
+"""The state of a training run on the disk: complete or not there, whenever the run is killed."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samadapt.data.files import replacing
+from samadapt.errors import CheckpointError
+
+NAME = "checkpoint.pt"
+_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, TypeError, pickle.UnpicklingError)
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedPicture:
+    """An image that could not be used, and why."""
+
+    image: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: steps done.
+        losses: mean loss of each step that had any prompt.
+        overlaps: mean IoU of each of these steps.
+        prompts: learned so far.
+        images: used so far.
+        skipped: images that could not be used; each counts once.
+        spoilt: steps left out because a gradient was not finite.
+        seconds: of work, over all parts of the run.
+    """
+
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    overlaps: list[float] = field(default_factory=list)
+    prompts: int = 0
+    images: int = 0
+    skipped: list[SkippedPicture] = field(default_factory=list)
+    spoilt: int = 0
+    seconds: float = 0.0
+
+
+def save_checkpoint(
+    folder: Path,
+    run: Mapping[str, Any],
+    progress: Progress,
+    tensors: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Write what `load_checkpoint` needs.
+
+    Args:
+        folder: of the run.
+        run: what the run is (model, data, recipe), as plain JSON values.
+        progress: how far it has come.
+        tensors: what was learned.
+        optimizer: its state is kept too.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    state = {
+        "run": json.dumps(run),
+        "progress": json.dumps(asdict(progress)),
+        "tensors": dict(tensors),
+        "optimizer": optimizer.state_dict(),
+    }
+    with replacing(folder / NAME) as file:
+        torch.save(state, file)
+
+
+def load_checkpoint(
+    folder: Path, run: Mapping[str, Any], device: torch.device
+) -> tuple[Progress, dict[str, Tensor], dict[str, Any]] | None:
+    """Progress, tensors and the optimiser's state of the checkpoint in `folder`, if there is one.
+
+    Raises:
+        CheckpointError: a damaged file, or the checkpoint of another run.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+        found = json.loads(state["run"])
+        values = json.loads(state["progress"])
+        skipped = [SkippedPicture(**row) for row in values.pop("skipped")]
+        progress = Progress(**values, skipped=skipped)
+        tensors, optimizer = dict(state["tensors"]), dict(state["optimizer"])
+    except _DAMAGE as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise CheckpointError(
+            f"{path} cannot be resumed from ({reason}): delete it to start anew, or give another "
+            "output folder"
+        ) from None
+    if differing := difference(found, json.loads(json.dumps(run))):
+        raise CheckpointError(
+            f"{path} belongs to an unfinished run that differs in {differing}: give the same "
+            "settings to go on with it, delete it to start anew, or give another output folder"
+        )
+    return progress, tensors, optimizer
+
+
+def difference(before: Any, now: Any, name: str = "") -> str:
+    """Where two JSON values differ first, in words; "" when they are equal."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(k for k in now if k not in before)]:
+            inner = f"{name}.{key}" if name else str(key)
+            if found := difference(before.get(key), now.get(key), inner):
+                return found
+        return ""
+    return "" if before == now else f"{name} ({before} then, {now} now)"

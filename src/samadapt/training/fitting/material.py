@@ -1,0 +1,164 @@
+"""`Material`: the objects to train on, and the order in which a run meets them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samadapt.data.coco import CocoDataset
+from samadapt.data.records import Id
+from samadapt.errors import DataError
+from samadapt.training.fitting.recipe import FitRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingObject:
+    """One object.
+
+    Attributes:
+        annotation_id: the dataset's.
+        place: among all annotations of all datasets; its prompts are drawn by it.
+    """
+
+    annotation_id: Id
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One image with those of its objects that are trained on this time.
+
+    Attributes:
+        dataset: which one.
+        image_id: the dataset's.
+        objects: at least one.
+        epoch: which visit of this image it is, from 0.
+    """
+
+    dataset: int
+    image_id: Id
+    objects: tuple[TrainingObject, ...]
+    epoch: int
+
+
+class Material:
+    """All objects of one or several datasets, image by image.
+
+    Args:
+        datasets: with their images.
+        recipe: says which objects are used, and how many make a step.
+
+    Raises:
+        DataError: nothing to train on, an image file that is missing, a broken mask.
+    """
+
+    def __init__(self, datasets: Sequence[CocoDataset], recipe: FitRecipe) -> None:
+        if not datasets:
+            raise DataError("no dataset: with that nothing would be trained")
+        self.datasets = tuple(datasets)
+        self._recipe = recipe
+        self._images: dict[tuple[int, Id], list[TrainingObject]] = {}
+        first, marked = 0, 0
+        for number, dataset in enumerate(self.datasets):
+            places = {a.id: first + i for i, a in enumerate(dataset.annotations)}
+            marked += sum(a.segmentation is not None for a in dataset.annotations)
+            for ref in dataset.objects(min_area=recipe.min_area):
+                thing = TrainingObject(ref.annotation_id, places[ref.annotation_id])
+                self._images.setdefault((number, ref.image_id), []).append(thing)
+            first += len(dataset.annotations)
+        if not self._images:
+            raise DataError(self._why_nothing(marked))
+        self._limit(recipe.max_objects)
+        for number, image_id in self._images:
+            self.datasets[number].image_path(image_id)
+
+    @property
+    def object_count(self) -> int:
+        """Objects that may be drawn."""
+        return sum(len(things) for things in self._images.values())
+
+    @property
+    def image_count(self) -> int:
+        """Images with such objects."""
+        return len(self._images)
+
+    def steps(self) -> list[tuple[Visit, ...]]:
+        """All steps of all epochs; the same recipe gives the same ones."""
+        size = self._recipe.images_per_step
+        found: list[tuple[Visit, ...]] = []
+        for epoch in range(self._recipe.epochs):
+            visits = self._epoch(epoch)
+            found += [tuple(visits[i : i + size]) for i in range(0, len(visits), size)]
+        return found
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The datasets as plain JSON values: file name, hash, counts."""
+        found = []
+        for number, dataset in enumerate(self.datasets):
+            images = [image_id for index, image_id in self._images if index == number]
+            path = Path(dataset.source)
+            found.append(
+                {
+                    "masks": "/".join(path.parts[-2:]),
+                    "sha256": _digest(dataset, path),
+                    "images": len(images),
+                    "objects": sum(len(self._images[number, i]) for i in images),
+                }
+            )
+        return found
+
+    # -- private ------------------------------------------------------------------------------
+
+    def _epoch(self, epoch: int) -> list[Visit]:
+        rng = np.random.default_rng([self._recipe.seed, epoch])
+        keys = list(self._images)
+        visits = []
+        for index in rng.permutation(len(keys)):
+            number, image_id = keys[index]
+            things = self._images[number, image_id]
+            most = self._recipe.objects_per_image or len(things)
+            chosen = rng.permutation(len(things))[:most]
+            objects = tuple(things[i] for i in sorted(chosen))
+            visits.append(Visit(number, image_id, objects, epoch))
+        return visits
+
+    def _limit(self, most: int | None) -> None:
+        """Keep a random choice of `most` objects."""
+        if most is None or self.object_count <= most:
+            return
+        rng = np.random.default_rng(self._recipe.seed)
+        everything = [(key, thing) for key, things in self._images.items() for thing in things]
+        kept = sorted(rng.permutation(len(everything))[:most])
+        self._images = {}
+        for index in kept:
+            key, thing = everything[index]
+            self._images.setdefault(key, []).append(thing)
+
+    def _why_nothing(self, marked: int) -> str:
+        names = ", ".join(dataset.source for dataset in self.datasets)
+        if not any(dataset.annotations for dataset in self.datasets):
+            reason = "there is no annotation"
+        elif not marked:
+            reason = "no annotation has a mask"
+        elif self._recipe.min_area > 1:
+            reason = f"no mask has {self._recipe.min_area} pixels or more"
+        else:
+            reason = "all masks are empty"
+        return f"{names}: {reason}, so nothing would be trained; give masks of objects"
+
+
+def _digest(dataset: CocoDataset, path: Path) -> str:
+    """Hash of the annotation file, or of the masks themselves where there is no file."""
+    digest = hashlib.sha256()
+    if path.is_file():
+        digest.update(path.read_bytes())
+    else:
+        for annotation in dataset.annotations:
+            if annotation.segmentation is not None:
+                digest.update(repr((annotation.id, dataset.rle(annotation.id).counts)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,135 @@
+"""`FitRecipe`: how an adapter is trained."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from samadapt.errors import DataError
+from samadapt.training.prompt_sampling import PromptKind
+
+NOISY = "noisy"
+"""A box whose noise is itself drawn from the recipe's range."""
+
+ROBUST = ("box", NOISY, "1p", "3p", "5p", "10p")
+"""Prompts of all qualities (RTS of Stable-SAM)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitRecipe:
+    """Settings of one training run.
+
+    Attributes:
+        epochs: how often every image is visited.
+        learning_rate: of AdamW, after a linear warm-up; it falls along a cosine to nearly 0.
+        weight_decay: of AdamW.
+        warmup: share of the steps that warm up.
+        clip: largest norm of a step's gradient.
+        images_per_step: images whose objects make one optimiser step.
+        objects_per_image: at most so many, drawn anew in every epoch; None for all.
+        prompts: kinds of prompts, by name; "noisy" is a box with a noise drawn from `box_noise`.
+        prompts_per_object: how many of these kinds an object gets per visit; None for all. The
+            objects of an image get the same kinds, which makes one batch of them.
+        box_noise: least and largest noise s of a "noisy" box.
+        min_area: leave out objects of fewer pixels.
+        max_objects: use at most so many objects of all datasets together; None for all.
+        seed: of everything random.
+        checkpoint_steps: steps from one checkpoint to the next.
+
+    Raises:
+        DataError: a value that makes no sense.
+    """
+
+    epochs: int = 1
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    warmup: float = 0.03
+    clip: float = 1.0
+    images_per_step: int = 4
+    objects_per_image: int | None = 6
+    prompts: tuple[str, ...] = ROBUST
+    prompts_per_object: int | None = 3
+    box_noise: tuple[float, float] = (0.1, 0.6)
+    min_area: int = 1
+    max_objects: int | None = None
+    seed: int = 0
+    checkpoint_steps: int = 20
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prompts", tuple(self.prompts))
+        low, high = (float(value) for value in self.box_noise)
+        object.__setattr__(self, "box_noise", (low, high))
+        for name in ("epochs", "images_per_step", "min_area", "checkpoint_steps"):
+            _at_least_one(name, getattr(self, name))
+        for name in ("objects_per_image", "prompts_per_object", "max_objects"):
+            if getattr(self, name) is not None:
+                _at_least_one(name, getattr(self, name))
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise DataError(
+                f"learning_rate={self.learning_rate}: with that nothing would be trained; use a "
+                "positive number"
+            )
+        for name, value in (("weight_decay", self.weight_decay), ("warmup", self.warmup)):
+            if not (math.isfinite(value) and 0 <= value < 1):
+                raise DataError(f"{name}={value}: use a number from 0 to less than 1")
+        if not self.clip > 0:
+            raise DataError(f"clip={self.clip}: use a positive number")
+        if self.seed < 0:
+            raise DataError(f"seed {self.seed}: use 0 or more")
+        if not self.prompts:
+            raise DataError("no prompts: with that nothing would be trained; name at least one")
+        for name in self.prompts:
+            if name != NOISY:
+                PromptKind.parse(name)
+        if not low <= high:
+            raise DataError(f"box_noise {self.box_noise}: give the least and the largest noise")
+        PromptKind(low), PromptKind(high)
+
+    def kind(self, name: str, rng: np.random.Generator) -> PromptKind:
+        """The kind of prompt that a name in `prompts` stands for; "noisy" draws its noise."""
+        return PromptKind(rng.uniform(*self.box_noise)) if name == NOISY else PromptKind.parse(name)
+
+    def kinds_of_visit(self, rng: np.random.Generator) -> tuple[str, ...]:
+        """Names of the kinds that an image's objects get this time."""
+        count = self.prompts_per_object
+        if count is None or count >= len(self.prompts):
+            return self.prompts
+        chosen = rng.choice(len(self.prompts), count, replace=False)
+        return tuple(self.prompts[index] for index in sorted(chosen))
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of step 0, 1, ..., steps - 1."""
+        warm = math.ceil(self.warmup * steps)
+        if step < warm:
+            return self.learning_rate * (step + 1) / (warm + 1)
+        done = (step - warm) / max(1, steps - warm)
+        return self.learning_rate * max(0.01, (1 + math.cos(math.pi * done)) / 2)
+
+    def changed(self, **changes: Any) -> FitRecipe:
+        """The same recipe with other values.
+
+        Raises:
+            DataError: an unknown setting, or a value that makes no sense.
+        """
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                raise DataError(f"unknown setting {name!r}{hint}: a recipe has {', '.join(known)}")
+        return replace(self, **changes)
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """As plain JSON values."""
+        values = asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def _at_least_one(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise DataError(f"{name}={value!r}: use a whole number, 1 or more")

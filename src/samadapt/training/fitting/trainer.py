@@ -1,0 +1,230 @@
+"""`Trainer`: the loop over steps, with checkpoints to go on from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from samadapt.adapters.base import Adapter
+from samadapt.errors import AdapterError, CheckpointError, DataError, ImageError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.training.fitting.checkpoint import (
+    NAME,
+    Progress,
+    SkippedPicture,
+    load_checkpoint,
+    save_checkpoint,
+)
+from samadapt.training.fitting.embedding_store import EmbeddingStore
+from samadapt.training.fitting.material import Material, Visit
+from samadapt.training.fitting.methods import Loss
+from samadapt.training.fitting.processes import Processes
+from samadapt.training.fitting.progress import FitStatus, Tell, running_mean
+from samadapt.training.fitting.recipe import FitRecipe
+from samadapt.training.fitting.step import Tally, exercises_of, learn_image
+
+OnSkip = Callable[[SkippedPicture], None]
+
+
+class Trainer:
+    """One training run: an adapter, what it learns from, and how far it has come.
+
+    Args:
+        adapter: bound to `model`.
+        model: frozen.
+        material: the objects.
+        recipe: how.
+        loss: of B prompts' logits.
+        store: embeddings.
+        folder: for checkpoints; made when it is missing.
+        run: what the run is, as plain JSON values: a checkpoint of another one is refused.
+
+    Raises:
+        AdapterError: the adapter has nothing that could be learned.
+        CheckpointError: the checkpoint in `folder` is damaged or of another run.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        model: SegmentationModel,
+        material: Material,
+        recipe: FitRecipe,
+        loss: Loss,
+        store: EmbeddingStore,
+        folder: Path,
+        run: Mapping[str, Any],
+    ) -> None:
+        self.processes = Processes(model.device)
+        self.steps = material.steps()
+        self._adapter, self._model, self._material = adapter, model, material
+        self._recipe, self._loss, self._store = recipe, loss, store
+        self._folder, self._run = folder, run
+        module = adapter.module
+        self._parameters = [] if module is None else list(module.parameters())
+        if not self._parameters:
+            raise AdapterError(
+                f"the {adapter.method!r} adapter has no parameter for {model.identity}, so nothing "
+                "would be trained"
+            )
+        self._optimizer = torch.optim.AdamW(
+            self._parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self._known_skips: set[str] = set()
+        self.progress = self._resume()
+
+    def train(self, tell: Tell, on_skip: OnSkip) -> Progress:
+        """Do all steps that are not done yet.
+
+        Raises:
+            AdapterError: the masks do not depend on anything that is learned.
+            DataError: no image could be used.
+        """
+        self._require_gradients(True)
+        try:
+            tell(self._status())
+            last_save = self.progress.step
+            while self.progress.step < len(self.steps):
+                started = time.perf_counter()
+                self._step(self.steps[self.progress.step], on_skip)
+                self.progress.seconds += time.perf_counter() - started
+                if self.progress.step - last_save >= self._recipe.checkpoint_steps:
+                    self._save()
+                    last_save = self.progress.step
+                tell(self._status())
+        finally:
+            self._require_gradients(False)
+        if not self.progress.prompts:
+            reasons = "; ".join(dict.fromkeys(s.reason for s in self.progress.skipped[:3]))
+            self.remove_checkpoint()
+            raise DataError(f"no image could be used, so nothing was trained: {reasons}")
+        return self.progress
+
+    def remove_checkpoint(self) -> None:
+        """When what was learned is saved in another way, the checkpoint has done its duty."""
+        if self.processes.is_main:
+            (self._folder / NAME).unlink(missing_ok=True)
+
+    # -- one step -----------------------------------------------------------------------------
+
+    def _step(self, visits: tuple[Visit, ...], on_skip: OnSkip) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        tally, images, skipped = Tally(), 0, []
+        for visit in self.processes.share(visits):
+            found = self._learn(visit)
+            if isinstance(found, Tally):
+                tally += found
+                images += 1
+            else:
+                skipped.append(found)
+        for skip in self.processes.gathered(skipped):
+            if skip.image not in self._known_skips:
+                self._known_skips.add(skip.image)
+                self.progress.skipped.append(skip)
+                on_skip(skip)
+        sums = torch.tensor(
+            [tally.loss, tally.overlap, tally.prompts, images],
+            dtype=torch.float32,
+            device=self._model.device,
+        )
+        loss, overlap, prompts, images = self.processes.total(sums).tolist()
+        if prompts:
+            self._descend(int(prompts))
+            self.progress.losses.append(round(loss / prompts, 6))
+            self.progress.overlaps.append(round(overlap / prompts, 6))
+        self.progress.prompts += int(prompts)
+        self.progress.images += int(images)
+        self.progress.step += 1
+
+    def _learn(self, visit: Visit) -> Tally | SkippedPicture:
+        """Gradients from one image, or why it cannot be used."""
+        dataset = self._material.datasets[visit.dataset]
+        try:
+            exercises = exercises_of(visit, dataset, self._recipe)
+            embedding = self._embedding(visit)
+        except (ImageError, DataError) as error:
+            return SkippedPicture(dataset.image(visit.image_id).file_name, str(error))
+        return learn_image(self._model, [self._adapter], embedding, exercises, self._loss)
+
+    def _embedding(self, visit: Visit) -> ImageEmbedding:
+        dataset = self._material.datasets[visit.dataset]
+        path = dataset.image_path(visit.image_id)
+        try:
+            contents = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
+        found = self._store.get(
+            contents, lambda: self._model.encode(dataset.read_image(visit.image_id))
+        )
+        if found.original_size != dataset.size(visit.image_id):
+            dataset.read_image(visit.image_id)  # says in which way the sizes differ
+        return found
+
+    def _descend(self, answers: int) -> None:
+        """One optimiser step along the mean gradient; none if it is not finite."""
+        self.processes.add_gradients(self._parameters)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.rate(self.progress.step, len(self.steps))
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                parameter.grad /= answers
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
+        if norm.isfinite():
+            self._optimizer.step()
+        else:
+            self.progress.spoilt += 1
+
+    # -- private ------------------------------------------------------------------------------
+
+    def _resume(self) -> Progress:
+        found = load_checkpoint(self._folder, self._run, self._model.device)
+        if found is None:
+            return Progress()
+        progress, tensors, optimizer = found
+        try:
+            self._load(tensors)
+            self._optimizer.load_state_dict(optimizer)
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise CheckpointError(
+                f"{self._folder / NAME} does not fit this adapter ({error}): delete it to start "
+                "anew, or give another output folder"
+            ) from None
+        self._known_skips = {skip.image for skip in progress.skipped}
+        return progress
+
+    def _save(self) -> None:
+        if self.processes.is_main:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            save_checkpoint(
+                self._folder, self._run, self.progress, self._tensors(), self._optimizer
+            )
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {str(i): p.detach() for i, p in enumerate(self._parameters)}
+
+    def _load(self, tensors: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in enumerate(self._parameters):
+                parameter.copy_(tensors[str(name)])
+
+    def _require_gradients(self, wanted: bool) -> None:
+        for parameter in self._parameters:
+            parameter.requires_grad_(wanted)
+            if not wanted:
+                parameter.grad = None
+
+    def _status(self) -> FitStatus:
+        progress = self.progress
+        return FitStatus(
+            progress.step,
+            len(self.steps),
+            running_mean(progress.losses),
+            running_mean(progress.overlaps),
+            len(progress.skipped),
+        )
