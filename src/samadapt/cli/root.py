@@ -6,13 +6,19 @@ from typing import Annotated
 
 import typer
 
+from samadapt.cli.annotate import annotate
 from samadapt.cli.benchmark import benchmark_app
 from samadapt.cli.benchmark_peers import peers
+from samadapt.cli.benchmark_robustness import robustness
 from samadapt.cli.demo import demo
 from samadapt.cli.doctor import doctor
+from samadapt.cli.embed import embed
+from samadapt.cli.export import export
+from samadapt.cli.fit import fit
 from samadapt.cli.guard import GuardedGroup
 from samadapt.cli.models import models
 from samadapt.cli.predict import predict
+from samadapt.cli.serve import serve
 
 app = typer.Typer(
     name="samadapt",
@@ -23,7 +29,13 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(predict)
+app.command()(annotate)
+app.command()(embed)
+app.command()(export)
+app.command()(serve)
+app.command()(fit)
 benchmark_app.command()(peers)
+benchmark_app.command()(robustness)
 app.add_typer(benchmark_app, name="benchmark")
 app.command()(models)
 app.command()(doctor)

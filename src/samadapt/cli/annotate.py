@@ -1,0 +1,131 @@
+"""`samadapt annotate`: the annotator in the browser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from samadapt.cli import common
+from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.embed import GigabytesOption, cache_bytes
+from samadapt.errors import DataError
+
+
+def annotate(
+    folder: Annotated[Path, typer.Argument(help="The folder of images.", metavar="FOLDER")],
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="N", help="Port; a free one if left out.")
+    ] = None,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
+    ] = True,
+    model: ModelOption = "nano",
+    adapter: AdapterOption = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="NAME", help="A label to begin with; several times."),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            metavar="JSON|DIR",
+            help="Annotations to begin with: a COCO file, or a folder of masks, labelme, YOLO or "
+            "VOC. Importing the same again adds nothing.",
+        ),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project",
+            metavar="FILE|URL",
+            help="Where the work is kept, if not in FOLDER/samadapt.sqlite: another file, or "
+            "postgresql://user@host/name for a team.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Which project, in a database of several.")
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option("--host", help="Address to listen on; other machines reach only others."),
+    ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A further name that browsers may call this server by (behind a proxy).",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option("--token", help="Secret of the address; a new one if left out.")
+    ] = None,
+    cache_gb: GigabytesOption = 10.0,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    threads: ThreadsOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the address as JSON.")] = False,
+) -> None:
+    """Annotate a folder of images in the browser; the model learns as you go.
+
+    Clicks, boxes and a brush; everything is saved at once, in one file beside
+    the images. With --adapter none the model stays as it is.
+    """
+    from samadapt.server import run
+    from samadapt.server.app import create_app
+    from samadapt.server.learning import ADAPTERS
+    from samadapt.server.security import Guard
+    from samadapt.server.workspace import Workspace
+    from samadapt.store.dataset import import_dataset
+    from samadapt.store.embeddings import EmbeddingStore
+    from samadapt.store.projects import Project, project_file
+    from samadapt.store.readers import read_annotations
+
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder: give the folder that holds the images")
+    secret = run.check_token(token, host)
+    store = EmbeddingStore(limit=cache_bytes(cache_gb))
+    where: str | Path = project or project_file(folder)
+    is_file = "://" not in str(where)
+    place = Path(where).absolute().parent if is_file else folder.absolute()
+    common.set_threads(threads)
+    with run.listen(host, port) as listener:
+        bound = int(listener.getsockname()[1])
+        # A server keeps several projects apart by their folders' names.
+        chosen = name if is_file else name or folder.resolve().name
+        with Project.open(where, chosen) as opened:
+            opened.images.scan(folder)
+            if label:
+                opened.labels.named(list(label), "")
+            if annotations is not None:
+                dataset = read_annotations(annotations, folder)
+                found = import_dataset(opened, dataset, "", annotations.name)
+                _tell_import(found.added, found.known, [*found.unmatched, *found.broken])
+            loaded = common.load_model(model, device, dtype)
+            specs = tuple(adapter or ("online",))
+            workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
+            names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
+            guard = Guard(secret, bound, names)
+            url = run.address(host, bound, secret)
+
+            def ready() -> None:
+                if as_json:
+                    typer.echo(json.dumps({"url": url, "port": bound, "token": secret}))
+                else:
+                    typer.echo(f"samadapt annotates {folder}: open {url}\nCtrl-C ends it.")
+                if browser:
+                    typer.launch(url)
+
+            run.serve(create_app(workspace, guard), listener, ready)
+
+
+def _tell_import(added: int, known: int, left_out: list[str]) -> None:
+    typer.echo(f"imported {added} objects ({known} were there already)", err=True)
+    for text in left_out[:10]:
+        typer.echo(f"left out: {text}", err=True)
+    if len(left_out) > 10:
+        typer.echo(f"left out: {len(left_out) - 10} more", err=True)

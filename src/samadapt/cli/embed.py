@@ -1,0 +1,93 @@
+"""`samadapt embed`: fill the cache of embeddings ahead."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from samadapt.cli import common
+from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.errors import DataError
+
+GigabytesOption = Annotated[
+    float,
+    typer.Option(
+        "--cache-gb", metavar="GB", help="Most gigabytes that cached embeddings may take."
+    ),
+]
+
+
+def embed(
+    folder: Annotated[Path, typer.Argument(help="The folder of images.", metavar="FOLDER")],
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    cache_gb: GigabytesOption = 10.0,
+    threads: ThreadsOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Encode all images of a folder ahead, so that annotating never waits for them.
+
+    Subfolders are included. What is in the cache already is not encoded again;
+    files that cannot be read are named and left out.
+    """
+    from samadapt.data.images import list_images, read_image
+    from samadapt.errors import ImageError
+    from samadapt.session.images import hash_pixels
+    from samadapt.store.embeddings import EmbeddingStore
+
+    store = EmbeddingStore(limit=cache_bytes(cache_gb))
+    paths = list_images(folder, recursive=True)
+    common.set_threads(threads)
+    loaded = common.load_model(model, device, dtype)
+    encoded = known = 0
+    unreadable: list[str] = []
+    with common.progress_bar("encoding") as progress:
+        for index, path in enumerate(paths):
+            progress(index, len(paths))
+            try:
+                pixels = read_image(path)
+            except ImageError as error:
+                unreadable.append(str(error))
+                continue
+            content = hash_pixels(pixels)
+            if store.has(loaded, content):
+                known += 1
+                continue
+            if not store.put(loaded, content, loaded.encode(pixels)):
+                raise DataError(
+                    f"{store.folder} cannot be written: free some space, or set SAMADAPT_CACHE to "
+                    "another folder"
+                )
+            encoded += 1
+    if len(unreadable) == len(paths):
+        raise DataError(f"no image in {folder} can be read: {unreadable[0]}")
+    result = {
+        "images": len(paths),
+        "encoded": encoded,
+        "known": known,
+        "unreadable": unreadable,
+        "cache": str(store.folder),
+        "cache_bytes": store.nbytes,
+    }
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    for text in unreadable:
+        typer.echo(f"left out: {text}", err=True)
+    size = f"{store.nbytes / 1e9:.2f} GB in {store.folder}"
+    typer.echo(f"{encoded} images encoded, {known} were there already; {size}")
+
+
+def cache_bytes(gigabytes: float) -> int:
+    """The bound in bytes.
+
+    Raises:
+        DataError: not a positive number.
+    """
+    if not 0 < gigabytes < 1e6:
+        raise DataError(f"--cache-gb {gigabytes:g}: give a number of gigabytes above 0")
+    return int(gigabytes * 1e9)

@@ -1,0 +1,81 @@
+"""`samadapt export`: a project's objects in the formats of other tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from samadapt.cli import common
+from samadapt.errors import DataError
+
+
+def export(
+    project: Annotated[
+        str,
+        typer.Argument(
+            help="The folder that was annotated, its project file, or the URL of a database.",
+            metavar="PROJECT",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file (COCO) or new folder (all others).")
+    ],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="NAME",
+            help="coco (run lengths), coco-polygons, masks (one PNG per object), label-maps, yolo, "
+            "labelme or voc.",
+        ),
+    ] = "coco",
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Where the images are, if not beside it."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Which project, in a database of several.")
+    ] = None,
+    done_only: Annotated[
+        bool, typer.Option("--done-only", help="Only images that were marked as done.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write a project's objects: true areas, every part and hole, the same ids every time.
+
+    Images, objects and classes keep their numbers from export to export.
+    """
+    from samadapt.store.dataset import to_dataset
+    from samadapt.store.export import FORMATS, save_dataset
+    from samadapt.store.projects import Project, project_file
+
+    if format not in FORMATS:
+        raise DataError(f"--format {format}: choose one of {', '.join(FORMATS)}")
+    if format.startswith("coco"):
+        common.check_outputs(("--out", out))
+    else:
+        common.check_output_folder("--out", out)
+    where: str | Path = project
+    folder = images
+    if "://" not in project:
+        path = Path(project)
+        folder = folder or (path if path.is_dir() else path.parent)
+        where = project_file(path) if path.is_dir() else path
+    with Project.open(where, name, create=False) as opened:
+        dataset = to_dataset(opened, folder, done_only=done_only)
+    save_dataset(dataset, format, out)
+    result = {
+        "out": str(out),
+        "format": format,
+        "images": len(dataset.images),
+        "objects": len(dataset.annotations),
+        "categories": [category.name for category in dataset.categories],
+    }
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        typer.echo(f"{out}: {result['objects']} objects on {result['images']} images ({format})")

@@ -1,0 +1,101 @@
+"""`samadapt serve`: the model for other annotation tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from samadapt.cli import common
+from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.embed import GigabytesOption, cache_bytes
+from samadapt.errors import DataError
+
+
+def serve(
+    label_studio: Annotated[
+        bool, typer.Option("--label-studio", help="Be a machine learning back end of Label Studio.")
+    ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", metavar="DIR", help="Where the images of the tasks are."),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="Address of Label Studio, to fetch uploaded images from."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            "--api-key", envvar="LABEL_STUDIO_API_KEY", help="Access token of Label Studio."
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where what is learned is kept.")
+    ] = Path("samadapt-label-studio"),
+    model: ModelOption = "nano",
+    adapter: AdapterOption = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="A further name that Label Studio calls this machine by (host.docker.internal).",
+        ),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", metavar="N", help="Port.")] = 9090,
+    token: Annotated[
+        str | None, typer.Option("--token", help="Password; a new one if left out.")
+    ] = None,
+    cache_gb: GigabytesOption = 10.0,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    threads: ThreadsOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the address as JSON.")] = False,
+) -> None:
+    """Answer Label Studio's clicks and boxes with masks, and learn from its annotations.
+
+    Add the printed address in Label Studio under Settings, Model, with
+    interactive preannotations, and the printed password as basic login.
+    """
+    if not label_studio:
+        raise DataError("say what to serve: samadapt serve --label-studio")
+    if images is not None and not images.is_dir():
+        raise DataError(f"--images {images} is not a folder")
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise DataError(f"--url {url}: give an address such as http://localhost:8080")
+    common.check_output_folder("--out", out)
+    from samadapt.server import run
+    from samadapt.server.label_studio import ImageFinder, LabelStudioBackend
+    from samadapt.server.label_studio_app import create_label_studio_app
+    from samadapt.server.learning import Learning
+    from samadapt.server.security import Guard
+    from samadapt.store.embeddings import EmbeddingStore
+    from samadapt.store.projects import PROJECT_FILE, Project
+
+    secret = run.check_token(token, host)
+    common.set_threads(threads)
+    with run.listen(host, port) as listener:
+        bound = int(listener.getsockname()[1])
+        loaded = common.load_model(model, device, dtype)
+        out.mkdir(parents=True, exist_ok=True)
+        with Project.open(out / PROJECT_FILE) as project:
+            learning = Learning(project, loaded, out.absolute(), tuple(adapter or ("online",)))
+            store = EmbeddingStore(limit=cache_bytes(cache_gb))
+            finder = ImageFinder(images, url, api_key)
+            backend = LabelStudioBackend(loaded, learning, store, finder)
+            names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
+            app = create_label_studio_app(backend, Guard(secret, bound, names))
+            address = run.address(host, bound, "").split("/?")[0]
+
+            def ready() -> None:
+                if as_json:
+                    typer.echo(json.dumps({"url": address, "password": secret}))
+                    return
+                typer.echo(f"Label Studio: add the model {address}, with basic login: user")
+                typer.echo(f"samadapt, password {secret}. Ctrl-C ends it.")
+
+            run.serve(app, listener, ready)

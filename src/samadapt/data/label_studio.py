@@ -1,0 +1,99 @@
+"""Label Studio's brush masks: run lengths of RGBA values, packed bit by bit.
+
+A header holds the number of values (32 bits), the bits per value less 1 (5 bits), and four widths
+of run lengths less 1 (4 bits each). Then every run: a bit that tells repeated values (1) from
+single ones (0), the number of the width (2 bits), the length less 1 in that width, and the value,
+once or for each. The image is read row by row; every pixel counts four times, for R, G, B and A.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.data.pixels import MAX_PIXELS
+from samadapt.errors import DataError
+
+_CHANNELS = 4
+_WIDTHS = (3, 4, 8, 16)
+_VALUE = 8
+_FULL = 255
+
+
+def mask_to_brush(mask: NDArray[np.bool_]) -> list[int]:
+    """The run lengths of a mask (H, W), as the "rle" of a brush label: bytes 0..255."""
+    flat = mask.reshape(-1)
+    cuts = np.flatnonzero(np.diff(flat)) + 1
+    starts = np.concatenate([[0], cuts])
+    ends = np.concatenate([cuts, [flat.size]])
+    parts = [f"{flat.size * _CHANNELS:032b}", f"{_VALUE - 1:05b}"]
+    parts += [f"{width - 1:04b}" for width in _WIDTHS]
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        value = f"{_FULL if flat[start] else 0:08b}"
+        left = (end - start) * _CHANNELS
+        while left:
+            index = next((k for k, width in enumerate(_WIDTHS) if left <= 1 << width), 3)
+            length = min(left, 1 << _WIDTHS[index])
+            parts.append(f"1{index:02b}{length - 1:0{_WIDTHS[index]}b}{value}")
+            left -= length
+    bits = "".join(parts)
+    bits += "0" * (-len(bits) % 8)
+    return list(int(bits, 2).to_bytes(len(bits) // 8, "big"))
+
+
+def brush_to_mask(rle: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask (H, W) of the "rle" of a brush label; opaque pixels are object.
+
+    Args:
+        rle: bytes 0..255.
+        size: (height, width).
+
+    Raises:
+        DataError: damaged, or of another size.
+    """
+    height, width = size
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise DataError(f"a brush mask of {width} x {height} pixels cannot be read")
+    try:
+        reader = _Bits(bytes(rle))
+    except (ValueError, TypeError):
+        raise DataError("the brush mask is not a list of bytes from 0 to 255") from None
+    count = reader.take(32)
+    if count != height * width * _CHANNELS:
+        raise DataError(
+            f"the brush mask has {count // _CHANNELS} pixels, its image {width} x {height}"
+        )
+    bits = reader.take(5) + 1
+    widths = [reader.take(4) + 1 for _ in range(4)]
+    values = np.zeros(count, np.uint8)
+    at = 0
+    while at < count:
+        repeats = reader.take(1)
+        length = reader.take(widths[reader.take(2)]) + 1
+        if at + length > count:
+            raise DataError("the brush mask is broken: its runs are longer than the image")
+        if repeats:
+            values[at : at + length] = min(reader.take(bits), _FULL)
+        else:
+            values[at : at + length] = [min(reader.take(bits), _FULL) for _ in range(length)]
+        at += length
+    opaque: NDArray[np.bool_] = values.reshape(height, width, _CHANNELS)[..., 3] > 0
+    return opaque
+
+
+class _Bits:
+    """Reads numbers from bytes, most significant bit first."""
+
+    def __init__(self, data: Iterable[int]) -> None:
+        self._data = bytes(data)
+        self._at = 0
+
+    def take(self, count: int) -> int:
+        first, last = self._at // 8, (self._at + count + 7) // 8
+        if last > len(self._data):
+            raise DataError("the brush mask is broken: it ends too early")
+        number = int.from_bytes(self._data[first:last], "big")
+        self._at += count
+        return (number >> (last * 8 - self._at)) & ((1 << count) - 1)

@@ -1,0 +1,152 @@
+"""`Gallery`: the images of a project as they are on the disk now."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from samadapt.data.images import image_size
+from samadapt.errors import ImageError
+from samadapt.server.pictures import path_inside
+from samadapt.store.projects import Project
+from samadapt.store.records import ImageEntry, ImageFacts, StoredImage
+
+AHEAD = 3
+"""How many images after the open one are encoded ahead."""
+
+
+class Gallery:
+    """The images of a project in its folder.
+
+    Args:
+        project: the project.
+        folder: its images.
+    """
+
+    def __init__(self, project: Project, folder: Path) -> None:
+        self.project, self.folder = project, folder
+        self._order: list[int] = []
+        self._folder_times: dict[str, int] = {}
+        self.scan()
+
+    def path(self, image: StoredImage) -> Path:
+        """The file of an image, inside the folder."""
+        return path_inside(self.folder, image.name)
+
+    def looked_at(self, image_id: int) -> StoredImage:
+        """An image, with its size as the file is now; decodes nothing.
+
+        Raises:
+            ImageError: unreadable or gone.
+            MissingError: no such image.
+        """
+        image = self.project.images.get(image_id)
+        path = self.path(image)
+        try:
+            state = path.stat()
+        except OSError:
+            raise ImageError(f"{image.name} is no longer in {self.folder}: put it back") from None
+        facts = image.facts
+        if facts is not None and (facts.file_size, facts.modified) == (
+            state.st_size,
+            state.st_mtime_ns,
+        ):
+            return image
+        try:
+            height, width = image_size(path)
+        except ImageError as error:
+            self.note(image_id, None, str(error))
+            raise
+        fresh = ImageFacts(height, width, None, state.st_size, state.st_mtime_ns)
+        self.project.images.note(image_id, fresh)
+        return self.project.images.get(image_id)
+
+    def warnings(self, image: StoredImage) -> list[str]:
+        """What the person should know about an image before going on."""
+        found = []
+        facts = image.facts
+        sizes = {(o.height, o.width) for o in self.project.objects.of_image(image.id)}
+        if facts is not None and sizes - {(facts.height, facts.width)}:
+            height, width = next(iter(sizes - {(facts.height, facts.width)}))
+            found.append(
+                f"This file was replaced: its objects were drawn on {width} x {height} pixels, now "
+                f"it has {facts.width} x {facts.height}. Put the old file back to see them."
+            )
+        elif (
+            facts is not None
+            and None not in (facts.content_hash, image.annotated_hash)
+            and facts.content_hash != image.annotated_hash
+            and sizes
+        ):
+            found.append("This file was replaced since its objects were drawn: check them.")
+        same = self.project.images.same_content(image)
+        if same:
+            found.append(f"The same picture as {same[0].name}: annotate only one of them.")
+        return found
+
+    def ahead(self, image_id: int) -> list[tuple[int, Path, ImageFacts | None]]:
+        """An image and those that will probably be opened after it, for the encoder."""
+        ids = self._order
+        place = ids.index(image_id) if image_id in ids else len(ids)
+        wanted = ids[place : place + 1 + AHEAD] + ids[max(0, place - 1) : place]
+        images = [self.project.images.get(identity) for identity in wanted]
+        return [(image.id, self.path(image), image.facts) for image in images]
+
+    def next_image(self, client: str, after: int, step: int, unfinished: bool) -> int | None:
+        """The next (step 1) or previous (-1) image; others' images are passed over.
+
+        Args:
+            client: who asks.
+            after: from which image on; 0 from the end.
+            step: 1 or -1.
+            unfinished: pass over images that are done, skipped, unreadable, or being annotated
+                by somebody else.
+        """
+        ids = self._order if step > 0 else self._order[::-1]
+        start = ids.index(after) + 1 if after in ids else 0
+        taken = {c.image_id for c in self.project.claims.all() if c.client != client}
+        states = self.project.images.states()
+        # Looking for work begins again at the other end; leafing through does not.
+        for identity in [*ids[start:], *(ids[: max(0, start - 1)] if unfinished else [])]:
+            mark, problem, present = states.get(identity, ("", False, False))
+            is_open = not (mark or problem or identity in taken)
+            if present and (is_open or not unfinished):
+                return identity
+        return None
+
+    def scan(self) -> list[ImageEntry]:
+        """Look for new images if a folder has changed since the last time; returns the list.
+
+        Raises:
+            DataError: the folder has no image any more.
+        """
+        now = _folder_times(self.folder)
+        if now != self._folder_times:
+            self.project.images.scan(self.folder)
+            self._folder_times = now
+        entries = self.project.images.entries()
+        self._order = [entry.id for entry in entries if entry.present]
+        return entries
+
+    def note(self, image_id: int, facts: ImageFacts | None, problem: str | None) -> None:
+        """Write down what a file turned out to be, or why it cannot be read."""
+        self.project.images.note(image_id, facts, problem)
+
+
+def _folder_times(folder: Path) -> dict[str, int]:
+    """When something was last added to or removed from each folder, in nanoseconds."""
+    found: dict[str, int] = {}
+    pending = [str(folder)]
+    while pending:
+        place = pending.pop()
+        try:
+            found[place] = Path(place).stat().st_mtime_ns
+            with os.scandir(place) as entries:
+                pending += [e.path for e in entries if _is_subfolder(e)]
+        except OSError:
+            continue
+    return found
+
+
+def _is_subfolder(entry: os.DirEntry[str]) -> bool:
+    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)

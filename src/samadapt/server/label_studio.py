@@ -1,0 +1,383 @@
+"""`LabelStudioBackend`: answers Label Studio's prompts with brush masks, and learns from what is
+submitted there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree import ElementTree
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.data.images import read_image
+from samadapt.data.label_studio import brush_to_mask, mask_to_brush
+from samadapt.errors import DataError, SamadaptError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.prompts import Box, Click, Prompt
+from samadapt.server.annotating import AnnotatorSession
+from samadapt.server.learning import Learning
+from samadapt.server.pictures import path_inside
+from samadapt.server.turns import Turns
+from samadapt.session.events import ImageReference
+from samadapt.session.images import hash_pixels
+from samadapt.session.log import EventLog
+from samadapt.session.robot import next_click
+from samadapt.store.embeddings import EmbeddingStore
+
+Json = Mapping[str, Any]
+Mask = NDArray[np.bool_]
+
+_LARGEST_FILE = 256 << 20
+_KEPT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Names in a labelling configuration: the image, its data field, the brush and its labels."""
+
+    image: str
+    field: str
+    brush: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person said about one object: clicks, a box, and its label."""
+
+    clicks: tuple[Click, ...]
+    box: Box | None
+    label: str
+
+
+class ImageFinder:
+    """Finds the images that tasks name: in a folder, or at one Label Studio.
+
+    Nothing else is ever read or asked, whatever a task says.
+
+    Args:
+        folder: of images, or None.
+        url: of Label Studio, or None.
+        key: its API key ("Access Token").
+    """
+
+    def __init__(self, folder: Path | None, url: str | None, key: str | None) -> None:
+        self._folder, self._key = folder, key
+        self._url = None if url is None else url.rstrip("/")
+
+    def pixels(self, address: str) -> NDArray[np.uint8]:
+        """The image (H, W, 3) that a task names.
+
+        Raises:
+            DataError: neither in the folder nor at Label Studio.
+            ImageError: unreadable.
+        """
+        path = self._local(address)
+        if path is not None:
+            return read_image(path)
+        if self._url is None:
+            raise DataError(
+                f"{address[:200]} is not in the folder of images: start `samadapt serve "
+                "--label-studio` with --images, or with --url and --api-key of Label Studio"
+            )
+        parts, home = urlsplit(address), urlsplit(self._url)
+        if parts.netloc and (parts.scheme, parts.netloc) != (home.scheme, home.netloc):
+            raise DataError(f"{address[:200]} is not at {self._url}: it is not fetched")
+        rest = parts.path + (f"?{parts.query}" if parts.query else "")
+        return self._fetched(f"{home.scheme}://{home.netloc}/{rest.lstrip('/')}")
+
+    def _local(self, address: str) -> Path | None:
+        if self._folder is None:
+            return None
+        parts = urlsplit(address)
+        named = parse_qs(parts.query).get("d", [unquote(parts.path)])[0]
+        # Label Studio puts a prefix before the names of uploaded files.
+        bare = Path(named).name
+        candidates = [named.lstrip("/"), bare, bare.partition("-")[2]]
+        for name in candidates:
+            path = self._folder / name
+            if name and "\0" not in name and path.is_file():
+                return path_inside(self._folder, name)
+        return None
+
+    def _fetched(self, url: str) -> NDArray[np.uint8]:
+        import io
+
+        from PIL import Image, UnidentifiedImageError
+
+        headers = {"authorization": f"Token {self._key}"} if self._key else {}
+        try:
+            with httpx.stream("GET", url, headers=headers, timeout=60) as answer:
+                answer.raise_for_status()
+                data = bytearray()
+                for block in answer.iter_bytes():
+                    data += block
+                    if len(data) > _LARGEST_FILE:
+                        raise DataError(f"{url} is larger than {_LARGEST_FILE >> 20} MB")
+            with Image.open(io.BytesIO(data)) as image:
+                return read_image(image)
+        except (httpx.HTTPError, UnidentifiedImageError) as error:
+            raise DataError(f"cannot fetch {url} ({error}): check --url and --api-key") from None
+
+
+class LabelStudioBackend:
+    """A machine learning back end for Label Studio.
+
+    Args:
+        model: the model.
+        learning: its adapters.
+        store: embeddings on the disk.
+        finder: finds the images.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        learning: Learning,
+        store: EmbeddingStore,
+        finder: ImageFinder,
+    ) -> None:
+        self._model, self.learning, self._store, self._finder = model, learning, store, finder
+        self._turns = Turns()
+        self._lock = threading.RLock()
+        self._hashes: OrderedDict[str, str] = OrderedDict()
+        self._prompts: OrderedDict[tuple[int, str], Said] = OrderedDict()
+        self._learned: OrderedDict[str, None] = OrderedDict()
+
+    @property
+    def version(self) -> str:
+        """Name of the model with what it learned, as Label Studio shows it."""
+        learned = sum(getattr(a, "objects_learned", 0) for a in self.learning.adapters)
+        name = self._model.identity.name
+        return f"samadapt-{name}" + (f"-{learned}" if learned else "")
+
+    def predict(self, tasks: Sequence[Json], config: str, context: Json | None) -> list[Json]:
+        """Answer the prompts of a person: one brush mask, for the task that they are at.
+
+        Raises:
+            DataError: no brush in the configuration, or an image that cannot be found.
+            SamadaptError: prompts that cannot be used.
+        """
+        tags = read_tags(config)
+        results = list((context or {}).get("result") or [])
+        if not results or not tasks:
+            return [{"result": [], "score": 0.0, "model_version": self.version} for _ in tasks]
+        task = tasks[0]
+        said = read_prompts(results, tags)
+        if said is None:
+            return [{"result": [], "score": 0.0, "model_version": self.version}]
+        embedding, _ = self._embedding(task, tags)
+        session = self._session(embedding, None)
+        mask = _told(session, said)
+        score = 0.0 if session.prediction is None else float(session.prediction.scores.max())
+        number = _number(task.get("id"))
+        with self._lock:
+            self._prompts[number, said.label] = said
+            while len(self._prompts) > _KEPT:
+                self._prompts.popitem(last=False)
+        brush = brush_result(mask, said.label, tags, score)
+        return [{"result": [brush], "score": score, "model_version": self.version}]
+
+    def fit(self, task: Json, annotation: Json, config: str) -> int:
+        """Learn from a submitted annotation; returns how many objects were new.
+
+        Every brush mask is one object. Its prompts are those that the annotation holds, or those
+        that were asked for before, or one simulated click.
+        """
+        tags = read_tags(config)
+        results = [r for r in annotation.get("result") or [] if isinstance(r, Mapping)]
+        brushes = [r for r in results if r.get("type") == "brushlabels"]
+        if not brushes:
+            return 0
+        embedding, pixels_hash = self._embedding(task, tags)
+        count = 0
+        for brush in brushes:
+            value = brush.get("value") or {}
+            if value.get("format") != "rle":
+                continue
+            mask = brush_to_mask(value.get("rle") or [], embedding.original_size)
+            label = str((value.get("brushlabels") or ["object"])[0])
+            if not mask.any() or not self._is_new(pixels_hash, label, mask):
+                continue
+            said = read_prompts(results, tags, label) or self._asked(task, label)
+            session = self._session(embedding, pixels_hash)
+            _told(session, said if said is not None else _simulated(mask, label))
+            session.accept_mask(label, mask)
+            count += 1
+        return count
+
+    def close(self) -> None:
+        """Save what was learned."""
+        self.learning.close()
+
+    # -- private ------------------------------------------------------------------------------
+
+    def _session(self, embedding: ImageEmbedding, content: str | None) -> AnnotatorSession:
+        adapters = self.learning.adapters
+        session = AnnotatorSession(self._model, adapters, EventLog(), self._turns)
+        height, width = embedding.original_size
+        reference = ImageReference(height, width, "label-studio", None, content)
+        session.open_embedding(reference, embedding)
+        return session
+
+    def _embedding(self, task: Json, tags: Tags) -> tuple[ImageEmbedding, str]:
+        data = task.get("data") or {}
+        address = str(data.get(tags.field) or "")
+        if not address:
+            raise DataError(f"the task has no {tags.field!r} in its data: it names the image")
+        with self._lock:
+            content = self._hashes.get(address)
+        if content is not None:
+            known = self._store.get(self._model, content)
+            if known is not None:
+                return known, content
+        pixels = self._finder.pixels(address)
+        content = hash_pixels(pixels)
+        known = self._store.get(self._model, content)
+        if known is None:
+            with self._lock:
+                known = self._model.encode(pixels)
+            self._store.put(self._model, content, known)
+        with self._lock:
+            self._hashes[address] = content
+            while len(self._hashes) > _KEPT:
+                self._hashes.popitem(last=False)
+        return known, content
+
+    def _asked(self, task: Json, label: str) -> Said | None:
+        with self._lock:
+            return self._prompts.get((_number(task.get("id")), label))
+
+    def _is_new(self, content: str, label: str, mask: Mask) -> bool:
+        """Whether this very object was not learned before: annotations are sent again and again."""
+        digest = hashlib.sha256(f"{content}\n{label}\n".encode() + np.packbits(mask).tobytes())
+        key = digest.hexdigest()
+        with self._lock:
+            if key in self._learned:
+                return False
+            self._learned[key] = None
+            while len(self._learned) > 100 * _KEPT:
+                self._learned.popitem(last=False)
+        return True
+
+
+def read_tags(config: str) -> Tags:
+    """The names in a labelling configuration.
+
+    Raises:
+        DataError: not XML, or without an image and a brush.
+    """
+    try:
+        if "<!DOCTYPE" in config or "<!ENTITY" in config:
+            raise DataError("the labelling configuration has a document type: remove it")
+        root = ElementTree.fromstring(config or "<View/>")  # noqa: S314
+    except ElementTree.ParseError as error:
+        raise DataError(f"the labelling configuration is not XML ({error})") from None
+    brush = root.find(".//BrushLabels")
+    image = root.find(".//Image")
+    if brush is None or image is None:
+        raise DataError(
+            "the labelling configuration needs <Image> and <BrushLabels>: masks are answered there"
+        )
+    labels = tuple(e.get("value", "") for e in brush.iter("Label"))
+    field = (image.get("value") or "$image").lstrip("$")
+    return Tags(image.get("name", "image"), field, brush.get("name", "brush"), labels)
+
+
+def read_prompts(results: Sequence[Any], tags: Tags, label: str | None = None) -> Said | None:
+    """Clicks and box in a list of results, of one label if given; None without any."""
+    clicks: list[Click] = []
+    box, found = None, label
+    for result in results:
+        if not isinstance(result, Mapping) or not isinstance(result.get("value"), Mapping):
+            continue
+        value, kind = result["value"], str(result.get("type"))
+        names = value.get(kind) or ()
+        own = str(names[0]) if names else None
+        if kind not in ("keypointlabels", "rectanglelabels", "keypoint", "rectangle"):
+            continue
+        if label is not None and own not in (None, label):
+            continue
+        try:
+            width = float(result.get("original_width") or 0) / 100
+            height = float(result.get("original_height") or 0) / 100
+            x, y = float(value["x"]) * width, float(value["y"]) * height
+            found = found or own
+            if kind.startswith("keypoint"):
+                clicks.append(Click(x, y, _is_positive(result)))
+            else:
+                right = x + float(value["width"]) * width
+                box = Box(x, y, right, y + float(value["height"]) * height)
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, SamadaptError):
+                raise
+            raise DataError(f"a prompt of Label Studio is incomplete: {error}") from None
+    if not clicks and box is None:
+        return None
+    return Said(tuple(clicks), box, found or (tags.labels[0] if tags.labels else "object"))
+
+
+def brush_result(mask: Mask, label: str, tags: Tags, score: float) -> Json:
+    """A mask as a result of Label Studio."""
+    return {
+        "id": uuid.uuid4().hex[:10],
+        "from_name": tags.brush,
+        "to_name": tags.image,
+        "type": "brushlabels",
+        "original_width": mask.shape[1],
+        "original_height": mask.shape[0],
+        "image_rotation": 0,
+        "origin": "manual",
+        "score": score,
+        "value": {"format": "rle", "rle": mask_to_brush(mask), "brushlabels": [label]},
+    }
+
+
+def read_json(text: Any) -> Json:
+    """A mapping that may come as JSON in a text."""
+    if isinstance(text, str):
+        try:
+            text = json.loads(text)
+        except ValueError:
+            return {}
+    return text if isinstance(text, Mapping) else {}
+
+
+def _is_positive(result: Json) -> bool:
+    given = result.get("is_positive")
+    return bool(int(given)) if given is not None else True
+
+
+def _told(session: AnnotatorSession, said: Said) -> Mask:
+    """Say it all; returns the mask."""
+    Prompt.from_clicks(said.clicks, said.box).check_inside(session.image_size)
+    mask: Mask = np.zeros(session.image_size, np.bool_)
+    if said.box is not None:
+        mask = session.box(*said.box.as_tuple())
+    for click in said.clicks:
+        mask = session.click(click.x, click.y, click.positive)
+    return mask
+
+
+def _simulated(mask: Mask, label: str) -> Said:
+    click = next_click(mask, np.zeros_like(mask))
+    return Said((click,) if click is not None else (), None, label)
+
+
+def _number(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return 0

@@ -1,0 +1,227 @@
+"""`Learning`: the adapters of a project, what they did for it so far, and copies of them."""
+
+from __future__ import annotations
+
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samadapt.adapters.base import Adapter
+from samadapt.adapters.files import CONFIG_FILE, shipped_names
+from samadapt.adapters.online import OnlineAdapter
+from samadapt.adapters.online.settings import DEFAULT, preset_names
+from samadapt.adapters.registry import create_adapter
+from samadapt.errors import AdapterError
+from samadapt.models.base import SegmentationModel
+from samadapt.server.turns import learns
+from samadapt.store.errors import MissingError
+from samadapt.store.projects import Project
+
+NONE = "none"
+ADAPTERS = "samadapt.adapters"
+"""Folder of what was learned, beside the project."""
+
+_CURRENT = "current"
+_SNAPSHOTS = "snapshots"
+_SETTLE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An adapter to choose: what to call it, and what it is."""
+
+    spec: str
+    text: str
+
+
+class Learning:
+    """The adapters that a project uses; those that learn are saved after every object.
+
+    Args:
+        project: whose objects tell how it goes.
+        model: the base model.
+        folder: where adapters are kept; made when first needed.
+        specs: what to begin with, as on the command line.
+    """
+
+    def __init__(
+        self, project: Project, model: SegmentationModel, folder: Path, specs: tuple[str, ...]
+    ) -> None:
+        self._project, self._model, self.folder = project, model, folder
+        self._first_specs = specs
+        self._lock = threading.RLock()
+        self.notes: list[str] = []
+        self.specs: tuple[str, ...] = ()
+        self.adapters: tuple[Adapter, ...] = ()
+        self.use(specs)
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether any adapter learns."""
+        return any(learns(adapter) for adapter in self.adapters)
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether predictions use something learned here."""
+        return any(
+            getattr(a, "is_trusted", False) and getattr(a, "objects_learned", 0) > 0
+            for a in self.adapters
+        )
+
+    def use(self, specs: tuple[str, ...]) -> None:
+        """Use other adapters.
+
+        Raises:
+            AdapterError: unknown, damaged, or made for another model; the present ones stay.
+        """
+        with self._lock:
+            fresh = tuple(self._create(spec) for spec in specs if spec != NONE)
+            self._close()
+            self.specs = tuple(spec for spec in specs if spec != NONE)
+            self.adapters = fresh
+
+    def choose(self, spec: str) -> None:
+        """Use one of `choices`.
+
+        Raises:
+            MissingError: not among them.
+            AdapterError: cannot be loaded.
+        """
+        if spec not in {choice.spec for choice in self.choices()}:
+            raise MissingError(f"there is no adapter {spec!r}: choose one from the list")
+        self.use(self._specs_of(spec))
+
+    def choices(self) -> list[Choice]:
+        """What can be chosen: nothing, learning here, what ships, and snapshots."""
+        found = [Choice(NONE, "none: the model as it is")]
+        found.append(Choice("online", "online: learns while you annotate"))
+        others = [name for name in preset_names() if name != DEFAULT]
+        found += [Choice(f"online:{name}", f"online, preset {name}") for name in others]
+        found += [Choice(name, f"{name} (shipped)") for name in shipped_names()]
+        found += [Choice(f"snapshot:{name}", f"snapshot {name}") for name in self.snapshots()]
+        given = "+".join(self._first_specs) or NONE
+        if given not in {choice.spec for choice in found}:
+            found.append(Choice(given, f"{given} (as started)"))
+        return found
+
+    def snapshots(self) -> list[str]:
+        """Names of the copies that were made."""
+        folder = self.folder / _SNAPSHOTS
+        if not folder.is_dir():
+            return []
+        return sorted(p.name for p in folder.iterdir() if (p / CONFIG_FILE).is_file())
+
+    def snapshot(self, name: str) -> Path:
+        """Save a copy of what was learned so far; returns its folder.
+
+        Raises:
+            AdapterError: nothing learns, the name is taken, or it cannot be written.
+        """
+        with self._lock:
+            adapter = next((a for a in self.adapters if learns(a)), None)
+            if adapter is None:
+                raise AdapterError("nothing is learned at present: choose an adapter that learns")
+            target = self.folder / _SNAPSHOTS / name
+            if target.exists():
+                raise AdapterError(f"there is a snapshot {name!r} already: choose another name")
+            if isinstance(adapter, OnlineAdapter):
+                adapter.wait(_SETTLE_SECONDS)
+            adapter.save_pretrained(target)
+            return target
+
+    def reset(self) -> None:
+        """Forget what was learned; a copy of it stays in the folder.
+
+        Raises:
+            AdapterError: it cannot be moved aside.
+        """
+        with self._lock:
+            self._close()
+            for spec in self.specs:
+                current = self._place(spec)
+                if current.exists():
+                    self._move_aside(current)
+            self.use(self.specs)
+
+    def summary(self) -> dict[str, Any]:
+        """What the page shows: how it goes, object by object."""
+        with self._lock:
+            online = next((a for a in self.adapters if isinstance(a, OnlineAdapter)), None)
+            current = "+".join(self.specs) or NONE
+            learned = online.objects_learned if online else 0
+            trusted = online.is_trusted if online else False
+            notes = list(self.notes)
+        rows = [
+            [thing.prompts, thing.frozen_prompts, int(thing.adapted)]
+            for thing in self._project.objects.measured()
+        ]
+        return {
+            "adapter": current,
+            "choices": [{"spec": c.spec, "text": c.text} for c in self.choices()],
+            "learning": online is not None,
+            "learned": learned,
+            "trusted": trusted,
+            "active": trusted and learned > 0,
+            "snapshots": self.snapshots(),
+            "objects": rows[-500:],
+            "notes": notes[-3:],
+        }
+
+    def close(self) -> None:
+        """Let learning come to an end, and stop it."""
+        with self._lock:
+            for adapter in self.adapters:
+                if isinstance(adapter, OnlineAdapter):
+                    adapter.wait(_SETTLE_SECONDS)
+            self._close()
+
+    # -- private ------------------------------------------------------------------------------
+
+    def _close(self) -> None:
+        for adapter in self.adapters:
+            if isinstance(adapter, OnlineAdapter):
+                adapter.close()
+        self.adapters = ()
+
+    def _create(self, spec: str) -> Adapter:
+        name = spec.removeprefix("snapshot:")
+        source = str(self.folder / _SNAPSHOTS / name) if name != spec else spec
+        adapter = create_adapter(source, self._model)
+        if not isinstance(adapter, OnlineAdapter):
+            return adapter
+        place = self._place(spec)
+        state, config = adapter.state_dict(), adapter.config
+        if (place / CONFIG_FILE).is_file():
+            try:
+                saved = OnlineAdapter.from_pretrained(place, self._model)
+                state, config = saved.state_dict(), saved.config
+            except AdapterError as error:
+                aside = self._move_aside(place)
+                self.notes.append(f"{error}. Learning begins anew; the old state is in {aside}")
+        ready = OnlineAdapter(config, background=True, autosave=place)
+        ready.bind(self._model)
+        ready.load_state_dict(state)
+        return ready
+
+    def _place(self, spec: str) -> Path:
+        """Where what a spec learns is kept: apart for every model."""
+        plain = re.sub(r"[^A-Za-z0-9.-]+", "-", spec).strip("-")
+        return self.folder / _CURRENT / f"{plain}-{self._model.identity.weights_hash[:12]}"
+
+    def _move_aside(self, place: Path) -> Path:
+        number = 1
+        while (aside := place.with_name(f"{place.name}.old-{number}")).exists():
+            number += 1
+        try:
+            place.rename(aside)
+        except OSError as error:
+            raise AdapterError(
+                f"{place} cannot be moved to {aside.name} ({error.strerror}): check the folder"
+            ) from None
+        return aside
+
+    def _specs_of(self, spec: str) -> tuple[str, ...]:
+        given = "+".join(self._first_specs) or NONE
+        return self._first_specs if spec == given else (spec,)

@@ -1,0 +1,138 @@
+"""Images for the eye: the file itself where a browser shows what the model sees, else a PNG."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from samadapt.data.images import read_image
+from samadapt.errors import ImageError
+from samadapt.store.errors import MissingError
+
+THUMBNAIL_SIDE = 96
+
+_SAFE = {
+    "JPEG": ("image/jpeg", ("RGB", "L")),
+    "PNG": ("image/png", ("RGB", "L", "P", "1")),
+    "WEBP": ("image/webp", ("RGB",)),
+}
+_ORIENTATION = 0x0112
+_PNG_DEPTH = 24
+
+
+def path_inside(folder: Path, name: str) -> Path:
+    """The file `name` of `folder`, which does not lead out of it, not even by a link.
+
+    Raises:
+        MissingError: it does.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise MissingError(f"{name} leads out of the folder {folder}: copy the image into it")
+    return path
+
+
+class Pictures:
+    """Encoded pictures for the page, the last ones kept in memory.
+
+    Args:
+        limit: bytes to keep.
+    """
+
+    def __init__(self, limit: int = 1 << 28) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[tuple[str, int, str], tuple[bytes, str]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def picture(self, path: Path) -> tuple[bytes, str]:
+        """The whole image, without loss, and its media type.
+
+        Raises:
+            ImageError: unreadable.
+        """
+        return self._get(path, "full")
+
+    def thumbnail(self, path: Path) -> tuple[bytes, str]:
+        """A small JPEG of the image.
+
+        Raises:
+            ImageError: unreadable.
+        """
+        return self._get(path, "small")
+
+    def _get(self, path: Path, kind: str) -> tuple[bytes, str]:
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise ImageError(f"{path} cannot be read ({error.strerror})") from None
+        key = str(path), state.st_mtime_ns, kind
+        with self._lock:
+            if (known := self._kept.get(key)) is not None:
+                self._kept.move_to_end(key)
+                return known
+        made = _picture(path) if kind == "full" else _thumbnail(path)
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = made
+                self._bytes += len(made[0])
+            while self._bytes > self._limit and len(self._kept) > 1:
+                _, (dropped, _) = self._kept.popitem(last=False)
+                self._bytes -= len(dropped)
+        return made
+
+
+def _picture(path: Path) -> tuple[bytes, str]:
+    kind = _safe_kind(path)
+    if kind is not None:
+        return path.read_bytes(), kind
+    import cv2
+
+    pixels = read_image(path)
+    done, encoded = cv2.imencode(".png", pixels[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not done:
+        raise ImageError(f"{path} cannot be shown: save it as PNG or JPEG")
+    return np.asarray(encoded).tobytes(), "image/png"
+
+
+def _safe_kind(path: Path) -> str | None:
+    """The media type of a file that browsers show exactly as `read_image` reads it."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(32)
+            file.seek(0)
+            with Image.open(file) as image:
+                kind, modes = _SAFE.get(image.format or "", ("", ()))
+                is_deep = image.format == "PNG" and head[_PNG_DEPTH] > 8
+                is_plain = (
+                    image.mode in modes
+                    and not is_deep
+                    and "transparency" not in image.info
+                    and getattr(image, "n_frames", 1) == 1
+                    and image.getexif().get(_ORIENTATION, 1) == 1
+                )
+                return kind if is_plain else None
+    except Exception:  # broken headers raise anything; read_image says what is wrong
+        return None
+
+
+def _thumbnail(path: Path) -> tuple[bytes, str]:
+    image: Image.Image | None = None
+    if _safe_kind(path) == "image/jpeg":
+        with Image.open(path) as opened:
+            opened.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
+            try:
+                image = opened.convert("RGB")
+            except (OSError, ValueError):
+                image = None
+    if image is None:
+        image = Image.fromarray(read_image(path))
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue(), "image/jpeg"

@@ -1,0 +1,151 @@
+"""Routes about images: the list, one image, its picture, marks, and who is where."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from samadapt.errors import ImageError, SamadaptError
+from samadapt.server.who import Here, ImageId, Me
+from samadapt.server.wire import _LARGEST_ID, MarkRequest, current_json, object_json
+from samadapt.server.workspace import Workspace
+from samadapt.store.records import StoredImage
+
+router = APIRouter(prefix="/api")
+
+
+@router.get("/images")
+def list_images(here: Here, me: Me) -> Response:
+    """All images: [number, name, state, objects], and which of them others are at."""
+    rows = [
+        [e.id, e.name, _state(e.mark, e.present, e.problem, e.objects), e.objects]
+        for e in here.gallery.scan()
+    ]
+    # Ten thousand rows: FastAPI would look at every one of them again.
+    body = json.dumps({"images": rows, "taken": _taken(here, me.client)})
+    return Response(body, media_type="application/json")
+
+
+@router.post("/images/{image_id}/open")
+def open_image(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
+    """Everything about an image but its pixels; claims it. Does not wait for encoding."""
+    image = here.gallery.looked_at(image_id)
+    others = here.project.claims.take(me.client, image_id, me.person)
+    here.encoder.look_ahead(here.gallery.ahead(image_id))
+    facts = image.facts
+    if facts is None:
+        raise ImageError(f"{image.name} cannot be read")
+    current, problem = None, None
+    try:
+        sitting = here.sittings.current(me.client, me.person, image_id)
+        if sitting is not None:
+            current = current_json(sitting.session, sitting.edited)
+    except SamadaptError as error:
+        problem = str(error)
+    warnings = here.gallery.warnings(image)
+    if problem:
+        warnings.append(problem)
+    return {
+        "id": image.id,
+        "name": image.name,
+        "width": facts.width,
+        "height": facts.height,
+        "version": _version(image),
+        "mark": image.mark,
+        "revision": image.revision,
+        "ready": here.encoder.is_ready(facts),
+        "objects": [object_json(o) for o in here.project.objects.of_image(image_id)],
+        "current": current,
+        "others": [c.person or "somebody" for c in others],
+        "warnings": warnings,
+        "change": here.project.journal.last_change(image_id),
+    }
+
+
+@router.get("/images/{image_id}/objects")
+def list_objects(image_id: ImageId, here: Here) -> dict[str, Any]:
+    """The objects of an image as they are now."""
+    image = here.project.images.get(image_id)
+    change = here.project.journal.last_change(image_id)
+    return {
+        "objects": [object_json(o) for o in here.project.objects.of_image(image_id)],
+        "mark": image.mark,
+        "revision": image.revision,
+        "change": change,
+    }
+
+
+@router.get("/images/{image_id}/pixels")
+def pixels(image_id: ImageId, here: Here) -> Response:
+    """The image, without loss; a header tells the version of the file."""
+    image = here.gallery.looked_at(image_id)
+    body, kind = here.pictures.picture(here.gallery.path(image))
+    headers = {"x-samadapt-version": _version(image)}
+    return Response(body, media_type=kind, headers=headers)
+
+
+@router.get("/images/{image_id}/thumbnail")
+def thumbnail(image_id: ImageId, here: Here) -> Response:
+    """A small picture."""
+    body, kind = here.pictures.thumbnail(here.gallery.path(here.gallery.looked_at(image_id)))
+    return Response(body, media_type=kind, headers={"cache-control": "private, max-age=3600"})
+
+
+@router.post("/images/{image_id}/mark")
+def mark(image_id: ImageId, wanted: MarkRequest, here: Here, me: Me) -> dict[str, Any]:
+    """Mark as done, skipped or neither."""
+    image = here.project.images.mark(image_id, wanted.mark, wanted.revision, me.person)
+    return {"mark": image.mark, "revision": image.revision}
+
+
+@router.get("/next")
+def next_image(
+    here: Here,
+    me: Me,
+    after: Annotated[int, Query(ge=0, le=_LARGEST_ID)] = 0,
+    step: Annotated[int, Query(ge=-1, le=1)] = 1,
+    unfinished: bool = False,
+) -> dict[str, Any]:
+    """The number of the next image, null at the end."""
+    return {"image": here.gallery.next_image(me.client, after, -1 if step < 0 else 1, unfinished)}
+
+
+@router.post("/here/{image_id}")
+def still_here(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
+    """Called every few seconds: renews the claim, and tells what others did meanwhile."""
+    image = here.project.images.get(image_id)
+    others = here.project.claims.take(me.client, image_id, me.person)
+    return {
+        "others": [c.person or "somebody" for c in others],
+        "taken": _taken(here, me.client),
+        "change": here.project.journal.last_change(image_id),
+        "ready": here.encoder.is_ready(image.facts),
+        "active": here.learning.is_adapted,
+    }
+
+
+@router.post("/leave")
+def leave(here: Here, me: Me) -> dict[str, Any]:
+    """The page is closed: others may have the image."""
+    here.project.claims.release(me.client)
+    return {}
+
+
+def _version(image: StoredImage) -> str:
+    facts = image.facts
+    return "" if facts is None else f"{facts.modified:x}-{facts.file_size:x}"
+
+
+def _taken(here: Workspace, client: str) -> dict[int, str]:
+    claims = here.project.claims.all()
+    return {c.image_id: c.person or "somebody" for c in claims if c.client != client}
+
+
+def _state(mark: str, present: bool, problem: bool, objects: int) -> str:
+    if not present:
+        return "missing"
+    if problem:
+        return "unreadable"
+    return mark or ("started" if objects else "new")

@@ -1,0 +1,149 @@
+"""Routes about the project: labels, learning, files in and out."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+
+from samadapt.data.coco import CocoDataset
+from samadapt.errors import DataError, SamadaptError
+from samadapt.server.who import Here, Me
+from samadapt.server.wire import AdapterRequest, LabelsRequest, NameRequest
+from samadapt.server.workspace import Workspace
+from samadapt.store.dataset import import_dataset, to_dataset
+from samadapt.store.events import Label
+from samadapt.store.export import FORMATS, save_dataset
+
+router = APIRouter(prefix="/api")
+
+_BLOCK = 1 << 16
+
+
+@router.get("/project")
+def project(here: Here) -> dict[str, Any]:
+    """What the page needs first."""
+    labels, revision = here.project.labels.all()
+    return {
+        "name": here.folder.name,
+        "folder": str(here.folder),
+        "project": here.project.database.name,
+        "model": str(here.model.identity.name),
+        "labels": [label.model_dump() for label in labels],
+        "labels_revision": revision,
+        "formats": list(FORMATS),
+        "notes": here.learning.notes,
+    }
+
+
+@router.put("/labels")
+def set_labels(wanted: LabelsRequest, here: Here, me: Me) -> dict[str, Any]:
+    """Replace the list of labels."""
+    given = [Label(id=one.id, name=one.name, colour=one.colour) for one in wanted.labels]
+    here.project.labels.set(given, wanted.revision, me.person)
+    labels, revision = here.project.labels.all()
+    return {"labels": [label.model_dump() for label in labels], "labels_revision": revision}
+
+
+@router.get("/learning")
+def learning(here: Here) -> dict[str, Any]:
+    """How learning goes."""
+    return here.learning.summary()
+
+
+@router.post("/learning/reset")
+def reset(here: Here) -> dict[str, Any]:
+    """Forget what was learned (a copy stays in the folder)."""
+    with here.changing_adapters() as adapters:
+        adapters.reset()
+    return here.learning.summary()
+
+
+@router.post("/learning/snapshot")
+def snapshot(wanted: NameRequest, here: Here) -> dict[str, Any]:
+    """Save a copy of what was learned."""
+    place = here.learning.snapshot(wanted.name)
+    return {**here.learning.summary(), "saved": str(place)}
+
+
+@router.post("/learning/adapter")
+def adapter(wanted: AdapterRequest, here: Here) -> dict[str, Any]:
+    """Use another adapter."""
+    with here.changing_adapters() as adapters:
+        adapters.choose(wanted.adapter)
+    return here.learning.summary()
+
+
+@router.post("/import")
+async def import_file(
+    request: Request,
+    here: Here,
+    me: Me,
+    name: Annotated[str, Query(min_length=1, max_length=200)] = "file.json",
+) -> dict[str, Any]:
+    """Add the objects of a COCO file to the images of the same names."""
+    with tempfile.TemporaryDirectory(prefix="samadapt-") as folder:
+        path = Path(folder) / "import.json"
+        await _receive(request.stream(), path)
+        return await run_in_threadpool(_import, here, path, name, me.person)
+
+
+@router.get("/export")
+def export(
+    here: Here,
+    format: Annotated[str, Query(max_length=30)] = "coco",
+) -> StreamingResponse:
+    """All objects as a file (COCO) or a zip archive (all other formats)."""
+    if format not in FORMATS:
+        raise DataError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
+    dataset = to_dataset(here.project, here.folder)
+    folder = Path(tempfile.mkdtemp(prefix="samadapt-"))
+    try:
+        is_file = format.startswith("coco")
+        out = folder / ("annotations.json" if is_file else format)
+        save_dataset(dataset, format, out)
+        if not is_file:
+            out = Path(shutil.make_archive(str(out), "zip", out))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    kind = "application/json" if is_file else "application/zip"
+    headers = {"content-disposition": f'attachment; filename="{out.name}"'}
+    return StreamingResponse(_sent(out, folder), media_type=kind, headers=headers)
+
+
+def _sent(path: Path, folder: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _receive(stream: AsyncIterator[bytes], path: Path) -> None:
+    with path.open("wb") as file:
+        async for block in stream:
+            await run_in_threadpool(file.write, block)
+
+
+def _import(here: Workspace, path: Path, name: str, person: str) -> dict[str, Any]:
+    try:
+        dataset = CocoDataset.load(path, here.folder)
+        found = import_dataset(here.project, dataset, person, Path(name).name)
+    except SamadaptError as error:
+        raise DataError(str(error).replace(str(path), name)) from None
+    return {
+        "added": found.added,
+        "known": found.known,
+        "unmatched": list(found.unmatched[:20]),
+        "broken": list(found.broken[:20]),
+        "unmatched_count": len(found.unmatched),
+        "broken_count": len(found.broken),
+    }

@@ -1,0 +1,115 @@
+"""Running the annotator: its port, its address, its end."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+from samadapt.errors import DataError
+
+LOCAL = "127.0.0.1"
+_FIRST_PORT, _LAST_PORT = 8760, 8799
+_LEAST_TOKEN = 16
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """A socket to serve on.
+
+    Args:
+        host: address or name.
+        port: which; None for the first free one from 8760.
+
+    Raises:
+        DataError: the port is in use, or the host is not this machine's.
+    """
+    if port is not None:
+        return _bind(host, port)
+    for candidate in range(_FIRST_PORT, _LAST_PORT + 1):
+        try:
+            return _bind(host, candidate)
+        except _InUseError:
+            continue
+    raise DataError(f"all ports from {_FIRST_PORT} to {_LAST_PORT} are in use: give --port N")
+
+
+def check_token(token: str | None, host: str) -> str:
+    """The token to use: the one given, or a new one.
+
+    Raises:
+        DataError: too short to be safe, or with characters that do not belong into an address.
+    """
+    if token is None:
+        return secrets.token_urlsafe(24)
+    if not is_local(host) and len(token) < _LEAST_TOKEN:
+        raise DataError(
+            f"--token has {len(token)} characters: other machines can reach this server, give at "
+            f"least {_LEAST_TOKEN} (or none, and one is made)"
+        )
+    if len(token) < 4 or not all(c.isascii() and (c.isalnum() or c in "-_.~") for c in token):
+        raise DataError("--token: use at least 4 letters, digits, '-', '_', '.' and '~'")
+    return token
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches the host."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def address(host: str, port: int, token: str) -> str:
+    """What to open in the browser."""
+    shown = LOCAL if host in ("0.0.0.0", "::", "") else host  # noqa: S104
+    shown = f"[{shown}]" if ":" in shown else shown
+    return f"http://{shown}:{port}/?token={token}"
+
+
+def serve(app: FastAPI, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until interrupted; `ready` is called when requests are answered."""
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on"
+    )
+    server = _Server(config, ready)
+    server.run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+class _InUseError(DataError):
+    pass
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        text = f"port {port} on {host} cannot be used ({error.strerror or error})"
+        remedy = "choose another with --port N, or leave it out to take a free one"
+        raise _InUseError(f"{text}: {remedy}") from None
+    except OverflowError:
+        listener.close()
+        raise DataError(f"--port {port}: use a number from 1 to 65535") from None
+    return listener

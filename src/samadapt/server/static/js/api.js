@@ -1,0 +1,120 @@
+// Talking to the server: one queue per kind of work, and a saved state that is always true.
+
+import { state } from "./state.js";
+
+const client = tabId();
+const savedListeners = new Set();
+let pending = 0;
+let failure = null;
+let lastSaved = null;
+
+export class ApiError extends Error {
+  constructor(status, text) {
+    super(text);
+    this.status = status;
+  }
+}
+
+/** Ask the server; errors carry its one line for the person. */
+export async function ask(method, path, body, options = {}) {
+  const headers = { "x-samadapt-client": client };
+  if (state.settings.person) headers["x-samadapt-person"] = encodeURIComponent(state.settings.person);
+  let payload = body;
+  if (body !== undefined && !(body instanceof Blob)) {
+    headers["content-type"] = "application/json";
+    payload = JSON.stringify(body);
+  }
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body: payload, ...options });
+  } catch {
+    throw new ApiError(0, "the server does not answer");
+  }
+  if (response.ok) return options.raw ? response : response.json();
+  let text = response.statusText;
+  try {
+    text = (await response.json()).error ?? text;
+  } catch {
+    // Not from our server: the status must do.
+  }
+  throw new ApiError(response.status, text);
+}
+
+export const get = (path) => ask("GET", path);
+export const post = (path, body = {}) => ask("POST", path, body);
+export const put = (path, body) => ask("PUT", path, body);
+
+/**
+ * Ask for something that must not get lost. While the server is away it is asked again and again;
+ * the saved state tells so. Requests are made so that asking twice does nothing twice.
+ */
+export async function save(method, path, body) {
+  pending += 1;
+  report();
+  try {
+    for (let wait = 250; ; wait = Math.min(wait * 2, 4000)) {
+      try {
+        const answer = await ask(method, path, body);
+        failure = null;
+        lastSaved = new Date();
+        return answer;
+      } catch (error) {
+        if (error.status !== 0 && error.status !== 507) throw error;
+        failure = error.status === 507 ? error.message : "the server does not answer";
+        report();
+        await new Promise((done) => setTimeout(done, wait));
+      }
+    }
+  } finally {
+    pending -= 1;
+    if (!pending) failure = null;
+    report();
+  }
+}
+
+/** Be told "saved", "saving" or "failed" with a text, now and whenever it changes. */
+export function onSaved(listener) {
+  savedListeners.add(listener);
+  report();
+}
+
+export function isSaving() {
+  return pending > 0;
+}
+
+/** Tell the server that the page is closed, so that others may have the image. */
+export function leave() {
+  ask("POST", "/api/leave", {}, { keepalive: true }).catch(() => {});
+}
+
+/** A name for a request that may have to be repeated. */
+export function freshKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(15));
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_");
+}
+
+function report() {
+  const kind = failure ? "failed" : pending ? "saving" : "saved";
+  const texts = { failed: `Not saved: ${failure}`, saving: "Saving…", saved: savedText() };
+  for (const listener of savedListeners) listener(kind, texts[kind]);
+}
+
+function savedText() {
+  if (!lastSaved) return "Saved";
+  return `Saved ${lastSaved.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`;
+}
+
+/** The name of this tab: it survives a reload, and no other tab has it. */
+function tabId() {
+  const name = "samadapt-tab";
+  let id = null;
+  try {
+    id = sessionStorage.getItem(name);
+    if (!id || performance.getEntriesByType("navigation")[0]?.type === "duplicate") id = null;
+    id ??= freshKey();
+    sessionStorage.setItem(name, id);
+  } catch {
+    id ??= freshKey();
+  }
+  return id;
+}

@@ -1,0 +1,74 @@
+// Brush and eraser: strokes of round dabs, painted into a mask of their own.
+
+import { stroke } from "./current.js";
+import { tight } from "./mask.js";
+import { configure, state } from "./state.js";
+import { view } from "./view.js";
+
+let points = [];
+let adds = true;
+
+export function beginStroke(x, y, add) {
+  adds = add;
+  points = [[x, y]];
+}
+
+export function continueStroke(x, y) {
+  points.push([x, y]);
+}
+
+export function endStroke() {
+  if (points.length) {
+    const mask = painted(points, state.settings.brush / 2);
+    if (mask) stroke(mask, adds);
+  }
+  points = [];
+}
+
+export function cancelStroke() {
+  points = [];
+}
+
+/** The stroke so far, to be shown while it is drawn: {points, radius, add} or null. */
+export function strokeUnderWay() {
+  return points.length ? { points, radius: state.settings.brush / 2, add: adds } : null;
+}
+
+export function resizeBrush(factor) {
+  const size = state.settings.brush;
+  const next = factor > 1 ? Math.max(size + 1, size * factor) : Math.min(size - 1, size * factor);
+  configure({ brush: Math.round(Math.min(Math.max(next, 1), 400)) });
+}
+
+/** All pixels whose centre lies within `radius` of the line through `line`; null outside. */
+export function painted(line, radius) {
+  const reach = Math.max(radius, 0.5);
+  const xs = line.map((p) => p[0]), ys = line.map((p) => p[1]);
+  const x0 = Math.max(0, Math.floor(Math.min(...xs) - reach));
+  const y0 = Math.max(0, Math.floor(Math.min(...ys) - reach));
+  const x1 = Math.min(view.imageWidth, Math.ceil(Math.max(...xs) + reach));
+  const y1 = Math.min(view.imageHeight, Math.ceil(Math.max(...ys) + reach));
+  if (x1 <= x0 || y1 <= y0) return null;
+  const mask = { x: x0, y: y0, w: x1 - x0, h: y1 - y0, bits: new Uint8Array((x1 - x0) * (y1 - y0)) };
+  for (let i = 0; i < line.length; i++) {
+    segment(mask, line[Math.max(0, i - 1)], line[i], reach);
+  }
+  return tight(mask);
+}
+
+function segment(mask, [ax, ay], [bx, by], reach) {
+  const dx = bx - ax, dy = by - ay, length = dx * dx + dy * dy;
+  const left = Math.max(0, Math.floor(Math.min(ax, bx) - reach) - mask.x);
+  const right = Math.min(mask.w, Math.ceil(Math.max(ax, bx) + reach) - mask.x);
+  const top = Math.max(0, Math.floor(Math.min(ay, by) - reach) - mask.y);
+  const bottom = Math.min(mask.h, Math.ceil(Math.max(ay, by) + reach) - mask.y);
+  for (let row = top; row < bottom; row++) {
+    const y = row + mask.y + 0.5;
+    for (let column = left; column < right; column++) {
+      const x = column + mask.x + 0.5;
+      const t = length ? Math.min(Math.max(((x - ax) * dx + (y - ay) * dy) / length, 0), 1) : 0;
+      const ex = x - ax - t * dx, ey = y - ay - t * dy;
+      if (ex * ex + ey * ey <= reach * reach) mask.bits[row * mask.w + column] = 1;
+    }
+  }
+}

@@ -1,0 +1,63 @@
+// Files in and out: the menu at the top right.
+
+import { ask } from "./api.js";
+import { refreshImages } from "./images.js";
+import { takeLabels } from "./labels.js";
+import { refreshObjects } from "./objects.js";
+import { state } from "./state.js";
+import { complain, dialog, h, menu } from "./ui.js";
+
+const NAMES = {
+  coco: "COCO, run lengths", "coco-polygons": "COCO, polygons with holes", masks: "Mask per object (PNG)",
+  "label-maps": "Label maps (PNG)", yolo: "YOLO segmentation", labelme: "labelme", voc: "PASCAL VOC",
+};
+
+export function fileMenu(button, actions) {
+  menu(button, [
+    [state.image?.mark ? "Reopen this image" : "Skip this image", actions.skipImage],
+    ["Go to image…", actions.jump],
+    null,
+    ["Import COCO file…", importFile],
+    null,
+    ...state.project.formats.map((format) => [`Export ${NAMES[format] ?? format}`, () => exportAs(format)]),
+    null,
+    ["Look for new images", () => refreshImages().catch(complain)],
+  ]);
+}
+
+function exportAs(format) {
+  const link = h("a", { href: `/api/export?format=${format}`, download: "" });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+function importFile() {
+  const input = h("input", { type: "file", accept: ".json,application/json" });
+  input.addEventListener("change", async () => {
+    const [file] = input.files;
+    if (!file) return;
+    try {
+      const found = await ask("POST", `/api/import?name=${encodeURIComponent(file.name)}`, file);
+      takeLabels(await ask("GET", "/api/project"));
+      await refreshImages();
+      await refreshObjects();
+      report(file.name, found);
+    } catch (error) {
+      complain(error);
+    }
+  });
+  input.click();
+}
+
+function report(name, found) {
+  const lines = [...found.unmatched.map((path) => `${path}: no such image here`), ...found.broken];
+  const rest = found.unmatched_count + found.broken_count - lines.length;
+  dialog(`Imported ${name}`, (close) => [
+    h("p", {}, `${found.added} objects added${found.known ? `, ${found.known} were there already` : ""}.`),
+    lines.length ? h("p", {}, "Left out:") : null,
+    ...lines.map((line) => h("div.muted", {}, line)),
+    rest > 0 ? h("div.muted", {}, `and ${rest} more`) : null,
+    h("div.end", {}, h("button.button.main", { onclick: close }, "OK")),
+  ].filter(Boolean));
+}

@@ -1,0 +1,174 @@
+// Keys: what they do, which they are, and how to change them.
+
+import { keep, load } from "./state.js";
+import { dialog, h, toast } from "./ui.js";
+
+/** name: [group, text, keys]. Keys are as `nameOf` writes them. */
+const ACTIONS = {
+  accept: ["Object", "Accept object or proposal", ["Enter", "E"]],
+  drop: ["Object", "Drop object, deselect, end", ["Escape"]],
+  cycle: ["Object", "Next candidate", ["C"]],
+  undo: ["Object", "Undo", ["Ctrl+Z"]],
+  redo: ["Object", "Redo", ["Ctrl+Shift+Z", "Ctrl+Y"]],
+  edit: ["Object", "Improve selected object", ["I"]],
+  remove: ["Object", "Delete selected object", ["Delete", "Backspace"]],
+  similar: ["Object", "Find similar objects", ["F"]],
+  reject: ["Object", "Reject proposal", ["R", "Delete"]],
+  acceptAll: ["Object", "Accept all proposals", ["Shift+Enter"]],
+  proposalNext: ["Object", "Next proposal", ["Tab"]],
+  proposalPrevious: ["Object", "Previous proposal", ["Shift+Tab"]],
+  done: ["Images", "Image done, on to the next", ["N"]],
+  skipImage: ["Images", "Skip or reopen image", ["K"]],
+  next: ["Images", "Next image", ["ArrowRight"]],
+  previous: ["Images", "Previous image", ["ArrowLeft"]],
+  jump: ["Images", "Go to image…", ["G"]],
+  toolClick: ["Tools", "Click (drag: box)", ["W"]],
+  polarity: ["Tools", "Clicks mean background", ["X"]],
+  toolBox: ["Tools", "Box", ["Q"]],
+  toolBrush: ["Tools", "Brush", ["B"]],
+  toolErase: ["Tools", "Eraser", ["D"]],
+  toolSelect: ["Tools", "Select objects", ["V"]],
+  toolPan: ["Tools", "Move the image (or hold Space)", ["H"]],
+  smaller: ["Tools", "Smaller brush", ["["]],
+  larger: ["Tools", "Larger brush", ["]"]],
+  fit: ["View", "Fit image", ["Z"]],
+  zoomIn: ["View", "Zoom in", ["+", "="]],
+  zoomOut: ["View", "Zoom out", ["-"]],
+  fill: ["View", "Fill of objects", ["O"]],
+  outline: ["View", "Outlines of objects", ["L"]],
+  autoLevels: ["View", "Contrast to fit the image", ["A"]],
+  preview: ["View", "Preview under the mouse", ["M"]],
+  keepEarlier: ["View", "New objects leave earlier ones", ["T"]],
+  theme: ["View", "Dark or light", []],
+  showLearning: ["View", "Learning panel", ["Y"]],
+  panel: ["View", "Side panel (narrow screens)", ["P"]],
+  help: ["View", "Keys", ["?"]],
+};
+
+const mapped = new Map();
+const actions = {};
+let proposing = () => false;
+
+export function startKeys(todo, isProposing, hold) {
+  Object.assign(actions, todo);
+  proposing = isProposing;
+  const own = load("keys", {});
+  for (const [name, [, , keys]] of Object.entries(ACTIONS)) mapped.set(name, own[name] ?? keys);
+  addEventListener("keydown", (event) => press(event, hold));
+  addEventListener("keyup", (event) => event.code === "Space" && hold(false));
+  addEventListener("blur", () => hold(false));
+  for (const element of document.querySelectorAll("[data-action]")) {
+    const name = element.dataset.action;
+    element.addEventListener("click", () => run(name, element));
+  }
+  titles();
+}
+
+/** Do an action by name. */
+export function run(name, element) {
+  actions[name]?.(element);
+}
+
+/** The key to show for an action. */
+export function keyOf(name) {
+  return shown(mapped.get(name)?.[0] ?? "");
+}
+
+function titles() {
+  for (const element of document.querySelectorAll("[data-action]")) {
+    const [, text] = ACTIONS[element.dataset.action] ?? [];
+    if (!text) continue;
+    const key = keyOf(element.dataset.action);
+    element.title = key ? `${text} (${key})` : text;
+    element.setAttribute("aria-label", text);
+    if (element.matches(".tool")) {
+      element.querySelector(".key")?.remove();
+      if (key.length === 1) element.append(h("span.key", {}, key));
+    }
+  }
+}
+
+function press(event, hold) {
+  if (document.querySelector(".veil") || event.target.matches?.("input:not([type=range], [type=checkbox]), select")) return;
+  if (event.code === "Space") {
+    event.preventDefault();
+    if (!event.repeat) hold(true);
+    return;
+  }
+  if (/^[0-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    actions.number?.(Number(event.key));
+    return;
+  }
+  const key = nameOf(event);
+  for (const [name, keys] of mapped) {
+    if (!keys.includes(key)) continue;
+    if (PROPOSALS.has(name) && !proposing()) continue;
+    if (name === "remove" && proposing()) continue;
+    event.preventDefault();
+    if (!event.repeat || REPEATS.has(name)) run(name);
+    return;
+  }
+}
+
+const PROPOSALS = new Set(["reject", "acceptAll", "proposalNext", "proposalPrevious"]);
+const REPEATS = new Set(["undo", "redo", "zoomIn", "zoomOut", "smaller", "larger", "next", "previous"]);
+
+function nameOf(event) {
+  const key = event.key.length === 1 ? event.key.toUpperCase() : event.key;
+  const letter = /^[A-Z0-9]$/.test(key) || event.key.length > 1;
+  return `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.altKey ? "Alt+" : ""}${event.shiftKey && letter ? "Shift+" : ""}${key}`;
+}
+
+function shown(key) {
+  return key.replace("ArrowRight", "→").replace("ArrowLeft", "←").replace("Escape", "Esc").replace("Delete", "Del");
+}
+
+/** All keys; click on one, then press another. */
+export function showKeys() {
+  dialog("Keys", (close) => {
+    const grid = h("div.keys");
+    const fill = () => grid.replaceChildren(...Object.entries(ACTIONS).map(([name, [, text]]) => line(name, text, fill)),
+      ...[["1 … 9, 0", "Label of new and selected objects, none"], ["Right click, Alt", "Click on the background"],
+        ["Shift click", "Select an object"], ["Wheel", "Zoom"], ["Space drag", "Move the image"]].map(([key, text]) =>
+        h("div.line", {}, text, h("kbd", {}, key))));
+    fill();
+    const restore = () => {
+      keep("keys", {});
+      for (const [name, [, , keys]] of Object.entries(ACTIONS)) mapped.set(name, keys);
+      titles();
+      fill();
+    };
+    return [h("p.muted", {}, "Click on a key to change it, then press the new one."), grid,
+      h("div.end", {}, h("button.button", { onclick: restore }, "Restore standard keys"), h("button.button.main", { onclick: close }, "Close"))];
+  });
+}
+
+function line(name, text, fill) {
+  const keys = mapped.get(name);
+  const button = h("button", { title: "Change", onclick: () => wait(button, name, fill) },
+    ...(keys.length ? keys : ["–"]).map((key) => h("kbd", {}, shown(key))));
+  return h("div.line", {}, text, button);
+}
+
+function wait(button, name, fill) {
+  button.classList.add("waiting");
+  button.replaceChildren(h("kbd", {}, "press a key"));
+  button.addEventListener("keydown", (event) => {
+    if (["Shift", "Control", "Alt", "Meta"].includes(event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const key = nameOf(event);
+    if (/^[0-9]$/.test(key) || key === " ") {
+      toast("Digits are labels, and Space moves the image.", true);
+    } else {
+      for (const [other, keys] of mapped) {
+        if (other !== name && keys.includes(key)) mapped.set(other, keys.filter((one) => one !== key));
+      }
+      mapped.set(name, [key]);
+      keep("keys", Object.fromEntries(mapped));
+      titles();
+    }
+    fill();
+  });
+  button.focus();
+}

@@ -1,0 +1,169 @@
+// Learning made visible: clicks per object over time, what is in use, reset and snapshots.
+
+import { get, post } from "./api.js";
+import { resync } from "./current.js";
+import { on, set, state } from "./state.js";
+import { $, askText, complain, confirmed, h, toast } from "./ui.js";
+
+let timer = 0;
+
+export function startLearning() {
+  on("learning tab settings", render);
+  refreshLearning(0);
+}
+
+/** Look how learning goes, a moment after something was accepted. */
+export function refreshLearning(wait = 1200) {
+  clearTimeout(timer);
+  timer = setTimeout(async () => {
+    try {
+      set({ learning: await get("/api/learning") });
+    } catch {
+      return;
+    }
+    if (state.tab === "learning") refreshLearning(6000);
+  }, wait);
+}
+
+function render() {
+  const found = state.learning;
+  if (!found) return;
+  const pill = $("adapting");
+  const [kind, text] = !found.learning ? ["off", found.adapter === "none" ? "Frozen model" : found.adapter]
+    : found.active ? ["active", `Adapting · ${found.learned}`]
+      : found.trusted ? ["off", "Learning…"] : ["fallback", "Fell back"];
+  pill.dataset.state = kind;
+  pill.textContent = text;
+  pill.title = explanation(found);
+  if (state.tab !== "learning") return;
+  const means = averages(found.objects);
+  const canvas = h("canvas.plot");
+  const select = h("select", { onchange: () => change(select.value) },
+    found.choices.map((choice) => h("option", { value: choice.spec, selected: choice.spec === found.adapter }, choice.text)));
+  $("learning-panel").replaceChildren(
+    h("h3", {}, "Clicks per object"),
+    h("div.big", {},
+      h("div", {}, h("b", {}, means.own), h("span.muted", {}, "you, last 20")),
+      h("div", {}, h("b", {}, means.frozen), h("span.muted", {}, "frozen model, same objects"))),
+    canvas,
+    h("div.legend", {}, h("span", {}, h("i"), "you"), h("span", {}, h("i.frozen"), "frozen (simulated)")),
+    h("h3", {}, "Adapter"),
+    select,
+    h("div", {}, explanation(found)),
+    ...found.notes.map((note) => h("div.muted", {}, note)),
+    h("div.buttons", {},
+      h("button.button.small", { onclick: snapshot, disabled: !found.learning }, "Snapshot…"),
+      h("button.button.small.danger", { onclick: reset, disabled: !found.learning }, "Reset…")),
+    h("span.muted", {}, "Frozen model: it is given your own clicks, then a simulated annotator's, until it agrees with your mask (IoU 0.85). A trend, not a benchmark: the mask came from the adapted model."));
+  requestAnimationFrame(() => plot(canvas, found.objects));
+}
+
+function explanation(found) {
+  if (!found.learning) return found.adapter === "none" ? "Nothing is learned: the model answers as it ships." : `In use: ${found.adapter}. It does not learn here.`;
+  if (found.active) return `In use: learned from ${found.learned} objects, and better than the frozen model on the last ones.`;
+  if (found.trusted) return "Learning begins with the first accepted object; until then the frozen model answers.";
+  return "What was learned did worse than the frozen model on the last objects, so the frozen model answers. Learning goes on, and comes back when it helps.";
+}
+
+async function change(spec) {
+  try {
+    set({ learning: await post("/api/learning/adapter", { adapter: spec }) });
+    await resync();
+    toast(`Adapter: ${spec}`);
+  } catch (error) {
+    complain(error);
+    render();
+  }
+}
+
+async function reset() {
+  if (!(await confirmed("Reset learning", "The model answers as it ships again, and learning begins anew. Your objects stay. A copy of what was learned stays in the project's folder.", "Reset"))) return;
+  try {
+    set({ learning: await post("/api/learning/reset") });
+    await resync();
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function snapshot() {
+  const day = new Date().toISOString().slice(0, 10);
+  const name = await askText("Snapshot", "A name: letters, digits, '-', '_' and '.'", `${state.project.name.replace(/[^A-Za-z0-9._-]+/g, "-")}-${day}`);
+  if (!name) return;
+  try {
+    const answer = await post("/api/learning/snapshot", { name });
+    set({ learning: answer });
+    toast(`Saved in ${answer.saved}`);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function averages(objects) {
+  const last = objects.slice(-20);
+  const both = last.filter(([, frozen]) => frozen !== null);
+  const mean = (values) => (values.length ? (values.reduce((a, b) => a + b, 0) / values.length).toFixed(1) : "–");
+  return { own: mean(last.map(([own]) => own)), frozen: mean(both.map(([, frozen]) => frozen)) };
+}
+
+function plot(canvas, objects) {
+  const ratio = devicePixelRatio || 1;
+  const width = canvas.clientWidth, height = canvas.clientHeight;
+  if (!width) return;
+  canvas.width = width * ratio;
+  canvas.height = height * ratio;
+  const pen = canvas.getContext("2d");
+  pen.scale(ratio, ratio);
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const most = Math.max(4, ...objects.map(([own, frozen]) => Math.min(Math.max(own, frozen ?? 0), 12)));
+  const left = 22, bottom = height - 18;
+  const x = (k) => left + 6 + (k * (width - left - 14)) / Math.max(1, objects.length - 1);
+  const y = (value) => bottom - (Math.min(value, most) * (bottom - 10)) / most;
+  pen.font = "10px system-ui";
+  pen.fillStyle = colour("--muted");
+  pen.strokeStyle = colour("--line");
+  for (let value = 0; value <= most; value += Math.ceil(most / 4)) {
+    pen.beginPath();
+    pen.moveTo(left, y(value));
+    pen.lineTo(width - 4, y(value));
+    pen.stroke();
+    pen.fillText(String(value), 6, y(value) + 3);
+  }
+  pen.fillText(objects.length ? `objects 1 to ${objects.length}` : "accept an object to begin", left + 2, height - 5);
+  const line = (values, ink, dashed) => {
+    pen.strokeStyle = ink;
+    pen.lineWidth = 2;
+    pen.setLineDash(dashed ? [4, 3] : []);
+    pen.beginPath();
+    values.forEach(([k, value], i) => (i ? pen.lineTo(x(k), y(value)) : pen.moveTo(x(k), y(value))));
+    pen.stroke();
+    pen.setLineDash([]);
+  };
+  const warn = colour("--warn"), accent = colour("--accent");
+  objects.forEach(([own, frozen], k) => {
+    if (frozen !== null) dot(pen, x(k), y(frozen), 3, warn, false);
+    dot(pen, x(k), y(own), 2.6, accent, true);
+  });
+  line(smoothed(objects.map(([, frozen], k) => [k, frozen]).filter(([, value]) => value !== null)), warn, true);
+  line(smoothed(objects.map(([own], k) => [k, own])), accent, false);
+}
+
+function dot(pen, x, y, radius, ink, filled) {
+  pen.beginPath();
+  pen.arc(x, y, radius, 0, 7);
+  pen.globalAlpha = 0.55;
+  pen.fillStyle = pen.strokeStyle = ink;
+  pen.lineWidth = 1.2;
+  if (filled) pen.fill();
+  else pen.stroke();
+  pen.globalAlpha = 1;
+}
+
+/** Mean of the last eight. */
+function smoothed(values) {
+  return values.map(([k], i) => {
+    const window = values.slice(Math.max(0, i - 7), i + 1);
+    return [k, window.reduce((sum, [, value]) => sum + value, 0) / window.length];
+  });
+}

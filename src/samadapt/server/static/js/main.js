@@ -1,0 +1,161 @@
+// The page: puts everything together.
+
+import { get, isSaving, leave, onSaved, post } from "./api.js";
+import { startBar } from "./bar.js";
+import { resizeBrush } from "./brush.js";
+import { current, cycle, finalMask, hasObject } from "./current.js";
+import { autoLevels, startDisplay, toggle, toggleTheme } from "./display.js";
+import { fileMenu } from "./files.js";
+import { finish, go, jump, openImage, revealInList, setMark, startImages, working } from "./images.js";
+import { showKeys, startKeys } from "./keys.js";
+import { chooseNumber, startLabels } from "./labels.js";
+import { refreshLearning, startLearning } from "./learning.js";
+import { acceptCurrent, deleteSelected, dropCurrent, editSelected, redo, refreshObjects, startObjects, undo } from "./objects.js";
+import { forgetPreview, holdSpace, startPointer } from "./pointer.js";
+import { acceptAll, acceptProposal, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
+import { painted, shownBitmap, startStage } from "./stage.js";
+import { on, set, state } from "./state.js";
+import { $, complain, h, placeIcons, toast } from "./ui.js";
+import { fit, view, zoomAt } from "./view.js";
+
+const EVERY = 8000; // milliseconds between two signs of life
+
+const actions = {
+  accept: () => (state.proposals && !hasObject() ? acceptProposal() : acceptCurrent()),
+  drop: () => {
+    if (state.proposals) endProposals();
+    else if (hasObject()) dropCurrent();
+    else set({ selected: null });
+  },
+  cycle: () => cycle(), undo, redo, edit: editSelected, remove: deleteSelected,
+  similar: findSimilar, reject: rejectProposal, acceptAll,
+  proposalNext: () => step(1), proposalPrevious: () => step(-1),
+  done: () => finish("done"),
+  skipImage: () => (state.image?.mark ? setMark("") : finish("skipped")),
+  next: () => go(1), previous: () => go(-1), jump,
+  toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),
+  toolBrush: () => set({ tool: "brush" }), toolErase: () => set({ tool: "erase" }),
+  toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }),
+  polarity: () => set({ negative: !state.negative }),
+  smaller: () => resizeBrush(1 / 1.2), larger: () => resizeBrush(1.2),
+  fit, zoomIn: () => zoomAt(1.25), zoomOut: () => zoomAt(0.8),
+  fill: () => toggle("fill"), outline: () => toggle("outline"), keepEarlier: () => { toggle("keepEarlier"); toast(state.settings.keepEarlier ? "New objects leave earlier ones." : "New objects may cover earlier ones."); },
+  preview: () => { toggle("preview"); forgetPreview(); toast(state.settings.preview ? "Preview on." : "Preview off."); },
+  autoLevels: () => autoLevels(shownBitmap()),
+  theme: toggleTheme, help: showKeys, menu: (button) => fileMenu(button, actions),
+  showLearning: () => { set({ tab: "learning" }); document.body.classList.add("panel-open"); },
+  panel: () => document.body.classList.toggle("panel-open"),
+  number: chooseNumber,
+};
+
+async function start() {
+  placeIcons();
+  if (location.search) history.replaceState(null, "", "/");
+  const project = await get("/api/project");
+  set({ project, labels: project.labels, labelsRevision: project.labels_revision });
+  $("project-name").textContent = project.name;
+  $("brand").title = `${project.folder}\nmodel ${project.model}\nsaved in ${project.project}`;
+  startKeys(actions, () => Boolean(state.proposals), holdSpace);
+  startStage();
+  startPointer();
+  startObjects();
+  startLabels();
+  startBar();
+  startDisplay();
+  startTabs();
+  onSaved(saved);
+  on("tool negative", tools);
+  on("image", warnings);
+  tools();
+  document.addEventListener("auto-levels", actions.autoLevels);
+  addEventListener("pagehide", leave);
+  addEventListener("beforeunload", (event) => isSaving() && event.preventDefault());
+  for (const note of project.notes) toast(note, true);
+  await startImages();
+  startLearning();
+  setInterval(signOfLife, EVERY);
+  waitForModel();
+  document.documentElement.dataset.ready = "true";
+}
+
+function saved(kind, text) {
+  const element = $("saved");
+  element.dataset.state = kind;
+  element.textContent = text;
+}
+
+function tools() {
+  for (const element of document.querySelectorAll("[data-tool]")) {
+    if (element.id !== "stage") element.setAttribute("aria-pressed", String(element.dataset.tool === state.tool));
+  }
+  $("stage").dataset.tool = state.tool;
+  $("polarity").setAttribute("aria-pressed", String(state.negative));
+}
+
+function startTabs() {
+  const choose = (tab) => set({ tab });
+  for (const button of document.querySelectorAll("[data-tab]")) button.addEventListener("click", () => choose(button.dataset.tab));
+  on("tab", () => {
+    for (const button of document.querySelectorAll("[data-tab]")) button.setAttribute("aria-selected", String(button.dataset.tab === state.tab));
+    for (const panel of document.querySelectorAll("[data-panel]")) panel.hidden = panel.dataset.panel !== state.tab;
+    if (state.tab === "images") revealInList();
+    if (state.tab === "learning") refreshLearning(0);
+  });
+  choose("objects");
+}
+
+function warnings() {
+  const texts = state.image?.warnings ?? [];
+  $("warnings").replaceChildren(...texts.map((text) => {
+    const note = h("div.note", {}, h("span", {}, text), h("button.button.small", { onclick: () => note.remove() }, "OK"));
+    return note;
+  }));
+  others(state.image?.others ?? []);
+}
+
+function others(names) {
+  $("others").hidden = !names.length;
+  const named = names.filter((name) => name !== "somebody");
+  const who = named.length ? named.join(", ") : names.length > 1 ? `${names.length} others` : "Somebody";
+  $("others").textContent = names.length ? `${who} here too` : "";
+  $("others").title = `${names.join(", ")} ${names.length > 1 ? "have" : "has"} this image open as well. Objects of all are kept; N goes to an image that is free.`;
+}
+
+/** Tell the server that we are here; see what others did. */
+async function signOfLife() {
+  const image = state.image?.id;
+  if (!image || document.hidden) return;
+  try {
+    const answer = await post(`/api/here/${image}`);
+    if (state.image?.id !== image) return;
+    others(answer.others);
+    set({ taken: answer.taken });
+    if (answer.change !== state.image.change && !isSaving()) await refreshObjects();
+  } catch (error) {
+    if (error.status === 401) complain(error);
+  }
+}
+
+/** While the model reads the image: say so, and notice when it is done. */
+async function waitForModel() {
+  for (;;) {
+    await new Promise((done) => setTimeout(done, 400));
+    if ($("working-text").textContent !== "The model reads the image…") continue;
+    const image = state.image?.id;
+    if (!image) {
+      working("");
+      continue;
+    }
+    const answer = await post(`/api/here/${image}`).catch(() => null);
+    if (answer?.ready && state.image?.id === image) working("");
+  }
+}
+
+// For tests and benchmarks: what is on the screen, without reading pixels.
+window.samadapt = { state, current, view, finalMask, openImage, painted };
+
+start().catch((error) => {
+  complain(error);
+  $("blank").hidden = false;
+  $("blank").textContent = error.message ?? String(error);
+});

@@ -1,0 +1,211 @@
+// Masks: a tight box {x, y, w, h} of bits, row by row, and COCO's compressed run lengths.
+
+/** A mask from the run lengths of an image `height` pixels high whose corner is at (left, top). */
+export function decode(counts, height, left = 0, top = 0) {
+  const runs = unpack(counts);
+  let x0 = Infinity, x1 = -1, y0 = Infinity, y1 = -1;
+  for (let i = 1, at = runs[0]; i < runs.length; at += runs[i] + (runs[i + 1] ?? 0), i += 2) {
+    if (!runs[i]) continue;
+    const first = Math.floor(at / height), last = Math.floor((at + runs[i] - 1) / height);
+    if (first < x0) x0 = first;
+    if (last > x1) x1 = last;
+    const from = first === last ? at % height : 0;
+    const to = first === last ? (at + runs[i] - 1) % height : height - 1;
+    if (from < y0) y0 = from;
+    if (to > y1) y1 = to;
+  }
+  if (x1 < 0) return null;
+  const w = x1 - x0 + 1, h = y1 - y0 + 1;
+  const bits = new Uint8Array(w * h);
+  for (let i = 1, at = runs[0]; i < runs.length; at += runs[i] + (runs[i + 1] ?? 0), i += 2) {
+    for (let left_ = runs[i], p = at; left_ > 0; ) {
+      const x = Math.floor(p / height), y = p - x * height;
+      const count = Math.min(left_, height - y);
+      let k = (y - y0) * w + x - x0;
+      for (let n = 0; n < count; n++, k += w) bits[k] = 1;
+      p += count;
+      left_ -= count;
+    }
+  }
+  return { x: x0 + left, y: y0 + top, w, h, bits };
+}
+
+/** A mask from what the server sends of the object under way. */
+export function fromCrop(crop) {
+  return crop && decode(crop.counts, crop.height, crop.x, crop.y);
+}
+
+/** A mask as the server takes it. */
+export function toCrop(mask) {
+  const runs = [];
+  let value = 0, count = 0;
+  for (let x = 0; x < mask.w; x++) {
+    for (let y = 0, k = x; y < mask.h; y++, k += mask.w) {
+      if (mask.bits[k] === value) {
+        count += 1;
+      } else {
+        runs.push(count);
+        value = mask.bits[k];
+        count = 1;
+      }
+    }
+  }
+  runs.push(count);
+  return { x: mask.x, y: mask.y, width: mask.w, height: mask.h, counts: pack(runs) };
+}
+
+export function area(mask) {
+  let sum = 0;
+  for (let i = 0; i < mask.bits.length; i++) sum += mask.bits[i];
+  return sum;
+}
+
+export function contains(mask, x, y) {
+  const column = Math.floor(x) - mask.x, row = Math.floor(y) - mask.y;
+  if (column < 0 || row < 0 || column >= mask.w || row >= mask.h) return false;
+  return mask.bits[row * mask.w + column] === 1;
+}
+
+export function overlaps(a, b) {
+  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+}
+
+/** `base` with the bits of `patch` set to `value`; null if nothing is left. Both may be null. */
+export function merged(base, patch, value) {
+  if (!patch) return base;
+  if (!base) return value ? patch : null;
+  if (!value && !overlaps(base, patch)) return base;
+  const x = value ? Math.min(base.x, patch.x) : base.x;
+  const y = value ? Math.min(base.y, patch.y) : base.y;
+  const right = value ? Math.max(base.x + base.w, patch.x + patch.w) : base.x + base.w;
+  const bottom = value ? Math.max(base.y + base.h, patch.y + patch.h) : base.y + base.h;
+  const out = { x, y, w: right - x, h: bottom - y, bits: new Uint8Array((right - x) * (bottom - y)) };
+  copy(base, out, 1);
+  copy(patch, out, value);
+  return tight(out);
+}
+
+/** The smallest box around the set bits; null if there are none. */
+export function tight(mask) {
+  let x0 = mask.w, x1 = -1, y0 = mask.h, y1 = -1;
+  for (let y = 0, k = 0; y < mask.h; y++) {
+    for (let x = 0; x < mask.w; x++, k++) {
+      if (!mask.bits[k]) continue;
+      if (x < x0) x0 = x;
+      if (x > x1) x1 = x;
+      if (y < y0) y0 = y;
+      y1 = y;
+    }
+  }
+  if (x1 < 0) return null;
+  if (x0 === 0 && y0 === 0 && x1 === mask.w - 1 && y1 === mask.h - 1) return mask;
+  const out = { x: mask.x + x0, y: mask.y + y0, w: x1 - x0 + 1, h: y1 - y0 + 1, bits: null };
+  out.bits = new Uint8Array(out.w * out.h);
+  copy(mask, out, 1);
+  return out;
+}
+
+/** The outline along pixel edges, in image coordinates. */
+export function outline(mask) {
+  const path = new Path2D();
+  const { x: left, y: top, w, h, bits } = mask;
+  for (let y = 0; y <= h; y++) {
+    let start = -1;
+    for (let x = 0; x <= w; x++) {
+      const above = y > 0 && x < w ? bits[(y - 1) * w + x] : 0;
+      const below = y < h && x < w ? bits[y * w + x] : 0;
+      if (above !== below) {
+        if (start < 0) start = x;
+      } else if (start >= 0) {
+        path.moveTo(left + start, top + y);
+        path.lineTo(left + x, top + y);
+        start = -1;
+      }
+    }
+  }
+  for (let x = 0; x <= w; x++) {
+    let start = -1;
+    for (let y = 0; y <= h; y++) {
+      const before = x > 0 && y < h ? bits[y * w + x - 1] : 0;
+      const after = x < w && y < h ? bits[y * w + x] : 0;
+      if (before !== after) {
+        if (start < 0) start = y;
+      } else if (start >= 0) {
+        path.moveTo(left + x, top + start);
+        path.lineTo(left + x, top + y);
+        start = -1;
+      }
+    }
+  }
+  return path;
+}
+
+/** A canvas of the mask in one colour; large masks are shrunk by `step`, for the eye only. */
+export function tinted(mask, colour) {
+  const step = Math.max(1, Math.ceil(Math.sqrt((mask.w * mask.h) / 3e6)));
+  const w = Math.ceil(mask.w / step), h = Math.ceil(mask.h / step);
+  const canvas = document.createElement("canvas");
+  canvas.width = w;
+  canvas.height = h;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(w, h);
+  const pixels = new Uint32Array(image.data.buffer);
+  const value = packed(colour);
+  for (let y = 0, k = 0; y < h; y++) {
+    for (let x = 0, at = y * step * mask.w; x < w; x++, k++, at += step) {
+      if (mask.bits[at]) pixels[k] = value;
+    }
+  }
+  context.putImageData(image, 0, 0);
+  return { canvas, step };
+}
+
+function packed(colour) {
+  const number = Number.parseInt(colour.slice(1), 16);
+  const r = number >> 16, g = (number >> 8) & 255, b = number & 255;
+  return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0; // little-endian RGBA
+}
+
+function copy(from, to, value) {
+  const x0 = Math.max(from.x, to.x), x1 = Math.min(from.x + from.w, to.x + to.w);
+  const y0 = Math.max(from.y, to.y), y1 = Math.min(from.y + from.h, to.y + to.h);
+  for (let y = y0; y < y1; y++) {
+    let source = (y - from.y) * from.w + x0 - from.x;
+    let target = (y - to.y) * to.w + x0 - to.x;
+    for (let x = x0; x < x1; x++, source++, target++) {
+      if (from.bits[source]) to.bits[target] = value;
+    }
+  }
+}
+
+function unpack(text) {
+  const runs = [];
+  for (let i = 0; i < text.length; ) {
+    let value = 0, shift = 0, more = true;
+    while (more) {
+      const c = text.charCodeAt(i++) - 48;
+      value += (c & 31) * 2 ** shift;
+      shift += 5;
+      more = (c & 32) !== 0;
+      if (!more && c & 16) value -= 2 ** shift;
+    }
+    if (runs.length > 2) value += runs[runs.length - 2];
+    runs.push(value);
+  }
+  return runs;
+}
+
+function pack(runs) {
+  const codes = [];
+  for (let i = 0; i < runs.length; i++) {
+    let value = i > 2 ? runs[i] - runs[i - 2] : runs[i];
+    for (let more = true; more; ) {
+      let c = value & 31;
+      value >>= 5;
+      more = c & 16 ? value !== -1 : value !== 0;
+      if (more) c |= 32;
+      codes.push(String.fromCharCode(c + 48));
+    }
+  }
+  return codes.join("");
+}

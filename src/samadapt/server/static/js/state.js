@@ -1,0 +1,89 @@
+// What the page knows. Modules change it through `set` and listen with `on`.
+
+const listeners = new Map();
+
+export const state = {
+  project: null,
+  labels: [],
+  labelsRevision: 0,
+  label: null, // number of the label that new objects get
+  images: [], // [id, name, state, objects]
+  taken: {}, // image -> person
+  image: null, // what `open` answered, without objects
+  objects: new Map(), // id -> object with decoded mask
+  selected: null, // id
+  tool: "click",
+  negative: false,
+  proposals: null, // {list, index}
+  learning: null,
+  tab: "objects",
+  settings: load("settings", {
+    opacity: 0.45,
+    outline: true,
+    fill: true,
+    width: 1.5,
+    brightness: 0,
+    contrast: 0,
+    gamma: 1,
+    invert: false,
+    smooth: false,
+    keepEarlier: false,
+    preview: false,
+    brush: 16,
+    theme: "dark",
+    person: "",
+  }),
+};
+
+/** Call `listener` whenever one of these parts of the state was set. */
+export function on(names, listener) {
+  for (const name of names.split(" ")) {
+    if (!listeners.has(name)) listeners.set(name, new Set());
+    listeners.get(name).add(listener);
+  }
+}
+
+/** Change parts of the state and tell whoever listens, each listener once. */
+export function set(changes) {
+  Object.assign(state, changes);
+  tell(Object.keys(changes));
+}
+
+/** Tell that parts changed inside. */
+export function tell(names) {
+  const due = new Set();
+  for (const name of names) for (const listener of listeners.get(name) ?? []) due.add(listener);
+  for (const listener of due) listener();
+}
+
+/** Change settings; they are kept in the browser. */
+export function configure(changes) {
+  Object.assign(state.settings, changes);
+  keep("settings", state.settings);
+  tell(["settings"]);
+}
+
+export function labelOf(id) {
+  return state.labels.find((label) => label.id === id) ?? null;
+}
+
+export function colourOf(id) {
+  return labelOf(id)?.colour ?? "#ffd23f";
+}
+
+export function keep(name, value) {
+  try {
+    localStorage.setItem(`samadapt-${name}`, JSON.stringify(value));
+  } catch {
+    // A browser that keeps nothing still works.
+  }
+}
+
+export function load(name, standard) {
+  try {
+    const found = JSON.parse(localStorage.getItem(`samadapt-${name}`));
+    return found && typeof found === "object" ? { ...standard, ...found } : standard;
+  } catch {
+    return standard;
+  }
+}

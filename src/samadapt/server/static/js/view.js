@@ -1,0 +1,101 @@
+// Where the image is on the screen: zoom and pan.
+
+export const view = { scale: 1, x: 0, y: 0, width: 1, height: 1, imageWidth: 1, imageHeight: 1 };
+
+const listeners = new Set();
+const MOST = 64;
+
+export function onView(listener) {
+  listeners.add(listener);
+}
+
+export function resize(width, height) {
+  const wasFit = isFit();
+  view.width = width;
+  view.height = height;
+  if (wasFit) fit();
+  else changed();
+}
+
+/** Begin with another image, all of it visible. */
+export function show(width, height) {
+  view.imageWidth = width;
+  view.imageHeight = height;
+  fit();
+}
+
+export function fit() {
+  const margin = 16;
+  const wide = (view.width - 2 * margin) / view.imageWidth;
+  const high = (view.height - 2 * margin) / view.imageHeight;
+  view.scale = Math.max(Math.min(wide, high, 8), 1e-3);
+  centre();
+  changed();
+}
+
+export function zoomAt(factor, x = view.width / 2, y = view.height / 2) {
+  const least = Math.min(0.05, fitScale() / 2);
+  const scale = Math.min(Math.max(view.scale * factor, least), MOST);
+  const real = scale / view.scale;
+  view.x = x - (x - view.x) * real;
+  view.y = y - (y - view.y) * real;
+  view.scale = scale;
+  hold();
+  changed();
+}
+
+export function pan(dx, dy) {
+  view.x += dx;
+  view.y += dy;
+  hold();
+  changed();
+}
+
+/** Bring a box {x, y, w, h} of the image into sight if it is not. */
+export function reveal(box) {
+  const [left, top] = toScreen(box.x, box.y);
+  const [right, bottom] = toScreen(box.x + box.w, box.y + box.h);
+  if (left >= 0 && top >= 0 && right <= view.width && bottom <= view.height) return;
+  view.x += view.width / 2 - (left + right) / 2;
+  view.y += view.height / 2 - (top + bottom) / 2;
+  changed();
+}
+
+export function toImage(x, y) {
+  return [(x - view.x) / view.scale, (y - view.y) / view.scale];
+}
+
+export function toScreen(x, y) {
+  return [x * view.scale + view.x, y * view.scale + view.y];
+}
+
+export function isInside(x, y) {
+  return x >= 0 && y >= 0 && x < view.imageWidth && y < view.imageHeight;
+}
+
+function fitScale() {
+  return Math.min(view.width / view.imageWidth, view.height / view.imageHeight);
+}
+
+function isFit() {
+  const margin = 16;
+  const wide = (view.width - 2 * margin) / view.imageWidth;
+  const high = (view.height - 2 * margin) / view.imageHeight;
+  return Math.abs(view.scale - Math.max(Math.min(wide, high, 8), 1e-3)) < 1e-9;
+}
+
+function centre() {
+  view.x = (view.width - view.imageWidth * view.scale) / 2;
+  view.y = (view.height - view.imageHeight * view.scale) / 2;
+}
+
+/** Never lose the image: some of it stays on the screen. */
+function hold() {
+  const rest = 60;
+  view.x = Math.min(Math.max(view.x, rest - view.imageWidth * view.scale), view.width - rest);
+  view.y = Math.min(Math.max(view.y, rest - view.imageHeight * view.scale), view.height - rest);
+}
+
+function changed() {
+  for (const listener of listeners) listener();
+}

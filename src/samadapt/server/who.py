@@ -1,0 +1,44 @@
+"""Who asks, and for which workspace: what every route gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import unquote
+
+from fastapi import Depends, Header, Path, Request
+
+from samadapt.server.wire import _LARGEST_ID, Client, _clean
+from samadapt.server.workspace import Workspace
+
+_MOST_NAME = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A browser tab, and the person's name as they gave it."""
+
+    client: str
+    person: str
+
+
+def _workspace(request: Request) -> Workspace:
+    found: Workspace = request.app.state.workspace
+    return found
+
+
+def _who(
+    x_samadapt_client: Annotated[Client, Header()] = "api",
+    x_samadapt_person: Annotated[str, Header(max_length=300)] = "",
+) -> Who:
+    try:
+        name = _clean(unquote(x_samadapt_person, errors="replace"))[:_MOST_NAME]
+    except ValueError:
+        name = ""
+    return Who(x_samadapt_client, name)
+
+
+Here = Annotated[Workspace, Depends(_workspace)]
+Me = Annotated[Who, Depends(_who)]
+ImageId = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
+ObjectId = Annotated[int, Path(ge=1, le=_LARGEST_ID)]

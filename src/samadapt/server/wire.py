@@ -1,0 +1,232 @@
+"""What page and server send each other: requests as pydantic models, masks as run lengths."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from samadapt.data.pixels import MAX_PIXELS
+from samadapt.data.rle import Rle
+from samadapt.errors import DataError
+from samadapt.session.session import Session
+from samadapt.store.events import Mark
+from samadapt.store.records import StoredObject
+
+_LARGEST_ID = 2**31 - 1
+
+
+def _clean(text: str) -> str:
+    """Only what every database can store: no control characters, no halves of characters."""
+    if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 or ord(c) == 127 for c in text):
+        raise ValueError("control characters are not allowed")
+    return text.strip()
+
+
+def _named(text: str) -> str:
+    """A text with something in it."""
+    if not (clean := _clean(text)):
+        raise ValueError("the name is empty")
+    return clean
+
+
+Id = Annotated[int, Field(ge=1, le=_LARGEST_ID)]
+Number = Annotated[float, Field(ge=-1e7, le=1e7, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_named)]
+Client = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+Side = Annotated[int, Field(ge=0, le=1 << 20)]
+
+
+class Request(BaseModel):
+    """Base of all requests."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Crop(Request):
+    """A mask: COCO's compressed run lengths of the part of the image that holds all of it."""
+
+    x: Side
+    y: Side
+    width: Annotated[int, Field(ge=1, le=1 << 20)]
+    height: Annotated[int, Field(ge=1, le=1 << 20)]
+    counts: Annotated[str, Field(min_length=1, max_length=1 << 24)]
+
+    def mask(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """The mask at the image's size (H, W).
+
+        Raises:
+            DataError: broken run lengths, or outside the image.
+        """
+        height, width = size
+        if (
+            self.x + self.width > width
+            or self.y + self.height > height
+            or self.width * self.height > MAX_PIXELS
+        ):
+            raise DataError(f"the mask does not lie inside the image of {width} x {height} pixels")
+        full = np.zeros(size, np.bool_)
+        part = Rle((self.height, self.width), self.counts.encode("utf-8", "surrogatepass")).mask()
+        full[self.y : self.y + self.height, self.x : self.x + self.width] = part
+        return full
+
+
+class ClickRequest(Request):
+    """A click."""
+
+    x: Number
+    y: Number
+    positive: bool = True
+
+
+class BoxRequest(Request):
+    """A box."""
+
+    x0: Number
+    y0: Number
+    x1: Number
+    y1: Number
+
+
+class ChooseRequest(Request):
+    """Another candidate."""
+
+    index: Annotated[int, Field(ge=0, le=15)]
+
+
+class AcceptRequest(Request):
+    """Accept the current object; `mask` when the brush changed what the model said."""
+
+    key: Key
+    label: Id | None = None
+    mask: Crop | None = None
+
+
+class EditRequest(Request):
+    """Improve an object that is there."""
+
+    object: Id
+    revision: Id
+
+
+class AddRequest(Request):
+    """Add an object that was not clicked: painted, or proposed and accepted."""
+
+    key: Key
+    mask: Crop
+    label: Id | None = None
+    source: Annotated[str, Field(pattern="^(brush|similar)$")] = "brush"
+
+
+class ChangeRequest(Request):
+    """Another label or mask for an object."""
+
+    revision: Id
+    label: Id | None = None
+    mask: Crop | None = None
+
+
+class RevisionRequest(Request):
+    """Delete or restore."""
+
+    revision: Id
+
+
+class MarkRequest(Request):
+    """Done, skipped or neither."""
+
+    mark: Mark
+    revision: Annotated[int, Field(ge=0, le=_LARGEST_ID)]
+
+
+class LabelRequest(Request):
+    """One label of the list; number 0 for a new one."""
+
+    id: Annotated[int, Field(ge=0, le=_LARGEST_ID)] = 0
+    name: Name
+    colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
+
+
+class LabelsRequest(Request):
+    """The list of labels."""
+
+    labels: Annotated[list[LabelRequest], Field(max_length=500)]
+    revision: Annotated[int, Field(ge=0, le=_LARGEST_ID)]
+
+
+class SimilarRequest(Request):
+    """Propose further objects like those of a label; `most` at once."""
+
+    label: Id | None = None
+    most: Annotated[int, Field(ge=1, le=100)] = 40
+
+
+class NameRequest(Request):
+    """A name for a snapshot."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class AdapterRequest(Request):
+    """Another adapter, by one of the names that were offered."""
+
+    adapter: Name
+
+
+# -- answers ----------------------------------------------------------------------------------
+
+
+def crop_of(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
+    """A mask (H, W) as the page takes it: run lengths of its tight box; None if empty."""
+    if mask is None:
+        return None
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return None
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(mask[top:bottom].any(axis=0))
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    rle = Rle.from_mask(mask[top:bottom, left:right])
+    return {
+        "x": left,
+        "y": top,
+        "width": right - left,
+        "height": bottom - top,
+        "counts": rle.counts.decode("ascii"),
+    }
+
+
+def object_json(thing: StoredObject) -> dict[str, Any]:
+    """An object with its mask: run lengths of the whole image, as they are stored."""
+    return {
+        "id": thing.id,
+        "key": thing.key,
+        "revision": thing.revision,
+        "label": thing.label_id,
+        "height": thing.height,
+        "width": thing.width,
+        "counts": thing.counts,
+        "source": thing.source,
+        "person": thing.person,
+        "prompts": thing.prompts,
+    }
+
+
+def current_json(session: Session, edited: tuple[int, int] | None) -> dict[str, Any]:
+    """The object under way: its mask and what was said so far."""
+    found = session.prediction
+    box = session.current_box
+    return {
+        "mask": crop_of(session.mask),
+        "clicks": [[c.x, c.y, int(c.positive)] for c in session.clicks],
+        "box": None if box is None else list(box.as_tuple()),
+        "candidates": 0 if found is None else len(found.masks),
+        "scores": [] if found is None else [round(float(s), 3) for s in found.scores],
+        "chosen": session.chosen,
+        "can_undo": session.can_undo,
+        "can_redo": session.can_redo,
+        "edited": None if edited is None else {"id": edited[0], "revision": edited[1]},
+    }

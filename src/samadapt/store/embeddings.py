@@ -1,0 +1,172 @@
+"""`EmbeddingStore`: encoded images on the disk, shared by all commands and processes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from samadapt.errors import DataError, ModelError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+
+try:
+    import fcntl
+except ImportError:  # Windows: eviction is not locked there
+    fcntl = None  # type: ignore[assignment]
+
+CACHE_VARIABLE = "SAMADAPT_CACHE"
+"""Environment variable that names the cache's folder."""
+GIGABYTE = 10**9
+DEFAULT_LIMIT = 10 * GIGABYTE
+
+_SUFFIX = ".safetensors"
+_KEEP = 0.9
+_RECOUNT = 64
+_ABANDONED_SECONDS = 3600.0
+
+
+def cache_folder() -> Path:
+    """Where embeddings are kept: $SAMADAPT_CACHE, or the user's cache folder."""
+    if given := os.environ.get(CACHE_VARIABLE):
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "samadapt" / "embeddings"
+
+
+class EmbeddingStore:
+    """Encoded images on the disk, at most `limit` bytes of them; the least recently used go first.
+
+    Files appear complete or not at all, and a damaged one counts as missing. Several processes
+    may use the same folder. Failing to write (a full disk) is no error: the image is encoded
+    again next time.
+
+    Args:
+        folder: where; made when first needed.
+        limit: bytes.
+    """
+
+    def __init__(self, folder: Path | None = None, limit: int = DEFAULT_LIMIT) -> None:
+        self.folder = cache_folder() if folder is None else Path(folder)
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._bytes: int | None = None
+        self._puts = 0
+
+    def path(self, model: SegmentationModel, content_hash: str) -> Path:
+        """The file of an image's embedding.
+
+        The name is a SHA-256 over everything that decides the embedding: the image's pixels, the
+        model's weights, the version of the preprocessing and the encoder's number format.
+        """
+        parts = (
+            content_hash,
+            model.identity.name,
+            model.identity.weights_hash,
+            model.preprocessing,
+            str(model.encoder_dtype),
+        )
+        name = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return self.folder / name[:2] / f"{name}{_SUFFIX}"
+
+    def has(self, model: SegmentationModel, content_hash: str) -> bool:
+        """Whether an image is there."""
+        return self.path(model, content_hash).is_file()
+
+    def get(self, model: SegmentationModel, content_hash: str) -> ImageEmbedding | None:
+        """The embedding of an image, on the model's device; None when it is not there."""
+        path = self.path(model, content_hash)
+        if not path.is_file():
+            return None
+        try:
+            embedding = ImageEmbedding.load(path, model.device)
+            model.check_embedding(embedding)
+            os.utime(path)
+        except (ModelError, OSError):
+            _remove(path)
+            return None
+        return embedding
+
+    def put(self, model: SegmentationModel, content_hash: str, embedding: ImageEmbedding) -> bool:
+        """Keep an embedding; False when it could not be written."""
+        path = self.path(model, content_hash)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            embedding.save(path)
+            size = path.stat().st_size
+        except (DataError, OSError):
+            return False
+        with self._lock:
+            self._puts += 1
+            if self._bytes is None or self._puts % _RECOUNT == 0:
+                self._bytes = sum(size for _, size, _ in self._files())
+            else:
+                self._bytes += size
+            if self._bytes > self.limit:
+                self._evict()
+        return True
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all embeddings on the disk."""
+        return sum(size for _, size, _ in self._files())
+
+    def _evict(self) -> None:
+        """Remove the least recently used until nine tenths of the limit are left."""
+        with _only_one(self.folder / "lock") as mine:
+            if not mine:
+                return
+            files = sorted(self._files(), reverse=True)
+            total = 0
+            for _, size, path in files:
+                total += size
+                # The one used last stays even if it alone exceeds the limit.
+                if total > self.limit * _KEEP and path != files[0][2]:
+                    total -= size
+                    _remove(path)
+            self._bytes = total
+
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """(time of last use, bytes, path) of every embedding; clears away abandoned files."""
+        for path in self.folder.glob("*/*"):
+            try:
+                state = path.stat()
+            except OSError:
+                continue  # another process removed it
+            if path.suffix == _SUFFIX:
+                yield state.st_mtime, state.st_size, path
+            elif path.suffix == ".part" and time.time() - state.st_mtime > _ABANDONED_SECONDS:
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[bool]:
+    """Whether this process may evict: False while another one does."""
+    if fcntl is None:
+        yield True
+        return
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)

@@ -1,0 +1,207 @@
+"""`ImageTable`: the images of a project, as found in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.engine import Row
+
+from samadapt.data.images import list_images, natural_key
+from samadapt.store.database import Database
+from samadapt.store.errors import ConflictError, MissingError
+from samadapt.store.events import ImageMarked, ImagesAdded, Mark
+from samadapt.store.journal import Journal
+from samadapt.store.records import ImageEntry, ImageFacts, StoredImage
+from samadapt.store.tables import images, objects
+
+
+class ImageTable:
+    """The images of one project."""
+
+    def __init__(self, database: Database, project_id: int, journal: Journal) -> None:
+        self._database, self._project, self._journal = database, project_id, journal
+
+    def scan(self, folder: Path, person: str = "") -> int:
+        """Take up the images of `folder` and its subfolders; returns how many are new.
+
+        Files are neither opened nor read. Images whose file is gone stay, with their objects.
+
+        Raises:
+            DataError: not a folder, or no image in it.
+        """
+        found = [path.relative_to(folder).as_posix() for path in list_images(folder, True)]
+        # A name that is no text (broken bytes on the disk) cannot be stored nor be asked for.
+        names = [name for name in found if _is_text(name)]
+        mine = images.c.project_id == self._project
+        with self._database.write() as tx:
+            self._journal.lock(tx)
+            known = {
+                row.name: bool(row.present)
+                for row in tx.execute(select(images.c.name, images.c.present).where(mine))
+            }
+            fresh = [name for name in names if name not in known]
+            there = set(names)
+            gone = [name for name, present in known.items() if present and name not in there]
+            back = [name for name in names if known.get(name) is False]
+            if not (fresh or gone or back):
+                return 0
+            for changed, present in ((gone, False), (back, True)):
+                for some in _parts(changed):
+                    here = mine, images.c.name.in_(some)
+                    tx.execute(update(images).where(*here).values(present=present))
+            if fresh:
+                rows = [{"project_id": self._project, "name": name} for name in fresh]
+                tx.execute(insert(images), rows)
+                numbers = {
+                    row.name: int(row.id)
+                    for row in tx.execute(select(images.c.name, images.c.id).where(mine))
+                }
+                added = tuple((numbers[name], name) for name in fresh)
+                self._journal.add(tx, ImagesAdded(images=added), person=person)
+        return len(fresh)
+
+    def entries(self) -> list[ImageEntry]:
+        """All images in natural order of their names; those without file only if annotated."""
+        counts = (
+            select(objects.c.image_id, func.count().label("objects"))
+            .where(objects.c.project_id == self._project, ~objects.c.deleted)
+            .group_by(objects.c.image_id)
+            .subquery()
+        )
+        wanted = (
+            select(
+                images.c.id,
+                images.c.name,
+                images.c.present,
+                images.c.mark,
+                images.c.problem,
+                func.coalesce(counts.c.objects, 0).label("objects"),
+            )
+            .join_from(images, counts, images.c.id == counts.c.image_id, isouter=True)
+            .where(images.c.project_id == self._project)
+        )
+        with self._database.read() as tx:
+            rows = tx.execute(wanted).all()
+        found = [
+            ImageEntry(r.id, r.name, bool(r.present), r.mark, r.problem is not None, r.objects)
+            for r in rows
+            if r.present or r.objects
+        ]
+        return sorted(found, key=lambda entry: natural_key(entry.name))
+
+    def get(self, image_id: int) -> StoredImage:
+        """One image.
+
+        Raises:
+            MissingError: there is none of this number.
+        """
+        here = images.c.project_id == self._project, images.c.id == image_id
+        with self._database.read() as tx:
+            row = tx.execute(select(images).where(*here)).first()
+        if row is None:
+            raise MissingError(f"there is no image {image_id} in this project")
+        return _image(row)
+
+    def states(self) -> dict[int, tuple[Mark, bool, bool]]:
+        """(mark, whether it cannot be read, whether its file is there) by number."""
+        columns = images.c.id, images.c.mark, images.c.problem, images.c.present
+        wanted = select(*columns).where(images.c.project_id == self._project)
+        with self._database.read() as tx:
+            rows = tx.execute(wanted).all()
+        return {row.id: (row.mark, row.problem is not None, bool(row.present)) for row in rows}
+
+    def all(self) -> dict[int, StoredImage]:
+        """All images by number, whether their files are there or not."""
+        wanted = select(images).where(images.c.project_id == self._project)
+        with self._database.read() as tx:
+            return {row.id: _image(row) for row in tx.execute(wanted)}
+
+    def named(self, name: str) -> StoredImage | None:
+        """The image of a file name."""
+        here = images.c.project_id == self._project, images.c.name == name
+        with self._database.read() as tx:
+            row = tx.execute(select(images).where(*here)).first()
+        return None if row is None else _image(row)
+
+    def note(self, image_id: int, facts: ImageFacts | None, problem: str | None = None) -> None:
+        """Write down what a file turned out to be, or why it cannot be read."""
+        values: dict[str, Any] = {"problem": problem}
+        if facts is not None:
+            values |= {
+                "height": facts.height,
+                "width": facts.width,
+                "content_hash": facts.content_hash,
+                "file_size": facts.file_size,
+                "modified": str(facts.modified),
+            }
+        with self._database.write() as tx:
+            tx.execute(update(images).where(images.c.id == image_id).values(**values))
+
+    def same_content(self, image: StoredImage) -> list[StoredImage]:
+        """Other images with the very same pixels, as far as they were looked at."""
+        if image.facts is None or image.facts.content_hash is None:
+            return []
+        wanted = select(images).where(
+            images.c.project_id == self._project,
+            images.c.content_hash == image.facts.content_hash,
+            images.c.id != image.id,
+            images.c.present,
+        )
+        with self._database.read() as tx:
+            return [_image(row) for row in tx.execute(wanted.order_by(images.c.id))]
+
+    def mark(self, image_id: int, mark: Mark, revision: int, person: str) -> StoredImage:
+        """Mark an image as done, skipped or neither.
+
+        Raises:
+            ConflictError: somebody else marked it otherwise since `revision`.
+            MissingError: there is none of this number.
+        """
+        now = self.get(image_id)
+        if now.mark == mark:
+            return now
+        if now.revision != revision:
+            raise ConflictError(
+                f"{now.name} was marked {now.mark or 'unfinished'!r} by somebody else meanwhile"
+            )
+        event = ImageMarked(image=image_id, mark=mark, revision=revision + 1)
+        with self._database.write() as tx:
+            self._journal.add(tx, event, person=person, image_id=image_id)
+            here = images.c.id == image_id, images.c.revision == revision
+            statement = update(images).where(*here).values(mark=mark, revision=revision + 1)
+            if tx.execute(statement).rowcount != 1:
+                raise ConflictError(f"{now.name} was marked by somebody else at this moment")
+        return self.get(image_id)
+
+
+def _parts(names: list[str]) -> list[list[str]]:
+    """Few enough names for one statement."""
+    return [names[start : start + 500] for start in range(0, len(names), 500)]
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name
+
+
+def _image(row: Row[Any]) -> StoredImage:
+    facts = None
+    if row.height is not None:
+        facts = ImageFacts(
+            row.height, row.width, row.content_hash, int(row.file_size), int(row.modified)
+        )
+    return StoredImage(
+        id=row.id,
+        name=row.name,
+        present=bool(row.present),
+        mark=row.mark,
+        revision=row.revision,
+        problem=row.problem,
+        facts=facts,
+        annotated_hash=row.annotated_hash,
+    )

@@ -1,0 +1,282 @@
+"""`ObjectTable`: the objects of a project. Every change is an event, and none is silently lost."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.engine import Row
+
+from samadapt.data.rle import Rle
+from samadapt.store.database import Database
+from samadapt.store.errors import ConflictError, MissingError
+from samadapt.store.events import (
+    ObjectAdded,
+    ObjectChanged,
+    ObjectDeleted,
+    ObjectMeasured,
+    ObjectRestored,
+    Source,
+)
+from samadapt.store.journal import Journal
+from samadapt.store.records import StoredObject
+from samadapt.store.tables import images, objects
+
+
+@dataclass(frozen=True, slots=True)
+class NewMask:
+    """An object to add.
+
+    Attributes:
+        image_id: where.
+        rle: its mask, at the image's size.
+        label_id: its label, if any.
+        source: how it was made.
+        key: the caller's own name for it, so that adding it again adds nothing; any if left out.
+        prompts: clicks and boxes that it took.
+        adapted: whether what was learned took part in it.
+        content_hash: of the pixels that it was drawn on.
+    """
+
+    image_id: int
+    rle: Rle
+    label_id: int | None = None
+    source: Source = "clicks"
+    key: str | None = None
+    prompts: int | None = None
+    adapted: bool = False
+    content_hash: str | None = None
+
+
+class ObjectTable:
+    """The objects of one project."""
+
+    def __init__(self, database: Database, project_id: int, journal: Journal) -> None:
+        self._database, self._project, self._journal = database, project_id, journal
+
+    def of_image(self, image_id: int, *, deleted: bool = False) -> list[StoredObject]:
+        """The objects of an image, oldest first; deleted ones too if asked for."""
+        wanted = self._mine().where(objects.c.image_id == image_id)
+        if not deleted:
+            wanted = wanted.where(~objects.c.deleted)
+        with self._database.read() as tx:
+            return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
+
+    def all(self) -> list[StoredObject]:
+        """All objects that are not deleted, oldest first."""
+        with self._database.read() as tx:
+            rows = tx.execute(self._mine().where(~objects.c.deleted).order_by(objects.c.id))
+            return [_object(row) for row in rows]
+
+    def measured(self) -> list[StoredObject]:
+        """Clicked objects, in the order in which they were accepted; masks left out."""
+        columns = [c for c in objects.c if c.name != "counts"]
+        wanted = select(*columns).where(
+            objects.c.project_id == self._project,
+            objects.c.prompts.is_not(None),
+            ~objects.c.deleted,
+        )
+        with self._database.read() as tx:
+            return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
+
+    def get(self, object_id: int) -> StoredObject:
+        """One object, deleted or not.
+
+        Raises:
+            MissingError: there is none of this number.
+        """
+        with self._database.read() as tx:
+            return self._get(tx, object_id)
+
+    def find_key(self, key: str) -> StoredObject | None:
+        """The object that was added under `key`."""
+        with self._database.read() as tx:
+            row = tx.execute(self._mine().where(objects.c.key == key)).first()
+        return None if row is None else _object(row)
+
+    # -- changes ----------------------------------------------------------------------------
+
+    def add(self, new: NewMask, person: str) -> StoredObject:
+        """Add an object; one that was added under the same key already is given back instead."""
+        with self._database.write() as tx:
+            return self.add_in(tx, new, person)
+
+    def add_in(self, tx: Connection, new: NewMask, person: str) -> StoredObject:
+        """As `add`, in the caller's transaction."""
+        key = new.key or uuid.uuid4().hex
+        known = tx.execute(self._mine().where(objects.c.key == key)).first()
+        if known is not None:
+            return _object(known)
+        values: dict[str, Any] = {
+            "project_id": self._project,
+            "image_id": new.image_id,
+            "key": key,
+            "revision": 1,
+            "deleted": False,
+            "label_id": new.label_id,
+            "height": new.rle.size[0],
+            "width": new.rle.size[1],
+            "counts": new.rle.counts.decode("ascii"),
+            "source": new.source,
+            "person": person,
+            "time": 0.0,
+            "prompts": new.prompts,
+            "adapted": new.adapted,
+        }
+        (object_id,) = tx.execute(insert(objects).values(values)).inserted_primary_key or (0,)
+        event = ObjectAdded(
+            object=object_id,
+            key=key,
+            image=new.image_id,
+            label=new.label_id,
+            height=new.rle.size[0],
+            width=new.rle.size[1],
+            counts=values["counts"],
+            source=new.source,
+            content_hash=new.content_hash,
+            prompts=new.prompts,
+            adapted=new.adapted,
+        )
+        now = self._journal.add(tx, event, person=person, image_id=new.image_id)
+        tx.execute(update(objects).where(objects.c.id == object_id).values(time=now))
+        if new.content_hash is not None:
+            here = images.c.id == new.image_id, images.c.annotated_hash.is_(None)
+            tx.execute(update(images).where(*here).values(annotated_hash=new.content_hash))
+        return self._get(tx, object_id)
+
+    def change(
+        self, object_id: int, revision: int, person: str, label_id: int | None, rle: Rle | None
+    ) -> StoredObject:
+        """Give an object another mask (None keeps it) and a label.
+
+        Raises:
+            ConflictError: `revision` is not the object's any more, or it was deleted.
+            MissingError: there is none of this number.
+        """
+        with self._database.write() as tx:
+            return self.change_in(tx, object_id, revision, person, label_id, rle)
+
+    def change_in(
+        self,
+        tx: Connection,
+        object_id: int,
+        revision: int,
+        person: str,
+        label_id: int | None,
+        rle: Rle | None,
+    ) -> StoredObject:
+        """As `change`, in the caller's transaction."""
+        now = self._expected(tx, object_id, revision, deleted=False)
+        if rle is not None and rle.size != (now.height, now.width):
+            raise ConflictError(
+                f"object {object_id} has a mask of {now.width} x {now.height} pixels, the new one "
+                f"has {rle.size[1]} x {rle.size[0]}: was the image replaced?"
+            )
+        counts = now.counts if rle is None else rle.counts.decode("ascii")
+        event = ObjectChanged(
+            object=object_id, revision=revision + 1, label=label_id, counts=counts
+        )
+        self._set(tx, now, event, person, {"label_id": label_id, "counts": counts})
+        return self._get(tx, object_id)
+
+    def delete(self, object_id: int, revision: int, person: str) -> StoredObject:
+        """Delete an object; `restore` brings it back.
+
+        Raises:
+            ConflictError: `revision` is not the object's any more, or it was deleted already.
+            MissingError: there is none of this number.
+        """
+        with self._database.write() as tx:
+            now = self._expected(tx, object_id, revision, deleted=False)
+            event = ObjectDeleted(object=object_id, revision=revision + 1)
+            self._set(tx, now, event, person, {"deleted": True})
+            return self._get(tx, object_id)
+
+    def restore(self, object_id: int, revision: int, person: str) -> StoredObject:
+        """Bring a deleted object back.
+
+        Raises:
+            ConflictError: `revision` is not the object's any more, or it is not deleted.
+            MissingError: there is none of this number.
+        """
+        with self._database.write() as tx:
+            now = self._expected(tx, object_id, revision, deleted=True)
+            event = ObjectRestored(object=object_id, revision=revision + 1)
+            self._set(tx, now, event, person, {"deleted": False})
+            return self._get(tx, object_id)
+
+    def set_frozen_prompts(self, object_id: int, frozen_prompts: int, person: str) -> None:
+        """Note what the frozen model would have needed; no new version of the object."""
+        with self._database.write() as tx:
+            now = self._get(tx, object_id)
+            event = ObjectMeasured(object=object_id, frozen_prompts=frozen_prompts)
+            self._journal.add(tx, event, person=person)
+            here = objects.c.id == now.id
+            tx.execute(update(objects).where(here).values(frozen_prompts=frozen_prompts))
+
+    # -- private ----------------------------------------------------------------------------
+
+    def _mine(self) -> Any:
+        return select(objects).where(objects.c.project_id == self._project)
+
+    def _get(self, tx: Connection, object_id: int) -> StoredObject:
+        row = tx.execute(self._mine().where(objects.c.id == object_id)).first()
+        if row is None:
+            raise MissingError(f"there is no object {object_id} in this project")
+        return _object(row)
+
+    def _expected(
+        self, tx: Connection, object_id: int, revision: int, *, deleted: bool
+    ) -> StoredObject:
+        # Nobody else writes to this project until the transaction ends; see `next_number`.
+        now = self._get(tx, object_id)
+        if now.revision != revision or now.deleted != deleted:
+            what = "deleted" if now.deleted else "changed"
+            raise ConflictError(
+                f"object {object_id} was {what} by {now.person or 'somebody else'} meanwhile "
+                "(nothing was overwritten): look at it and do it again"
+            )
+        return now
+
+    def _set(
+        self,
+        tx: Connection,
+        now: StoredObject,
+        event: ObjectChanged | ObjectDeleted | ObjectRestored,
+        person: str,
+        values: dict[str, Any],
+    ) -> None:
+        self._journal.add(tx, event, person=person, image_id=now.image_id)
+        statement = (
+            update(objects)
+            .where(objects.c.id == now.id, objects.c.revision == now.revision)
+            .values(**values, revision=event.revision, person=person)
+        )
+        if tx.execute(statement).rowcount != 1:
+            raise ConflictError(
+                f"object {now.id} was changed by somebody else at this moment (nothing was "
+                "overwritten): look at it and do it again"
+            )
+
+
+def _object(row: Row[Any]) -> StoredObject:
+    known = row._mapping
+    return StoredObject(
+        id=row.id,
+        image_id=row.image_id,
+        key=row.key,
+        revision=row.revision,
+        deleted=bool(row.deleted),
+        label_id=row.label_id,
+        height=row.height,
+        width=row.width,
+        counts=known.get("counts", ""),
+        source=row.source,
+        person=row.person,
+        time=row.time,
+        prompts=row.prompts,
+        frozen_prompts=row.frozen_prompts,
+        adapted=bool(row.adapted),
+    )

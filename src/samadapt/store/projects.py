@@ -1,0 +1,91 @@
+"""`Project`: one folder's images, labels, objects and log, in a file or on a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import insert, select
+
+from samadapt.store.claims import ClaimTable
+from samadapt.store.database import Database
+from samadapt.store.errors import StoreError
+from samadapt.store.images import ImageTable
+from samadapt.store.journal import Journal
+from samadapt.store.labels import LabelTable
+from samadapt.store.objects import ObjectTable
+from samadapt.store.tables import projects
+
+PROJECT_FILE = "samadapt.sqlite"
+"""Name of a project's file, beside its images."""
+
+
+class Project:
+    """The images of a folder with everything that people did to them.
+
+    The log of events is the truth; the tables beside it are what it adds up to. Every change is
+    durable when its method returns. Threads, processes and (with PostgreSQL) machines may use
+    the same project at once.
+    """
+
+    def __init__(self, database: Database, project_id: int, name: str) -> None:
+        self.database, self.id, self.name = database, project_id, name
+        self.journal = Journal(database, project_id)
+        self.images = ImageTable(database, project_id, self.journal)
+        self.labels = LabelTable(database, project_id, self.journal)
+        self.objects = ObjectTable(database, project_id, self.journal)
+        self.claims = ClaimTable(database, project_id)
+
+    @classmethod
+    def open(cls, where: str | Path, name: str | None = None, *, create: bool = True) -> Project:
+        """Open a project, or make it.
+
+        Args:
+            where: the project's file, or the URL of a database.
+            name: which project in the database; needed where there are several. New ones are
+                called "project" if nothing is given.
+            create: whether to make it when it is missing.
+
+        Raises:
+            StoreError: cannot be opened, or is not there.
+        """
+        if not create and "://" not in str(where) and not Path(where).is_file():
+            raise StoreError(f"there is no project {where}: give the file that annotating made")
+        database = Database(where)
+        try:
+            with database.write() as tx:
+                rows = tx.execute(select(projects.c.id, projects.c.name)).all()
+                known = {row.name: int(row.id) for row in rows}
+                wanted = name or (next(iter(known)) if len(known) == 1 else None)
+                if wanted is None and len(known) > 1:
+                    raise StoreError(
+                        f"{database.name} has several projects, name one of them: "
+                        + ", ".join(sorted(known))
+                    )
+                wanted = wanted or "project"
+                if wanted not in known:
+                    if not create:
+                        raise StoreError(
+                            f"{database.name} has no project {wanted!r}; it has: "
+                            + (", ".join(sorted(known)) or "none")
+                        )
+                    made = tx.execute(insert(projects).values(name=wanted))
+                    known[wanted] = int((made.inserted_primary_key or (0,))[0])
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, known[wanted], wanted)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.database.close()
+
+    def __enter__(self) -> Project:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def project_file(folder: Path) -> Path:
+    """Where the project of a folder of images is, unless another place was chosen."""
+    return folder / PROJECT_FILE

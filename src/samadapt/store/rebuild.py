@@ -1,0 +1,143 @@
+"""What a project's log adds up to: its tables, made again from its events alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import delete, insert, select, update
+
+from samadapt.store.events import (
+    ImageMarked,
+    ImagesAdded,
+    Label,
+    LabelsSet,
+    Mark,
+    ObjectAdded,
+    ObjectChanged,
+    ObjectDeleted,
+    ObjectMeasured,
+    ObjectRestored,
+)
+from samadapt.store.journal import Entry
+from samadapt.store.labels import _LABELS
+from samadapt.store.projects import Project
+from samadapt.store.records import StoredObject
+from samadapt.store.tables import images, objects, projects
+
+
+class Reading:
+    """The state of a project after some of its events."""
+
+    def __init__(self) -> None:
+        self.names: dict[int, str] = {}
+        self.marks: dict[int, tuple[Mark, int]] = {}
+        self.annotated: dict[int, str] = {}
+        self.labels: tuple[Label, ...] = ()
+        self.labels_revision = 0
+        self.objects: dict[int, StoredObject] = {}
+
+    def take(self, entry: Entry) -> None:
+        """Take one more event into account."""
+        event = entry.event
+        match event:
+            case ImagesAdded():
+                self.names |= dict(event.images)
+            case ImageMarked():
+                self.marks[event.image] = event.mark, event.revision
+            case LabelsSet():
+                self.labels, self.labels_revision = event.labels, event.revision
+            case ObjectAdded():
+                self.objects[event.object] = _added(event, entry)
+                if event.content_hash is not None:
+                    self.annotated.setdefault(event.image, event.content_hash)
+            case ObjectChanged():
+                self._set(event, entry, label_id=event.label, counts=event.counts)
+            case ObjectDeleted():
+                self._set(event, entry, deleted=True)
+            case ObjectRestored():
+                self._set(event, entry, deleted=False)
+            case ObjectMeasured():
+                now = self.objects[event.object]
+                self.objects[event.object] = replace(now, frozen_prompts=event.frozen_prompts)
+
+    def _set(
+        self,
+        event: ObjectChanged | ObjectDeleted | ObjectRestored,
+        entry: Entry,
+        **values: object,
+    ) -> None:
+        now = self.objects[event.object]
+        self.objects[event.object] = replace(
+            now,
+            revision=event.revision,
+            person=entry.person,
+            **values,  # type: ignore[arg-type]
+        )
+
+
+def read_log(project: Project) -> Reading:
+    """The state of a project, from its log alone.
+
+    Raises:
+        StoreError: a damaged event.
+    """
+    reading = Reading()
+    for entry in project.journal.entries():
+        reading.take(entry)
+    return reading
+
+
+def rebuild(project: Project) -> None:
+    """Make the tables again from the log; what was found out about files stays."""
+    reading = read_log(project)
+    mine = project.id
+    with project.database.write() as tx:
+        project.journal.lock(tx)
+        tx.execute(delete(objects).where(objects.c.project_id == mine))
+        known = set(tx.execute(select(images.c.id).where(images.c.project_id == mine)).scalars())
+        fresh = [
+            {"id": number, "project_id": mine, "name": name}
+            for number, name in reading.names.items()
+            if number not in known
+        ]
+        if fresh:
+            tx.execute(insert(images), fresh)
+        for number in reading.names:
+            mark, revision = reading.marks.get(number, ("", 0))
+            values = {
+                "mark": mark,
+                "revision": revision,
+                "annotated_hash": reading.annotated.get(number),
+            }
+            tx.execute(update(images).where(images.c.id == number).values(**values))
+        for thing in reading.objects.values():
+            columns = {name: getattr(thing, name) for name in thing.__slots__}
+            tx.execute(insert(objects).values(project_id=mine, **columns))
+        tx.execute(
+            update(projects)
+            .where(projects.c.id == mine)
+            .values(
+                labels=_LABELS.dump_json(reading.labels).decode(),
+                labels_revision=reading.labels_revision,
+            )
+        )
+
+
+def _added(event: ObjectAdded, entry: Entry) -> StoredObject:
+    return StoredObject(
+        id=event.object,
+        image_id=event.image,
+        key=event.key,
+        revision=1,
+        deleted=False,
+        label_id=event.label,
+        height=event.height,
+        width=event.width,
+        counts=event.counts,
+        source=event.source,
+        person=entry.person,
+        time=entry.time,
+        prompts=event.prompts,
+        frozen_prompts=None,
+        adapted=event.adapted,
+    )

@@ -1,0 +1,108 @@
+"""The tables of a project's database. `migrations` makes them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+versions = Table("samadapt_schema", metadata, Column("version", Integer, primary_key=True))
+"""The migrations that were applied."""
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("events", Integer, nullable=False, default=0),
+    Column("labels", Text, nullable=False, default="[]"),
+    Column("labels_revision", Integer, nullable=False, default=0),
+    sqlite_autoincrement=True,
+)
+"""`events` counts the project's events; updating it serialises all writers of a project."""
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("present", Boolean, nullable=False, default=True),
+    Column("mark", Text, nullable=False, default=""),
+    Column("revision", Integer, nullable=False, default=0),
+    Column("problem", Text),
+    Column("height", Integer),
+    Column("width", Integer),
+    Column("content_hash", Text),
+    Column("file_size", Integer),
+    Column("modified", Text),
+    Column("annotated_hash", Text),
+    UniqueConstraint("project_id", "name"),
+    Index("images_content", "project_id", "content_hash"),
+    sqlite_autoincrement=True,
+)
+"""`name` is relative to the folder; `annotated_hash` is that of the pixels under the objects."""
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("image_id", ForeignKey("images.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("deleted", Boolean, nullable=False, default=False),
+    Column("label_id", Integer),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("prompts", Integer),
+    Column("frozen_prompts", Integer),
+    Column("adapted", Boolean, nullable=False, default=False),
+    UniqueConstraint("project_id", "key"),
+    Index("objects_of_image", "image_id"),
+    sqlite_autoincrement=True,
+)
+"""What the events about objects add up to; can be made again from them, see `rebuild`."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("time", Float, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("image_id", Integer),
+    Column("stream", Text),
+    Column("sequence", Integer),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("project_id", "stream", "sequence"),
+    Index("events_of_image", "project_id", "image_id", "number"),
+)
+"""The log: appended to, never changed. Events of a session have a stream and a sequence in it."""
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("client", Text, primary_key=True),
+    Column("image_id", Integer, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("seen", Float, nullable=False),
+)
+"""Who is at which image now; a claim that was not renewed for a while is void."""

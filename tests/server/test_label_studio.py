@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from annotator import SIZE, TOKEN
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from fakes import FakeModel, blobs
+from samadapt.data.label_studio import brush_to_mask, mask_to_brush
+from samadapt.errors import DataError
+from samadapt.prompts import Prompt
+from samadapt.server import run
+from samadapt.server.label_studio import ImageFinder, LabelStudioBackend, read_tags
+from samadapt.server.label_studio_app import create_label_studio_app
+from samadapt.server.learning import Learning
+from samadapt.server.security import Guard
+from samadapt.store.embeddings import EmbeddingStore
+from samadapt.store.projects import Project
+
+CONFIG = """<View>
+  <Image name="picture" value="$photo"/>
+  <BrushLabels name="mask" toName="picture">
+    <Label value="Disc"/><Label value="Square"/>
+  </BrushLabels>
+  <KeyPointLabels name="point" toName="picture" smart="true"><Label value="Disc"/></KeyPointLabels>
+  <RectangleLabels name="box" toName="picture" smart="true"><Label value="Disc"/></RectangleLabels>
+</View>"""
+TASK = {"id": 5, "data": {"photo": "/data/local-files/?d=a.png"}}
+
+
+# -- the masks ------------------------------------------------------------------------------
+
+
+def decoded(rle: list[int]) -> list[int]:
+    """The values of a brush, read character by character."""
+    bits = "".join(f"{byte:08b}" for byte in rle)
+    at = 0
+
+    def take(count: int) -> int:
+        nonlocal at
+        at += count
+        return int(bits[at - count : at], 2)
+
+    count, width = take(32), take(5) + 1
+    widths = [take(4) + 1 for _ in range(4)]
+    values: list[int] = []
+    while len(values) < count:
+        repeats, length = take(1), 0
+        length = take(widths[take(2)]) + 1
+        values += [take(width)] * length if repeats else [take(width) for _ in range(length)]
+    return values
+
+
+@given(st.integers(0, 2**30 - 1), st.integers(1, 15))
+def test_brushes_give_back_every_pixel(bits: int, width: int) -> None:
+    height = 30 // width
+    flat = np.array([bits >> k & 1 for k in range(height * width)], np.bool_)
+    mask = flat.reshape(height, width)
+    rle = mask_to_brush(mask)
+    assert decoded(rle) == [255 * int(v) for v in flat for _ in range(4)]
+    assert np.array_equal(brush_to_mask(rle, mask.shape), mask)
+
+
+def test_long_runs_are_cut() -> None:
+    mask = np.zeros((300, 400), np.bool_)
+    mask[100:200] = True
+    assert np.array_equal(brush_to_mask(mask_to_brush(mask), mask.shape), mask)
+
+
+def test_single_values_of_other_writers_are_read() -> None:
+    # One pixel of the values 0, 0, 0, 255, none of them as a run.
+    bits = f"{4:032b}" + "00111" + "0010" + "0011" + "0111" + "1111"
+    bits += "0" + "00" + "011" + "00000000" * 3 + "11111111"
+    bits += "0" * (-len(bits) % 8)
+    rle = list(int(bits, 2).to_bytes(len(bits) // 8, "big"))
+    assert brush_to_mask(rle, (1, 1)).tolist() == [[True]]
+
+
+@pytest.mark.parametrize("rle", [[], [1, 2], [300], ["x"], [0] * 20, [0, 0, 0, 4, 57, 35, 127]])
+def test_broken_brushes_are_refused(rle: list[Any]) -> None:
+    with pytest.raises(DataError):
+        brush_to_mask(rle, (1, 1))
+
+
+# -- the back end -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "images"
+    place.mkdir()
+    Image.fromarray(blobs()).save(place / "a.png")
+    return place
+
+
+@pytest.fixture
+def studio(folder: Path, tmp_path: Path) -> Iterator[httpx.Client]:
+    """What Label Studio sees, at a real server."""
+    model = FakeModel()
+    (tmp_path / "out").mkdir()
+    with (
+        Project.open(tmp_path / "out" / "p.sqlite") as project,
+        run.listen("127.0.0.1", 0) as listener,
+    ):
+        learning = Learning(project, model, tmp_path / "out", ("online",))
+        store = EmbeddingStore(tmp_path / "cache")
+        backend = LabelStudioBackend(model, learning, store, ImageFinder(folder, None, None))
+        port = listener.getsockname()[1]
+        app = create_label_studio_app(backend, Guard(TOKEN, port))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", auth=("samadapt", TOKEN), timeout=60
+        ) as client:
+            while not server.started:
+                threading.Event().wait(0.005)
+            client.learning = learning  # type: ignore[attr-defined]
+            yield client
+        server.should_exit = True
+        thread.join(timeout=20)
+
+
+def point(x: float, y: float, positive: bool = True) -> dict[str, Any]:
+    return {
+        "type": "keypointlabels",
+        "from_name": "point",
+        "to_name": "picture",
+        "original_width": SIZE[1],
+        "original_height": SIZE[0],
+        "is_positive": int(positive),
+        "value": {"x": 100 * x / SIZE[1], "y": 100 * y / SIZE[0], "keypointlabels": ["Disc"]},
+    }
+
+
+def predicted(studio: httpx.Client, *results: dict[str, Any]) -> dict[str, Any]:
+    body = {
+        "tasks": [TASK],
+        "label_config": CONFIG,
+        "params": {"context": {"result": list(results)}},
+    }
+    answer = studio.post("/predict", json=body)
+    assert answer.status_code == 200, answer.text
+    (found,) = answer.json()["results"]
+    return dict(found)
+
+
+def test_clicks_are_answered_with_brushes(studio: httpx.Client) -> None:
+    found = predicted(studio, point(14, 12), point(50, 35, positive=False))
+    (brush,) = found["result"]
+    assert (brush["from_name"], brush["to_name"], brush["type"]) == (
+        "mask",
+        "picture",
+        "brushlabels",
+    )
+    assert brush["value"]["brushlabels"] == ["Disc"]
+    assert (brush["original_width"], brush["original_height"]) == (56, 40)
+    model = FakeModel()
+    embedding = model.encode(blobs())
+    first = model.predict(embedding, Prompt([(14, 12)]), True)
+    both = Prompt([(14, 12), (50, 35)], [1, 0], mask=first.logits[first.best])
+    expected = model.predict(embedding, both).masks[0]
+    assert np.array_equal(brush_to_mask(brush["value"]["rle"], SIZE), expected)
+
+
+def test_boxes_too(studio: httpx.Client) -> None:
+    box = point(4, 2) | {"type": "rectanglelabels"}
+    corner = box["value"]
+    box["value"] = {
+        **{k: corner[k] for k in ("x", "y")},
+        "width": 100 * 21 / SIZE[1],
+        "height": 100 * 21 / SIZE[0],
+        "rectanglelabels": ["Disc"],
+    }
+    (brush,) = predicted(studio, box)["result"]
+    model = FakeModel()
+    expected = model.predict(model.encode(blobs()), Prompt(box=(4, 2, 25, 23))).masks[0]
+    assert np.array_equal(brush_to_mask(brush["value"]["rle"], SIZE), expected)
+
+
+def test_without_prompts_there_is_nothing(studio: httpx.Client) -> None:
+    assert predicted(studio)["result"] == []
+
+
+def test_it_learns_from_what_is_submitted_once(studio: httpx.Client) -> None:
+    found = predicted(studio, point(14, 12))
+    annotation = {"id": 1, "result": found["result"]}
+    body = {
+        "action": "ANNOTATION_CREATED",
+        "task": TASK,
+        "annotation": annotation,
+        "project": {"label_config": CONFIG},
+    }
+    assert studio.post("/webhook", json=body).json()["learned"] == 1
+    again = body | {"action": "ANNOTATION_UPDATED"}
+    assert studio.post("/webhook", json=again).json()["learned"] == 0
+    assert studio.post("/webhook", json=body | {"action": "PROJECT_UPDATED"}).json()["learned"] == 0
+    (adapter,) = studio.learning.adapters  # type: ignore[attr-defined]
+    adapter.wait(20)
+    assert adapter.objects_learned == 1
+    assert studio.get("/health").json()["model_version"] == "samadapt-fake-1"
+    assert list(studio.learning.folder.glob("current/*/adapter_config.json"))  # type: ignore[attr-defined]
+
+
+def test_a_mask_without_prompts_is_learned_from_a_simulated_click(studio: httpx.Client) -> None:
+    mask = np.zeros(SIZE, np.bool_)
+    mask[22:36, 30:46] = True
+    brush = {
+        "type": "brushlabels",
+        "value": {"format": "rle", "rle": mask_to_brush(mask), "brushlabels": ["Square"]},
+    }
+    body = {"annotations": [{**TASK, "annotations": [{"result": [brush]}]}], "label_config": CONFIG}
+    assert studio.post("/train", json=body).json()["learned"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"label_config": "<View/>"}, "needs <Image> and <BrushLabels>"),
+        ({"label_config": "<View"}, "not XML"),
+        ({"label_config": "<!DOCTYPE x><View/>"}, "document type"),
+        ({"tasks": [{"data": {"photo": "/data/local-files/?d=../../etc/passwd"}}]}, "--images"),
+        ({"tasks": [{"data": {"photo": "http://169.254.169.254/latest"}}]}, "--images"),
+        ({"tasks": [{"data": {}}]}, "no 'photo'"),
+        ({"params": {"context": {"result": [point(500, 1)]}}}, "outside the image"),
+        ({"params": {"context": {"result": [{"type": "keypoint", "value": {}}]}}}, "incomplete"),
+    ],
+)
+def test_what_cannot_be_is_said(studio: httpx.Client, change: dict[str, Any], text: str) -> None:
+    body = {
+        "tasks": [TASK],
+        "label_config": CONFIG,
+        "params": {"context": {"result": [point(14, 12)]}},
+    }
+    answer = studio.post("/predict", json=body | change)
+    assert answer.status_code == 422
+    assert text in answer.json()["error"]
+
+
+def test_a_password_is_needed(studio: httpx.Client) -> None:
+    for path in ("/", "/health", "/predict", "/webhook", "/setup"):
+        assert httpx.get(str(studio.base_url.join(path))).status_code == 401
+    wrong = base64.b64encode(b"samadapt:wrong").decode()
+    headers = {"authorization": f"Basic {wrong}"}
+    assert httpx.get(str(studio.base_url.join("/health")), headers=headers).status_code == 401
+
+
+def test_images_are_found_under_label_studios_names(folder: Path) -> None:
+    finder = ImageFinder(folder, None, None)
+    for address in ("a.png", "/data/upload/3/1f2e3d4c-a.png", "/data/local-files/?d=a.png"):
+        assert finder.pixels(address).shape == (40, 56, 3)
+    elsewhere = ImageFinder(None, "http://localhost:1", "key")
+    with pytest.raises(DataError, match="is not at http://localhost:1"):
+        elsewhere.pixels("http://example.com/a.png")
+    with pytest.raises(DataError, match="cannot fetch"):
+        elsewhere.pixels("/data/upload/a.png")
+
+
+def test_names_come_from_the_configuration() -> None:
+    tags = read_tags(CONFIG)
+    assert (tags.image, tags.field, tags.brush) == ("picture", "photo", "mask")
+    assert tags.labels == ("Disc", "Square")

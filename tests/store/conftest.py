@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from sqlalchemy import text
+
+from fakes import blobs
+from samadapt.store.projects import Project
+
+POSTGRES = "SAMADAPT_TEST_POSTGRES"
+"""Environment variable with the URL of a PostgreSQL database that tests may empty."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with three pictures of 40 x 56 pixels, with names that need care."""
+    place = tmp_path / "my images"
+    (place / "sub").mkdir(parents=True)
+    for name in ("img2.png", "img10.png", "sub/it's “ünï”.png"):
+        Image.fromarray(blobs()).save(place / name)
+    return place
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def project(request: pytest.FixtureRequest, tmp_path: Path, folder: Path) -> Iterator[Project]:
+    """A project of the three pictures, once in a file and once on a server."""
+    where: str | Path = tmp_path / "project.sqlite"
+    if request.param == "postgresql":
+        where = os.environ.get(POSTGRES, "")
+        if not where:
+            pytest.skip(f"no PostgreSQL server: set {POSTGRES} to the URL of an empty database")
+        _empty(where)
+    with Project.open(where) as opened:
+        opened.images.scan(folder)
+        yield opened
+
+
+@pytest.fixture
+def square() -> NDArray[np.bool_]:
+    """A mask (40, 56) of the green square, with a hole and a second part."""
+    mask = np.zeros((40, 56), np.bool_)
+    mask[22:36, 30:46] = True
+    mask[26:29, 33:37] = False
+    mask[2:4, 2:5] = True
+    return mask
+
+
+def _empty(url: str) -> None:
+    project = Project.open(url, "to be emptied")
+    with project.database.engine.connect() as connection, connection.begin():
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    project.close()

@@ -1,0 +1,147 @@
+"""The commands `embed`, `export`, `annotate` and `serve`, as far as they end by themselves."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from typer.testing import CliRunner, Result
+
+from fakes import FakeModel
+from samadapt.cli import app, common
+from samadapt.data.coco import CocoDataset
+from samadapt.data.rle import Rle
+from samadapt.store.objects import NewMask
+from samadapt.store.projects import PROJECT_FILE, Project
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    monkeypatch.delenv("SAMADAPT_DEBUG", raising=False)
+    monkeypatch.setenv("SAMADAPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(common, "load_model", lambda name, device, dtype: FakeModel())
+    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def one_error(result: Result) -> str:
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture
+def annotated(folder: Path, square: NDArray[np.bool_]) -> Path:
+    with Project.open(folder / PROJECT_FILE) as project:
+        project.images.scan(folder)
+        image = project.images.entries()[0].id
+        label = project.labels.named(["cell"], "")["cell"]
+        project.objects.add(NewMask(image, Rle.from_mask(square), label), "")
+        project.images.mark(image, "done", 0, "")
+        second = project.images.entries()[1].id
+        project.objects.add(NewMask(second, Rle.from_mask(square), label), "")
+    return folder
+
+
+def test_embed_encodes_what_is_missing(run: Run, folder: Path) -> None:
+    (folder / "broken.png").write_bytes(b"no image")
+    first = json.loads(run("embed", folder, "--json").stdout)
+    # Three files with the same pixels are one embedding.
+    assert (first["images"], first["encoded"], first["known"]) == (4, 1, 2)
+    assert "broken.png" in first["unreadable"][0]
+    again = json.loads(run("embed", folder, "--json").stdout)
+    assert (again["encoded"], again["known"]) == (0, 3)
+    plain = run("embed", folder)
+    assert "0 images encoded, 3 were there already" in plain.stdout
+    assert "left out" in plain.stderr
+
+
+def test_embed_says_what_is_wrong(run: Run, tmp_path: Path, folder: Path) -> None:
+    assert "is not a folder" in one_error(run("embed", tmp_path / "missing"))
+    assert "--cache-gb" in one_error(run("embed", folder, "--cache-gb", 0))
+    (tmp_path / "cache").write_text("in the way")
+    assert "cannot be written" in one_error(run("embed", folder))
+
+
+def test_export_writes_the_project(
+    run: Run, annotated: Path, tmp_path: Path, square: NDArray[np.bool_]
+) -> None:
+    out = tmp_path / "out.json"
+    result = json.loads(run("export", annotated, "--out", out, "--json").stdout)
+    assert (result["objects"], result["categories"]) == (2, ["cell"])
+    dataset = CocoDataset.load(out, annotated)
+    assert np.array_equal(dataset.mask(dataset.annotations[0].id), square)
+    dataset.check_images()
+    done = json.loads(run("export", annotated, "-o", out, "--done-only", "--json").stdout)
+    assert (done["images"], done["objects"]) == (1, 1)
+    file = annotated / PROJECT_FILE
+    for name in ("masks", "yolo", "labelme", "voc", "label-maps"):
+        written = run("export", file, "--format", name, "--out", tmp_path / name)
+        assert written.exit_code == 0
+        assert any((tmp_path / name).iterdir())
+
+
+def test_export_says_what_is_wrong(run: Run, annotated: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert "choose one of coco" in one_error(run("export", annotated, "-f", "x", "-o", out))
+    assert "there is no project" in one_error(run("export", tmp_path, "-o", out))
+    missing = tmp_path / "missing" / "out.json"
+    assert "does not exist" in one_error(run("export", annotated, "-o", missing))
+    out.mkdir()
+    (out / "mine").touch()
+    assert "not an empty folder" in one_error(run("export", annotated, "-f", "yolo", "-o", out))
+    assert "has no project 'x'" in one_error(
+        run("export", annotated, "-o", missing.name, "--name", "x")
+    )
+
+
+def test_annotate_says_what_is_wrong(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "is not a folder" in one_error(run("annotate", tmp_path / "missing"))
+    (tmp_path / "empty").mkdir()
+    assert "no image in" in one_error(run("annotate", tmp_path / "empty", "--no-browser"))
+    bad = run("annotate", folder, "--no-browser", "--host", "0.0.0.0", "--token", "short")  # noqa: S104
+    assert "other machines" in one_error(bad)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert "--port" in one_error(run("annotate", folder, "--no-browser", "--port", port))
+    (tmp_path / "notes.txt").write_text("my notes")
+    other = run("annotate", folder, "--no-browser", "--project", tmp_path / "notes.txt")
+    assert "no project of samadapt" in one_error(other)
+    wrong = run("annotate", folder, "--no-browser", "--adapter", "onlne")
+    assert "did you mean 'online'" in one_error(wrong)
+    nothing = run("annotate", folder, "--no-browser", "--import", tmp_path / "missing")
+    assert "does not exist" in one_error(nothing)
+
+
+def test_a_read_only_folder_needs_another_place(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from samadapt.store import database
+
+    def fails(connection: object, record: object) -> None:
+        import sqlite3
+
+        raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    monkeypatch.setattr(database, "_set_up_sqlite", fails)
+    line = one_error(run("annotate", folder, "--no-browser"))
+    assert str(folder / PROJECT_FILE) in line
+
+
+def test_serve_says_what_is_wrong(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "--label-studio" in one_error(run("serve"))
+    assert "is not a folder" in one_error(run("serve", "--label-studio", "--images", "missing"))
+    assert "http://" in one_error(run("serve", "--label-studio", "--url", "localhost"))

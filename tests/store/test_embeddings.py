@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fakes import FakeModel, blobs
+from samadapt.session.images import hash_pixels
+from samadapt.store import embeddings
+from samadapt.store.embeddings import EmbeddingStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EmbeddingStore:
+    return EmbeddingStore(tmp_path / "cache")
+
+
+def test_what_was_put_comes_back_exactly(store: EmbeddingStore, fake_model: FakeModel) -> None:
+    embedding = fake_model.encode(blobs())
+    assert store.get(fake_model, "abc") is None
+    assert store.put(fake_model, "abc", embedding)
+    found = store.get(fake_model, "abc")
+    assert found is not None
+    assert torch.equal(found.image, embedding.image)
+    assert found.geometry == embedding.geometry
+    fake_model.check_embedding(found)
+
+
+def test_every_part_of_the_key_counts(store: EmbeddingStore, fake_model: FakeModel) -> None:
+    other_weights = FakeModel(seed=1)
+    other_input = FakeModel(side=64)
+    other_dtype = FakeModel()
+    other_dtype.encoder_dtype = torch.bfloat16
+    paths = {
+        store.path(model, content)
+        for model in (fake_model, other_weights, other_input, other_dtype)
+        for content in ("a", "b")
+    }
+    assert len(paths) == 8
+
+
+def test_a_damaged_file_counts_as_missing_and_is_cleared_away(
+    store: EmbeddingStore, fake_model: FakeModel
+) -> None:
+    store.put(fake_model, "abc", fake_model.encode(blobs()))
+    path = store.path(fake_model, "abc")
+    path.write_bytes(path.read_bytes()[:100])
+    assert store.get(fake_model, "abc") is None
+    assert not path.exists()
+
+
+def test_an_embedding_of_other_weights_under_this_name_is_not_used(
+    store: EmbeddingStore, fake_model: FakeModel
+) -> None:
+    path = store.path(fake_model, "abc")
+    path.parent.mkdir(parents=True)
+    FakeModel(seed=1).encode(blobs()).save(path)
+    assert store.get(fake_model, "abc") is None
+
+
+def test_the_least_recently_used_go_first(store: EmbeddingStore, fake_model: FakeModel) -> None:
+    embedding = fake_model.encode(blobs())
+    store.put(fake_model, "0", embedding)
+    size = store.nbytes
+    store.limit = 4 * size
+    for index in range(1, 4):
+        store.put(fake_model, str(index), embedding)
+    for index in range(4):
+        os.utime(store.path(fake_model, str(index)), (index, index))
+    assert store.get(fake_model, "0") is not None  # now used last
+    store.put(fake_model, "4", embedding)
+    kept = [index for index in range(5) if store.has(fake_model, str(index))]
+    assert kept == [0, 3, 4]
+    assert store.nbytes <= 0.9 * store.limit
+
+
+def test_the_newest_stays_even_if_it_alone_is_too_large(
+    store: EmbeddingStore, fake_model: FakeModel
+) -> None:
+    store.limit = 10
+    store.put(fake_model, "a", fake_model.encode(blobs()))
+    assert store.has(fake_model, "a")
+
+
+def test_abandoned_parts_are_cleared_away_and_fresh_ones_are_not(
+    store: EmbeddingStore, fake_model: FakeModel
+) -> None:
+    store.put(fake_model, "a", fake_model.encode(blobs()))
+    folder = store.path(fake_model, "a").parent
+    old, fresh = folder / ".old.part", folder / ".fresh.part"
+    old.write_bytes(b"x")
+    fresh.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    assert store.nbytes > 0
+    assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path, fake_model: FakeModel) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = EmbeddingStore(tmp_path / "file" / "cache")
+    assert not store.put(fake_model, "a", fake_model.encode(blobs()))
+    assert store.get(fake_model, "a") is None
+
+
+def test_eviction_waits_for_nobody(store: EmbeddingStore, fake_model: FakeModel) -> None:
+    """While another process evicts, putting goes on without evicting."""
+    store.put(fake_model, "a", fake_model.encode(blobs()))
+    code = (
+        "import fcntl, os, sys\n"
+        f"handle = os.open({str(store.folder / 'lock')!r}, os.O_RDWR | os.O_CREAT)\n"
+        "fcntl.flock(handle, fcntl.LOCK_EX)\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == b"locked\n"
+        store.limit = 1
+        store.put(fake_model, "b", fake_model.encode(blobs()))
+        assert store.has(fake_model, "a")
+        other.stdin.close()
+    store.put(fake_model, "c", fake_model.encode(blobs()))
+    assert not store.has(fake_model, "a")
+
+
+def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(embeddings.CACHE_VARIABLE, str(tmp_path))
+    assert embeddings.cache_folder() == tmp_path
+    monkeypatch.delenv(embeddings.CACHE_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert embeddings.cache_folder() == Path("/elsewhere/samadapt/embeddings")
+
+
+def test_hashes_tell_shapes_apart() -> None:
+    flat = np.zeros((2, 6, 3), np.uint8)
+    assert hash_pixels(flat) != hash_pixels(flat.reshape(3, 4, 3))
