@@ -148,8 +148,12 @@ class TestDemo:
         assert result.exit_code == 0
         ((out, model, seed, max_objects, console, adapter),) = calls
         assert (out, model) == (Path("there"), ("x", "auto", "auto"))
-        assert (seed, max_objects, adapter) == (3, 5, None)
+        assert (seed, max_objects, adapter) == (3, 5, "online")
         assert hasattr(console, "print")
+
+    def test_without_learning(self, run, calls):
+        assert run("demo", "--adapter", "none").exit_code == 0
+        assert calls[0][-1] is None
 
     def test_bad_options(self, run, calls):
         assert "at least one object" in one_error(run("demo", "--max-objects", "0"))

@@ -22,7 +22,7 @@ def demo(
         typer.Option(
             "--adapter", metavar="SPEC", help="What learns beside the frozen model; none: nothing."
         ),
-    ] = "none",
+    ] = "online",
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
@@ -35,9 +35,9 @@ def demo(
 ) -> None:
     """Watch a robot annotator at work on real photographs and microscopy, offline.
 
-    Takes a minute or two and leaves a JSON result and an HTML report with
-    pictures. With --adapter, say online, it does the same objects again while
-    that adapter learns from them, and compares the two.
+    Takes a minute or two and leaves JSON results and an HTML report with
+    pictures: each object by the frozen model and by one that learns as it
+    goes, side by side. --adapter none leaves the learning out.
     """
     from rich.console import Console
 
