@@ -37,6 +37,9 @@ _NEEDED = (
     "scikit-image",
     "matplotlib",
     "jinja2",
+    "fastapi",
+    "uvicorn",
+    "sqlalchemy",
 )
 _OPTIONAL = {"accelerate": "samadapt[train]"}
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
