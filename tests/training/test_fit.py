@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +190,15 @@ class TestEmbeddings:
         assert not names & {path.name for path in files}
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the other process: sums in other orders round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -213,7 +222,7 @@ run_fit(
 
 class TestInterruptions:
     def test_a_killed_run_goes_on_and_ends_where_it_would_have(
-        self, train: Callable[..., FitReport], tmp_path: Path
+        self, train: Callable[..., FitReport], tmp_path: Path, one_thread: None
     ) -> None:
         here = Path(__file__).parents[1]
         process = subprocess.run(
