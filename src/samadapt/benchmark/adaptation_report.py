@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from samadapt.benchmark.adaptation import AdaptationResult, CourseResult
 from samadapt.benchmark.adaptation_tables import REDUCED, lines_of
 from samadapt.benchmark.formats import format_reduction
 from samadapt.benchmark.plots import learning_curves
+from samadapt.benchmark.rendering import render
 from samadapt.data.files import replacing
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 class _Plot(NamedTuple):
@@ -35,12 +33,8 @@ def write_adaptation_report(path: str | os.PathLike[str], result: AdaptationResu
 
 def render_adaptation_report(result: AdaptationResult) -> str:
     """The report as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("adaptation.html").render(
+    return render(
+        "adaptation.html",
         result=result,
         headlines=_headlines(result),
         reduced=[measure.label for measure in REDUCED],

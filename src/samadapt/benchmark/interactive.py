@@ -164,14 +164,19 @@ class _Selection:
         )
         if by_image:
             found = tuple(_by_image(found))[: self.max_objects]
-        if not found:
-            raise DataError(
-                f"{dataset.source} has no object to evaluate: check the filters, and that its "
-                "annotations have masks"
-            )
-        for image_id in dict.fromkeys(ref.image_id for ref in found):
-            dataset.image_path(image_id)
-        return found
+        return checked_objects(dataset, found)
+
+
+def checked_objects(dataset: CocoDataset, found: tuple[ObjectRef, ...]) -> tuple[ObjectRef, ...]:
+    """The objects themselves; `DataError` if there are none, or an image file is missing."""
+    if not found:
+        raise DataError(
+            f"{dataset.source} has no object to evaluate: check the filters, and that its "
+            "annotations have masks"
+        )
+    for image_id in dict.fromkeys(ref.image_id for ref in found):
+        dataset.image_path(image_id)
+    return found
 
 
 class _Run:

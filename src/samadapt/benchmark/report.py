@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 from samadapt.benchmark.formats import labels, reduction_lines, summary_rows
 from samadapt.benchmark.pictures import Picture, crop_around, draw
 from samadapt.benchmark.plots import clicks_distribution, clicks_versus_iou, learning_curve
+from samadapt.benchmark.rendering import render
 from samadapt.benchmark.results import InteractiveResult, ObjectResult
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import replacing
 from samadapt.errors import DataError
 from samadapt.metrics import clicks_to_reach
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _TILES = ("NoC20@90", "FR20@90", "IoU@1", "Time per click")
 
 
@@ -87,7 +87,6 @@ def render_report(
     max_worst: int = 12,
 ) -> str:
     """The report as text; see `write_report`."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     if not results:
@@ -103,10 +102,8 @@ def render_report(
         plots["learning"] = learning_curve(results, goal.iou, goal.clicks)
     first, worst = _chosen(results, max_pictures, max_worst)
     cards = _cards(results, dataset, [*first, *worst], goal) if dataset is not None else {}
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("report.html").render(
+    return render(
+        "report.html",
         title=title or _title(results[0]),
         headline=_headline(results, goal),
         goal=goal,

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from samadapt.adapters.stable import recorded_alphas
 from samadapt.benchmark.environment import describe_environment
-from samadapt.benchmark.interactive import Progress, describe_dataset, seeded_adapter
+from samadapt.benchmark.interactive import (
+    Progress,
+    checked_objects,
+    describe_dataset,
+    seeded_adapter,
+)
 from samadapt.benchmark.results import SkippedImage
 from samadapt.benchmark.robustness_summary import (
     Answers,
@@ -313,14 +318,7 @@ def _objects(dataset: CocoDataset, options: RobustnessOptions) -> tuple[ObjectRe
         max_objects=options.max_objects,
         seed=options.seed,
     )
-    if not found:
-        raise DataError(
-            f"{dataset.source} has no object to evaluate: check the filters, and that its "
-            "annotations have masks"
-        )
-    for image_id in dict.fromkeys(ref.image_id for ref in found):
-        dataset.image_path(image_id)
-    return found
+    return checked_objects(dataset, found)
 
 
 def _rows(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from samadapt.benchmark.rendering import render
 from samadapt.benchmark.robustness_plots import (
     NAMES,
     alphas_by_kind,
@@ -15,8 +15,6 @@ from samadapt.benchmark.robustness_plots import (
 from samadapt.benchmark.robustness_summary import METRICS, RobustnessResult
 from samadapt.benchmark.robustness_tables import cell_of, kinds_of, milliseconds
 from samadapt.data.files import replacing
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 class _Plot(NamedTuple):
@@ -37,17 +35,13 @@ def write_robustness_report(path: str | os.PathLike[str], result: RobustnessResu
 
 def render_robustness_report(result: RobustnessResult) -> str:
     """The report as text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined
-    )
     kinds = kinds_of(result)
     tables = [
         (title, [(row.name, [cell_of(row, f"{m}@{k}") for k in kinds]) for row in result.rows])
         for m, title in METRICS.items()
     ]
-    return environment.get_template("robustness.html").render(
+    return render(
+        "robustness.html",
         result=result,
         kinds=kinds,
         tables=tables,
