@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+
+# Two tests at a time on two cores: one thread each, in programs that tests start as well.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from hypothesis import settings

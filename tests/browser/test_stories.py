@@ -163,6 +163,46 @@ def test_objects_are_selected_improved_relabelled_deleted_and_brought_back(
     assert annotator.project.objects.get(number).label_id == 2
 
 
+def test_the_label_of_an_object_can_change_while_it_is_improved(
+    annotator: Annotator, open_page: Opener
+) -> None:
+    story = Story(open_page())
+    story.press("2")
+    story.click(*DISC)
+    story.accept()
+    (number,) = story.objects()
+    for label, keys in ((2, ()), (1, ("1",))):
+        story.page.evaluate("id => { samadapt.state.selected = id }", number)
+        story.press("i")
+        story.until("samadapt.current.edited !== null")
+        # Loaded anew in the middle: its label is still its label.
+        story.page.reload()
+        story.page.wait_for_selector("html[data-ready=true]")
+        story.until("samadapt.current.edited !== null")
+        story.press(*keys, "b")
+        story.drag((60, 60), (80, 50 + 10 * label))
+        story.accept()
+        assert annotator.project.objects.get(number).label_id == label
+
+
+def test_buttons_that_were_clicked_leave_the_keys_to_the_image(
+    annotator: Annotator, open_page: Opener
+) -> None:
+    story = Story(open_page())
+    story.page.click("[data-tool=box]")
+    story.page.click("[data-tool=click]")
+    story.click(*DISC)
+    story.accept()  # Enter does not press the tool's button again
+    story.page.click("#tools [data-action=undo]")
+    story.until("samadapt.state.objects.size === 0")
+    story.page.click("#tools [data-action=redo]")
+    story.until("samadapt.state.objects.size === 1")
+    # One that was reached by Tab is pressed by Enter.
+    story.page.locator("#tools [data-tool=brush]").focus()
+    story.press("Enter")
+    story.until("samadapt.state.tool === 'brush'")
+
+
 def test_new_objects_can_leave_earlier_ones(annotator: Annotator, open_page: Opener) -> None:
     story = Story(open_page())
     story.press("b")

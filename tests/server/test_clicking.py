@@ -127,6 +127,24 @@ def test_an_improvement_by_brush_alone(ann: Person, annotator: Annotator, image:
     assert ann.post(f"/api/images/{image}/open")["current"] is None
 
 
+def test_the_same_improvement_twice_is_one(ann: Person, annotator: Annotator, image: int) -> None:
+    ann.click(image, 14, 12)
+    first = ann.accept(image, "key-0001")
+    painted = np.zeros(SIZE, np.bool_)
+    painted[5:9, 5:30] = True
+    edited = {"object": first["id"], "revision": 1}
+    ann.post(f"/api/images/{image}/edit", **edited)
+    asked = {"key": "key-0002", "mask": sent(painted), "edited": edited}
+    better = ann.post(f"/api/images/{image}/accept", **asked)["object"]
+    assert (better["id"], better["revision"]) == (first["id"], 2)
+    # The answer got lost, and the session that knew of the improvement is gone.
+    assert ann.post(f"/api/images/{image}/accept", **asked)["object"] == better
+    assert len(annotator.project.objects.all()) == 1
+    second = annotator.ids()[1]
+    status, text = ann.refused(f"/api/images/{second}/accept", **asked)
+    assert (status, "another image" in text) == (409, True)
+
+
 def test_relabel_delete_restore(ann: Person, annotator: Annotator, image: int) -> None:
     label = annotator.project.labels.named(["cell"], "")["cell"]
     ann.click(image, 14, 12)

@@ -89,6 +89,18 @@ def test_names_of_labels_are_texts(annotator: Annotator, name: str) -> None:
     assert answer.status_code == 422
 
 
+def test_a_page_of_another_project_is_turned_away(annotator: Annotator) -> None:
+    ann = annotator.person()
+    mine = {"x-samadapt-project": ann.get("/api/project")["id"]}
+    theirs = {"x-samadapt-project": "0123456789abcdef"}
+    for method, path in (("GET", "/api/images"), ("POST", "/api/images/1/click")):
+        body = {"x": 14, "y": 12}
+        assert ann.http.request(method, path, json=body, headers=mine).status_code == 200
+        refused = ann.http.request(method, path, json=body, headers=theirs)
+        assert refused.status_code == 421
+        assert "another project" in refused.json()["error"]
+
+
 def test_changes_of_others_are_noticed(annotator: Annotator) -> None:
     image = annotator.ids()[0]
     ann, bob = annotator.person("tab-a", "Ann"), annotator.person("tab-b", "Bob")

@@ -133,6 +133,30 @@ def test_edits_name_the_version_that_they_are_based_on(project: Project, square:
         project.objects.get(thing.id + 1)
 
 
+def test_the_same_edit_again_by_the_same_person_changes_nothing(
+    project: Project, square: Mask
+) -> None:
+    rle = Rle.from_mask(square)
+    number = project.objects.add(NewMask(1, rle), "ann").id
+    other = Rle.from_mask(~square)
+    changed = project.objects.change(number, 1, "ann", None, other)
+    events = project.journal.last_change(1)
+    assert project.objects.change(number, 1, "ann", None, other) == changed
+    for person, mask in (("bob", other), ("ann", rle)):
+        with pytest.raises(ConflictError):
+            project.objects.change(number, 1, person, None, mask)
+    assert project.journal.last_change(1) == events
+    deleted = project.objects.delete(number, 2, "ann")
+    assert project.objects.delete(number, 2, "ann") == deleted
+    with pytest.raises(ConflictError):
+        project.objects.delete(number, 2, "bob")
+    back = project.objects.restore(number, 3, "ann")
+    assert project.objects.restore(number, 3, "ann") == back
+    assert back.revision == 4
+    with pytest.raises(ConflictError):
+        project.objects.restore(number, 3, "bob")
+
+
 def test_an_edit_of_another_size_is_refused(project: Project, square: Mask) -> None:
     thing = project.objects.add(NewMask(ids(project)[0], Rle.from_mask(square)), "ann")
     with pytest.raises(ConflictError, match="was the image replaced"):

@@ -127,7 +127,9 @@ def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> dict
     def action(sitting: Sitting) -> dict[str, Any]:
         size = sitting.session.image_size
         mask = None if wanted.mask is None else wanted.mask.mask(size)
-        return {"object": object_json(here.accept(sitting, wanted.key, wanted.label, mask))}
+        edited = None if wanted.edited is None else (wanted.edited.object, wanted.edited.revision)
+        saved = here.accept(sitting, wanted.key, wanted.label, mask, edited)
+        return {"object": object_json(saved)}
 
     return here.act(me.client, me.person, image_id, action)
 

@@ -31,6 +31,7 @@ def project(here: Here) -> dict[str, Any]:
     """What the page needs first."""
     labels, revision = here.project.labels.all()
     return {
+        "id": here.id,
         "name": here.folder.name,
         "folder": str(here.folder),
         "project": here.project.database.name,

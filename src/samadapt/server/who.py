@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import unquote
 
-from fastapi import Depends, Header, Path, Request
+from fastapi import Depends, Header, HTTPException, Path, Request
 
 from samadapt.server.wire import _LARGEST_ID, Client, _clean
 from samadapt.server.workspace import Workspace
@@ -22,8 +22,16 @@ class Who:
     person: str
 
 
-def _workspace(request: Request) -> Workspace:
+def _workspace(
+    request: Request,
+    x_samadapt_project: Annotated[str, Header(max_length=64, include_in_schema=False)] = "",
+) -> Workspace:
+    """The workspace; a page of another project, left open since then, must not write into it."""
     found: Workspace = request.app.state.workspace
+    if x_samadapt_project not in ("", found.id):
+        raise HTTPException(
+            421, f"this address now belongs to another project ({found.folder.name}): nothing done"
+        )
     return found
 
 

@@ -97,19 +97,23 @@ class ChooseRequest(Request):
     index: Annotated[int, Field(ge=0, le=15)]
 
 
-class AcceptRequest(Request):
-    """Accept the current object; `mask` when the brush changed what the model said."""
-
-    key: Key
-    label: Id | None = None
-    mask: Crop | None = None
-
-
 class EditRequest(Request):
     """Improve an object that is there."""
 
     object: Id
     revision: Id
+
+
+class AcceptRequest(Request):
+    """Accept the current object; `mask` when the brush changed what the model said.
+
+    `edited` is the object that was improved, for a session that does not know it any more.
+    """
+
+    key: Key
+    label: Id | None = None
+    mask: Crop | None = None
+    edited: EditRequest | None = None
 
 
 class AddRequest(Request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,12 @@ class Workspace:
         self.sittings = Sittings(self.gallery, self.encoder, lambda: self.learning.adapters)
         self._measure = FrozenMeasure(model, self._measured)
 
+    @property
+    def id(self) -> str:
+        """Names project and folder: a page that was opened for others is told so."""
+        parts = self.project.database.name, self.project.name, str(self.folder)
+        return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]
+
     def close(self) -> None:
         """Stop all work in the background, and save what was learned."""
         self._measure.close()
@@ -89,11 +96,18 @@ class Workspace:
         return shown
 
     def accept(
-        self, sitting: Sitting, key: str, label_id: int | None, mask: Mask | None
+        self,
+        sitting: Sitting,
+        key: str,
+        label_id: int | None,
+        mask: Mask | None,
+        edited: tuple[int, int] | None = None,
     ) -> StoredObject:
         """Accept the object under way, or save the improvement of an earlier one.
 
-        The same key again gives back what was saved under it.
+        The same key again gives back what was saved under it. `edited` is the object and version
+        that the page says it improved: after a restart the session may know nothing of it, because
+        the improvement was saved and only the answer got lost.
 
         Raises:
             ConflictError: the improved object was changed by somebody else.
@@ -109,6 +123,10 @@ class Workspace:
         if final is None or not final.any():
             raise SessionError("the mask is empty: click on the object, or skip it")
         rle = Rle.from_mask(final)
+        if edited is not None and sitting.edited != edited:
+            if project.objects.get(edited[0]).image_id != sitting.image.id:
+                raise ConflictError(f"object {edited[0]} belongs to another image")
+            return project.objects.change(*edited, person, label_id, rle)
         task = Task(0, sitting.embedding, session.clicks, session.current_box, final.copy())
         adapted = self.learning.is_adapted and given > 0
         saved: list[StoredObject] = []

@@ -151,6 +151,9 @@ class ObjectTable:
     ) -> StoredObject:
         """Give an object another mask (None keeps it) and a label.
 
+        The same change again, whose answer was lost, gives back what it made of the object; so
+        with `delete` and `restore`.
+
         Raises:
             ConflictError: `revision` is not the object's any more, or it was deleted.
             MissingError: there is none of this number.
@@ -168,13 +171,19 @@ class ObjectTable:
         rle: Rle | None,
     ) -> StoredObject:
         """As `change`, in the caller's transaction."""
-        now = self._expected(tx, object_id, revision, deleted=False)
+        now = self._get(tx, object_id)
+        counts = now.counts if rle is None else rle.counts.decode("ascii")
+        if _is_done(now, revision, person, deleted=False) and (now.label_id, now.counts) == (
+            label_id,
+            counts,
+        ):
+            return now
+        _check_expected(now, revision, deleted=False)
         if rle is not None and rle.size != (now.height, now.width):
             raise ConflictError(
                 f"object {object_id} has a mask of {now.width} x {now.height} pixels, the new one "
                 f"has {rle.size[1]} x {rle.size[0]}: was the image replaced?"
             )
-        counts = now.counts if rle is None else rle.counts.decode("ascii")
         event = ObjectChanged(
             object=object_id, revision=revision + 1, label=label_id, counts=counts
         )
@@ -189,7 +198,10 @@ class ObjectTable:
             MissingError: there is none of this number.
         """
         with self._database.write() as tx:
-            now = self._expected(tx, object_id, revision, deleted=False)
+            now = self._get(tx, object_id)
+            if _is_done(now, revision, person, deleted=True):
+                return now
+            _check_expected(now, revision, deleted=False)
             event = ObjectDeleted(object=object_id, revision=revision + 1)
             self._set(tx, now, event, person, {"deleted": True})
             return self._get(tx, object_id)
@@ -202,7 +214,10 @@ class ObjectTable:
             MissingError: there is none of this number.
         """
         with self._database.write() as tx:
-            now = self._expected(tx, object_id, revision, deleted=True)
+            now = self._get(tx, object_id)
+            if _is_done(now, revision, person, deleted=False):
+                return now
+            _check_expected(now, revision, deleted=True)
             event = ObjectRestored(object=object_id, revision=revision + 1)
             self._set(tx, now, event, person, {"deleted": False})
             return self._get(tx, object_id)
@@ -227,19 +242,6 @@ class ObjectTable:
             raise MissingError(f"there is no object {object_id} in this project")
         return _object(row)
 
-    def _expected(
-        self, tx: Connection, object_id: int, revision: int, *, deleted: bool
-    ) -> StoredObject:
-        # Nobody else writes to this project until the transaction ends; see `next_number`.
-        now = self._get(tx, object_id)
-        if now.revision != revision or now.deleted != deleted:
-            what = "deleted" if now.deleted else "changed"
-            raise ConflictError(
-                f"object {object_id} was {what} by {now.person or 'somebody else'} meanwhile "
-                "(nothing was overwritten): look at it and do it again"
-            )
-        return now
-
     def _set(
         self,
         tx: Connection,
@@ -259,6 +261,21 @@ class ObjectTable:
                 f"object {now.id} was changed by somebody else at this moment (nothing was "
                 "overwritten): look at it and do it again"
             )
+
+
+def _is_done(now: StoredObject, revision: int, person: str, *, deleted: bool) -> bool:
+    """Whether the person's change of this version to this state is what happened last."""
+    return (now.revision, now.person, now.deleted) == (revision + 1, person, deleted)
+
+
+def _check_expected(now: StoredObject, revision: int, *, deleted: bool) -> None:
+    # Nobody else writes to this project until the transaction ends; see `next_number`.
+    if now.revision != revision or now.deleted != deleted:
+        what = "deleted" if now.deleted else "changed"
+        raise ConflictError(
+            f"object {now.id} was {what} by {now.person or 'somebody else'} meanwhile "
+            "(nothing was overwritten): look at it and do it again"
+        )
 
 
 def _object(row: Row[Any]) -> StoredObject:

@@ -1,8 +1,11 @@
 // Talking to the server: one queue per kind of work, and a saved state that is always true.
 
+import { forgetUnsent, heard, isLost, keepUnsent, link, onLink, startLink, whenBack } from "./link.js";
 import { state } from "./state.js";
 
 const client = tabId();
+startLink(() => ask("GET", "/api/project"));
+onLink(() => report());
 const savedListeners = new Set();
 let pending = 0;
 let failure = null;
@@ -18,6 +21,7 @@ export class ApiError extends Error {
 /** Ask the server; errors carry its one line for the person. */
 export async function ask(method, path, body, options = {}) {
   const headers = { "x-samadapt-client": client };
+  if (state.project) headers["x-samadapt-project"] = state.project.id;
   if (state.settings.person) headers["x-samadapt-person"] = encodeURIComponent(state.settings.person);
   let payload = body;
   if (body !== undefined && !(body instanceof Blob)) {
@@ -28,8 +32,10 @@ export async function ask(method, path, body, options = {}) {
   try {
     response = await fetch(path, { method, headers, body: payload, ...options });
   } catch {
-    throw new ApiError(0, "the server does not answer");
+    heard(0);
+    throw new ApiError(0, "The server does not answer.");
   }
+  if (response.ok) heard(200);
   if (response.ok) return options.raw ? response : response.json();
   let text = response.statusText;
   try {
@@ -37,6 +43,7 @@ export async function ask(method, path, body, options = {}) {
   } catch {
     // Not from our server: the status must do.
   }
+  heard(response.status, text);
   throw new ApiError(response.status, text);
 }
 
@@ -52,23 +59,37 @@ export async function save(method, path, body) {
   pending += 1;
   report();
   try {
-    for (let wait = 250; ; wait = Math.min(wait * 2, 4000)) {
+    for (;;) {
       try {
         const answer = await ask(method, path, body);
         failure = null;
         lastSaved = new Date();
         return answer;
       } catch (error) {
-        if (error.status !== 0 && error.status !== 507) throw error;
-        failure = error.status === 507 ? error.message : "the server does not answer";
+        if (!isLost(error.status) && error.status !== 507) throw error;
+        failure = error.message;
         report();
-        await new Promise((done) => setTimeout(done, wait));
+        if (error.status === 507) await new Promise((done) => setTimeout(done, 2000));
+        else await whenBack();
       }
     }
   } finally {
     pending -= 1;
     if (!pending) failure = null;
     report();
+  }
+}
+
+/**
+ * As `save`, for an object that is nowhere but on this page; `body` has a key. It is kept by the
+ * tab until it is confirmed or refused.
+ */
+export async function saveObject(path, body) {
+  keepUnsent({ project: state.project.id, path, body });
+  try {
+    return await save("POST", path, body);
+  } finally {
+    forgetUnsent(body.key);
   }
 }
 
@@ -93,9 +114,15 @@ export function freshKey() {
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_");
 }
 
+/** Why something could not be saved; empty when nothing failed. */
+export function whyNotSaved() {
+  return failure ?? "";
+}
+
 function report() {
-  const kind = failure ? "failed" : pending ? "saving" : "saved";
-  const texts = { failed: `Not saved: ${failure}`, saving: "Saving…", saved: savedText() };
+  const kind = failure || (pending && link.kind !== "up") ? "failed" : pending ? "saving" : link.kind === "up" ? "saved" : "away";
+  const many = pending > 1 ? ` (${pending})` : "";
+  const texts = { failed: `Not saved yet${many}`, away: "Not connected", saving: "Saving…", saved: savedText() };
   for (const listener of savedListeners) listener(kind, texts[kind]);
 }
 

@@ -30,7 +30,7 @@ function forObject() {
     ? [h("span.dots", { title: "Candidates: whole, part, smaller part" }, Array.from({ length: current.candidates }, (_, k) =>
       h("button", { "aria-label": `Candidate ${k + 1}`, "aria-current": String(k === current.chosen), onclick: () => choose(k) }))),
     key("cycle"), separator()] : [];
-  const name = current.edited ? `improving #${current.edited.id}` : labelOf(state.label)?.name ?? "object";
+  const name = current.edited ? `${labelOf(current.label)?.name ?? "object"} #${current.edited.id}` : labelOf(state.label)?.name ?? "object";
   return [
     ...dots,
     small("undo", "undo", "Undo"), small("redo", "redo", "Redo"), separator(),

@@ -1,6 +1,7 @@
 // The object under way: what the server says of it, and what the brush changed.
 
-import { ApiError, freshKey, get, post, save } from "./api.js";
+import { freshKey, post, saveObject } from "./api.js";
+import { isLost, whenBack } from "./link.js";
 import { decode, fromCrop, merged, overlaps, toCrop } from "./mask.js";
 import { set, state, tell } from "./state.js";
 import { complain } from "./ui.js";
@@ -11,7 +12,6 @@ const drafts = new Map(); // image -> brush strokes that were left there
 let queue = Promise.resolve();
 let listeners = new Set();
 let composed = { of: null, mask: null };
-let restoring = null;
 
 export function onCurrent(listener) {
   listeners.add(listener);
@@ -41,12 +41,20 @@ export function finalMask() {
 /** Show what the server answered. */
 export function take(answer) {
   const { mask, clicks, box, candidates, scores, chosen, can_undo, can_redo, edited } = answer;
+  if (edited && edited.id !== current.edited?.id) current.label = state.objects.get(edited.id)?.label ?? null;
   Object.assign(current, {
     mask: fromCrop(mask), clicks, box, candidates, scores, chosen, edited,
     canUndo: can_undo, canRedo: can_redo, answered: clicks.length > 0 || box !== null,
   });
-  current.label = edited ? state.objects.get(edited.id)?.label ?? null : current.label;
   changed();
+}
+
+/** Another label for the object that is improved; false when none is. */
+export function relabelEdited(label) {
+  if (!current.edited) return false;
+  current.label = label;
+  changed();
+  return true;
 }
 
 /** Begin with another image: its unfinished object, if the server knows one. */
@@ -137,14 +145,19 @@ export function accept(label) {
   if (!mask) return Promise.resolve(null);
   const image = current.image;
   const key = freshKey();
-  const body = { key, label, mask: toCrop(mask) };
+  const body = { key, label, mask: toCrop(mask), edited: editedNow() };
   const kept = { mask, strokes: current.strokes, edited: current.edited };
-  const done = queue.then(() => save("POST", `/api/images/${image}/accept`, body));
+  // It stays on the screen, as not saved, until it is.
+  state.unsaved.set(key, { key, image, mask, label });
+  tell(["objects"]);
+  const done = queue.then(() => saveObject(`/api/images/${image}/accept`, body));
+  done.catch(() => {}).then(() => state.unsaved.delete(key));
   queue = done.catch(() => {});
   Object.assign(current, blank(), { image });
   changed();
   return done.then(({ object }) => ({ ...object, mask, image, wasEdited: kept.edited })).catch((error) => {
     complain(error);
+    tell(["objects"]);
     // Nothing was saved: what was on the screen comes back.
     if (current.image === image && !hasObject()) {
       Object.assign(current, { strokes: [{ mask, add: true }], order: ["stroke"] });
@@ -155,24 +168,24 @@ export function accept(label) {
   });
 }
 
-/** Ask the server how the object stands: after it was away, or when an answer got lost. */
+/** Ask the server how the object stands, after what is asked already: it was away, say. */
 export function resync() {
-  if (current.image === null) return queue;
+  queue = queue.then(lookAgain);
+  return queue;
+}
+
+async function lookAgain() {
   const image = current.image;
-  restoring ??= post(`/api/images/${image}/open`).then((answer) => {
-    if (current.image !== image) return;
-    current.waiting = [];
-    if (answer.current) take(answer.current);
-    else take(EMPTY);
-  }).catch(() => {}).finally(() => { restoring = null; });
-  return restoring;
+  if (image === null) return;
+  const answer = await post(`/api/images/${image}/open`).catch(() => null);
+  if (answer && current.image === image) take(answer.current ?? EMPTY);
 }
 
 function act(what, body, kind, after = () => {}) {
   const image = current.image;
   const run = async () => {
     try {
-      const answer = await sent(`/api/images/${image}/${what}`, body);
+      const answer = await sent(image, what, body);
       after();
       if (current.image !== image) return;
       if (kind === "prompt") {
@@ -183,30 +196,44 @@ function act(what, body, kind, after = () => {}) {
     } catch (error) {
       after();
       complain(error);
-      if (current.image === image) await resync();
+      if (current.image === image) await lookAgain();
     }
   };
   queue = queue.then(run);
   return queue;
 }
 
-/** Wait for a server that is away; what it did of the request before, `resync` finds out. */
-async function sent(path, body) {
-  try {
-    return await post(path, body);
-  } catch (error) {
-    if (error.status !== 0) throw error;
-    for (let wait = 300; ; wait = Math.min(wait * 1.5, 3000)) {
-      await new Promise((done) => setTimeout(done, wait));
-      try {
-        await get("/api/project");
-        break;
-      } catch (again) {
-        if (again.status !== 0) throw again;
-      }
+/**
+ * Ask, and wait for a server that is away. Whether it did what it was asked for before it went shows
+ * in the object as it stands now; if it did not, it is asked again.
+ */
+async function sent(image, what, body) {
+  const before = current.clicks.length;
+  for (;;) {
+    try {
+      return await post(`/api/images/${image}/${what}`, body);
+    } catch (error) {
+      if (!isLost(error.status)) throw error;
+      await whenBack();
+      const answer = await post(`/api/images/${image}/open`).catch((again) => {
+        if (!isLost(again.status)) throw again;
+      });
+      if (answer && isDone(what, body, answer.current ?? EMPTY, before)) return answer.current ?? EMPTY;
     }
-    throw new ApiError(503, "The server was away; look whether your last click counted.");
   }
+}
+
+function isDone(what, body, now, before) {
+  if (what === "click") return now.clicks.length > before;
+  if (what === "box") return now.box !== null && ["x0", "y0", "x1", "y1"].every((name, k) => Math.abs(now.box[k] - body[name]) < 1e-6);
+  if (what === "choose") return now.chosen === body.index;
+  if (what === "skip") return !now.clicks.length && now.box === null && now.edited === null;
+  if (what === "edit") return now.edited?.id === body.object;
+  return true; // undo and redo: once too few is better than once too many
+}
+
+function editedNow() {
+  return current.edited ? { object: current.edited.id, revision: current.edited.revision } : null;
 }
 
 function touched() {

@@ -53,11 +53,11 @@ export async function openImage(id) {
     const { objects, current, ...image } = answer;
     state.objects = new Map();
     state.selected = null;
+    takeObjects(objects);
     begin(id, current);
     show(answer.width, answer.height);
     showBitmaps(picture.levels);
     set({ image });
-    takeObjects(objects);
     $("blank").hidden = true;
     remember(id);
     working(answer.ready ? "" : "The model reads the image…");
@@ -130,6 +130,11 @@ export async function jump() {
 
 let opened = null;
 
+/** The image that was asked for last, whether it could be opened or not. */
+export function lastAsked() {
+  return opened;
+}
+
 function remember(id) {
   opened = id;
   keep("place", { ...load("place", {}), [state.project.folder]: id });
@@ -145,7 +150,6 @@ function failed(id, error) {
   $("blank").replaceChildren(h("b", {}, row?.[1] ?? "This image"), h("span", {}, error.message || String(error)));
   $("blank").hidden = false;
   if (error.status === 422 && row) setState(id, "unreadable");
-  if (error.status === 0 || error.status === 401) complain(error);
 }
 
 function setState(id, value) {

@@ -57,11 +57,30 @@ export function startKeys(todo, isProposing, hold) {
   addEventListener("keydown", (event) => press(event, hold));
   addEventListener("keyup", (event) => event.code === "Space" && hold(false));
   addEventListener("blur", () => hold(false));
+  keysToTheImage();
   for (const element of document.querySelectorAll("[data-action]")) {
     const name = element.dataset.action;
     element.addEventListener("click", () => run(name, element));
   }
   titles();
+}
+
+/** What was used with the mouse gives the keys back to the image; what was reached by Tab keeps them. */
+function keysToTheImage() {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("button");
+    if (event.detail > 0 && button && !button.closest(".veil")) button.blur();
+  }, { capture: true });
+  document.addEventListener("pointerup", (event) => {
+    if (event.target.matches?.("input[type=range]")) setTimeout(() => event.target.blur());
+  });
+}
+
+function hasOwnUse(event) {
+  const arrow = event.key.startsWith("Arrow");
+  if (event.target.matches?.("button")) return event.key === "Enter" || event.code === "Space";
+  if (event.target.matches?.("input[type=checkbox]")) return event.code === "Space";
+  return Boolean(event.target.matches?.("input[type=range]")) && arrow;
 }
 
 /** Do an action by name. */
@@ -90,6 +109,7 @@ function titles() {
 
 function press(event, hold) {
   if (document.querySelector(".veil") || event.target.matches?.("input:not([type=range], [type=checkbox]), select")) return;
+  if (hasOwnUse(event)) return;
   if (event.code === "Space") {
     event.preventDefault();
     if (!event.repeat) hold(true);
@@ -123,14 +143,20 @@ function shown(key) {
   return key.replace("ArrowRight", "→").replace("ArrowLeft", "←").replace("Escape", "Esc").replace("Delete", "Del");
 }
 
+const FIXED = {
+  Object: [["1 … 9, 0", "Label, no label"]],
+  Tools: [["Right click, Alt", "Click on the background"], ["Shift click", "Select an object"]],
+  View: [["Wheel", "Zoom"], ["Space drag", "Move the image"]],
+};
+
 /** All keys; click on one, then press another. */
 export function showKeys() {
   dialog("Keys", (close) => {
     const grid = h("div.keys");
-    const fill = () => grid.replaceChildren(...Object.entries(ACTIONS).map(([name, [, text]]) => line(name, text, fill)),
-      ...[["1 … 9, 0", "Label of new and selected objects, none"], ["Right click, Alt", "Click on the background"],
-        ["Shift click", "Select an object"], ["Wheel", "Zoom"], ["Space drag", "Move the image"]].map(([key, text]) =>
-        h("div.line", {}, text, h("kbd", {}, key))));
+    const group = (title) => h("div.group", {}, h("h3", {}, title),
+      Object.entries(ACTIONS).filter(([, [of]]) => of === title).map(([name, [, text]]) => line(name, text, fill)),
+      (FIXED[title] ?? []).map(([key, text]) => h("div.line", {}, text, h("kbd", {}, key))));
+    const fill = () => grid.replaceChildren(...["Object", "Tools", "Images", "View"].map(group));
     fill();
     const restore = () => {
       keep("keys", {});

@@ -1,6 +1,7 @@
 // Labels: the list at the top right, chosen by click or number key.
 
 import { get, save } from "./api.js";
+import { relabelEdited } from "./current.js";
 import { relabel } from "./objects.js";
 import { keep, load, on, set, state } from "./state.js";
 import { $, complain, dialog, h, icon } from "./ui.js";
@@ -15,6 +16,7 @@ export function startLabels() {
 
 /** Choose a label; it goes to the selected object, if there is one. */
 export function chooseLabel(id) {
+  if (relabelEdited(id)) return;
   if (state.selected !== null && state.objects.has(state.selected)) relabel(id);
   set({ label: id });
   keep("label", { ...load("label", {}), [state.project.folder]: id });
@@ -30,7 +32,7 @@ function render() {
   const counts = new Map();
   for (const object of state.objects.values()) counts.set(object.label, (counts.get(object.label) ?? 0) + 1);
   const row = (id, name, colour, key) => h("button.row", {
-    "aria-current": String(state.label === id), onclick: () => chooseLabel(id), ondblclick: () => id !== null && editLabel(id),
+    title: name, "aria-current": String(state.label === id), onclick: () => chooseLabel(id), ondblclick: () => id !== null && editLabel(id),
   },
   h("span.swatch", { style: { background: colour } }), h("span.name", {}, name),
   h("span.muted", {}, counts.get(id) ? String(counts.get(id)) : ""), key !== null && h("kbd", {}, String(key)));

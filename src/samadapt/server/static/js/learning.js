@@ -60,8 +60,8 @@ function render() {
 
 function explanation(found) {
   if (!found.learning) return found.adapter === "none" ? "Nothing is learned: the model answers as it ships." : `In use: ${found.adapter}. It does not learn here.`;
-  if (found.active) return `In use: learned from ${found.learned} objects, and better than the frozen model on the last ones.`;
-  if (found.trusted) return "Learning begins with the first accepted object; until then the frozen model answers.";
+  if (found.active) return `In use: learned from ${found.learned} object${found.learned === 1 ? "" : "s"}, and better than the frozen model on the last ones.`;
+  if (found.trusted) return "Accepted objects are learned in the background; until the first one is, the frozen model answers.";
   return "What was learned did worse than the frozen model on the last objects, so the frozen model answers. Learning goes on, and comes back when it helps.";
 }
 

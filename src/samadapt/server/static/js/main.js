@@ -1,15 +1,16 @@
 // The page: puts everything together.
 
-import { get, isSaving, leave, onSaved, post } from "./api.js";
+import { get, isSaving, leave, onSaved, post, saveObject, whyNotSaved } from "./api.js";
 import { startBar } from "./bar.js";
 import { resizeBrush } from "./brush.js";
-import { current, cycle, finalMask, hasObject } from "./current.js";
+import { current, cycle, finalMask, hasObject, resync } from "./current.js";
 import { autoLevels, startDisplay, toggle, toggleTheme } from "./display.js";
 import { fileMenu } from "./files.js";
-import { finish, go, jump, openImage, revealInList, setMark, startImages, working } from "./images.js";
+import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, setMark, startImages, working } from "./images.js";
 import { showKeys, startKeys } from "./keys.js";
 import { chooseNumber, startLabels } from "./labels.js";
 import { refreshLearning, startLearning } from "./learning.js";
+import { link, onLink, unsent } from "./link.js";
 import { acceptCurrent, deleteSelected, dropCurrent, editSelected, redo, refreshObjects, startObjects, undo } from "./objects.js";
 import { forgetPreview, holdSpace, startPointer } from "./pointer.js";
 import { acceptAll, acceptProposal, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
@@ -64,6 +65,7 @@ async function start() {
   startDisplay();
   startTabs();
   onSaved(saved);
+  onLink(linked);
   on("tool negative", tools);
   on("image", warnings);
   tools();
@@ -72,6 +74,7 @@ async function start() {
   addEventListener("beforeunload", (event) => isSaving() && event.preventDefault());
   for (const note of project.notes) toast(note, true);
   await startImages();
+  sendAgain();
   startLearning();
   setInterval(signOfLife, EVERY);
   waitForModel();
@@ -82,6 +85,61 @@ function saved(kind, text) {
   const element = $("saved");
   element.dataset.state = kind;
   element.textContent = text;
+  element.title = kind === "failed" || kind === "away" ? whyNotSaved() || $("link").textContent : "What you accepted is on the disk";
+}
+
+const LINK = {
+  away: () => `The server does not answer. Start it again (samadapt annotate ${state.project.name}): this page goes on by itself.${isSaving() ? " Do not close it." : ""}`,
+  stale: () => "The server was started again. Open the address that it printed, in another tab: this page then goes on by itself.",
+  other: () => `Another project is open at this address now. Start ${state.project.name} again: before that, nothing is saved here.`,
+};
+
+/** The server went away or came back. */
+async function linked(kind) {
+  $("link").hidden = kind === "up";
+  $("link").textContent = kind === "up" ? "" : LINK[kind]();
+  if (kind !== "up") {
+    working("");
+    return;
+  }
+  toast("The server is back.");
+  try {
+    if (!state.image) await openFailed();
+    else {
+      await resync();
+      await refreshObjects();
+    }
+    await refreshImages();
+    refreshLearning(0);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+/** The image that could not be opened because the server was away. */
+async function openFailed() {
+  const id = lastAsked();
+  if (id) await openImage(id);
+}
+
+/** Objects that this tab could not get saved before the page was loaded anew. */
+async function sendAgain() {
+  const entries = unsent(state.project.id);
+  if (!entries.length) return;
+  let count = 0;
+  for (const { path, body } of entries) {
+    try {
+      await saveObject(path, body);
+      count += 1;
+    } catch (error) {
+      complain(error);
+    }
+  }
+  if (count) toast(count === 1 ? "An object that was not saved before is saved now." : `${count} objects that were not saved before are saved now.`);
+  if (state.image) {
+    await resync();
+    await refreshObjects().catch(complain);
+  }
 }
 
 function tools() {
@@ -131,8 +189,8 @@ async function signOfLife() {
     others(answer.others);
     set({ taken: answer.taken });
     if (answer.change !== state.image.change && !isSaving()) await refreshObjects();
-  } catch (error) {
-    if (error.status === 401) complain(error);
+  } catch {
+    // The line over the image says it.
   }
 }
 
@@ -140,7 +198,7 @@ async function signOfLife() {
 async function waitForModel() {
   for (;;) {
     await new Promise((done) => setTimeout(done, 400));
-    if ($("working-text").textContent !== "The model reads the image…") continue;
+    if (link.kind !== "up" || $("working-text").textContent !== "The model reads the image…") continue;
     const image = state.image?.id;
     if (!image) {
       working("");
@@ -152,7 +210,7 @@ async function waitForModel() {
 }
 
 // For tests and benchmarks: what is on the screen, without reading pixels.
-window.samadapt = { state, current, view, finalMask, openImage, painted };
+window.samadapt = { link, state, current, view, finalMask, openImage, painted };
 
 start().catch((error) => {
   complain(error);

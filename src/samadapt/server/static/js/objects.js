@@ -3,6 +3,8 @@
 import { get, save } from "./api.js";
 import { accept, current, decoded, drop, edit, finalMask, hasObject, undo as undoPrompt, redo as redoPrompt } from "./current.js";
 import { area, contains, toCrop } from "./mask.js";
+import { keyOf } from "./keys.js";
+import { link, onLink } from "./link.js";
 import { refreshLearning } from "./learning.js";
 import { countObjects } from "./images.js";
 import { colourOf, labelOf, on, set, state, tell } from "./state.js";
@@ -11,9 +13,11 @@ import { reveal } from "./view.js";
 
 let done = []; // what can be undone: {undo, redo} functions
 let undone = [];
+let changes = 0; // of the objects, by this page
 
 export function startObjects() {
-  on("objects labels selected", list);
+  on("objects labels selected image", list);
+  onLink(list);
   on("image", () => { done = []; undone = []; });
 }
 
@@ -29,8 +33,12 @@ export function takeObjects(sent) {
 export async function refreshObjects() {
   const image = state.image?.id;
   if (!image) return;
-  const answer = await get(`/api/images/${image}/objects`);
-  if (state.image?.id !== image) return;
+  let answer, before;
+  do { // what was saved while the answer was under way may be missing in it
+    before = changes;
+    answer = await get(`/api/images/${image}/objects`);
+    if (state.image?.id !== image) return;
+  } while (before !== changes);
   Object.assign(state.image, { mark: answer.mark, revision: answer.revision, change: answer.change });
   takeObjects(answer.objects);
   tell(["image-mark"]);
@@ -129,6 +137,7 @@ export function redo() {
 /** An object that the server saved is there now. */
 export function put(object, mask) {
   const { counts, ...rest } = object;
+  changes += 1;
   state.objects.set(object.id, { ...rest, mask });
   tell(["objects"]);
   countObjects();
@@ -146,6 +155,7 @@ export async function remove(id) {
   return attempt(async () => {
     const answer = await save("POST", `/api/objects/${id}/delete`, { revision: object.revision });
     trash.set(id, { ...object, revision: answer.object.revision });
+    changes += 1;
     state.objects.delete(id);
     if (state.selected === id) state.selected = null;
     tell(["objects", "selected"]);
@@ -194,15 +204,22 @@ const MOST_ROWS = 400;
 function list() {
   const box = $("object-list");
   const objects = [...state.objects.values()].reverse();
+  const waiting = [...state.unsaved.values()].filter(({ image }) => image === state.image?.id).reverse();
   $("object-count").textContent = objects.length ? String(objects.length) : "";
-  if (!objects.length) {
+  if (!objects.length && !waiting.length) {
     box.replaceChildren(h("div.empty", {}, "No objects yet. Click on one in the image, or drag a box around it."));
     return;
   }
-  const rows = objects.slice(0, MOST_ROWS).map(row);
+  const rows = [...waiting.map(waitingRow), ...objects.slice(0, MOST_ROWS).map(row)];
   if (objects.length > MOST_ROWS) rows.push(h("div.empty", {}, `${objects.length - MOST_ROWS} more: select them in the image`));
   box.replaceChildren(...rows);
   box.querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
+}
+
+function waitingRow({ label }) {
+  const text = link.kind === "up" ? "saving…" : "not saved yet";
+  return h("div.row.unsaved", { title: "Accepted, but not confirmed by the server yet" },
+    h("span.swatch", { style: { background: colourOf(label) } }), h("span.name", {}, labelOf(label)?.name ?? "object"), h("span.muted", {}, text));
 }
 
 function row(object) {
@@ -216,10 +233,11 @@ function row(object) {
     onclick: (event) => { event.stopPropagation(); state.selected = object.id; action(); },
   }, icon(name));
   object.area ??= object.mask ? area(object.mask) : 0;
-  return h("div.row", { "aria-current": String(chosen), onclick: pick, ondblclick: () => { state.selected = object.id; editSelected(); } },
+  return h("div.row", { title: labelOf(object.label)?.name ?? "object", "aria-current": String(chosen), onclick: pick, ondblclick: () => { state.selected = object.id; editSelected(); } },
     h("span.swatch", { style: { background: colourOf(object.label) } }),
-    h("span.name", {}, labelOf(object.label)?.name ?? "object", h("span.muted", {}, `  #${object.id}`)),
+    h("span.name", {}, labelOf(object.label)?.name ?? "object"), h("span.muted", {}, `#${object.id}`),
     h("span.muted", {}, `${object.area.toLocaleString()} px`),
-    tool("edit", "Improve with clicks (i)", editSelected),
-    tool("trash", "Delete (Del)", deleteSelected));
+    h("span.row-tools", {},
+      tool("edit", `Improve with clicks (${keyOf("edit")})`, editSelected),
+      tool("trash", `Delete (${keyOf("remove")})`, deleteSelected)));
 }

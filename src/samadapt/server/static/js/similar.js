@@ -1,6 +1,6 @@
 // Find similar: proposals of the model, accepted or rejected with one key.
 
-import { freshKey, post, save } from "./api.js";
+import { freshKey, post, saveObject } from "./api.js";
 import { hasObject } from "./current.js";
 import { area, contains, fromCrop, merged, overlaps, toCrop } from "./mask.js";
 import { bringBack, put, remember, remove } from "./objects.js";
@@ -93,7 +93,7 @@ async function keepOne(proposal) {
   if (!mask || !area(mask)) return;
   const body = { key: freshKey(), mask: toCrop(mask), label: state.label, source: "similar" };
   try {
-    const { object } = await save("POST", `/api/images/${image}/objects`, body);
+    const { object } = await saveObject(`/api/images/${image}/objects`, body);
     if (state.image?.id !== image) return;
     put(object, mask);
     remember(() => remove(object.id), () => bringBack(object.id));

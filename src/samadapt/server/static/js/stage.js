@@ -137,9 +137,25 @@ function drawObjects(pen) {
       pen.stroke(object.path);
     }
   }
+  for (const object of state.unsaved.values()) if (object.image === state.image?.id) drawUnsaved(pen, object);
   pen.globalAlpha = 1;
   drawnView = { ...view };
   drawingTook = performance.now() - began;
+}
+
+/** As it will be, with a dashed outline. */
+function drawUnsaved(pen, object) {
+  const { mask } = object, colour = colourOf(object.label);
+  const { canvas, step } = tint(object, colour);
+  object.path ??= outline(mask);
+  pen.globalAlpha = state.settings.opacity;
+  pen.drawImage(canvas, mask.x, mask.y, canvas.width * step, canvas.height * step);
+  pen.globalAlpha = 1;
+  pen.strokeStyle = colour;
+  pen.lineWidth = 2 / view.scale;
+  pen.setLineDash([6 / view.scale, 4 / view.scale]);
+  pen.stroke(object.path);
+  pen.setLineDash([]);
 }
 
 function tint(object, colour) {

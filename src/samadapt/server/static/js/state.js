@@ -11,6 +11,7 @@ export const state = {
   taken: {}, // image -> person
   image: null, // what `open` answered, without objects
   objects: new Map(), // id -> object with decoded mask
+  unsaved: new Map(), // key -> {key, image, mask, label}: accepted, but not confirmed by the server
   selected: null, // id
   tool: "click",
   negative: false,

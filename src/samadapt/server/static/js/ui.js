@@ -1,5 +1,7 @@
 // Small things of the interface: elements, icons, messages, dialogs.
 
+import { isLost } from "./link.js";
+
 const ICONS = {
   left: "M12.5 4l-6 6 6 6",
   right: "M7.5 4l6 6-6 6",
@@ -68,9 +70,8 @@ export function toast(text, bad = false) {
 
 /** Show what went wrong, in the server's words. */
 export function complain(error) {
-  if (error.status === 401) {
-    toast("The server was started again: open the address that it printed.", true);
-  } else if (error.name !== "AbortError") {
+  if (isLost(error.status)) return; // the line over the image says it all the time
+  if (error.name !== "AbortError") {
     toast(error.message || String(error), true);
   }
 }
