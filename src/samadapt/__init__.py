@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from samadapt.adapters.online import OnlineAdapter
     from samadapt.adapters.registry import load_adapter
     from samadapt.adapters.stable import StableAdapter
+    from samadapt.adapters.task_prompt import TaskPromptAdapter, Tasks
     from samadapt.errors import (
         AdapterError,
         CheckpointError,
@@ -53,6 +54,8 @@ __all__ = [
     "SessionError",
     "SessionOptions",
     "StableAdapter",
+    "TaskPromptAdapter",
+    "Tasks",
     "UnknownModelError",
     "__version__",
     "annotate_object",
@@ -66,6 +69,7 @@ _HOMES = {
     "samadapt.adapters.online": ("OnlineAdapter",),
     "samadapt.adapters.registry": ("load_adapter",),
     "samadapt.adapters.stable": ("StableAdapter",),
+    "samadapt.adapters.task_prompt": ("TaskPromptAdapter", "Tasks"),
     "samadapt.errors": (
         "AdapterError",
         "CheckpointError",

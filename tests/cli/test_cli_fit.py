@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from outcome import one_error
 
+import samadapt
 from samadapt.benchmark.robustness_summary import KEYS
 from samadapt.cli import common
 from samadapt.models.nano.model import NanoModel
@@ -76,6 +77,24 @@ class TestFit:
         assert result.exit_code == 0, result.output
         assert "3 prompts on 3 images" in result.stdout
 
+    @pytest.mark.parametrize(
+        ("options", "method", "refined"),
+        [((), "task-prompt", False), (("--point-matching",), "task-prompt:point-matching", True)],
+    )
+    def test_one_task(
+        self, options: tuple[str, ...], method: str, refined: bool, run, nano: NanoModel, data
+    ) -> None:
+        task = ("--category", "disc", "--shots", "2", "--steps", "2", "--json", "fit.json")
+        result = run("fit", "task-prompt", *options, *data, *task, "--out", "disc", *QUICK)
+        assert result.exit_code == 0, result.output
+        values = json.loads(Path("fit.json").read_text())
+        assert values["run"]["method"] == method
+        assert values["run"]["recipe"]["shots"] == 2
+        assert values["images"] == 6, "two steps of three visits"
+        adapter = samadapt.Tasks(nano, "disc")["disc"]
+        assert adapter.config.point_matching is refined
+        assert f"{adapter.config.parameters} parameters" in result.stdout
+
     def test_skipped_images_are_told(self, run, nano, data, tiny: TinyDataset) -> None:
         tiny.truncate(2)
         result = run("fit", "stable", *data, "--out", "mine", *QUICK)
@@ -97,6 +116,11 @@ class TestFit:
             (("stable", "--start", "stable-mini"), "ships no adapter 'stable-mini'"),
             (("stable", "--masks", "more.json"), "1 --images and 2 --masks"),
             (("stable", "--cache-gb", "-1"), "--cache-gb"),
+            (("task-prompt",), "objects of bar, disc, square: give the category"),
+            (("task-prompt", "--category", "disk"), "did you mean 'disc'"),
+            (("task-prompt", "--category", "disc", "--shots", "4"), "3 masks of 'disc'"),
+            (("lora", "--category", "wheel"), "bar, disc, square"),
+            (("lora", "--point-matching"), "belongs to the method task-prompt"),
         ],
     )
     def test_mistakes_are_one_line(

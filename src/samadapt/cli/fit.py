@@ -25,7 +25,9 @@ def fit(
     method: Annotated[
         str,
         typer.Argument(
-            metavar="METHOD", help="stable, lora or decoder; a variant as in stable:no-routing."
+            metavar="METHOD",
+            help="task-prompt, point-matching, stable, lora, decoder or tokens; a variant as in "
+            "stable:no-routing.",
         ),
     ],
     out: Annotated[
@@ -59,6 +61,26 @@ def fit(
         str | None,
         typer.Option("--start", metavar="ADAPTER", help="Go on from this adapter."),
     ] = None,
+    category: Annotated[
+        str | None,
+        typer.Option("--category", metavar="NAME", help="Learn from objects of this one alone."),
+    ] = None,
+    shots: Annotated[
+        int | None,
+        typer.Option("--shots", metavar="N", help="Learn from so many of them; else from all."),
+    ] = None,
+    point_matching: Annotated[
+        bool,
+        typer.Option("--point-matching", help="With task-prompt: refine outlines as well."),
+    ] = False,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps",
+            rich_help_panel=_RECIPE,
+            help="Steps in all, however many images there are.",
+        ),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option("--epochs", rich_help_panel=_RECIPE, help="Visits of each image.")
     ] = None,
@@ -74,7 +96,7 @@ def fit(
             "--prompts",
             metavar="KIND[,KIND...]",
             rich_help_panel=_RECIPE,
-            help="Kinds of prompts: box, noisy, box0.4, 1p, 3p, ...",
+            help="Kinds of prompts: box, noisy, box0.4, 1p, edge, 3p, ...",
         ),
     ] = None,
     prompts_per_object: Annotated[
@@ -134,11 +156,16 @@ def fit(
     use `accelerate launch -m samadapt fit ...`.
     """
     places = _places(images, masks, dataset, split)
+    if point_matching:
+        method = _with_point_matching(method)
     if cache_gb < 0:
         raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
     common.check_output_folder("--out", out)
     common.check_outputs(("--json", json_path), inputs=[path for _, path in places])
     settings: dict[str, Any] = {
+        "category": category,
+        "shots": shots,
+        "steps": steps,
         "epochs": epochs,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
@@ -189,7 +216,9 @@ def _deliver(report: FitReport, json_path: Path | None) -> None:
         typer.echo(f"{report.out} holds the result of this very run already")
     elif report.resumed_at:
         typer.echo(f"went on at step {report.resumed_at} of {values['steps']}")
-    count = sum(tensor.numel() for tensor in report.adapter.state_dict().values())
+    count = getattr(report.adapter.config, "parameters", 0) or sum(
+        tensor.numel() for tensor in report.adapter.state_dict().values()
+    )
     typer.echo(
         f"{values['prompts']} prompts on {values['images']} images in {values['seconds']:.0f} s: "
         f"loss {values['loss']:.3f}, mIoU {values['miou']:.3f}, {count} parameters"
@@ -223,6 +252,12 @@ def _places(
     if not images or not masks:
         return [dataset_paths(None, None, None, split)]
     return list(zip(images, masks, strict=True))
+
+
+def _with_point_matching(method: str) -> str:
+    if method in ("task-prompt", "task-prompt:point-matching"):
+        return "task-prompt:point-matching"
+    raise DataError(f"--point-matching belongs to the method task-prompt, not to {method!r}")
 
 
 def _count(name: str, text: str) -> int | None:

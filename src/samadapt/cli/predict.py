@@ -1,4 +1,4 @@
-"""`samadapt predict`: one image, one prompt, one mask."""
+"""`samadapt predict`: one image, one prompt, one mask; or all objects of learned tasks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ _OVERLAY_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 def predict(
     image: Annotated[Path, typer.Argument(help="The picture.", metavar="IMAGE")],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Where the mask goes: a PNG of 0 and 255.")
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Where the mask goes: a PNG of 0 and 255; with --all a COCO file (.json).",
+        ),
     ],
     point: Annotated[
         list[str] | None,
@@ -48,6 +53,25 @@ def predict(
     ] = None,
     model: ModelOption = "nano",
     adapter: AdapterOption = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            metavar="ADAPTER",
+            help="Folder, name or Hub id of an adapter that was taught a task; with --all it may "
+            "be given several times.",
+        ),
+    ] = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Find all objects of the tasks, without a prompt."),
+    ] = False,
+    grid: Annotated[
+        int, typer.Option("--grid", metavar="N", help="With --all: look from about N x N points.")
+    ] = 16,
+    min_score: Annotated[
+        float, typer.Option("--min-score", help="With --all: leave out less sure objects.")
+    ] = 0.0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     multimask: Annotated[
@@ -59,15 +83,28 @@ def predict(
     ] = False,
     overlay: Annotated[
         Path | None,
-        typer.Option("--overlay", help="Also write the picture with the mask and clicks drawn in."),
+        typer.Option("--overlay", help="Also write the picture with masks and clicks drawn in."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Segment one object of a picture from clicks, a box or an earlier mask.
 
     A single click is ambiguous (a whole, a part, a part of a part?); the best
-    of three candidates is taken then.
+    of three candidates is taken then, unless a task says what is meant.
     """
+    if everything:
+        from samadapt.cli.predict_all import check_all, check_files, predict_all
+
+        prompted = bool(point or box or mask or multimask)
+        check_all(task or (), prompted, out, overlay)
+        check_files(out, overlay, image)
+        found_by = common.load_model(model, device, dtype)
+        predict_all(
+            image, out, task or (), adapter or (), found_by, grid, min_score, overlay, as_json
+        )
+        return
+    if len(task or ()) > 1:
+        raise PromptError("a prompt asks for one task: give one --task, or --all to find them all")
     files = _targets(out, multimask)
     _check_files(files, overlay, (image, mask))
     clicks, corners = [parse_point(text) for text in point or ()], parse_box(box)
@@ -84,10 +121,16 @@ def predict(
     from samadapt.adapters.registry import create_adapter
 
     adapters = [create_adapter(spec, loaded) for spec in adapter or ()]
+    if task:
+        from samadapt.cli.predict_all import load_tasks
+
+        adapters += load_tasks(loaded, task).values()
     start = time.perf_counter()
     embedding = loaded.encode(pixels)
     middle = time.perf_counter()
-    found = loaded.predict(embedding, prompt, multimask or _is_ambiguous(prompt), adapters)
+    found = loaded.predict(
+        embedding, prompt, multimask or (_is_ambiguous(prompt) and not task), adapters
+    )
     end = time.perf_counter()
     chosen = range(len(found.masks)) if multimask else [found.best]
     # A model that has one answer only gives one, whatever was asked.
@@ -103,7 +146,7 @@ def predict(
             "model": loaded.identity.name,
             "weights_hash": loaded.identity.weights_hash,
             "encoder_dtype": str(loaded.encoder_dtype).removeprefix("torch."),
-            "adapters": list(adapter or ()),
+            "adapters": [*(adapter or ()), *(task or ())],
             "encode_seconds": round(middle - start, 4),
             "predict_seconds": round(end - middle, 4),
             "masks": [_describe(f, found.masks[i], float(found.scores[i])) for f, i in written],

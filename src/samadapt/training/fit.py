@@ -17,6 +17,7 @@ from samadapt.adapters.files import CONFIG_FILE
 from samadapt.adapters.registry import load_adapter
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import replacing
+from samadapt.data.selection import select
 from samadapt.errors import AdapterError, DataError
 from samadapt.models.base import SegmentationModel
 from samadapt.training.fitting.card import card_text
@@ -79,7 +80,8 @@ def fit(
         stable = samadapt.fit("stable", samadapt.load("nano"), dataset, out="stable-nano")
 
     Args:
-        method: "stable", "lora" or "decoder", with a variant as in "stable:no-routing".
+        method: "task-prompt", "point-matching", "stable", "lora", "decoder" or "tokens", with a
+            variant as in "task-prompt:point-matching".
         model: the model, or its name.
         dataset: one or several, with their images.
         out: folder of the adapter; new, or that of the same run.
@@ -88,11 +90,13 @@ def fit(
         cache_bytes: most bytes to keep there; 0 keeps none.
         progress: a bar on a terminal (True), nothing (False), or a function told of every step.
         on_skip: told of every image that cannot be used.
-        **settings: changes of the method's recipe, see `FitRecipe` (`epochs`, `seed`, ...).
+        **settings: changes of the method's recipe, see `FitRecipe` (`category`, `shots`, `epochs`,
+            `seed`, ...).
 
     Raises:
         DataError: nothing to train on (no object, empty masks, no readable image), an unknown
-            setting, or a folder that holds something else.
+            category, fewer masks than shots, an unknown setting, or a folder that holds something
+            else.
         AdapterError: an unknown method or variant, an adapter made for another model, or nothing
             that could be trained.
         CheckpointError: an unfinished run with other settings in `out`, or a damaged one.
@@ -129,7 +133,11 @@ def run_fit(
     name, _, variant = method.partition(":")
     chosen = fit_method(name)
     recipe = chosen.recipe.changed(**(settings or {}))
+    datasets = _selected(datasets, recipe)
     adapter = _new_adapter(chosen, variant or None, start, model, recipe)
+    if hasattr(adapter.config, "category"):
+        taught: Any = replace(adapter.config, category=_task(chosen, recipe, datasets))  # type: ignore[call-arg]
+        adapter.config = taught
     material = Material(datasets, recipe)
     run = _describe(method, model, adapter, material, recipe, start is not None)
     if done := _finished(out, run, model):
@@ -157,6 +165,32 @@ def _model(model: SegmentationModel | str | os.PathLike[str]) -> SegmentationMod
     from samadapt.training.fitting.processes import local_device
 
     return load(model, local_device("auto"))
+
+
+def _selected(datasets: Sequence[CocoDataset], recipe: FitRecipe) -> list[CocoDataset]:
+    """The objects of the recipe's category, or as many of them as it says."""
+    if recipe.category is None and recipe.shots is None:
+        return list(datasets)
+    if recipe.shots is not None and len(datasets) > 1:
+        raise DataError(
+            f"{recipe.shots} shots of {len(datasets)} datasets: give one dataset, or no shots"
+        )
+    return [select(each, recipe.category, recipe.shots, recipe.seed) for each in datasets]
+
+
+def _task(method: FitMethod, recipe: FitRecipe, datasets: Sequence[CocoDataset]) -> str | None:
+    """The name of the one thing that is taught, None if there are several."""
+    if recipe.category is not None:
+        return recipe.category
+    names = sorted({d.category(a.category_id).name for d in datasets for a in d.annotations})
+    if len(names) == 1:
+        return names[0]
+    if not method.one_task:
+        return None
+    raise DataError(
+        f"method {method.name!r} learns one task, and there are objects of "
+        f"{', '.join(names) or 'no category'}: give the category"
+    )
 
 
 def _new_adapter(
@@ -253,6 +287,11 @@ def _outcome(found: Progress) -> dict[str, Any]:
         "steps": found.step,
         "images": found.images,
         "prompts": found.prompts,
+        "held_out": {
+            "looks": [list(look) for look in found.looks],
+            "best_step": found.best,
+            "stopped_early": found.stopped,
+        },
         "loss": running_mean(found.losses),
         "miou": running_mean(found.overlaps),
         "seconds": round(found.seconds, 3),

@@ -39,6 +39,9 @@ class Progress:
         images: used so far.
         skipped: images that could not be used; each counts once.
         spoilt: steps left out because a gradient was not finite.
+        looks: step and mean IoU of every look at the images held out.
+        best: which of these steps has the weights that are kept; None without any.
+        stopped: whether the run ended early.
         seconds: of work, over all parts of the run.
     """
 
@@ -49,6 +52,9 @@ class Progress:
     images: int = 0
     skipped: list[SkippedPicture] = field(default_factory=list)
     spoilt: int = 0
+    looks: list[tuple[int, float]] = field(default_factory=list)
+    best: int | None = None
+    stopped: bool = False
     seconds: float = 0.0
 
 
@@ -97,7 +103,8 @@ def load_checkpoint(
         found = json.loads(state["run"])
         values = json.loads(state["progress"])
         skipped = [SkippedPicture(**row) for row in values.pop("skipped")]
-        progress = Progress(**values, skipped=skipped)
+        looks = [(int(step), float(overlap)) for step, overlap in values.pop("looks", ())]
+        progress = Progress(**values, skipped=skipped, looks=looks)
         tensors, optimizer = dict(state["tensors"]), dict(state["optimizer"])
     except _DAMAGE as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]

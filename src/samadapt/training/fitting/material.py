@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id
 from samadapt.errors import DataError
 from samadapt.training.fitting.recipe import FitRecipe
+
+_HELD_OUT = 1_000_003  # sets the choice of images apart from the order of any epoch
+_SAMPLE = 1_000_033  # sets the choice at the end apart from both
+_MOST_HELD_OUT = 40  # images, and objects of each: more would only take time
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class Material:
         self._limit(recipe.max_objects)
         for number, image_id in self._images:
             self.datasets[number].image_path(image_id)
+        self.held_out = self._hold_out()
+        """Visits of the images that the weights are chosen by, one for each."""
 
     @property
     def object_count(self) -> int:
@@ -88,13 +95,27 @@ class Material:
         return len(self._images)
 
     def steps(self) -> list[tuple[Visit, ...]]:
-        """All steps of all epochs; the same recipe gives the same ones."""
+        """All steps of all epochs, or as many as the recipe says; the same recipe, the same ones.
+
+        A step never waits for the end of an epoch where their number is given: a single image is
+        then visited several times in each.
+        """
         size = self._recipe.images_per_step
         found: list[tuple[Visit, ...]] = []
+        if self._recipe.steps is not None:
+            stream = chain.from_iterable(self._epoch(epoch) for epoch in count())
+            return [tuple(islice(stream, size)) for _ in range(self._recipe.steps)]
         for epoch in range(self._recipe.epochs):
             visits = self._epoch(epoch)
             found += [tuple(visits[i : i + size]) for i in range(0, len(visits), size)]
         return found
+
+    def sample(self, most: int) -> list[Visit]:
+        """Some images, those held out among them, each with all its objects, in random order."""
+        visits = [Visit(*key, tuple(things), 0) for key, things in self._images.items()]
+        visits += self.held_out
+        rng = np.random.default_rng([self._recipe.seed, _SAMPLE])
+        return [visits[index] for index in rng.permutation(len(visits))[:most]]
 
     def describe(self) -> list[dict[str, Any]]:
         """The datasets as plain JSON values: file name, hash, counts."""
@@ -108,6 +129,7 @@ class Material:
                     "sha256": _digest(dataset, path),
                     "images": len(images),
                     "objects": sum(len(self._images[number, i]) for i in images),
+                    "held_out": sum(visit.dataset == number for visit in self.held_out),
                 }
             )
         return found
@@ -126,6 +148,20 @@ class Material:
             objects = tuple(things[i] for i in sorted(chosen))
             visits.append(Visit(number, image_id, objects, epoch))
         return visits
+
+    def _hold_out(self) -> tuple[Visit, ...]:
+        """Take a random share of the images away from training, if there are enough objects."""
+        keys = list(self._images)
+        size = round(self._recipe.held_out * len(keys))
+        if not size or size == len(keys) or self.object_count < self._recipe.least:
+            return ()
+        rng = np.random.default_rng([self._recipe.seed, _HELD_OUT])
+        found = []
+        for index in sorted(rng.permutation(len(keys))[:size]):
+            number, image_id = keys[index]
+            things = self._images.pop((number, image_id))
+            found.append(Visit(number, image_id, tuple(things[:_MOST_HELD_OUT]), 0))
+        return tuple(found[:_MOST_HELD_OUT])
 
     def _limit(self, most: int | None) -> None:
         """Keep a random choice of `most` objects."""

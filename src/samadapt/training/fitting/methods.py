@@ -11,8 +11,8 @@ from torch import Tensor
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.registry import get_method
 from samadapt.errors import AdapterError
-from samadapt.training.fitting.losses import mask_loss
-from samadapt.training.fitting.recipe import FitRecipe
+from samadapt.training.fitting.losses import mask_loss, no_loss
+from samadapt.training.fitting.recipe import NOISY, TASK, FitRecipe
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Logits (B, h, w), target (B, h, w) in 0..1 and valid cells (h, w) to one loss per prompt (B,)."""
@@ -27,12 +27,14 @@ class FitMethod:
         about: what it learns, in a few words.
         recipe: the defaults.
         loss: of B prompts' logits.
+        one_task: whether an adapter learns one category, and has to know its name.
     """
 
     name: str
     about: str
     recipe: FitRecipe = field(default_factory=FitRecipe)
     loss: Loss = mask_loss
+    one_task: bool = False
 
     def create(self, variant: str | None) -> Adapter:
         """An untrained adapter.
@@ -77,6 +79,28 @@ def fit_method(name: str) -> FitMethod:
     raise AdapterError(f"method {name!r} cannot be fitted{hint}: use {', '.join(known)}")
 
 
+_TASK = FitRecipe(
+    steps=120,
+    learning_rate=2e-3,
+    weight_decay=0.01,
+    warmup=0.05,
+    objects_per_image=2,
+    prompts=TASK,
+    prompts_per_object=1,
+    held_out=0.2,
+    patience=4,
+)
+
 register_fit(FitMethod("stable", "deformable sampling and routing at the decoder's last attention"))
 register_fit(FitMethod("lora", "low-rank changes of the decoder's linear layers"))
 register_fit(FitMethod("decoder", "the whole mask decoder", FitRecipe(learning_rate=3e-5)))
+register_fit(FitMethod("task-prompt", "prompt tokens for one task", _TASK, one_task=True))
+register_fit(FitMethod("tokens", "a few prompt tokens", _TASK.changed(learning_rate=1e-2)))
+register_fit(
+    FitMethod(
+        "point-matching",
+        "where the points of a mask's outline belong",
+        _TASK.changed(prompts=("1p", "3p", NOISY, "box")),
+        no_loss,
+    )
+)

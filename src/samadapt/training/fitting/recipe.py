@@ -19,23 +19,50 @@ NOISY = "noisy"
 ROBUST = ("box", NOISY, "1p", "3p", "5p", "10p")
 """Prompts of all qualities (RTS of Stable-SAM)."""
 
+EDGE = "edge"
+"""One point of the object, near its edge."""
+
+TASK = ("1p", EDGE, "3p", NOISY, "box")
+"""Prompts as a person gives them who wants one known thing."""
+
+_LOOKS = ("least", "validate_steps")
+_OR_NONE = (
+    "steps",
+    "objects_per_image",
+    "prompts_per_object",
+    "max_objects",
+    "shots",
+    "patience",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitRecipe:
     """Settings of one training run.
 
     Attributes:
-        epochs: how often every image is visited.
+        epochs: how often every image is visited, unless `steps` are given.
+        steps: how many steps there are, be the images few, which are then visited often, or many;
+            None for whole epochs.
         learning_rate: of AdamW, after a linear warm-up; it falls along a cosine to nearly 0.
         weight_decay: of AdamW.
         warmup: share of the steps that warm up.
         clip: largest norm of a step's gradient.
         images_per_step: images whose objects make one optimiser step.
         objects_per_image: at most so many, drawn anew in every epoch; None for all.
-        prompts: kinds of prompts, by name; "noisy" is a box with a noise drawn from `box_noise`.
+        prompts: kinds of prompts, by name; "noisy" is a box with a noise drawn from `box_noise`,
+            "edge" a point near the object's edge.
         prompts_per_object: how many of these kinds an object gets per visit; None for all. The
             objects of an image get the same kinds, which makes one batch of them.
         box_noise: least and largest noise s of a "noisy" box.
+        category: use objects of this category alone; None for all.
+        shots: use so many objects of it; None for all. There must be that many.
+        held_out: share of the images that is kept back to choose the weights by: in the end those
+            are kept that did best on it. 0 for none, and none if there are too few, see `least`.
+        least: objects that there must be before any are held out.
+        validate_steps: steps from one look at the images held out to the next.
+        patience: looks without a new best after which the run ends; None to go on.
+        points_weight: of the loss of moved outline points, beside that of masks (lambda).
         min_area: leave out objects of fewer pixels.
         max_objects: use at most so many objects of all datasets together; None for all.
         seed: of everything random.
@@ -46,6 +73,7 @@ class FitRecipe:
     """
 
     epochs: int = 1
+    steps: int | None = None
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup: float = 0.03
@@ -55,6 +83,13 @@ class FitRecipe:
     prompts: tuple[str, ...] = ROBUST
     prompts_per_object: int | None = 3
     box_noise: tuple[float, float] = (0.1, 0.6)
+    category: str | None = None
+    shots: int | None = None
+    held_out: float = 0.0
+    least: int = 20
+    validate_steps: int = 20
+    patience: int | None = None
+    points_weight: float = 1.0
     min_area: int = 1
     max_objects: int | None = None
     seed: int = 0
@@ -64,9 +99,9 @@ class FitRecipe:
         object.__setattr__(self, "prompts", tuple(self.prompts))
         low, high = (float(value) for value in self.box_noise)
         object.__setattr__(self, "box_noise", (low, high))
-        for name in ("epochs", "images_per_step", "min_area", "checkpoint_steps"):
+        for name in ("epochs", "images_per_step", "min_area", "checkpoint_steps", *_LOOKS):
             _at_least_one(name, getattr(self, name))
-        for name in ("objects_per_image", "prompts_per_object", "max_objects"):
+        for name in _OR_NONE:
             if getattr(self, name) is not None:
                 _at_least_one(name, getattr(self, name))
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
@@ -74,9 +109,12 @@ class FitRecipe:
                 f"learning_rate={self.learning_rate}: with that nothing would be trained; use a "
                 "positive number"
             )
-        for name, value in (("weight_decay", self.weight_decay), ("warmup", self.warmup)):
+        for name in ("weight_decay", "warmup", "held_out"):
+            value = getattr(self, name)
             if not (math.isfinite(value) and 0 <= value < 1):
                 raise DataError(f"{name}={value}: use a number from 0 to less than 1")
+        if not (math.isfinite(self.points_weight) and self.points_weight >= 0):
+            raise DataError(f"points_weight={self.points_weight}: use 0 or more")
         if not self.clip > 0:
             raise DataError(f"clip={self.clip}: use a positive number")
         if self.seed < 0:
@@ -84,7 +122,7 @@ class FitRecipe:
         if not self.prompts:
             raise DataError("no prompts: with that nothing would be trained; name at least one")
         for name in self.prompts:
-            if name != NOISY:
+            if name not in (NOISY, EDGE):
                 PromptKind.parse(name)
         if not low <= high:
             raise DataError(f"box_noise {self.box_noise}: give the least and the largest noise")
@@ -92,7 +130,9 @@ class FitRecipe:
 
     def kind(self, name: str, rng: np.random.Generator) -> PromptKind:
         """The kind of prompt that a name in `prompts` stands for; "noisy" draws its noise."""
-        return PromptKind(rng.uniform(*self.box_noise)) if name == NOISY else PromptKind.parse(name)
+        if name == NOISY:
+            return PromptKind(rng.uniform(*self.box_noise))
+        return PromptKind(points=1) if name == EDGE else PromptKind.parse(name)
 
     def kinds_of_visit(self, rng: np.random.Generator) -> tuple[str, ...]:
         """Names of the kinds that an image's objects get this time."""
@@ -111,7 +151,7 @@ class FitRecipe:
         return self.learning_rate * max(0.01, (1 + math.cos(math.pi * done)) / 2)
 
     def changed(self, **changes: Any) -> FitRecipe:
-        """The same recipe with other values.
+        """The same recipe with other values; who asks for epochs gets epochs rather than steps.
 
         Raises:
             DataError: an unknown setting, or a value that makes no sense.
@@ -122,6 +162,8 @@ class FitRecipe:
                 near = difflib.get_close_matches(name, known, 1)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise DataError(f"unknown setting {name!r}{hint}: a recipe has {', '.join(known)}")
+        if changes.get("epochs") is not None and changes.get("steps") is None:
+            changes["steps"] = None
         return replace(self, **changes)
 
     def to_dict(self) -> Mapping[str, Any]:

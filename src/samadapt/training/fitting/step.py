@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from samadapt.prompts import Prompt
 from samadapt.training.fitting.losses import overlaps
 from samadapt.training.fitting.material import Visit
 from samadapt.training.fitting.methods import Loss
+from samadapt.training.fitting.prompts import drawn_prompt
 from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.fitting.views import view_groups
 from samadapt.training.prompt_sampling import PromptSampler, object_generator
@@ -54,14 +56,38 @@ class Exercise:
     mask: Tensor
 
 
-def exercises_of(visit: Visit, dataset: CocoDataset, recipe: FitRecipe) -> list[Exercise]:
+@runtime_checkable
+class OutlineLearner(Protocol):
+    """An adapter that learns from more than the decoder's logits: it has a loss of its own."""
+
+    def training_loss(
+        self, logits: Tensor, target: Tensor, valid: Tensor, view: ImageEmbedding
+    ) -> Tensor | None:
+        """Loss of each prompt (B,), or None; arguments as of `Loss`, and the view decoded."""
+
+
+def exercises_of(
+    visit: Visit,
+    dataset: CocoDataset,
+    recipe: FitRecipe,
+    *,
+    kinds: Sequence[str] | None = None,
+    occasion: str = "fit",
+) -> list[Exercise]:
     """The prompts of a visit; they depend on the seed, the objects and the epoch alone.
+
+    Args:
+        visit: which objects.
+        dataset: theirs.
+        recipe: which prompts.
+        kinds: of prompts, by name; None for a choice of the recipe's.
+        occasion: other occasions have other prompts.
 
     Raises:
         DataError: a broken mask.
     """
-    purpose = f"fit {visit.epoch} "
-    names = recipe.kinds_of_visit(
+    purpose = f"{occasion} {visit.epoch} "
+    names = kinds or recipe.kinds_of_visit(
         object_generator(recipe.seed, visit.objects[0].place, purpose + "kinds")
     )
     found = []
@@ -70,7 +96,7 @@ def exercises_of(visit: Visit, dataset: CocoDataset, recipe: FitRecipe) -> list[
         sampler, tensor = PromptSampler(mask), torch.from_numpy(mask)[None, None]
         for name in names:
             rng = object_generator(recipe.seed, thing.place, purpose + name)
-            found.append(Exercise(sampler.draw(recipe.kind(name, rng), rng), tensor))
+            found.append(Exercise(drawn_prompt(name, mask, sampler, recipe, rng), tensor))
     return found
 
 
@@ -80,43 +106,64 @@ def learn_image(
     embedding: ImageEmbedding,
     exercises: Sequence[Exercise],
     loss: Loss,
+    points_weight: float = 1.0,
 ) -> Tally:
     """Add the gradients of the sum of all answers' losses to the adapters' parameters.
 
-    Every prompt is answered on the view that `model.focus` gives, as in use.
+    Every prompt is answered on the view that `model.focus` gives, as in use. Adapters that have a
+    loss of their own (`OutlineLearner`) add it, times `points_weight`.
 
     Raises:
         AdapterError: the masks do not depend on anything that is learned.
     """
     tally = Tally()
-    prompts = {index: exercise.prompt for index, exercise in enumerate(exercises)}
-    for view, indices in view_groups(model, embedding, prompts, _BATCH):
-        chosen = [prompts[i] for i in indices]
-        output = model.decode(view, chosen, adapters=adapters)
-        masks = [exercises[i].mask for i in indices]
-        losses, shares = _learn(model, view.geometry, output.logits[:, 0], masks, loss)
-        tally += Tally(losses, float(shares.sum()), len(indices))
+    for view, logits, target in _answers(model, adapters, embedding, exercises):
+        valid = view.geometry.valid((logits.shape[-2], logits.shape[-1]), logits.device)
+        losses = loss(logits, target, valid)
+        for adapter in adapters:
+            if isinstance(adapter, OutlineLearner):
+                own = adapter.training_loss(logits, target, valid, view)
+                losses = losses if own is None else losses + points_weight * own
+        total = losses.sum()
+        if not total.requires_grad:
+            raise AdapterError(
+                f"no mask of {model.identity} depends on what the adapter learns, so nothing "
+                "would be trained: its decoder lacks the part that this method acts on"
+            )
+        total.backward()  # type: ignore[no-untyped-call]
+        shares = overlaps(logits.detach(), target, valid).cpu()
+        tally += Tally(float(total.detach()), float(shares.sum()), len(logits))
     return tally
 
 
-def _learn(
+def look_at_image(
     model: SegmentationModel,
-    geometry: InputGeometry,
-    logits: Tensor,
-    masks: Sequence[Tensor],
-    loss: Loss,
-) -> tuple[float, Tensor]:
-    """Sum of the losses of logits (B, h, w), backwards, and the IoUs (B,) on the CPU."""
-    if not logits.requires_grad:
-        raise AdapterError(
-            f"no mask of {model.identity} depends on what the adapter learns, so nothing would "
-            "be trained: its decoder lacks the part that this method acts on"
-        )
-    target = targets_on(geometry, masks, logits)
-    valid = geometry.valid((logits.shape[-2], logits.shape[-1]), logits.device)
-    total = loss(logits.float(), target, valid).sum()
-    total.backward()  # type: ignore[no-untyped-call]
-    return float(total.detach()), overlaps(logits.detach(), target, valid).cpu()
+    adapters: Sequence[Seams],
+    embedding: ImageEmbedding,
+    exercises: Sequence[Exercise],
+) -> Tally:
+    """How well an image's prompts are answered; nothing is learned, and the loss is left at 0."""
+    tally = Tally()
+    with torch.no_grad():
+        for view, logits, target in _answers(model, adapters, embedding, exercises):
+            valid = view.geometry.valid((logits.shape[-2], logits.shape[-1]), logits.device)
+            shares = overlaps(logits, target, valid).cpu()
+            tally += Tally(0.0, float(shares.sum()), len(logits))
+    return tally
+
+
+def _answers(
+    model: SegmentationModel,
+    adapters: Sequence[Seams],
+    embedding: ImageEmbedding,
+    exercises: Sequence[Exercise],
+) -> Iterator[tuple[ImageEmbedding, Tensor, Tensor]]:
+    """Views, logits (B, h, w) of all prompts answered there, and their targets (B, h, w)."""
+    prompts = {index: exercise.prompt for index, exercise in enumerate(exercises)}
+    for view, indices in view_groups(model, embedding, prompts, _BATCH):
+        output = model.decode(view, [prompts[i] for i in indices], adapters=adapters)
+        logits = output.logits[:, 0].float()
+        yield view, logits, targets_on(view.geometry, [exercises[i].mask for i in indices], logits)
 
 
 def targets_on(geometry: InputGeometry, masks: Sequence[Tensor], logits: Tensor) -> Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from samadapt.adapters.base import Adapter
@@ -22,12 +24,15 @@ from samadapt.training.fitting.checkpoint import (
     save_checkpoint,
 )
 from samadapt.training.fitting.embedding_store import EmbeddingStore
+from samadapt.training.fitting.finishing import MOST_IMAGES, Finisher
 from samadapt.training.fitting.material import Material, Visit
 from samadapt.training.fitting.methods import Loss
 from samadapt.training.fitting.processes import Processes
 from samadapt.training.fitting.progress import FitStatus, Tell, running_mean
 from samadapt.training.fitting.recipe import FitRecipe
-from samadapt.training.fitting.step import Tally, exercises_of, learn_image
+from samadapt.training.fitting.step import Tally, exercises_of, learn_image, look_at_image
+
+_BEST = "best."
 
 OnSkip = Callable[[SkippedPicture], None]
 
@@ -77,6 +82,7 @@ class Trainer:
             self._parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         self._known_skips: set[str] = set()
+        self._best: dict[str, Tensor] = {}
         self.progress = self._resume()
 
     def train(self, tell: Tell, on_skip: OnSkip) -> Progress:
@@ -90,9 +96,11 @@ class Trainer:
         try:
             tell(self._status())
             last_save = self.progress.step
-            while self.progress.step < len(self.steps):
+            while self.progress.step < len(self.steps) and not self.progress.stopped:
                 started = time.perf_counter()
                 self._step(self.steps[self.progress.step], on_skip)
+                if self._is_time_to_look():
+                    self._look()
                 self.progress.seconds += time.perf_counter() - started
                 if self.progress.step - last_save >= self._recipe.checkpoint_steps:
                     self._save()
@@ -104,6 +112,9 @@ class Trainer:
             reasons = "; ".join(dict.fromkeys(s.reason for s in self.progress.skipped[:3]))
             self.remove_checkpoint()
             raise DataError(f"no image could be used, so nothing was trained: {reasons}")
+        if self._best:
+            self._load(self._best)
+        self._finish()
         return self.progress
 
     def remove_checkpoint(self) -> None:
@@ -150,7 +161,8 @@ class Trainer:
             embedding = self._embedding(visit)
         except (ImageError, DataError) as error:
             return SkippedPicture(dataset.image(visit.image_id).file_name, str(error))
-        return learn_image(self._model, [self._adapter], embedding, exercises, self._loss)
+        weight = self._recipe.points_weight
+        return learn_image(self._model, [self._adapter], embedding, exercises, self._loss, weight)
 
     def _embedding(self, visit: Visit) -> ImageEmbedding:
         dataset = self._material.datasets[visit.dataset]
@@ -180,6 +192,70 @@ class Trainer:
         else:
             self.progress.spoilt += 1
 
+    # -- images held out ------------------------------------------------------------------------
+
+    def _is_time_to_look(self) -> bool:
+        step = self.progress.step
+        last = step == len(self.steps)
+        return bool(self._material.held_out) and (last or step % self._recipe.validate_steps == 0)
+
+    def _look(self) -> None:
+        """Keep the weights if none did better so far; end the run if none has for long."""
+        overlap = self._held_out_overlap()
+        if overlap is None:
+            return
+        progress = self.progress
+        best = max((found for _, found in progress.looks), default=-1.0)
+        progress.looks.append((progress.step, round(overlap, 6)))
+        if round(overlap, 6) > best:
+            progress.best = progress.step
+            self._best = {name: tensor.clone() for name, tensor in self._tensors().items()}
+            return
+        since = sum(step > (progress.best or 0) for step, _ in progress.looks)
+        if self._recipe.patience is not None and since >= self._recipe.patience:
+            progress.stopped = True
+
+    def _held_out_overlap(self) -> float | None:
+        """Mean IoU over the prompts for what is held out; None if no image of it can be used."""
+        tally = Tally()
+        for visit in self.processes.share(self._material.held_out):
+            dataset = self._material.datasets[visit.dataset]
+            try:
+                exercises = exercises_of(
+                    visit, dataset, self._recipe, kinds=self._recipe.prompts, occasion="look"
+                )
+                embedding = self._embedding(visit)
+            except (ImageError, DataError):
+                continue
+            tally += look_at_image(self._model, [self._adapter], embedding, exercises)
+        sums = torch.tensor([tally.overlap, tally.prompts], device=self._model.device)
+        overlap, prompts = self.processes.total(sums).tolist()
+        return overlap / prompts if prompts else None
+
+    # -- the end --------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """What the adapter learns when its parameters are known; the same in all processes."""
+        if not isinstance(self._adapter, Finisher):
+            return
+        started = time.perf_counter()
+        visits = self._material.sample(MOST_IMAGES)
+        with torch.no_grad():
+            self._adapter.finish(self._model, self._marked(visits), len(visits), self._recipe.seed)
+        self.progress.seconds += time.perf_counter() - started
+
+    def _marked(
+        self, visits: list[Visit]
+    ) -> Iterator[tuple[ImageEmbedding, list[NDArray[np.bool_]]]]:
+        for visit in visits:
+            dataset = self._material.datasets[visit.dataset]
+            try:
+                masks = [dataset.mask(thing.annotation_id) for thing in visit.objects]
+                embedding = self._embedding(visit)
+            except (ImageError, DataError):
+                continue
+            yield embedding, masks
+
     # -- private ------------------------------------------------------------------------------
 
     def _resume(self) -> Progress:
@@ -189,6 +265,11 @@ class Trainer:
         progress, tensors, optimizer = found
         try:
             self._load(tensors)
+            self._best = {
+                name.removeprefix(_BEST): tensor
+                for name, tensor in tensors.items()
+                if name.startswith(_BEST)
+            }
             self._optimizer.load_state_dict(optimizer)
         except (ValueError, RuntimeError, KeyError) as error:
             raise CheckpointError(
@@ -201,9 +282,9 @@ class Trainer:
     def _save(self) -> None:
         if self.processes.is_main:
             self._folder.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(
-                self._folder, self._run, self.progress, self._tensors(), self._optimizer
-            )
+            kept = {f"{_BEST}{name}": tensor for name, tensor in self._best.items()}
+            tensors = self._tensors() | kept
+            save_checkpoint(self._folder, self._run, self.progress, tensors, self._optimizer)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {str(i): p.detach() for i, p in enumerate(self._parameters)}

@@ -1,0 +1,5 @@
+"""Learned tokens beside the prompt's own: the baseline with the fewest parameters (PTSAM)."""
+
+from samadapt.adapters.prompt_tokens.adapter import PromptTokensAdapter, PromptTokensConfig
+
+__all__ = ["PromptTokensAdapter", "PromptTokensConfig"]

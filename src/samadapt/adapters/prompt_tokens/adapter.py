@@ -1,0 +1,148 @@
+"""`PromptTokensAdapter`: a few learned tokens that every prompt takes along."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from samadapt.adapters.base import Adapter, AdapterConfig
+from samadapt.adapters.prompt_tokens.appending import (
+    DecoderView,
+    show_further_tokens,
+    starting_tokens,
+)
+from samadapt.adapters.registry import register
+from samadapt.errors import AdapterError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+
+NUMBERS = 2048
+"""How many numbers are learned: 8 tokens of SAM's width 256, 16 of nano's width 128."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptTokensConfig(AdapterConfig):
+    """Config of learned prompt tokens.
+
+    Attributes:
+        category: what they were taught, None for anything.
+        tokens: how many; 0 until the adapter meets a model.
+        scale: root mean square of the tokens that training starts from.
+        channels: C of the model it belongs to; 0 until it meets one.
+        parameters: exact number of learned parameters; 0 until it meets a model.
+    """
+
+    method: str = "tokens"
+    category: str | None = None
+    tokens: int = 0
+    scale: float = 0.5
+    channels: int = 0
+    parameters: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("tokens", "channels"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise AdapterError(f"{name}={value!r}: use a whole number, 0 or more")
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise AdapterError(f"scale={self.scale}: use a positive number")
+
+
+@register("tokens")
+class PromptTokensAdapter(Adapter):
+    """Prompt tuning: T learned tokens after the prompt's own, 2,048 numbers in all (PTSAM).
+
+    Acts at seam 1. The tokens are t_i + d_i with t_i fixed, different from one another (see
+    `starting_tokens`), and d_i learned from 0. Until something is learned nothing is appended, so
+    that no output bit changes; the first step of training is the one that brings them in.
+
+    Args:
+        config: settings and what an adapter folder says.
+    """
+
+    config_class: ClassVar[type[PromptTokensConfig]] = PromptTokensConfig
+    config: PromptTokensConfig
+    module: LearnedTokens | None
+
+    def __init__(self, config: PromptTokensConfig | None = None) -> None:
+        super().__init__(config)
+        self.module = None
+        self._view = DecoderView(show_further_tokens)
+        if self.config.channels:
+            self._build(self.config.channels)
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are learned; 0 before `bind`."""
+        return self.config.parameters
+
+    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
+        """Prompt tokens (B, N, C) to (B, N + T, C)."""
+        module = self.module
+        if module is None or not module.is_in_use:
+            return tokens
+        if module.change.device != tokens.device:
+            module.to(tokens.device)
+        return torch.cat([tokens, module().expand(len(tokens), -1, -1)], dim=1)
+
+    def mask_decoder(self, base: nn.Module) -> nn.Module:
+        """`base`, told of the further tokens where it needs to be."""
+        in_use = self.module is not None and self.module.is_in_use
+        return self._view.of(base) if in_use else base
+
+    def bind(self, model: SegmentationModel) -> None:
+        """Tie this adapter to `model`, or check that it is the one it was made for."""
+        super().bind(model)
+        if self.module is None:
+            self._build(model.embedding_channels)
+        if self.module is not None:
+            self.module.to(model.device)
+
+    def check_model(self, model: SegmentationModel) -> None:
+        """Raise `AdapterError` when this adapter was made for another model or width."""
+        super().check_model(model)
+        if self.config.channels not in (0, model.embedding_channels):
+            raise AdapterError(
+                f"this 'tokens' adapter has width {self.config.channels}, the model "
+                f"{model.identity} has width {model.embedding_channels}: load the model it was "
+                "made for, or train it again"
+            )
+
+    def _build(self, channels: int) -> None:
+        # As many as are different from one another; it matters to tiny models alone.
+        count = self.config.tokens or max(1, min(NUMBERS // channels, channels - 1))
+        self.module = LearnedTokens(starting_tokens(count, channels, self.config.scale))
+        self.module.requires_grad_(False)
+        self.config = replace(
+            self.config, tokens=count, channels=channels, parameters=count * channels
+        )
+
+
+class LearnedTokens(nn.Module):
+    """T tokens: a fixed start and what was learned.
+
+    Args:
+        start: (T, C).
+    """
+
+    start: Tensor
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("start", start, persistent=False)
+        self.change = nn.Parameter(torch.zeros_like(start))
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether something was learned, or is being learned now."""
+        learns = self.change.requires_grad and torch.is_grad_enabled()
+        return learns or bool(self.change.any())
+
+    def forward(self) -> Tensor:
+        """(T, C)."""
+        return self.start + self.change

@@ -1,0 +1,342 @@
+"""`TaskPromptAdapter`: one task, such as "wheel", learned as a change of the prompt."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from samadapt.adapters.base import Adapter, AdapterConfig
+from samadapt.adapters.prompt_tokens.appending import (
+    DecoderView,
+    Inputs,
+    show_further_tokens,
+    starting_tokens,
+)
+from samadapt.adapters.registry import register
+from samadapt.adapters.task_prompt.dense import DensePrompt, with_dense_prompt
+from samadapt.adapters.task_prompt.examples import MarkedImage, gather
+from samadapt.adapters.task_prompt.judge import Judge, pooled_features
+from samadapt.adapters.task_prompt.module import PromptLearning
+from samadapt.adapters.task_prompt.positions import cells_of, frequencies_of
+from samadapt.errors import AdapterError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.nano.model import NanoModel
+
+if TYPE_CHECKING:
+    from samadapt.adapters.point_matching import PointMatchingAdapter
+
+_JUDGE = "judge."
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "point-matching": {"point_matching": True},
+    "no-tokens": {"tokens": 0},
+    "no-dense": {"dense": 0},
+    "plain": {"tokens": 0, "dense": 0},
+}
+"""What `task-prompt:VARIANT` changes of the default settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskPromptConfig(AdapterConfig):
+    """Config of a task's adapter.
+
+    Attributes:
+        category: the task: what its masks show. None until it is taught one.
+        point_matching: whether the outline is refined too (PMM, at seam 4), trained together.
+        outline: config of the part that does so; empty until the adapter meets a model.
+        tokens: how many learned tokens stand beside the prompt's own.
+        scale: root mean square of these tokens at the start.
+        heads: of both attentions.
+        width: inner width of both attentions, a multiple of `heads`.
+        hidden: width of the MLP.
+        dense: hidden width of the task's dense prompt; 0 for none, which leaves tokens alone.
+        has_prior: whether the model's decoder starts from a first guess that can be changed.
+        seed: of the weights that do not start as zero or identity.
+        channels: C of the model it belongs to; 0 until it meets one.
+        cells: along the side of the model's input, see `cells_of`.
+        parameters: exact number of learned parameters; 0 until it meets a model.
+    """
+
+    method: str = "task-prompt"
+    category: str | None = None
+    point_matching: bool = False
+    outline: Mapping[str, Any] = field(default_factory=dict)
+    tokens: int = 8
+    scale: float = 0.5
+    heads: int = 8
+    width: int = 64
+    hidden: int = 256
+    dense: int = 64
+    has_prior: bool = False
+    seed: int = 0
+    channels: int = 0
+    cells: int = 0
+    parameters: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        least = {
+            "tokens": 0,
+            "heads": 1,
+            "width": 1,
+            "hidden": 1,
+            "dense": 0,
+            "channels": 0,
+            "cells": 0,
+        }
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise AdapterError(f"{name}={value!r}: use a whole number, {lowest} or more")
+        if self.width % self.heads:
+            raise AdapterError(f"width={self.width}: use a multiple of the {self.heads} heads")
+        if self.category is not None and not (self.category and isinstance(self.category, str)):
+            raise AdapterError(f"category={self.category!r}: use the task's name")
+
+
+@register("task-prompt")
+class TaskPromptAdapter(Adapter):
+    """Prompt learning for one task (PLM; Kim et al., arXiv 2403.09199); SAM stays as it is.
+
+    Acts at seam 1: prompt tokens go through `PromptLearning`, together with the image and with a
+    few tokens that stand for the task, and take these tokens along into the mask decoder. What
+    the decoder hears of the prompt in dense form is changed where it is called (`DensePrompt`, at
+    seam 3; no weight changes). With `point_matching` it also acts at seam 4, where a
+    `PointMatchingAdapter` refines the outline. Until something is learned the tokens pass as they
+    are, and no bit changes.
+
+        hair = samadapt.fit("task-prompt", model, dataset, out="hair", category="hair", shots=16)
+        model.predict(embedding, Prompt([(x, y)]), adapters=[hair])
+
+    Args:
+        config: settings and what an adapter folder says.
+    """
+
+    config_class: ClassVar[type[TaskPromptConfig]] = TaskPromptConfig
+    config: TaskPromptConfig
+    module: TaskModule | None
+
+    def __init__(self, config: TaskPromptConfig | None = None) -> None:
+        super().__init__(config)
+        self.module = None
+        self._view = DecoderView(self._inputs)
+        self._lock = threading.Lock()
+        self.outline: PointMatchingAdapter | None = None
+        """PMM, when it is part of this adapter."""
+        if self.config.point_matching:
+            self.outline = _outline(self.config.outline)
+        if self.config.channels:
+            self._build(torch.zeros(2, self.config.channels // 2))
+
+    @classmethod
+    def create(cls, variant: str | None = None) -> Self:
+        """An untrained adapter: `None` or a name in `VARIANTS`.
+
+        Raises:
+            AdapterError: an unknown variant.
+        """
+        if variant is not None and variant not in VARIANTS:
+            raise AdapterError(
+                f"adapter method {cls.method!r} has no variant {variant!r}: use "
+                f"{', '.join(VARIANTS)}"
+            )
+        return cls(cls.config_class(method=cls.method, **VARIANTS.get(variant or "", {})))
+
+    @property
+    def category(self) -> str | None:
+        """The task's name."""
+        return self.config.category
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are learned; 0 before `bind`."""
+        return self.config.parameters
+
+    # -- the seams ----------------------------------------------------------------------------
+
+    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
+        """Prompt tokens (B, N, C) to (B, N + T, C); prompts without a token stay without."""
+        if self.module is None or not tokens.shape[1] or not self.module.prompt.is_in_use:
+            return tokens
+        prompt = self._on(tokens.device).prompt
+        learned: Tensor = prompt(tokens, embedding.image.to(tokens.device))
+        return learned
+
+    def mask_decoder(self, base: nn.Module) -> nn.Module:
+        """`base`, told of the task's tokens and given its dense prompt."""
+        module = self.module
+        if module is None or not module.prompt.is_in_use:
+            return base
+        return self._view.of(base)
+
+    def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
+        args, kwargs = show_further_tokens(args, kwargs)
+        module = self.module
+        if module is None or module.dense is None:
+            return args, kwargs
+        return with_dense_prompt(module.dense, args, kwargs)
+
+    def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
+        """Logits (B, K, H, W) with refined outlines, if point matching is part of the adapter."""
+        return logits if self.outline is None else self.outline.mask_boundary(logits, embedding)
+
+    # -- learning -----------------------------------------------------------------------------
+
+    def training_loss(
+        self, logits: Tensor, target: Tensor, valid: Tensor, view: ImageEmbedding
+    ) -> Tensor | None:
+        """What point matching adds to the loss of each prompt, (B,); None without it.
+
+        Args:
+            logits: (B, h, w) of the view.
+            target: (B, h, w) in 0..1.
+            valid: (h, w) bool.
+            view: that was decoded.
+        """
+        if self.outline is None:
+            return None
+        return self.outline.training_loss(logits, target, valid, view)
+
+    def finish(
+        self, model: SegmentationModel, images: Iterable[MarkedImage], count: int, seed: int
+    ) -> None:
+        """Learn to judge masks, once the rest is learned; see `Judge` and `gather`.
+
+        Args:
+            model: that the adapter is bound to.
+            images: with their masks of the task.
+            count: how many images there are.
+            seed: of the points that are answered.
+        """
+        self.check_model(model)
+        judge = self._on(model.device).judge
+        judge.learn(*gather(model, self, images, count, seed))
+
+    def judge(self, masks: Tensor, embedding: ImageEmbedding) -> Tensor | None:
+        """How likely masks show the task's kind of thing, (B,) in 0..1; None if it cannot tell.
+
+        Args:
+            masks: (B, h, w) in 0..1 on the decoder's grid of the whole image.
+            embedding: that image.
+        """
+        if self.module is None or not self.module.judge.is_trained:
+            return None
+        features = pooled_features(masks, embedding)
+        found: Tensor = self._on(features.device).judge(features)
+        return found
+
+    # -- what was learned ---------------------------------------------------------------------
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave; without a judge's tensors the judge is untrained.
+
+        Raises:
+            AdapterError: other names or shapes than this adapter has.
+        """
+        own = self.state_dict()
+        judge = {n: torch.zeros_like(t) for n, t in own.items() if n.startswith(_JUDGE)}
+        super().load_state_dict({**judge, **state})
+
+    # -- the base model -----------------------------------------------------------------------
+
+    def bind(self, model: SegmentationModel) -> None:
+        """Tie this adapter to `model`, or check that it is the one it was made for."""
+        super().bind(model)
+        if self.module is None:
+            if self.outline is not None:
+                self.outline.bind(model)
+                self.config = replace(self.config, outline=_plain(self.outline.config))
+            self.config = replace(
+                self.config,
+                channels=model.embedding_channels,
+                cells=cells_of(model),
+                has_prior=isinstance(model, NanoModel),
+            )
+            self._build(frequencies_of(model))
+        self._on(model.device)
+
+    def check_model(self, model: SegmentationModel) -> None:
+        """Raise `AdapterError` when this adapter was made for another model or width."""
+        super().check_model(model)
+        if self.config.channels not in (0, model.embedding_channels):
+            raise AdapterError(
+                f"this {self.method!r} adapter has width {self.config.channels}, the model "
+                f"{model.identity} has width {model.embedding_channels}: load the model it was "
+                "made for, or train it again"
+            )
+
+    # -- private ------------------------------------------------------------------------------
+
+    def _build(self, frequencies: Tensor) -> None:
+        config = self.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            prompt = PromptLearning(
+                config.channels,
+                config.heads,
+                config.width,
+                config.hidden,
+                starting_tokens(config.tokens, config.channels, config.scale),
+                frequencies,
+                config.cells,
+            )
+            dense = None
+            if config.dense:
+                dense = DensePrompt(config.channels, config.dense, config.has_prior)
+        outline = None if self.outline is None else self.outline.module
+        self.module = TaskModule(prompt, dense, outline, Judge(config.channels))
+        self.module.requires_grad_(False)
+        count = sum(parameter.numel() for parameter in self.module.parameters())
+        self.config = replace(config, parameters=count)
+
+    def _on(self, device: torch.device) -> TaskModule:
+        module = self.module
+        if module is None:
+            raise AdapterError(
+                f"this {self.method!r} adapter belongs to no model: call bind(model)"
+            )
+        if module.prompt.out.weight.device != device:
+            with self._lock:
+                module.to(device)
+        return module
+
+
+class TaskModule(nn.Module):
+    """What is learned: `prompt` (PLM), `dense` and `outline` (PMM) where they are wanted.
+
+    `judge` is learned last, and has no parameters.
+    """
+
+    def __init__(
+        self,
+        prompt: PromptLearning,
+        dense: DensePrompt | None,
+        outline: nn.Module | None,
+        judge: Judge,
+    ) -> None:
+        super().__init__()
+        self.prompt = prompt
+        self.dense = dense
+        self.outline = outline
+        self.judge = judge
+
+
+def _plain(config: AdapterConfig) -> dict[str, Any]:
+    """A config as JSON gives it back."""
+    found: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
+    return found
+
+
+def _outline(values: Mapping[str, Any]) -> PointMatchingAdapter:
+    from samadapt.adapters.point_matching import PointMatchingAdapter
+
+    if not values:
+        return PointMatchingAdapter()
+    return PointMatchingAdapter(PointMatchingAdapter.config_class.from_dict(values))

@@ -1,0 +1,80 @@
+"""`DensePrompt`: what the task adds to the dense prompt, place by place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from samadapt.adapters.prompt_tokens.appending import Inputs
+from samadapt.models.nano.prompt_encoder import EncodedPrompts
+
+
+class DensePrompt(nn.Module):
+    """The task's say before the image and the prompt are fused. An addition of ours to PLM.
+
+        h(p) = GELU(W1 f_I(p) + W2 mean(f))      f_I image features, f the transformed tokens
+        dense(p) += W3 h(p)                      prior(p) += w4 h(p)
+
+    nano compares clicks with the image in dense maps and a first guess (the prior), long before
+    its decoder looks at a token; there is no way back to them from the tokens. W3 and w4 start
+    as 0.
+
+    Args:
+        channels: C.
+        hidden: width of h.
+        has_prior: whether the decoder has a prior.
+    """
+
+    def __init__(self, channels: int, hidden: int, has_prior: bool) -> None:
+        super().__init__()
+        self.image = nn.Linear(channels, hidden)
+        self.token = nn.Linear(channels, hidden)
+        self.dense = nn.Linear(hidden, channels)
+        self.prior = nn.Linear(hidden, 1) if has_prior else None
+        for layer in (self.dense, self.prior):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, image: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What is added to the dense prompt and to the prior.
+
+        Args:
+            image: features (B, C, h, w).
+            tokens: transformed (B, N, C).
+
+        Returns:
+            (B, C, h, w), and (B, 1, h, w) or None.
+        """
+        seen: Tensor = self.image(image.permute(0, 2, 3, 1))
+        hidden = F.gelu(seen + self.token(tokens.mean(1))[:, None, None])
+        dense: Tensor = self.dense(hidden).permute(0, 3, 1, 2)
+        prior = None if self.prior is None else self.prior(hidden).permute(0, 3, 1, 2)
+        return dense, prior
+
+
+def with_dense_prompt(task: DensePrompt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
+    """A decoder's arguments with the task's dense prompt added, for nano's and transformers'.
+
+    Decoders that are called in another way get what they got.
+    """
+    found = {place: v for place, v in enumerate(args) if isinstance(v, EncodedPrompts)}
+    for place, prompts in found.items():
+        if not prompts.tokens.shape[1]:
+            continue
+        dense, prior = task(args[0], prompts.tokens)
+        changed = replace(prompts, dense=prompts.dense + dense)
+        if prior is not None:
+            changed = replace(changed, prior=prompts.prior + prior)
+        return (*args[:place], changed, *args[place + 1 :]), kwargs
+    names = ("image_embeddings", "sparse_prompt_embeddings", "dense_prompt_embeddings")
+    if not all(name in kwargs for name in names):
+        return args, kwargs
+    image, tokens, before = (kwargs[name] for name in names)
+    if not tokens.shape[-2]:
+        return args, kwargs
+    dense, _ = task(image, tokens.flatten(0, 1))
+    return args, {**kwargs, names[2]: before + dense}

@@ -1,0 +1,225 @@
+"""`samadapt benchmark task`: what a model can be taught from a few masks of one category."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from samadapt.cli import common
+from samadapt.cli.common import (
+    DATA_VARIABLE,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    SeedOption,
+    ThreadsOption,
+)
+from samadapt.cli.guard import Invocation
+from samadapt.errors import DataError
+
+if TYPE_CHECKING:
+    from samadapt.benchmark.task import TaskResult
+
+_ALL = "all"
+
+
+def task(
+    ctx: typer.Context,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of images.", metavar="DIR")
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option("--train", help="COCO file of masks to learn from.", metavar="JSON"),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option("--test", help="COCO file of masks to measure on.", metavar="JSON"),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            metavar="NAME",
+            help=f"Instead: ${DATA_VARIABLE}/NAME/images, train.json and test.json.",
+        ),
+    ] = None,
+    category: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--category",
+            metavar="NAME[,NAME]",
+            help="Tasks, each on its own; may be given several times. All if left out.",
+        ),
+    ] = None,
+    shots: Annotated[
+        str, typer.Option("--shots", metavar="N[,N]|all", help="Masks to learn from.")
+    ] = "1,4,16,64,all",
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods", metavar="NAME[,NAME]", help="Rows of the table; all if left out."
+        ),
+    ] = None,
+    max_objects: Annotated[
+        int | None,
+        typer.Option("--max-objects", metavar="N", help="At most so many test objects each."),
+    ] = None,
+    max_images: Annotated[
+        int,
+        typer.Option(
+            "--max-images",
+            metavar="N",
+            help="Search at most so many images per task without a prompt; 0 for none.",
+        ),
+    ] = 50,
+    grid: Annotated[
+        int, typer.Option("--grid", metavar="N", help="Search with about N x N points.")
+    ] = 8,
+    draws: Annotated[
+        int, typer.Option("--draws", metavar="N", help="Prompts of each kind per object.")
+    ] = 3,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", help="Training steps of every fit, for a quick look."),
+    ] = None,
+    seed: SeedOption = 0,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", metavar="N", help="Trainings of each kind, with other masks."),
+    ] = 1,
+    transfer_images: Annotated[
+        Path | None,
+        typer.Option(
+            "--transfer-images", metavar="DIR", help="Measure the same adapters on other images."
+        ),
+    ] = None,
+    transfer_masks: Annotated[
+        Path | None, typer.Option("--transfer-masks", metavar="JSON", help="Their masks.")
+    ] = None,
+    model: ModelOption = "nano",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    threads: ThreadsOption = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", metavar="DIR", help="Folder of embeddings, which runs may share."),
+    ] = None,
+    cache_gb: Annotated[
+        float, typer.Option("--cache-gb", help="Most space for embeddings; 0 keeps none.")
+    ] = 4.0,
+    json_path: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write everything as JSON; fits and finished cells go to a folder beside it, "
+            "FILE.runs, and are not done again.",
+        ),
+    ] = None,
+    html_path: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the tables as a page.")
+    ] = None,
+) -> None:
+    """Teach a task from 1, 4, 16, ... masks and measure it on other images.
+
+    One point, a noisy box and no prompt at all; the frozen model, and every way
+    to fit an adapter. Reports mIoU, mBIoU and AP, with trained parameters.
+    """
+    paths = _paths(images, train, test, dataset)
+    if (transfer_images is None) != (transfer_masks is None):
+        raise DataError("give both --transfer-images and --transfer-masks, or neither")
+    if cache_gb < 0:
+        raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
+    common.check_outputs(
+        ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks)
+    )
+    from samadapt.benchmark.task import run_task
+    from samadapt.benchmark.task_options import METHODS, TaskOptions
+    from samadapt.data.datasets import open_dataset
+
+    options = TaskOptions(
+        categories=tuple(_names("category", category)) if category else None,
+        shots=_shots(shots),
+        methods=tuple(_names("methods", [methods])) if methods else METHODS,
+        draws=draws,
+        max_objects=max_objects,
+        max_images=max_images,
+        grid=grid,
+        seed=seed,
+        seeds=seeds,
+        settings=None if steps is None else {"steps": steps},
+    )
+    learned, measured = open_dataset(paths[0], paths[1]), open_dataset(paths[0], paths[2])
+    other = None
+    if transfer_images is not None and transfer_masks is not None:
+        other = open_dataset(transfer_images, transfer_masks)
+    common.set_threads(threads)
+    loaded = common.load_model(model, device, dtype)
+    with common.progress_bar("teaching") as progress:
+        result = run_task(
+            learned,
+            measured,
+            loaded,
+            options,
+            transfer=other,
+            work=None if json_path is None else json_path.with_name(f"{json_path.name}.runs"),
+            cache=cache,
+            cache_bytes=round(cache_gb * 2**30),
+            progress=progress,
+            command=ctx.ensure_object(Invocation).command,
+        )
+    _deliver(result, json_path, html_path)
+
+
+def _deliver(result: TaskResult, json_path: Path | None, html_path: Path | None) -> None:
+    """Files first: a result must not be lost because nobody reads the table."""
+    from rich.console import Console
+
+    from samadapt.benchmark.task import TRANSFER
+    from samadapt.benchmark.task_tables import save_task, task_table, write_task_report
+
+    if json_path is not None:
+        save_task(json_path, result)
+    if html_path is not None:
+        write_task_report(html_path, result)
+    console = Console()
+    console.print(task_table(result))
+    if result.table(TRANSFER):
+        console.print(task_table(result, TRANSFER))
+    for path in (json_path, html_path):
+        if path is not None:
+            typer.echo(f"wrote {path}")
+
+
+def _paths(
+    images: Path | None, train: Path | None, test: Path | None, dataset: str | None
+) -> tuple[Path, Path, Path]:
+    if dataset is not None:
+        if images is not None or train is not None or test is not None:
+            raise DataError("give --dataset, or --images with --train and --test, not both")
+        folder, learned = common.named_dataset(dataset, "train")
+        return folder, learned, common.named_dataset(dataset, "test")[1]
+    if images is None or train is None or test is None:
+        raise DataError("no data: give --images, --train and --test, or --dataset NAME")
+    return images, train, test
+
+
+def _names(option: str, given: Sequence[str]) -> list[str]:
+    names = [part.strip() for text in given for part in text.split(",")]
+    if not all(names):
+        raise DataError(f"--{option}: give one name, or several with commas between them")
+    return names
+
+
+def _shots(text: str) -> tuple[int | None, ...]:
+    try:
+        return tuple(None if part.strip() == _ALL else int(part) for part in text.split(","))
+    except ValueError:
+        raise DataError(
+            f"--shots {text}: give whole numbers or {_ALL!r}, with commas between them, such as "
+            "1,16,all"
+        ) from None

@@ -1,0 +1,102 @@
+"""`select`: the masks of one task, all of them or a few."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from samadapt.data.coco import CocoDataset
+from samadapt.data.records import CocoAnnotation, Id
+from samadapt.errors import DataError
+
+SMALLEST = 2
+"""Pixels of the smallest mask that is used: a single one shows nothing of an object's shape."""
+
+
+def select(
+    dataset: CocoDataset, category: str | None, shots: int | None = None, seed: int = 0
+) -> CocoDataset:
+    """The objects of one category with the images that show them; perhaps only a few objects.
+
+    Objects without a mask, crowds, and masks of less than two pixels are left out. The objects of
+    more shots contain those of fewer, and they are from different images as far as there are
+    enough. What is kept stays in the file's order.
+
+    Args:
+        dataset: any.
+        category: its name; None for objects of all categories.
+        shots: how many objects; None for all.
+        seed: which ones; same seed, same objects.
+
+    Raises:
+        DataError: an unknown category, no usable mask, or fewer of them than `shots`.
+    """
+    if shots is not None and (isinstance(shots, bool) or shots < 1):
+        raise DataError(f"shots {shots}: use a whole number, 1 or more")
+    if category is not None:
+        _check_category(dataset, category)
+    marked = [a for a in dataset.annotations if _is_candidate(dataset, a, category)]
+    usable = [a for a in marked if dataset.rle(a.id).area >= SMALLEST]
+    if len(usable) < (shots or 1):
+        raise DataError(_too_few(dataset.source, category, shots, len(usable), len(marked)))
+    what = dataset.source if category is None else f"{dataset.source} ({category})"
+    kept = usable
+    if shots is not None:
+        chosen = {a.id for a in _in_order(usable, seed)[:shots]}
+        kept = [a for a in usable if a.id in chosen]
+        what += f", {shots} shots of seed {seed}"
+    shown = {a.image_id for a in kept}
+    return replace(
+        dataset,
+        images=tuple(image for image in dataset.images if image.id in shown),
+        annotations=tuple(kept),
+        source=what,
+    )
+
+
+# -- private --------------------------------------------------------------------------------
+
+
+def _check_category(dataset: CocoDataset, category: str) -> None:
+    names = sorted({c.name for c in dataset.categories})
+    if category in names:
+        return
+    near = difflib.get_close_matches(category, names, 1)
+    near += [name for name in names if name.casefold() == category.casefold()]
+    hint = f" (did you mean {near[-1]!r}?)" if near else ""
+    known = ", ".join(names) or "none"
+    raise DataError(f"{dataset.source} has no category {category!r}{hint}: it has {known}")
+
+
+def _is_candidate(dataset: CocoDataset, annotation: CocoAnnotation, category: str | None) -> bool:
+    if annotation.segmentation is None or annotation.iscrowd:
+        return False
+    return category is None or dataset.category(annotation.category_id).name == category
+
+
+def _in_order(annotations: Sequence[CocoAnnotation], seed: int) -> list[CocoAnnotation]:
+    """All of them, shuffled: one of every image, then a second one of every image, ..."""
+    rng = np.random.default_rng(seed)
+    rounds: list[tuple[int, CocoAnnotation]] = []
+    seen: dict[Id, int] = {}
+    for index in rng.permutation(len(annotations)):
+        annotation = annotations[index]
+        turn = seen.get(annotation.image_id, 0)
+        seen[annotation.image_id] = turn + 1
+        rounds.append((turn, annotation))
+    return [annotation for _, annotation in sorted(rounds, key=lambda pair: pair[0])]
+
+
+def _too_few(source: str, category: str | None, shots: int | None, usable: int, marked: int) -> str:
+    of = "" if category is None else f" of {category!r}"
+    tiny = marked - usable
+    left_out = f" ({tiny} of less than {SMALLEST} pixels left out)" if tiny else ""
+    if not usable:
+        return f"{source} has no usable mask{of}{left_out}: give masks of objects"
+    return (
+        f"{source} has {usable} masks{of}{left_out}, {shots} shots were asked for: ask for "
+        f"{usable} or fewer, or give more masks"
+    )

@@ -1,0 +1,53 @@
+"""Non-maximum suppression over masks: of those that show the same object, only the best stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from samadapt.data.rle import Rle
+
+
+def suppress(
+    masks: Sequence[Rle],
+    scores: Sequence[float],
+    overlap: float,
+    containment: float | None = None,
+    most: int | None = None,
+) -> list[int]:
+    """Indices of the masks to keep, the best score first (ties: the earlier mask).
+
+    A mask goes when its IoU with a better one that is kept exceeds `overlap`, or when it and a
+    better one overlap by more than `containment` of the smaller of the two. Masks are compared
+    and not their boxes, so that slanted neighbours do not suppress each other.
+
+    Args:
+        masks: N of one image.
+        scores: N.
+        overlap: largest IoU of two masks that are kept.
+        containment: largest share of the smaller one; None allows parts inside wholes.
+        most: keep no more than these.
+    """
+    from pycocotools import mask as coco
+
+    packed = [{"size": list(mask.size), "counts": mask.counts} for mask in masks]
+    areas = np.array([mask.area for mask in masks], np.float64)
+    kept: list[int] = []
+    for index in np.argsort(-np.asarray(scores, np.float64), kind="stable").tolist():
+        if most is not None and len(kept) >= most:
+            break
+        if areas[index] == 0:
+            continue
+        if kept:
+            better = [packed[other] for other in kept]
+            ious = coco.iou([packed[index]], better, [0] * len(kept))[0]
+            if ious.max() > overlap:
+                continue
+            # |a ∩ b| from the IoU: i = u (|a| + |b|) / (1 + u).
+            shared = ious * (areas[index] + areas[kept]) / (1 + ious)
+            smaller = np.minimum(areas[index], areas[kept])
+            if containment is not None and (shared / smaller).max() > containment:
+                continue
+        kept.append(index)
+    return kept

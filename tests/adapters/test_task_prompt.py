@@ -1,0 +1,425 @@
+"""Task prompts and learned tokens: silent at first, small, side by side, one name each."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from adapter_contract import AdapterContract, assert_equal, outputs
+from torch import Tensor
+
+import samadapt
+from fakes import blobs
+from samadapt.adapters.base import Adapter
+from samadapt.adapters.decoder import DecoderAdapter
+from samadapt.adapters.online import OnlineAdapter
+from samadapt.adapters.prompt_tokens import PromptTokensAdapter, PromptTokensConfig
+from samadapt.adapters.prompt_tokens.appending import starting_tokens
+from samadapt.adapters.registry import create_adapter, load_adapter
+from samadapt.adapters.task_prompt import TaskPromptAdapter, TaskPromptConfig
+from samadapt.adapters.task_prompt.positions import frequencies_of, positions
+from samadapt.errors import AdapterError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.prompts import Prompt
+from small_models import NAMES, tiny_model, tiny_nano
+
+PROMPTS = (
+    Prompt([(14.5, 12.5)]),
+    Prompt([(14.5, 12.5), (40.0, 30.0)], [1, 0]),
+    Prompt(box=(4, 2, 25, 23)),
+)
+METHODS = ("task-prompt", "task-prompt:no-tokens", "task-prompt:no-dense", "tokens")
+
+
+def shake(adapter: Adapter, amount: float = 0.1, seed: int = 1) -> None:
+    """Move every parameter a little."""
+    assert adapter.module is not None
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in adapter.module.parameters():
+            parameter += amount * torch.randn(parameter.shape, generator=generator)
+
+
+class TestTaskPromptAdapter(AdapterContract):
+    method = "task-prompt"
+
+    def models(self) -> tuple[SegmentationModel, SegmentationModel]:
+        return tiny_nano(0), tiny_nano(1)
+
+    def make(self) -> Adapter:
+        return TaskPromptAdapter()
+
+    def train(self, adapter: Adapter, model: SegmentationModel, embedding: ImageEmbedding) -> None:
+        shake(adapter)
+
+
+class TestWithPointMatching(TestTaskPromptAdapter):
+    def make(self) -> Adapter:
+        return TaskPromptAdapter.create("point-matching")
+
+
+class TestPromptTokensAdapter(TestTaskPromptAdapter):
+    method = "tokens"
+
+    def make(self) -> Adapter:
+        return PromptTokensAdapter()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("spec", METHODS)
+class TestEveryFamily:
+    def test_untrained_it_changes_no_bit_and_trained_it_has_an_effect(
+        self, spec: str, name: str
+    ) -> None:
+        model = tiny_model(name)
+        adapter = create_adapter(spec, model)
+        embedding = model.encode(blobs())
+        plain = [model.predict(embedding, p, m) for p in PROMPTS for m in (False, True)]
+        silent = [model.predict(embedding, p, m, [adapter]) for p in PROMPTS for m in (False, True)]
+        for a, b in zip(plain, silent, strict=True):
+            assert a.logits.tobytes() == b.logits.tobytes()
+            assert a.scores.tobytes() == b.scores.tobytes()
+            assert (a.masks == b.masks).all()
+        shake(adapter)
+        changed = [model.predict(embedding, p, adapters=[adapter]) for p in PROMPTS]
+        for a, b in zip(plain[::2], changed, strict=True):
+            assert (a.logits != b.logits).any()
+
+    def test_a_prompt_is_answered_alike_alone_and_in_company(self, spec: str, name: str) -> None:
+        model = tiny_model(name)
+        adapter = create_adapter(spec, model)
+        shake(adapter)
+        embedding = model.encode(blobs())
+        others = [Prompt([(30.5, 20.5)]), PROMPTS[0], PROMPTS[2]]
+        together = model.predict(embedding, others, adapters=[adapter])[1]
+        alone = model.predict(embedding, PROMPTS[0], adapters=[adapter])
+        np.testing.assert_allclose(together.logits, alone.logits, rtol=1e-4, atol=1e-4)
+
+
+class TestSize:
+    @pytest.mark.parametrize(
+        ("values", "count"),
+        [
+            # Attention: 4 C W + 3 W + C, twice, W = 64; MLP: 2 C H + H + C, H = 256;
+            # norms: 3 * 2 C; out: C^2 + C; tokens: T C = 8 C
+            ({"channels": 128, "dense": 0}, 66176 + 65920 + 768 + 16512 + 1024),
+            ({"channels": 256, "dense": 0}, 131968 + 131584 + 1536 + 65792 + 2048),
+            # dense: 2 (C D + D) + D C + C, D = 64; prior: D + 1
+            ({"channels": 256}, 332928 + 2 * 16448 + 16640),
+            ({"channels": 128, "has_prior": True}, 150400 + 2 * 8256 + 8320 + 65),
+            ({"channels": 128, "dense": 0, "tokens": 0}, 149376),
+        ],
+    )
+    def test_the_number_of_parameters_is_exact(self, values: dict[str, Any], count: int) -> None:
+        adapter = TaskPromptAdapter(TaskPromptConfig(**values))
+        assert adapter.parameter_count == count
+
+    def test_at_most_a_quarter_of_the_decoder(self) -> None:
+        model = samadapt.load("nano")
+        task, decoder = create_adapter("task-prompt", model), create_adapter("decoder", model)
+        assert isinstance(task, TaskPromptAdapter)
+        assert isinstance(decoder, DecoderAdapter)
+        assert 4 * task.parameter_count <= decoder.parameter_count
+        wide = TaskPromptAdapter(TaskPromptConfig(channels=256))
+        assert 4 * wide.parameter_count <= 4_060_000, "the mask decoder of SAM"
+
+    @pytest.mark.parametrize(("channels", "tokens"), [(128, 16), (256, 8)])
+    def test_learned_tokens_are_2048_numbers(self, channels: int, tokens: int) -> None:
+        adapter = PromptTokensAdapter(PromptTokensConfig(channels=channels))
+        assert adapter.config.tokens == tokens
+        assert adapter.parameter_count == 2048
+        assert sum(tensor.numel() for tensor in adapter.state_dict().values()) == 2048
+
+
+@pytest.mark.parametrize("spec", METHODS)
+def test_gradients_reach_every_parameter(spec: str) -> None:
+    model = tiny_nano()
+    adapter = create_adapter(spec, model)
+    assert adapter.module is not None
+    adapter.module.requires_grad_(True)
+    optimizer = torch.optim.SGD(adapter.module.parameters(), 0.05)
+    embedding = model.encode(blobs())
+    moved: set[str] = set()
+    for _ in range(3):  # the last layer first, then what it lets through
+        optimizer.zero_grad()
+        output = model.decode(embedding, [PROMPTS[1]], adapters=[adapter])
+        output.logits.square().mean().backward()
+        moved |= {
+            name
+            for name, parameter in adapter.module.named_parameters()
+            if parameter.grad is not None and bool(parameter.grad.any())
+        }
+        optimizer.step()
+    # Keys may all move by the same vector without changing any attention.
+    learned = {n for n, p in adapter.module.named_parameters() if p.numel()}
+    assert moved >= {name for name in learned if not name.endswith("k_proj.bias")}
+    assert all(parameter.grad is None for parameter in model.decoder.parameters())
+
+
+class TestTheBlock:
+    def test_untrained_the_tokens_pass_unchanged(self) -> None:
+        model = tiny_nano()
+        adapter = create_adapter("task-prompt", model)
+        embedding = model.encode(blobs())
+        tokens = torch.randn(2, 3, 16)
+        assert adapter.prompt_tokens(tokens, embedding) is tokens
+
+    def test_the_order_of_the_prompts_tokens_does_not_matter(self) -> None:
+        model = tiny_nano()
+        adapter = create_adapter("task-prompt:no-tokens", model)
+        shake(adapter)
+        embedding = model.encode(blobs())
+        tokens = torch.randn(1, 3, 16)
+        there = adapter.prompt_tokens(tokens, embedding)
+        back = adapter.prompt_tokens(tokens.flip(1), embedding).flip(1)
+        torch.testing.assert_close(there, back)
+
+    def test_it_sees_the_image_and_where_it_is(self) -> None:
+        model = tiny_nano()
+        adapter = create_adapter("task-prompt", model)
+        shake(adapter, 0.3)
+        first, second = model.encode(blobs()), model.encode(np.ascontiguousarray(blobs()[:, ::-1]))
+        tokens = torch.randn(1, 1, 16)
+        assert (adapter.prompt_tokens(tokens, first) != adapter.prompt_tokens(tokens, second)).any()
+        turned = ImageEmbedding(
+            {**first.features, "image": first.image.flip(-1)},
+            first.geometry,
+            first.model,
+            first.preprocessing,
+        )
+        moved = adapter.prompt_tokens(tokens, turned) - adapter.prompt_tokens(tokens, first)
+        assert moved.abs().max() > 1e-4, "the same features elsewhere are something else"
+
+    def test_prompts_without_tokens_are_left_alone(self) -> None:
+        model = tiny_nano()
+        embedding = model.encode(blobs())
+        adapter = create_adapter("task-prompt", model)
+        shake(adapter)
+        mask = np.zeros(embedding.original_size, np.bool_)
+        mask[5:20, 5:25] = True
+        prompt = Prompt(mask=mask)
+        plain = model.predict(embedding, prompt)
+        np.testing.assert_array_equal(
+            plain.logits, model.predict(embedding, prompt, adapters=[adapter]).logits
+        )
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_codes_are_those_of_the_models_own_tokens(self, name: str) -> None:
+        """A click at a cell's centre has the code of that cell, but for what all clicks share."""
+        model = tiny_model(name)
+        frequencies = frequencies_of(model)
+        assert frequencies.any()
+        side = 10
+        places = positions(frequencies, (side, side), side)
+        assert places.shape == (side * side, model.embedding_channels)
+        x, y = 7, 2
+        share = torch.tensor([(x + 0.5) / side, (y + 0.5) / side])
+        phase = 2 * math.pi * (2 * share - 1) @ frequencies
+        torch.testing.assert_close(
+            places[y * side + x], torch.cat([phase.sin(), phase.cos()]), rtol=1e-4, atol=1e-4
+        )
+
+
+class TestTheDensePrompt:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_it_reaches_the_mask_of_every_family(self, name: str) -> None:
+        """With tokens that pass almost as they came, the dense prompt alone moves the logits."""
+        model = tiny_model(name)
+        adapter = create_adapter("task-prompt:no-tokens", model)
+        assert adapter.module is not None
+        with torch.no_grad():
+            adapter.module.prompt.out.bias[0] = 1e-12
+            embedding = model.encode(blobs())
+            plain = model.decode(embedding, PROMPTS[:1]).logits
+            silent = model.decode(embedding, PROMPTS[:1], adapters=[adapter]).logits
+            torch.testing.assert_close(plain, silent, rtol=1e-4, atol=1e-5)
+            adapter.module.dense.dense.bias.fill_(0.5)
+            moved = model.decode(embedding, PROMPTS[:1], adapters=[adapter]).logits
+        assert (moved - plain).abs().max() > 1e-3
+
+    def test_nanos_first_guess_moves_with_it(self) -> None:
+        model = tiny_nano()
+        adapter = create_adapter("task-prompt", model)
+        assert adapter.module is not None
+        embedding = model.encode(blobs())
+        with torch.no_grad():
+            adapter.module.prompt.out.bias[0] = 1e-12
+            before = model.decode(embedding, PROMPTS[:1], adapters=[adapter]).logits
+            adapter.module.dense.prior.bias.fill_(2.0)
+            after = model.decode(embedding, PROMPTS[:1], adapters=[adapter]).logits
+        gain = model.decoder.prior_gain[0]
+        torch.testing.assert_close(after - before, torch.full_like(before, 2 * float(gain)))
+
+
+class TestAppendedTokens:
+    def test_they_start_orthogonal_and_of_the_given_size(self) -> None:
+        start = starting_tokens(16, 128, 0.5).double()
+        torch.testing.assert_close(
+            start @ start.T / 128, 0.25 * torch.eye(16, dtype=torch.float64), rtol=0, atol=1e-6
+        )
+
+    def test_the_decoder_sees_them_after_the_prompts_own(self) -> None:
+        adapter = PromptTokensAdapter(PromptTokensConfig(tokens=3))
+        model = tiny_nano()
+        adapter.bind(model)
+        tokens = torch.randn(2, 4, 16)
+        embedding = model.encode(blobs())
+        assert adapter.prompt_tokens(tokens, embedding) is tokens
+        shake(adapter)
+        found = adapter.prompt_tokens(tokens, embedding)
+        assert found.shape == (2, 7, 16)
+        assert found[:, :4].equal(tokens)
+        assert found[0, 4:].equal(found[1, 4:])
+
+    def test_nano_hears_of_them_without_a_change_to_its_decoder(self) -> None:
+        model = tiny_nano()
+        adapter = create_adapter("tokens", model)
+        shake(adapter)
+        longer = adapter.mask_decoder(model.decoder)
+        assert longer is adapter.mask_decoder(model.decoder)
+        assert longer is not model.decoder
+        for (name, mine), (other, theirs) in zip(
+            longer.named_parameters(), model.decoder.named_parameters(), strict=True
+        ):
+            assert name == other
+            assert mine is theirs
+        assert not model.decoder._forward_pre_hooks
+
+    def test_padding_stays_hidden(self) -> None:
+        """A click that a close-up does not show has no say, further tokens or not."""
+        model = tiny_nano()
+        adapter = create_adapter("tokens", model)
+        shake(adapter)
+        embedding = model.encode(blobs())
+        embedded = model.embed_prompts(embedding, [PROMPTS[1]], None)
+        hidden = (torch.tensor([[0.0, -1e4]]), *embedded.extra[1:])
+
+        def logits(second: Tensor) -> Tensor:
+            tokens = torch.stack([embedded.tokens[:, 0], second], dim=1)
+            changed = type(embedded)(
+                adapter.prompt_tokens(tokens, embedding), embedded.dense, hidden
+            )
+            decoder = adapter.mask_decoder(model.decoder)
+            return model.run_decoder(decoder, embedding, changed, False).logits
+
+        assert logits(embedded.tokens[:, 1]).equal(logits(torch.full((1, 16), 3.0)))
+
+
+@pytest.mark.parametrize("spec", METHODS)
+def test_it_works_beside_adapters_that_change_the_decoder(spec: str) -> None:
+    model = tiny_nano()
+    task, decoder, online = (
+        create_adapter(spec, model),
+        create_adapter("decoder", model),
+        OnlineAdapter(),
+    )
+    shake(task)
+    shake(decoder, 0.02)
+    embedding = model.encode(blobs())
+
+    def logits(*adapters: Any) -> Any:
+        return model.predict(embedding, PROMPTS[0], adapters=adapters).logits
+
+    together = logits(task, decoder)
+    np.testing.assert_allclose(together, logits(decoder, task), rtol=1e-5, atol=1e-5)
+    assert (together != logits(task)).any()
+    assert (together != logits(decoder)).any()
+    np.testing.assert_array_equal(logits(task, online), logits(task))
+
+
+class TestTasks:
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        """Two tasks for the tiny nano, side by side."""
+        for number, name in enumerate(("disc", "square")):
+            save(tmp_path / "tasks" / name, name, seed=number)
+        return tmp_path / "tasks"
+
+    def test_each_prompt_names_its_task(self, folder: Path) -> None:
+        model = tiny_nano()
+        tasks = samadapt.Tasks.in_folder(model, folder)
+        assert tasks.names == ("disc", "square")
+        assert len(tasks) == 2
+        assert "disc" in tasks
+        embedding = model.encode(blobs())
+        found = [
+            model.predict(embedding, PROMPTS[0], adapters=[tasks[name]]).logits for name in tasks
+        ]
+        assert (found[0] != found[1]).any()
+        alone = load_adapter(folder / "disc", model)
+        np.testing.assert_array_equal(
+            found[0], model.predict(embedding, PROMPTS[0], adapters=[alone]).logits
+        )
+
+    def test_two_of_one_name_are_refused(self, folder: Path, tmp_path: Path) -> None:
+        save(tmp_path / "again", "disc", seed=5)
+        model = tiny_nano()
+        with pytest.raises(AdapterError, match=r"two adapters for the task 'disc'.*again"):
+            samadapt.Tasks(model, folder / "disc", tmp_path / "again")
+
+    def test_an_unknown_name_lists_the_known_ones(self, folder: Path) -> None:
+        tasks = samadapt.Tasks.in_folder(tiny_nano(), folder)
+        with pytest.raises(
+            AdapterError, match=r"no task 'dics' \(did you mean 'disc'\?\).*disc, square"
+        ):
+            tasks["dics"]
+
+    def test_another_model_no_name_no_adapter(self, folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(AdapterError, match="was made for tiny-nano"):
+            samadapt.Tasks.in_folder(tiny_nano(1), folder)
+        save(tmp_path / "nameless", None)
+        with pytest.raises(AdapterError, match="nameless names no task"):
+            samadapt.Tasks(tiny_nano(), tmp_path / "nameless")
+        with pytest.raises(AdapterError, match="holds no adapter"):
+            samadapt.Tasks.in_folder(tiny_nano(), tmp_path / "nameless")
+
+    def test_adapters_of_other_methods_are_named_by_what_they_were_taught(self) -> None:
+        model = tiny_nano()
+        lora = create_adapter("lora", model)
+        with pytest.raises(AdapterError, match="method 'lora' names no task"):
+            samadapt.Tasks(model, lora)
+        object.__setattr__(lora.config, "recipe", {"category": "bar"})
+        assert samadapt.Tasks(model, lora).names == ("bar",)
+
+
+class TestRefusals:
+    def test_a_model_of_another_width(self) -> None:
+        for adapter in (
+            TaskPromptAdapter(TaskPromptConfig(channels=32)),
+            PromptTokensAdapter(PromptTokensConfig(channels=32)),
+        ):
+            with pytest.raises(AdapterError, match=r"width 32.*tiny-nano.*width 16"):
+                adapter.bind(tiny_nano())
+
+    @pytest.mark.parametrize(
+        "values", [{"width": 12}, {"tokens": -1}, {"hidden": 0}, {"category": ""}, {"heads": True}]
+    )
+    def test_settings_that_make_no_sense(self, values: dict[str, Any]) -> None:
+        with pytest.raises(AdapterError, match=next(iter(values))):
+            TaskPromptConfig(**values)
+
+    def test_unknown_variants(self) -> None:
+        with pytest.raises(AdapterError, match=r"'fast'.*point-matching"):
+            TaskPromptAdapter.create("fast")
+
+
+def save(folder: Path, category: str | None, seed: int = 0) -> None:
+    """A task's adapter for the tiny nano."""
+    adapter = TaskPromptAdapter(TaskPromptConfig(category=category))
+    adapter.bind(tiny_nano())
+    shake(adapter, seed=seed)
+    adapter.save_pretrained(folder)
+
+
+def test_untrained_and_trained_compose_without_a_trace() -> None:
+    model = tiny_nano()
+    embedding = model.encode(blobs())
+    trained = create_adapter("task-prompt", model)
+    shake(trained)
+    alone = outputs(model, embedding, [trained])
+    assert_equal(alone, outputs(model, embedding, [create_adapter("tokens", model), trained]))

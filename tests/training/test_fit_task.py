@@ -1,0 +1,364 @@
+"""Fitting one task: a few masks or many, chosen weights, an early end, a name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import samadapt
+from samadapt.adapters.base import Adapter
+from samadapt.adapters.task_prompt import TaskPromptAdapter
+from samadapt.data.coco import CocoDataset
+from samadapt.data.selection import select
+from samadapt.errors import AdapterError, DataError
+from samadapt.models.hashing import hash_tensors
+from samadapt.models.nano.model import NanoModel
+from samadapt.training.fit import FitReport, FitStatus, run_fit
+from samadapt.training.fitting.material import Material
+from samadapt.training.fitting.methods import fit_method
+from samadapt.training.fitting.prompts import drawn_prompt, rim
+from samadapt.training.fitting.recipe import TASK, FitRecipe
+from samadapt.training.fitting.trainer import Trainer
+from samadapt.training.prompt_sampling import PromptSampler
+from small_models import tiny_nano
+from tiny_dataset import TinyDataset, make_dataset
+
+QUICK: dict[str, Any] = {
+    "steps": 4,
+    "images_per_step": 1,
+    "prompts_per_object": 1,
+    "category": "disc",
+}
+HELD = {"held_out": 0.34, "least": 2, "validate_steps": 1, "checkpoint_steps": 1}
+"""One image of the three is held out, and looked at after every step."""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> TinyDataset:
+    return make_dataset(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="module")
+def nano() -> NanoModel:
+    return tiny_nano()
+
+
+@pytest.fixture
+def train(tiny: TinyDataset, nano: NanoModel, tmp_path: Path) -> Callable[..., FitReport]:
+    def run(method: str = "task-prompt", out: str = "out", **changes: Any) -> FitReport:
+        progress = changes.pop("progress", False)
+        data: CocoDataset = changes.pop("dataset", None) or tiny.open()
+        return run_fit(
+            method,
+            nano,
+            [data],
+            tmp_path / out,
+            cache=tmp_path / "cache",
+            progress=progress,
+            settings=QUICK | changes,
+        )
+
+    return run
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums are added up in the same order in every run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def weights(adapter: Adapter) -> str:
+    return hash_tensors(dict(adapter.state_dict()))
+
+
+class TestLearning:
+    @pytest.mark.parametrize(
+        ("method", "rate"),
+        [("task-prompt", 0.01), ("task-prompt:no-tokens", 0.01), ("tokens", 0.1)],
+    )
+    def test_the_loss_falls_and_the_adapter_comes_back(
+        self,
+        method: str,
+        rate: float,
+        train: Callable[..., FitReport],
+        nano: NanoModel,
+        tmp_path: Path,
+    ) -> None:
+        report = train(method, steps=16, learning_rate=rate, prompts=("box",), shots=1)
+        curve = report.values["curve"]["loss"]
+        assert len(curve) == 16, "one mask, visited in every step"
+        assert sum(curve[-3:]) < 0.99 * sum(curve[:3])
+        loaded = samadapt.load_adapter(tmp_path / "out", nano)
+        assert weights(loaded) == weights(report.adapter)
+        assert loaded.config == report.adapter.config
+        assert loaded.config.category == "disc"
+        assert loaded.config.recipe["shots"] == 1
+        assert samadapt.Tasks(nano, tmp_path / "out").names == ("disc",)
+
+    def test_only_the_category_is_learned(self, train: Callable[..., FitReport]) -> None:
+        report = train(steps=3)
+        assert report.values["prompts"] == report.values["images"] == 3
+        (data,) = report.values["run"]["data"]
+        assert data["objects"] == 3
+        assert data["masks"] == "tiny/test.json (disc)"
+
+    def test_other_methods_learn_a_category_too(
+        self, train: Callable[..., FitReport], nano: NanoModel, tmp_path: Path
+    ) -> None:
+        train("lora", shots=2)
+        assert samadapt.Tasks(nano, tmp_path / "out").names == ("disc",)
+
+    def test_the_public_function_takes_chosen_masks(
+        self, tiny: TinyDataset, nano: NanoModel, tmp_path: Path
+    ) -> None:
+        settings = {**QUICK, "category": None, "steps": 1}
+        chosen = select(tiny.open(), "bar", 2)
+        adapter = samadapt.fit(
+            "task-prompt", nano, chosen, tmp_path / "a", cache=tmp_path / "c", **settings
+        )
+        assert isinstance(adapter, TaskPromptAdapter)
+        assert adapter.category == "bar", "there is no other"
+
+    def test_with_point_matching_both_learn(
+        self, train: Callable[..., FitReport], nano: NanoModel, tmp_path: Path
+    ) -> None:
+        report = train("task-prompt:point-matching", learning_rate=0.01)
+        adapter = report.adapter
+        assert isinstance(adapter, TaskPromptAdapter)
+        fresh = TaskPromptAdapter.create("point-matching")
+        fresh.bind(nano)
+        before, after = fresh.state_dict(), adapter.state_dict()
+        moved = {name.split(".")[0] for name in before if not before[name].equal(after[name])}
+        assert moved == {"prompt", "dense", "outline", "judge"}
+        assert adapter.parameter_count > TaskPromptAdapter.create().parameter_count
+        loaded = samadapt.load_adapter(tmp_path / "out")
+        assert weights(loaded) == weights(adapter)
+        assert loaded.config == adapter.config
+
+    def test_point_matching_alone(self, train: Callable[..., FitReport]) -> None:
+        assert train("point-matching").values["steps"] == 4
+
+
+class TestBudget:
+    @pytest.mark.parametrize("shots", [1, 2, 3, None])
+    def test_steps_do_not_depend_on_the_number_of_masks(
+        self, shots: int | None, tiny: TinyDataset
+    ) -> None:
+        recipe = fit_method("task-prompt").recipe.changed(steps=7, images_per_step=4)
+        steps = Material([select(tiny.open(), "disc", shots)], recipe).steps()
+        assert [len(step) for step in steps] == [4] * 7
+        visits = [visit for step in steps for visit in step]
+        keys = [(visit.image_id, visit.epoch) for visit in visits]
+        assert len(set(keys)) == len(keys), "every visit has prompts of its own"
+        counts = [sum(v.image_id == n for v in visits) for n in {v.image_id for v in visits}]
+        assert max(counts) - min(counts) <= 1
+
+    def test_who_asks_for_epochs_gets_epochs(self, tiny: TinyDataset) -> None:
+        recipe = fit_method("task-prompt").recipe.changed(epochs=2, images_per_step=1)
+        assert recipe.steps is None
+        assert len(Material([tiny.open()], recipe).steps()) == 6
+
+
+class TestHeldOut:
+    def test_images_are_held_out_when_there_are_enough_objects(self, tiny: TinyDataset) -> None:
+        def material(least: int) -> Material:
+            return Material([tiny.open()], FitRecipe(held_out=0.34, least=least))
+
+        assert material(10).held_out == ()
+        found = material(9)
+        (visit,) = found.held_out
+        assert len(visit.objects) == 3
+        trained = {v.image_id for step in found.steps() for v in step}
+        assert trained == {1, 2, 3} - {visit.image_id}
+        assert found.describe()[0]["held_out"] == 1
+
+    def test_a_single_image_is_not_held_out(self, tiny: TinyDataset) -> None:
+        chosen = select(tiny.open(), "disc", 1)
+        assert Material([chosen], FitRecipe(held_out=0.9, least=1)).held_out == ()
+
+    def test_the_best_weights_are_kept(
+        self, train: Callable[..., FitReport], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[str] = []
+        scores = iter([0.1, 0.5, 0.4, 0.3])
+
+        def look(self: Trainer) -> float:
+            seen.append(weights(self._adapter))
+            return next(scores)
+
+        monkeypatch.setattr(Trainer, "_held_out_overlap", look)
+        monkeypatch.setattr(Trainer, "_finish", lambda self: None)
+        report = train(**HELD)
+        assert weights(report.adapter) == seen[1]
+        assert len(set(seen)) == 4
+        held = report.values["held_out"]
+        assert held["looks"] == [[1, 0.1], [2, 0.5], [3, 0.4], [4, 0.3]]
+        assert held["best_step"] == 2
+        assert not held["stopped_early"]
+        assert json.loads(json.dumps(report.values)) == report.values
+
+    def test_it_ends_when_nothing_gets_better(
+        self, train: Callable[..., FitReport], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        scores = iter([0.5, 0.4, 0.5, 0.9])
+        monkeypatch.setattr(Trainer, "_held_out_overlap", lambda self: next(scores))
+        values = train(**HELD, patience=2).values
+        assert values["steps"] == 3
+        assert values["held_out"]["stopped_early"]
+        assert values["held_out"]["best_step"] == 1
+        again = train(**HELD, patience=2)
+        assert again.resumed_at == 3, "it is finished"
+
+    def test_an_interrupted_run_remembers_the_best(
+        self, train: Callable[..., FitReport], one_thread: None
+    ) -> None:
+        def tell(status: FitStatus) -> None:
+            if status.step == 3:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(**HELD, progress=tell)
+        resumed, whole = train(**HELD), train(out="whole", **HELD)
+        assert resumed.resumed_at == 3
+        assert whole.resumed_at == 0
+        assert resumed.values["held_out"] == whole.values["held_out"]
+        assert len(whole.values["held_out"]["looks"]) == 4
+        assert weights(resumed.adapter) == weights(whole.adapter)
+
+
+class TestPrompts:
+    def test_near_the_edge(self) -> None:
+        mask = np.zeros((40, 60), np.bool_)
+        mask[10:30, 20:50] = True
+        found = rim(mask)
+        # The deepest pixels lie 10 rows deep: a quarter of that is 2.5, so 2 rows are rim.
+        inner = np.zeros_like(mask)
+        inner[12:28, 22:48] = True
+        assert (found == (mask & ~inner)).all()
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            prompt = drawn_prompt("edge", mask, PromptSampler(mask), FitRecipe(), rng)
+            ((x, y),) = prompt.points
+            assert found[int(y), int(x)]
+
+    def test_thin_objects_are_all_edge_and_borders_are_edges(self) -> None:
+        line = np.zeros((10, 10), np.bool_)
+        line[4, 2:8] = True
+        assert (rim(line) == line).all()
+        assert rim(np.ones((9, 9), np.bool_))[0].all()
+        assert not rim(np.ones((9, 9), np.bool_))[4, 4]
+
+    def test_a_recipe_knows_them(self) -> None:
+        recipe = FitRecipe(prompts=TASK, prompts_per_object=None)
+        rng = np.random.default_rng(0)
+        assert [recipe.kind(name, rng).points for name in TASK] == [1, 1, 3, 0, 0]
+
+
+class TestMistakes:
+    def test_a_category_that_is_not_there(
+        self, train: Callable[..., FitReport], tmp_path: Path
+    ) -> None:
+        with pytest.raises(DataError, match=r"no category 'disk'.*'disc'.*bar, disc, square"):
+            train(category="disk")
+        assert not (tmp_path / "out").exists()
+
+    def test_no_category(self, train: Callable[..., FitReport]) -> None:
+        with pytest.raises(DataError, match=r"one task.*bar, disc, square: give the category"):
+            train(category=None)
+        assert train("tokens", category=None).adapter.config.category is None
+
+    def test_fewer_masks_than_shots(self, train: Callable[..., FitReport]) -> None:
+        with pytest.raises(DataError, match=r"has 3 masks of 'disc', 4 shots"):
+            train(shots=4)
+
+    def test_masks_of_one_pixel(self, train: Callable[..., FitReport], tiny: TinyDataset) -> None:
+        dot = {"size": [40, 56], "counts": [100, 1, 40 * 56 - 101]}
+        tiny.edit({1: dot, 4: dot, 7: dot})
+        with pytest.raises(DataError, match=r"'disc' \(3 of less than 2 pixels left out\)"):
+            train()
+
+    def test_shots_of_several_datasets(
+        self, tiny: TinyDataset, nano: NanoModel, tmp_path: Path
+    ) -> None:
+        with pytest.raises(DataError, match="2 shots of 2 datasets"):
+            samadapt.fit(
+                "task-prompt", nano, [tiny.open()] * 2, tmp_path / "a", category="disc", shots=2
+            )
+
+    def test_an_adapter_of_another_model(
+        self, train: Callable[..., FitReport], tmp_path: Path
+    ) -> None:
+        train(steps=1)
+        with pytest.raises(AdapterError, match="was made for tiny-nano"):
+            samadapt.Tasks(tiny_nano(1), tmp_path / "out")
+
+    @pytest.mark.parametrize(
+        ("setting", "value"),
+        [("steps", 0), ("shots", 0), ("held_out", 1.0), ("patience", 0), ("points_weight", -1.0)],
+    )
+    def test_settings_that_make_no_sense(self, setting: str, value: Any) -> None:
+        with pytest.raises(DataError, match=setting):
+            FitRecipe(**{setting: value})
+
+
+class TestTheEnd:
+    def test_it_learns_to_judge_and_an_interrupted_end_is_done_again(
+        self,
+        train: Callable[..., FitReport],
+        monkeypatch: pytest.MonkeyPatch,
+        one_thread: None,
+    ) -> None:
+        finish = TaskPromptAdapter.finish
+
+        def killed(self: TaskPromptAdapter, *args: Any) -> None:
+            finish(self, *args)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(TaskPromptAdapter, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(checkpoint_steps=3)
+        monkeypatch.undo()
+        resumed, whole = train(checkpoint_steps=3), train(out="whole", checkpoint_steps=3)
+        assert resumed.resumed_at == 3
+        assert isinstance(whole.adapter, TaskPromptAdapter)
+        assert whole.adapter.module is not None
+        assert whole.adapter.module.judge.is_trained
+        assert weights(resumed.adapter) == weights(whole.adapter)
+
+    def test_images_held_out_are_shown_too_and_broken_ones_left_out(
+        self,
+        train: Callable[..., FitReport],
+        tiny: TinyDataset,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        shown: list[tuple[int, int]] = []
+
+        def finish(
+            self: TaskPromptAdapter, model: NanoModel, images: Any, count: int, seed: int
+        ) -> None:
+            shown.extend((count, len(masks)) for _, masks in images)
+
+        monkeypatch.setattr(TaskPromptAdapter, "finish", finish)
+        train(**HELD)
+        assert shown == [(3, 1)] * 3
+        shown.clear()
+        tiny.truncate(2)
+        train(out="broken")
+        assert shown == [(3, 1)] * 2
+
+
+def test_same_seed_same_weights(train: Callable[..., FitReport]) -> None:
+    before = torch.get_rng_state()
+    first, second = train(out="a"), train(out="b")
+    assert weights(first.adapter) == weights(second.adapter)
+    assert weights(first.adapter) != weights(train(out="c", seed=4).adapter)
+    assert torch.get_rng_state().equal(before)
