@@ -20,6 +20,14 @@ from samadapt.cli.common import (
     ThreadsOption,
 )
 from samadapt.cli.guard import Invocation
+from samadapt.cli.options import (
+    DatasetOption,
+    ImagesOption,
+    JsonOption,
+    MasksOption,
+    MaxObjectsOption,
+    SplitOption,
+)
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,27 +52,13 @@ benchmark_app.command()(adaptation)
 @benchmark_app.command()
 def interactive(
     ctx: typer.Context,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of images.", metavar="DIR")
-    ] = None,
-    masks: Annotated[
-        Path | None,
-        typer.Option("--masks", help="COCO file, or folder of mask images.", metavar="JSON|DIR"),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset",
-            metavar="NAME",
-            help=f"Instead of --images and --masks: ${DATA_VARIABLE}/NAME/images and SPLIT.json.",
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option("--split", help="With --dataset: which file.")] = "test",
+    images: ImagesOption = None,
+    masks: MasksOption = None,
+    dataset: DatasetOption = None,
+    split: SplitOption = "test",
     model: ModelOption = "nano",
     adapter: AdapterOption = None,
-    max_objects: Annotated[
-        int | None, typer.Option("--max-objects", metavar="N", help="At most so many objects.")
-    ] = None,
+    max_objects: MaxObjectsOption = None,
     seed: SeedOption = 0,
     order: Annotated[
         str,
@@ -161,9 +155,7 @@ def interactive(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
-    ] = None,
+    json_path: JsonOption = None,
     html_path: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a report with pictures.")
     ] = None,

@@ -11,6 +11,12 @@ from samadapt.cli import common
 from samadapt.cli.benchmark import dataset_paths, note_skipped
 from samadapt.cli.common import DeviceOption, DtypeOption, SeedOption, ThreadsOption
 from samadapt.cli.guard import Invocation
+from samadapt.cli.options import (
+    ImagesOption,
+    JsonOption,
+    MasksOption,
+    SplitOption,
+)
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -29,14 +35,9 @@ def peers(
             help="Instead of --images and --masks: $SAMADAPT_DATA/NAME/images and SPLIT.json.",
         ),
     ] = None,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of images.", metavar="DIR")
-    ] = None,
-    masks: Annotated[
-        Path | None,
-        typer.Option("--masks", help="COCO file, or folder of mask images.", metavar="JSON|DIR"),
-    ] = None,
-    split: Annotated[str, typer.Option("--split", help="With --dataset: which file.")] = "test",
+    images: ImagesOption = None,
+    masks: MasksOption = None,
+    split: SplitOption = "test",
     peers: Annotated[
         str, typer.Option("--peers", metavar="NAME[,NAME]", help="Methods to compare with.")
     ] = "grabcut,random-walker",
@@ -69,9 +70,7 @@ def peers(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
-    ] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """The same robot, the same objects: a model beside GrabCut and random walker.
 

@@ -11,6 +11,15 @@ from samadapt.cli import common
 from samadapt.cli.benchmark import dataset_paths, note_skipped
 from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, SeedOption, ThreadsOption
 from samadapt.cli.guard import Invocation
+from samadapt.cli.options import (
+    DatasetOption,
+    DrawsOption,
+    ImagesOption,
+    JsonOption,
+    MasksOption,
+    MaxObjectsOption,
+    SplitOption,
+)
 
 if TYPE_CHECKING:
     from samadapt.benchmark.robustness_summary import RobustnessResult
@@ -18,22 +27,10 @@ if TYPE_CHECKING:
 
 def robustness(
     ctx: typer.Context,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of images.", metavar="DIR")
-    ] = None,
-    masks: Annotated[
-        Path | None,
-        typer.Option("--masks", help="COCO file, or folder of mask images.", metavar="JSON|DIR"),
-    ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset",
-            metavar="NAME",
-            help="Instead of --images and --masks: $SAMADAPT_DATA/NAME/images and SPLIT.json.",
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option("--split", help="With --dataset: which file.")] = "test",
+    images: ImagesOption = None,
+    masks: MasksOption = None,
+    dataset: DatasetOption = None,
+    split: SplitOption = "test",
     model: ModelOption = "nano",
     adapter: Annotated[
         list[str] | None,
@@ -47,12 +44,8 @@ def robustness(
     frozen: Annotated[
         bool, typer.Option("--frozen/--no-frozen", help="Show the model alone as well.")
     ] = True,
-    max_objects: Annotated[
-        int | None, typer.Option("--max-objects", metavar="N", help="At most so many objects.")
-    ] = None,
-    draws: Annotated[
-        int, typer.Option("--draws", metavar="N", help="Prompts of each kind per object.")
-    ] = 20,
+    max_objects: MaxObjectsOption = None,
+    draws: DrawsOption = 20,
     prompts: Annotated[
         str,
         typer.Option(
@@ -68,9 +61,7 @@ def robustness(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
-    ] = None,
+    json_path: JsonOption = None,
     html_path: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a report with plots.")
     ] = None,

@@ -18,6 +18,11 @@ from samadapt.cli.common import (
     ThreadsOption,
 )
 from samadapt.cli.guard import Invocation
+from samadapt.cli.options import (
+    CacheOption,
+    DrawsOption,
+    ImagesOption,
+)
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,9 +33,7 @@ _ALL = "all"
 
 def task(
     ctx: typer.Context,
-    images: Annotated[
-        Path | None, typer.Option("--images", help="Folder of images.", metavar="DIR")
-    ] = None,
+    images: ImagesOption = None,
     train: Annotated[
         Path | None,
         typer.Option("--train", help="COCO file of masks to learn from.", metavar="JSON"),
@@ -79,9 +82,7 @@ def task(
     grid: Annotated[
         int, typer.Option("--grid", metavar="N", help="Search with about N x N points.")
     ] = 8,
-    draws: Annotated[
-        int, typer.Option("--draws", metavar="N", help="Prompts of each kind per object.")
-    ] = 3,
+    draws: DrawsOption = 3,
     steps: Annotated[
         int | None,
         typer.Option("--steps", metavar="N", help="Training steps of every fit, for a quick look."),
@@ -104,10 +105,7 @@ def task(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option("--cache", metavar="DIR", help="Folder of embeddings, which runs may share."),
-    ] = None,
+    cache: CacheOption = None,
     cache_gb: Annotated[
         float, typer.Option("--cache-gb", help="Most space for embeddings; 0 keeps none.")
     ] = 4.0,

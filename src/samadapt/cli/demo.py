@@ -9,6 +9,9 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, SeedOption
+from samadapt.cli.options import (
+    MaxObjectsOption,
+)
 from samadapt.errors import DataError
 
 
@@ -26,9 +29,7 @@ def demo(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
-    max_objects: Annotated[
-        int | None, typer.Option("--max-objects", metavar="N", help="At most so many objects.")
-    ] = None,
+    max_objects: MaxObjectsOption = None,
     open_report: Annotated[
         bool, typer.Option("--open", help="Open the report in a browser at the end.")
     ] = False,

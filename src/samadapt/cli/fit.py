@@ -11,6 +11,11 @@ import typer
 from samadapt.cli import common
 from samadapt.cli.benchmark import dataset_paths
 from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.options import (
+    CacheOption,
+    JsonOption,
+    SplitOption,
+)
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -55,7 +60,7 @@ def fit(
             help="Instead of --images and --masks: $SAMADAPT_DATA/NAME/images and SPLIT.json.",
         ),
     ] = None,
-    split: Annotated[str, typer.Option("--split", help="With --dataset: which file.")] = "train",
+    split: SplitOption = "train",
     model: ModelOption = "nano",
     start: Annotated[
         str | None,
@@ -136,19 +141,14 @@ def fit(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Same seed, same result.", rich_help_panel=_RECIPE)
     ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option("--cache", metavar="DIR", help="Folder of embeddings, which runs may share."),
-    ] = None,
+    cache: CacheOption = None,
     cache_gb: Annotated[
         float, typer.Option("--cache-gb", help="Most space for embeddings; 0 keeps none.")
     ] = 4.0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
-    json_path: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write everything as JSON.")
-    ] = None,
+    json_path: JsonOption = None,
 ) -> None:
     """Train an adapter on images with masks; the model itself stays as it is.
 

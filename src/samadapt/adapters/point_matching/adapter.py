@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -14,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from samadapt.adapters.base import Adapter, AdapterConfig
+from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.fitted import FittedAdapter
 from samadapt.adapters.point_matching.contours import Points, draw
 from samadapt.adapters.point_matching.learning import (
     boundary_share,
@@ -107,7 +107,7 @@ class PointMatchingConfig(AdapterConfig):
 
 
 @register("point-matching")
-class PointMatchingAdapter(Adapter):
+class PointMatchingAdapter(FittedAdapter[PointMover]):
     """Point matching module (PMM; Kim et al. 2024, arXiv 2403.09199).
 
     Acts at seam 4. The contours of a predicted mask, holes and several parts included, get N
@@ -124,19 +124,11 @@ class PointMatchingAdapter(Adapter):
 
     config_class: ClassVar[type[PointMatchingConfig]] = PointMatchingConfig
     config: PointMatchingConfig
-    module: PointMover | None
 
     def __init__(self, config: PointMatchingConfig | None = None) -> None:
         super().__init__(config)
-        self.module = None
-        self._lock = threading.Lock()
         if self.config.channels:
             self._build(self.config.channels)
-
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned; 0 before `bind`."""
-        return self.config.parameters
 
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for.
@@ -279,17 +271,6 @@ class PointMatchingAdapter(Adapter):
         count = sum(parameter.numel() for parameter in module.parameters())
         self.config = replace(config, channels=channels, parameters=count)
         self.module = module
-
-    def _on(self, device: torch.device) -> PointMover:
-        module = self.module
-        if module is None:
-            raise AdapterError(
-                "this 'point-matching' adapter belongs to no model yet: call bind(model)"
-            )
-        if next(module.parameters()).device != device:
-            with self._lock:
-                module.to(device)
-        return module
 
 
 def _feature_maps(embedding: ImageEmbedding) -> dict[str, int]:

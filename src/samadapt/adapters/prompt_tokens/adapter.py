@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import Adapter, AdapterConfig
+from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.fitted import FittedAdapter
 from samadapt.adapters.prompt_tokens.appending import (
     DecoderView,
     show_further_tokens,
@@ -54,7 +55,7 @@ class PromptTokensConfig(AdapterConfig):
 
 
 @register("tokens")
-class PromptTokensAdapter(Adapter):
+class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
     """Prompt tuning: T learned tokens after the prompt's own, 2,048 numbers in all (PTSAM).
 
     Acts at seam 1. The tokens are t_i + d_i with t_i fixed, different from one another (see
@@ -67,19 +68,12 @@ class PromptTokensAdapter(Adapter):
 
     config_class: ClassVar[type[PromptTokensConfig]] = PromptTokensConfig
     config: PromptTokensConfig
-    module: LearnedTokens | None
 
     def __init__(self, config: PromptTokensConfig | None = None) -> None:
         super().__init__(config)
-        self.module = None
         self._view = DecoderView(show_further_tokens)
         if self.config.channels:
             self._build(self.config.channels)
-
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned; 0 before `bind`."""
-        return self.config.parameters
 
     def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
         """Prompt tokens (B, N, C) to (B, N + T, C)."""
@@ -102,16 +96,6 @@ class PromptTokensAdapter(Adapter):
             self._build(model.embedding_channels)
         if self.module is not None:
             self.module.to(model.device)
-
-    def check_model(self, model: SegmentationModel) -> None:
-        """Raise `AdapterError` when this adapter was made for another model or width."""
-        super().check_model(model)
-        if self.config.channels not in (0, model.embedding_channels):
-            raise AdapterError(
-                f"this 'tokens' adapter has width {self.config.channels}, the model "
-                f"{model.identity} has width {model.embedding_channels}: load the model it was "
-                "made for, or train it again"
-            )
 
     def _build(self, channels: int) -> None:
         # As many as are different from one another; it matters to tiny models alone.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import Adapter, AdapterConfig
+from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.fitted import FittedAdapter
 from samadapt.adapters.registry import register
 from samadapt.adapters.stable.recording import record
 from samadapt.adapters.stable.routing import ConstantRouting, Normalisation, Router
@@ -69,7 +69,7 @@ class StableConfig(AdapterConfig):
 
 
 @register("stable")
-class StableAdapter(Adapter):
+class StableAdapter(FittedAdapter["StableModule"]):
     """Makes masks forgive sloppy prompts (Stable-SAM, Fan et al., ICLR 2025, arXiv 2311.15776).
 
     Acts at seam 2, in the one run of the decoder that there is anyway. The last layer's
@@ -89,32 +89,12 @@ class StableAdapter(Adapter):
 
     config_class: ClassVar[type[StableConfig]] = StableConfig
     config: StableConfig
-    module: StableModule | None
+    variants = VARIANTS
 
     def __init__(self, config: StableConfig | None = None) -> None:
         super().__init__(config)
-        self.module = None
-        self._lock = threading.Lock()
         if self.config.channels:
             self._build(self.config.channels, self.config.mask_token)
-
-    @classmethod
-    def create(cls, variant: str | None = None) -> Self:
-        """An untrained adapter: `None`, "no-routing", "no-sampling" or "softmax".
-
-        Raises:
-            AdapterError: an unknown variant.
-        """
-        if variant is not None and variant not in VARIANTS:
-            raise AdapterError(
-                f"adapter method 'stable' has no variant {variant!r}: use {', '.join(VARIANTS)}"
-            )
-        return cls(cls.config_class(method=cls.method, **VARIANTS.get(variant or "", {})))
-
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned; 0 before `bind`."""
-        return self.config.parameters
 
     # -- the seam -----------------------------------------------------------------------------
 
@@ -133,16 +113,6 @@ class StableAdapter(Adapter):
             self._build(model.embedding_channels, mask_token_of(model.decoder))
         self._on(model.device)
 
-    def check_model(self, model: SegmentationModel) -> None:
-        """Raise `AdapterError` when this adapter was made for another model or width."""
-        super().check_model(model)
-        if self.config.channels not in (0, model.embedding_channels):
-            raise AdapterError(
-                f"this 'stable' adapter has width {self.config.channels}, the model "
-                f"{model.identity} has width {model.embedding_channels}: load the model it was "
-                "made for, or train it again"
-            )
-
     # -- private ------------------------------------------------------------------------------
 
     def _build(self, channels: int, mask_token: int) -> None:
@@ -155,15 +125,6 @@ class StableAdapter(Adapter):
             self.config, channels=channels, mask_token=mask_token, parameters=count
         )
         self.module = module
-
-    def _on(self, device: torch.device) -> StableModule:
-        module = self.module
-        if module is None:
-            raise AdapterError("this 'stable' adapter belongs to no model yet: call bind(model)")
-        if next(module.parameters()).device != device:
-            with self._lock:
-                module.to(device)
-        return module
 
 
 class StableModule(nn.Module):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import Adapter, AdapterConfig
+from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.fitted import FittedAdapter
 from samadapt.adapters.prompt_tokens.appending import (
     DecoderView,
     Inputs,
@@ -102,7 +102,7 @@ class TaskPromptConfig(AdapterConfig):
 
 
 @register("task-prompt")
-class TaskPromptAdapter(Adapter):
+class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     """Prompt learning for one task (PLM; Kim et al., arXiv 2403.09199); SAM stays as it is.
 
     Acts at seam 1: prompt tokens go through `PromptLearning`, together with the image and with a
@@ -121,13 +121,11 @@ class TaskPromptAdapter(Adapter):
 
     config_class: ClassVar[type[TaskPromptConfig]] = TaskPromptConfig
     config: TaskPromptConfig
-    module: TaskModule | None
+    variants = VARIANTS
 
     def __init__(self, config: TaskPromptConfig | None = None) -> None:
         super().__init__(config)
-        self.module = None
         self._view = DecoderView(self._inputs)
-        self._lock = threading.Lock()
         self.outline: PointMatchingAdapter | None = None
         """PMM, when it is part of this adapter."""
         if self.config.point_matching:
@@ -135,29 +133,10 @@ class TaskPromptAdapter(Adapter):
         if self.config.channels:
             self._build(torch.zeros(2, self.config.channels // 2))
 
-    @classmethod
-    def create(cls, variant: str | None = None) -> Self:
-        """An untrained adapter: `None` or a name in `VARIANTS`.
-
-        Raises:
-            AdapterError: an unknown variant.
-        """
-        if variant is not None and variant not in VARIANTS:
-            raise AdapterError(
-                f"adapter method {cls.method!r} has no variant {variant!r}: use "
-                f"{', '.join(VARIANTS)}"
-            )
-        return cls(cls.config_class(method=cls.method, **VARIANTS.get(variant or "", {})))
-
     @property
     def category(self) -> str | None:
         """The task's name."""
         return self.config.category
-
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned; 0 before `bind`."""
-        return self.config.parameters
 
     # -- the seams ----------------------------------------------------------------------------
 
@@ -262,16 +241,6 @@ class TaskPromptAdapter(Adapter):
             self._build(frequencies_of(model))
         self._on(model.device)
 
-    def check_model(self, model: SegmentationModel) -> None:
-        """Raise `AdapterError` when this adapter was made for another model or width."""
-        super().check_model(model)
-        if self.config.channels not in (0, model.embedding_channels):
-            raise AdapterError(
-                f"this {self.method!r} adapter has width {self.config.channels}, the model "
-                f"{model.identity} has width {model.embedding_channels}: load the model it was "
-                "made for, or train it again"
-            )
-
     # -- private ------------------------------------------------------------------------------
 
     def _build(self, frequencies: Tensor) -> None:
@@ -295,17 +264,6 @@ class TaskPromptAdapter(Adapter):
         self.module.requires_grad_(False)
         count = sum(parameter.numel() for parameter in self.module.parameters())
         self.config = replace(config, parameters=count)
-
-    def _on(self, device: torch.device) -> TaskModule:
-        module = self.module
-        if module is None:
-            raise AdapterError(
-                f"this {self.method!r} adapter belongs to no model: call bind(model)"
-            )
-        if module.prompt.out.weight.device != device:
-            with self._lock:
-                module.to(device)
-        return module
 
 
 class TaskModule(nn.Module):
