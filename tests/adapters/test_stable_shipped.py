@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from samadapt.adapters import registry
+import samadapt
+from samadapt.adapters import files
 from samadapt.adapters.registry import create_adapter, load_adapter
 from samadapt.adapters.stable import StableAdapter
 from samadapt.errors import AdapterError
@@ -15,9 +17,9 @@ from small_models import tiny_nano
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package folder whose method folders ship nothing yet."""
-    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
-    return tmp_path
+    """The folder of shipped adapters of a package that ships nothing yet."""
+    monkeypatch.setattr(files, "_SHIPPED", tmp_path / "shipped")
+    return tmp_path / "shipped"
 
 
 @pytest.mark.parametrize("find", [load_adapter, create_adapter])
@@ -26,7 +28,7 @@ class TestByName:
         model = tiny_nano()
         adapter = StableAdapter()
         adapter.bind(model)
-        adapter.save_pretrained(package / "stable" / "shipped" / "stable-tiny")
+        adapter.save_pretrained(package / "stable-tiny")
         found = find("stable-tiny", model)
         assert isinstance(found, StableAdapter)
         assert found.config == adapter.config
@@ -48,3 +50,18 @@ class TestByName:
     def test_other_names_are_as_unknown_as_before(self, find, package) -> None:
         with pytest.raises(AdapterError, match=r"no adapter|unknown adapter method"):
             find("quantum-nano")
+
+
+def test_the_one_that_ships_fits_the_model_that_ships_and_has_a_card() -> None:
+    model = samadapt.load("nano")
+    for find in (load_adapter, create_adapter, StableAdapter.from_pretrained):
+        adapter = find("stable-nano", model)
+        assert isinstance(adapter, StableAdapter)
+        assert adapter.parameter_count == 23_548
+    card = (files._SHIPPED / "stable-nano" / "README.md").read_text(encoding="utf-8")
+    assert model.identity.weights_hash[:12] in card
+    embedding = model.encode(np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8))
+    prompt = samadapt.Prompt([(20, 20), (40, 30), (60, 20)])
+    plain = model.predict(embedding, prompt)
+    changed = model.predict(embedding, prompt, adapters=[load_adapter("stable-nano", model)])
+    assert not np.array_equal(plain.logits, changed.logits)

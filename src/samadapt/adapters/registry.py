@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from samadapt.adapters.base import Adapter
-from samadapt.adapters.files import CONFIG_FILE, find_folder, read_folder, shipped_names
+from samadapt.adapters.files import find_folder, read_folder, shipped_names
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 
@@ -105,18 +105,15 @@ def create_adapter(spec: str, model: SegmentationModel | None = None) -> Adapter
 
 
 def _find(name: str | os.PathLike[str]) -> Path:
-    """The folder of an adapter; those that ship lie in a folder `shipped` of their method."""
+    """The folder of an adapter; a name like stable-nano that does not ship says what to do."""
     text = str(name)
     if not Path(name).is_dir() and _is_shipped_name(text) and text not in shipped_names():
-        folder = _shipped_folder(text)
-        if not (folder / CONFIG_FILE).is_file():
-            method, _, model = text.partition("-")
-            raise AdapterError(
-                f"this samadapt ships no adapter {text!r}: train it with `samadapt fit {method} "
-                f"--model {model} --out {text} ...` and give that folder, or install a version "
-                "that ships it"
-            )
-        return folder
+        method, _, model = text.partition("-")
+        raise AdapterError(
+            f"this samadapt ships no adapter {text!r}: train it with `samadapt fit {method} "
+            f"--model {model} --out {text} ...` and give that folder, or install a version "
+            "that ships it"
+        )
     return find_folder(name)
 
 
@@ -125,10 +122,6 @@ def _is_shipped_name(name: str) -> bool:
     method, _, model = name.partition("-")
     ships = bool(model) and "/" not in name and os.sep not in name and method in method_names()
     return name in shipped_names() or ships
-
-
-def _shipped_folder(name: str) -> Path:
-    return Path(__file__).parent / name.partition("-")[0] / "shipped" / name
 
 
 def _import_methods() -> None:

@@ -29,7 +29,9 @@ def serve(
     api_key: Annotated[
         str | None,
         typer.Option(
-            "--api-key", envvar="LABEL_STUDIO_API_KEY", help="Access token of Label Studio."
+            "--api-key",
+            envvar="LABEL_STUDIO_API_KEY",
+            help="Personal access token of Label Studio.",
         ),
     ] = None,
     out: Annotated[
@@ -58,8 +60,8 @@ def serve(
 ) -> None:
     """Answer Label Studio's clicks and boxes with masks, and learn from its annotations.
 
-    Add the printed address in Label Studio under Settings, Model, with
-    interactive preannotations, and the printed password as basic login.
+    Add the printed address, which holds the password, in Label Studio under
+    Settings, Model, with interactive preannotations and no authentication.
     """
     if not label_studio:
         raise DataError("say what to serve: samadapt serve --label-studio")
@@ -90,12 +92,14 @@ def serve(
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
             app = create_label_studio_app(backend, Guard(secret, bound, names))
             address = run.address(host, bound, "").split("/?")[0]
+            known = address.replace("://", f"://samadapt:{secret}@")
 
             def ready() -> None:
                 if as_json:
-                    typer.echo(json.dumps({"url": address, "password": secret}))
+                    told = {"url": address, "password": secret, "model_url": known}
+                    typer.echo(json.dumps(told))
                     return
-                typer.echo(f"Label Studio: add the model {address}, with basic login: user")
-                typer.echo(f"samadapt, password {secret}. Ctrl-C ends it.")
+                typer.echo(f"Label Studio: add the model {known} without authentication (user and")
+                typer.echo("password are in the address, for its webhook too). Ctrl-C ends it.")
 
             run.serve(app, listener, ready)

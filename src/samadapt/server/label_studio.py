@@ -5,21 +5,25 @@ submitted there.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import logging
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree
 
-import httpx
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
+from samadapt.adapters.online import OnlineAdapter
 from samadapt.data.images import read_image
 from samadapt.data.label_studio import brush_to_mask, mask_to_brush
 from samadapt.errors import DataError, SamadaptError
@@ -27,6 +31,7 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Box, Click, Prompt
 from samadapt.server.annotating import AnnotatorSession
+from samadapt.server.label_studio_client import LabelStudioClient
 from samadapt.server.learning import Learning
 from samadapt.server.pictures import path_inside
 from samadapt.server.turns import Turns
@@ -39,8 +44,10 @@ from samadapt.store.embeddings import EmbeddingStore
 Json = Mapping[str, Any]
 Mask = NDArray[np.bool_]
 
-_LARGEST_FILE = 256 << 20
+_LOG = logging.getLogger(__name__)
 _KEPT = 500
+_LEAST_OVERLAP = 0.5
+_SETTLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,18 @@ class Said:
     box: Box | None
     label: str
 
+    def about(self, mask: Mask) -> Said | None:
+        """What of this is about the object of a mask (H, W); None if nothing is.
+
+        Positive clicks count inside it, negative ones outside, a box when it and the box around
+        the mask overlap (intersection over union) by half.
+        """
+        box = self.box if self.box is not None and _overlap(self.box, mask) else None
+        clicks = tuple(c for c in self.clicks if _is_in(c, mask) == c.positive)
+        if box is None and not any(c.positive for c in clicks):
+            return None
+        return Said(clicks, box, self.label)
+
 
 class ImageFinder:
     """Finds the images that tasks name: in a folder, or at one Label Studio.
@@ -70,12 +89,15 @@ class ImageFinder:
     Args:
         folder: of images, or None.
         url: of Label Studio, or None.
-        key: its API key ("Access Token").
+        key: an access token of it, or None.
+
+    Attributes:
+        client: of Label Studio, or None.
     """
 
     def __init__(self, folder: Path | None, url: str | None, key: str | None) -> None:
-        self._folder, self._key = folder, key
-        self._url = None if url is None else url.rstrip("/")
+        self._folder = folder
+        self.client = None if url is None else LabelStudioClient(url, key)
 
     def pixels(self, address: str) -> NDArray[np.uint8]:
         """The image (H, W, 3) that a task names.
@@ -87,16 +109,16 @@ class ImageFinder:
         path = self._local(address)
         if path is not None:
             return read_image(path)
-        if self._url is None:
+        if self.client is None:
             raise DataError(
                 f"{address[:200]} is not in the folder of images: start `samadapt serve "
                 "--label-studio` with --images, or with --url and --api-key of Label Studio"
             )
-        parts, home = urlsplit(address), urlsplit(self._url)
-        if parts.netloc and (parts.scheme, parts.netloc) != (home.scheme, home.netloc):
-            raise DataError(f"{address[:200]} is not at {self._url}: it is not fetched")
-        rest = parts.path + (f"?{parts.query}" if parts.query else "")
-        return self._fetched(f"{home.scheme}://{home.netloc}/{rest.lstrip('/')}")
+        try:
+            with Image.open(io.BytesIO(self.client.read(address))) as image:
+                return read_image(image)
+        except UnidentifiedImageError:
+            raise DataError(f"{address[:200]} is not an image that can be read") from None
 
     def _local(self, address: str) -> Path | None:
         if self._folder is None:
@@ -111,25 +133,6 @@ class ImageFinder:
             if name and "\0" not in name and path.is_file():
                 return path_inside(self._folder, name)
         return None
-
-    def _fetched(self, url: str) -> NDArray[np.uint8]:
-        import io
-
-        from PIL import Image, UnidentifiedImageError
-
-        headers = {"authorization": f"Token {self._key}"} if self._key else {}
-        try:
-            with httpx.stream("GET", url, headers=headers, timeout=60) as answer:
-                answer.raise_for_status()
-                data = bytearray()
-                for block in answer.iter_bytes():
-                    data += block
-                    if len(data) > _LARGEST_FILE:
-                        raise DataError(f"{url} is larger than {_LARGEST_FILE >> 20} MB")
-            with Image.open(io.BytesIO(data)) as image:
-                return read_image(image)
-        except (httpx.HTTPError, UnidentifiedImageError) as error:
-            raise DataError(f"cannot fetch {url} ({error}): check --url and --api-key") from None
 
 
 class LabelStudioBackend:
@@ -151,9 +154,11 @@ class LabelStudioBackend:
     ) -> None:
         self._model, self.learning, self._store, self._finder = model, learning, store, finder
         self._turns = Turns()
+        self._worker = ThreadPoolExecutor(1, "label-studio")
+        self._closing = threading.Event()
         self._lock = threading.RLock()
         self._hashes: OrderedDict[str, str] = OrderedDict()
-        self._prompts: OrderedDict[tuple[int, str], Said] = OrderedDict()
+        self._prompts: OrderedDict[tuple[int, str, Said], None] = OrderedDict()
         self._learned: OrderedDict[str, None] = OrderedDict()
 
     @property
@@ -163,8 +168,13 @@ class LabelStudioBackend:
         name = self._model.identity.name
         return f"samadapt-{name}" + (f"-{learned}" if learned else "")
 
-    def predict(self, tasks: Sequence[Json], config: str, context: Json | None) -> list[Json]:
+    def predict(
+        self, tasks: Sequence[Json], config: str, context: Json | None
+    ) -> list[Json | list[Json]]:
         """Answer the prompts of a person: one brush mask, for the task that they are at.
+
+        Tasks without prompts (Label Studio's "Retrieve predictions") get no prediction each:
+        empty ones would only be stored.
 
         Raises:
             DataError: no brush in the configuration, or an image that cannot be found.
@@ -172,8 +182,8 @@ class LabelStudioBackend:
         """
         tags = read_tags(config)
         results = list((context or {}).get("result") or [])
-        if not results or not tasks:
-            return [{"result": [], "score": 0.0, "model_version": self.version} for _ in tasks]
+        if context is None or not tasks:
+            return [[] for _ in tasks]
         task = tasks[0]
         said = read_prompts(results, tags)
         if said is None:
@@ -184,7 +194,8 @@ class LabelStudioBackend:
         score = 0.0 if session.prediction is None else float(session.prediction.scores.max())
         number = _number(task.get("id"))
         with self._lock:
-            self._prompts[number, said.label] = said
+            self._prompts[number, said.label, said] = None
+            self._prompts.move_to_end((number, said.label, said))
             while len(self._prompts) > _KEPT:
                 self._prompts.popitem(last=False)
         brush = brush_result(mask, said.label, tags, score)
@@ -211,18 +222,63 @@ class LabelStudioBackend:
             label = str((value.get("brushlabels") or ["object"])[0])
             if not mask.any() or not self._is_new(pixels_hash, label, mask):
                 continue
-            said = read_prompts(results, tags, label) or self._asked(task, label)
             session = self._session(embedding, pixels_hash)
-            _told(session, said if said is not None else _simulated(mask, label))
+            held = read_prompts(results, tags, label)
+            said = None if held is None else held.about(mask)
+            _told(session, said or self._asked(task, label, mask) or _simulated(mask, label))
             session.accept_mask(label, mask)
             count += 1
         return count
 
+    def fit_project(self, project: int, config: str) -> None:
+        """Learn, in the background, from all annotations of a project at Label Studio.
+
+        Raises:
+            DataError: it was not said where Label Studio is.
+        """
+        if self._finder.client is None:
+            raise DataError(
+                "training starts from the annotations at Label Studio: start `samadapt serve "
+                "--label-studio` with its --url and --api-key"
+            )
+        self._worker.submit(self._fit_project, self._finder.client, project, config)
+
+    def wait(self) -> None:
+        """Until what was begun in the background is done."""
+        self._worker.submit(lambda: None).result()
+
     def close(self) -> None:
         """Save what was learned."""
+        self._closing.set()
+        self._worker.shutdown()
         self.learning.close()
 
     # -- private ------------------------------------------------------------------------------
+
+    def _fit_project(self, client: LabelStudioClient, project: int, config: str) -> None:
+        count = 0
+        try:
+            for task in client.annotated_tasks(project):
+                for annotation in task.get("annotations") or []:
+                    if self._closing.is_set():
+                        return
+                    count += self._fit_or_tell(task, annotation, config)
+        except SamadaptError as error:
+            _LOG.warning("Label Studio, training: %s", error)
+        except Exception:
+            _LOG.exception("Label Studio, training: unexpected error")
+        _LOG.info("Label Studio, training: %d new objects", count)
+
+    def _fit_or_tell(self, task: Json, annotation: Json, config: str) -> int:
+        try:
+            count = self.fit(task, annotation, config)
+            for adapter in self.learning.adapters:
+                if isinstance(adapter, OnlineAdapter):
+                    adapter.wait(_SETTLE_SECONDS)  # or images would pile up in the memory
+            return count
+        except SamadaptError as error:
+            _LOG.warning("Label Studio, task %s: %s", task.get("id"), error)
+            return 0
 
     def _session(self, embedding: ImageEmbedding, content: str | None) -> AnnotatorSession:
         adapters = self.learning.adapters
@@ -256,9 +312,12 @@ class LabelStudioBackend:
                 self._hashes.popitem(last=False)
         return known, content
 
-    def _asked(self, task: Json, label: str) -> Said | None:
+    def _asked(self, task: Json, label: str, mask: Mask) -> Said | None:
+        """The latest prompts that were answered at this task and are all about this object."""
+        number = _number(task.get("id"))
         with self._lock:
-            return self._prompts.get((_number(task.get("id")), label))
+            asked = [s for n, name, s in reversed(self._prompts) if (n, name) == (number, label)]
+        return next((said for said in asked if said.about(mask) == said), None)
 
     def _is_new(self, content: str, label: str, mask: Mask) -> bool:
         """Whether this very object was not learned before: annotations are sent again and again."""
@@ -374,6 +433,24 @@ def _told(session: AnnotatorSession, said: Said) -> Mask:
 def _simulated(mask: Mask, label: str) -> Said:
     click = next_click(mask, np.zeros_like(mask))
     return Said((click,) if click is not None else (), None, label)
+
+
+def _is_in(click: Click, mask: Mask) -> bool:
+    row = min(max(int(click.y), 0), mask.shape[0] - 1)
+    column = min(max(int(click.x), 0), mask.shape[1] - 1)
+    return bool(mask[row, column])
+
+
+def _overlap(box: Box, mask: Mask) -> bool:
+    """Whether a box and the box around a mask overlap by half."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return False
+    left, top, right, bottom = box.as_tuple()
+    x, y, x_end, y_end = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    common = max(min(right, x_end) - max(left, x), 0) * max(min(bottom, y_end) - max(top, y), 0)
+    union = (right - left) * (bottom - top) + (x_end - x) * (y_end - y) - common
+    return bool(common >= _LEAST_OVERLAP * union)
 
 
 def _number(value: Any) -> int:

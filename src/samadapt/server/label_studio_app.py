@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -12,8 +13,19 @@ from fastapi.concurrency import run_in_threadpool
 from samadapt.errors import DataError
 from samadapt.server.app import answer_errors
 from samadapt.server.label_studio import LabelStudioBackend, read_json
-from samadapt.server.security import Guard, GuardMiddleware
+from samadapt.server.security import (
+    App,
+    Guard,
+    GuardMiddleware,
+    Message,
+    Receive,
+    Scope,
+    Send,
+)
 
+_LOG = logging.getLogger(__name__)
+_REFUSED, _NO_PASSWORD = 400, 401
+_START = "START_TRAINING"
 _TRAINING = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED")
 
 Request = Annotated[dict[str, Any], Body()]
@@ -52,12 +64,17 @@ def create_label_studio_app(backend: LabelStudioBackend, guard: Guard) -> FastAP
     def predict(request: Request) -> dict[str, Any]:
         tasks = _tasks(request.get("tasks"))
         params = read_json(request.get("params"))
-        context = read_json(params.get("context") or request.get("context"))
+        given = params.get("context") or request.get("context")
+        context = read_json(given) if given else None
         config = str(request.get("label_config") or "")
         return {"results": backend.predict(tasks, config, context)}
 
     @app.post("/webhook")
     def webhook(request: Request) -> dict[str, Any]:
+        if request.get("action") == _START:
+            project = read_json(request.get("project"))
+            backend.fit_project(_identifier(project), str(project.get("label_config") or ""))
+            return {"status": "ok"}
         if request.get("action") not in _TRAINING:
             return {"status": "ok", "learned": 0}
         return _fit(backend, request)
@@ -73,19 +90,64 @@ def create_label_studio_app(backend: LabelStudioBackend, guard: Guard) -> FastAP
 
     answer_errors(app)
     app.add_middleware(GuardMiddleware, guard=guard)
+    app.add_middleware(_Told)
     return app
 
 
+class _Told:
+    """Writes every refusal to the log: Label Studio shows people its number, not its reason."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and listen to the answer."""
+        status, body = 0, bytearray()
+
+        async def telling(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = int(message["status"])
+            elif status >= _REFUSED:
+                body.extend(message.get("body", b""))
+                if not message.get("more_body"):
+                    _LOG.warning("Label Studio, %s: %s", scope["path"], _reason(status, body))
+            await send(message)
+
+        await self._app(scope, receive, telling)
+
+
+def _reason(status: int, body: bytes) -> str:
+    if status == _NO_PASSWORD:
+        return "no password, or another one: give Label Studio the address with the password in it"
+    return str(read_json(body.decode("utf-8", "replace")).get("error") or f"status {status}")
+
+
 def _fit(backend: LabelStudioBackend, request: dict[str, Any]) -> dict[str, Any]:
-    task = read_json(request.get("task"))
+    """Learn from one annotation, or from a list of them with their tasks in the same order."""
     project = read_json(request.get("project"))
     config = str(request.get("label_config") or project.get("label_config") or "")
-    given = request.get("annotation")
-    annotations = [given] if isinstance(given, dict) else _tasks(request.get("annotations"))
-    if not task or not config:
+    tasks = _listed(request.get("task"))
+    annotations = _listed(request.get("annotation") or request.get("annotations"))
+    if not tasks or not config:
         raise DataError("the webhook has no task or no label_config: send them with the annotation")
-    count = sum(backend.fit(task, annotation, config) for annotation in annotations)
+    if len(tasks) == 1:
+        tasks = tasks * len(annotations)
+    if len(tasks) != len(annotations):
+        raise DataError(f"the webhook has {len(tasks)} tasks and {len(annotations)} annotations")
+    count = sum(backend.fit(t, a, config) for t, a in zip(tasks, annotations, strict=True))
     return {"status": "ok", "learned": count, "model_version": backend.version}
+
+
+def _identifier(project: Mapping[str, Any]) -> int:
+    number = project.get("id")
+    if not isinstance(number, int):
+        raise DataError("the webhook has no project: send it along")
+    return number
+
+
+def _listed(value: Any) -> list[dict[str, Any]]:
+    return _tasks(value if isinstance(value, list) else [value])
 
 
 def _tasks(value: Any) -> list[dict[str, Any]]:

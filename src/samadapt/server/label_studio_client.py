@@ -1,0 +1,87 @@
+"""`LabelStudioClient`: what is asked of Label Studio: pictures, and the tasks of a project."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from samadapt.errors import DataError
+
+_LARGEST_FILE = 256 << 20
+_LARGEST_PROJECT = 2 << 30
+_SECONDS = 60.0
+_TOKEN_PARTS = 3
+
+
+class LabelStudioClient:
+    """One Label Studio, and nothing else.
+
+    Args:
+        url: its address.
+        key: a personal access token (a JSON web token, which is exchanged for a short-lived one
+            before every request), or a legacy token; None asks without.
+    """
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self._url, self._key = url.rstrip("/"), key
+
+    def read(self, address: str) -> bytes:
+        """The file at an address, of this Label Studio or without a host.
+
+        Raises:
+            DataError: elsewhere, not there, not allowed, or too large.
+        """
+        parts, home = urlsplit(address), urlsplit(self._url)
+        if (parts.scheme or parts.netloc) and parts[:2] != home[:2]:
+            raise DataError(f"{address[:200]} is not at {self._url}: it is not fetched")
+        rest = parts.path + (f"?{parts.query}" if parts.query else "")
+        return self._get(f"{home.scheme}://{home.netloc}/{rest.lstrip('/')}", _LARGEST_FILE)
+
+    def annotated_tasks(self, project: int) -> list[dict[str, Any]]:
+        """All tasks of a project that have annotations, with them.
+
+        Raises:
+            DataError: not there, not allowed, or no list of tasks.
+        """
+        url = f"{self._url}/api/projects/{project}/export?exportType=JSON"
+        try:
+            tasks = json.loads(self._get(url, _LARGEST_PROJECT))
+        except ValueError:
+            raise DataError(f"{url} is no list of tasks: check --url") from None
+        return [t for t in tasks if isinstance(t, dict)] if isinstance(tasks, list) else []
+
+    def _get(self, url: str, limit: int) -> bytes:
+        try:
+            with httpx.stream("GET", url, headers=self._login(), timeout=_SECONDS) as answer:
+                answer.raise_for_status()
+                data = bytearray()
+                for block in answer.iter_bytes():
+                    data += block
+                    if len(data) > limit:
+                        raise DataError(f"{url} is larger than {limit >> 20} MB")
+                return bytes(data)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise DataError(f"cannot fetch {url} ({_line(error)}): {_REMEDY}") from None
+
+    def _login(self) -> dict[str, str]:
+        if not self._key:
+            return {}
+        if self._key.count(".") != _TOKEN_PARTS - 1:
+            return {"authorization": f"Token {self._key}"}
+        url = f"{self._url}/api/token/refresh/"
+        try:
+            answer = httpx.post(url, json={"refresh": self._key}, timeout=_SECONDS)
+            answer.raise_for_status()
+            return {"authorization": f"Bearer {answer.json()['access']}"}
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"cannot log in at {url} ({_line(error)}): {_REMEDY}") from None
+
+
+_REMEDY = "check --url and --api-key"
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
