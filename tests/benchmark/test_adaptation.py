@@ -318,6 +318,20 @@ class TestRun:
         changes = [r.comparison.change["iou@1"].value for r in found.rows if r.adapter == "toy"]
         assert toy.change["iou@1"][0].value == pytest.approx(np.mean(changes))
 
+    def test_two_adapters_in_one_row(self, datasets, fake_model: FakeModel, tmp_path: Path, runs):
+        found = run_adaptation(
+            datasets, fake_model, ["toy+toy:fast"], (0,), protocol=SHORT, max_objects=2,
+            cells=tmp_path,
+        )  # fmt: skip
+        assert [row.adapter for row in found.rows] == ["toy+toy:fast"] * 2
+        assert ("toy", "toy:fast") in runs
+        alone = run_interactive(
+            datasets["two"], fake_model, SHORT, ["toy", "toy:fast"], seed=0, max_objects=2
+        )
+        assert found.rows[1].comparison.adapted["iou@1"].value == pytest.approx(
+            alone.summary["iou@1"]
+        )
+
     def test_finished_runs_are_not_run_again(
         self, datasets, fake_model: FakeModel, tmp_path: Path, runs
     ):

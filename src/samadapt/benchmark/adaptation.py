@@ -174,7 +174,7 @@ def run_adaptation(
     Args:
         datasets: by name.
         model: answers the clicks.
-        adapters: each on its own, as `create_adapter` takes them.
+        adapters: each on its own, as `create_adapter` takes them; "a+b" is one of both.
         seeds: of the order of objects, of the robot and of the adapters.
         protocol: how the robot clicks.
         max_objects: of each dataset and seed, the first ones in the order of visits; None for

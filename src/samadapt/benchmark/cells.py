@@ -34,7 +34,7 @@ class Cells:
     Args:
         model: answers the clicks.
         protocol: how the robot clicks.
-        adapters: as `create_adapter` takes them; all are checked here.
+        adapters: as `create_adapter` takes them, "a+b" for both at once; all are checked here.
         folder: where finished runs are kept; None keeps none.
         progress: told how many objects are done, those of runs that were kept included.
 
@@ -98,7 +98,7 @@ class Cells:
             course.dataset(seed),
             self._model,
             self._protocol,
-            () if adapter is None else (adapter,),
+            () if adapter is None else tuple(adapter.split("+")),
             max_objects=course.limit,
             seed=seed,
             order=course.order,
@@ -181,8 +181,12 @@ class Cells:
 
 def _describe(spec: str, model: SegmentationModel) -> dict[str, Any]:
     """What an adapter's runs depend on, as plain JSON values."""
-    config = create_adapter(spec, model).config.to_dict()
-    return {"spec": spec, "config": config, "files": hash_files(Path(spec))}
+    parts = spec.split("+")
+    configs = [create_adapter(part, model).config.to_dict() for part in parts]
+    files = [hash_files(Path(part)) for part in parts]
+    if len(parts) == 1:
+        return {"spec": spec, "config": configs[0], "files": files[0]}
+    return {"spec": spec, "configs": configs, "files": files}
 
 
 def _made(folder: Path) -> Path:

@@ -31,7 +31,8 @@ def adaptation(
         typer.Option(
             "--adapter",
             metavar="SPEC[,SPEC]",
-            help="Adapters to compare, each on its own: method, method:variant, folder or Hub id.",
+            help="Adapters to compare, each on its own: method, method:variant, folder or Hub id; "
+            "A+B for two at once.",
         ),
     ] = None,
     seeds: Annotated[
