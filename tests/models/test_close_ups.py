@@ -186,8 +186,8 @@ def test_a_click_that_a_close_up_does_not_show_counts_no_more(
     assert with_far.window == without.window is not None
     assert np.allclose(with_far.logits, without.logits, atol=1e-4)
     whole = Prompt([inside[0], far], [1, 0])
-    lone = nano.predict(embedding, Prompt([inside[0]]))
-    assert not np.allclose(nano.predict(embedding, whole).logits, lone.logits, atol=1e-2)
+    lone = nano.decode(embedding, [Prompt([inside[0]])]).logits
+    assert not np.allclose(nano.decode(embedding, [whole]).logits, lone, atol=1e-2)
 
 
 def test_a_window_never_leaves_the_image_nor_magnifies_too_much() -> None:

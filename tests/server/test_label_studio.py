@@ -11,17 +11,21 @@ import numpy as np
 import pytest
 import uvicorn
 from annotator import SIZE, TOKEN
+from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from fakes import FakeModel, blobs
+from samadapt.adapters.base import Interaction
+from samadapt.adapters.online import OnlineAdapter
 from samadapt.data.label_studio import brush_to_mask, mask_to_brush
 from samadapt.errors import DataError
-from samadapt.prompts import Prompt
+from samadapt.prompts import Box, Click, Prompt
 from samadapt.server import run
-from samadapt.server.label_studio import ImageFinder, LabelStudioBackend, read_tags
+from samadapt.server.label_studio import ImageFinder, LabelStudioBackend
 from samadapt.server.label_studio_app import create_label_studio_app
+from samadapt.server.label_studio_prompts import Said, read_tags
 from samadapt.server.learning import Learning
 from samadapt.server.security import Guard
 from samadapt.store.embeddings import EmbeddingStore
@@ -116,7 +120,7 @@ def studio(folder: Path, tmp_path: Path) -> Iterator[httpx.Client]:
         store = EmbeddingStore(tmp_path / "cache")
         backend = LabelStudioBackend(model, learning, store, ImageFinder(folder, None, None))
         port = listener.getsockname()[1]
-        app = create_label_studio_app(backend, Guard(TOKEN, port))
+        app = create_label_studio_app(backend, Guard(TOKEN, port), patience=60)
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -126,6 +130,7 @@ def studio(folder: Path, tmp_path: Path) -> Iterator[httpx.Client]:
             while not server.started:
                 threading.Event().wait(0.005)
             client.learning = learning  # type: ignore[attr-defined]
+            client.backend = backend  # type: ignore[attr-defined]
             yield client
         server.should_exit = True
         thread.join(timeout=20)
@@ -192,6 +197,11 @@ def test_without_prompts_there_is_nothing(studio: httpx.Client) -> None:
     assert predicted(studio)["result"] == []
 
 
+def test_tasks_without_prompts_get_no_empty_predictions(studio: httpx.Client) -> None:
+    body = {"tasks": [TASK, TASK], "label_config": CONFIG, "params": {"context": None}}
+    assert studio.post("/predict", json=body).json() == {"results": [[], []]}
+
+
 def test_it_learns_from_what_is_submitted_once(studio: httpx.Client) -> None:
     found = predicted(studio, point(14, 12))
     annotation = {"id": 1, "result": found["result"]}
@@ -221,6 +231,78 @@ def test_a_mask_without_prompts_is_learned_from_a_simulated_click(studio: httpx.
     }
     body = {"annotations": [{**TASK, "annotations": [{"result": [brush]}]}], "label_config": CONFIG}
     assert studio.post("/train", json=body).json()["learned"] == 1
+
+
+def brush(rows: slice, columns: slice, label: str = "Disc") -> dict[str, Any]:
+    mask = np.zeros(SIZE, np.bool_)
+    mask[rows, columns] = True
+    value = {"format": "rle", "rle": mask_to_brush(mask), "brushlabels": [label]}
+    return {"type": "brushlabels", "value": value}
+
+
+def created(tasks: Any, annotations: Any) -> dict[str, Any]:
+    return {
+        "action": "ANNOTATIONS_CREATED",
+        "task": tasks,
+        "annotation": annotations,
+        "project": {"id": 3, "label_config": CONFIG},
+    }
+
+
+def test_several_annotations_come_with_their_tasks(studio: httpx.Client) -> None:
+    two = [{"result": [brush(slice(5), slice(9))]}, {"result": [brush(slice(9), slice(5))]}]
+    answer = studio.post("/webhook", json=created([TASK, TASK | {"id": 6}], two))
+    assert answer.json()["learned"] == 2
+    answer = studio.post("/webhook", json=created([TASK, TASK, TASK], two))
+    assert (answer.status_code, "3 tasks and 2" in answer.json()["error"]) == (422, True)
+
+
+def test_each_object_is_learned_with_its_own_prompts(
+    studio: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted: list[list[tuple[float, float, bool]]] = []
+
+    def accept(self: OnlineAdapter, interaction: Interaction, mask: Any) -> None:
+        accepted.append([(round(c.x, 6), round(c.y, 6), c.positive) for c in interaction.clicks])
+
+    monkeypatch.setattr(OnlineAdapter, "on_accept", accept)
+    predicted(studio, point(4, 2))
+    predicted(studio, point(40, 30), point(4, 2, positive=False))
+    annotation = {
+        "result": [
+            brush(slice(0, 5), slice(0, 9)),
+            brush(slice(25, 35), slice(35, 45)),
+            brush(slice(20, 23), slice(20, 23)),
+        ]
+    }
+    assert studio.post("/webhook", json=created(TASK, annotation)).json()["learned"] == 3
+    assert accepted == [
+        [(4, 2, True)],
+        [(40, 30, True), (4, 2, False)],
+        [(21.5, 21.5, True)],
+    ]
+
+
+def test_prompts_are_about_the_object_that_they_fit() -> None:
+    mask = np.zeros((10, 10), np.bool_)
+    mask[2:6, 2:6] = True
+    inside, outside = Click(3, 3), Click(8, 8, positive=False)
+    said = Said((inside, outside, Click(9, 9), Click(4, 4, positive=False)), None, "Disc")
+    assert said.about(mask) == Said((inside, outside), None, "Disc")
+    assert Said((outside,), None, "Disc").about(mask) is None
+    # Boxes around 4 x 4 pixels: 4 x 8 has half in common, 4 x 9 less.
+    assert Said((), Box(2, 2, 10, 6), "Disc").about(mask) is not None
+    assert Said((), Box(1, 2, 10, 6), "Disc").about(mask) is None
+    assert Said((), Box(2, 2, 10, 6), "Disc").about(np.zeros_like(mask)) is None
+
+
+def test_starting_to_train_needs_label_studio(studio: httpx.Client) -> None:
+    project = {"id": 3, "label_config": CONFIG}
+    body = {"action": "START_TRAINING", "project": project}
+    answer = studio.post("/webhook", json=body)
+    assert (answer.status_code, "--api-key" in answer.json()["error"]) == (422, True)
+    answer = studio.post("/webhook", json={"action": "START_TRAINING"})
+    assert (answer.status_code, "no project" in answer.json()["error"]) == (422, True)
 
 
 @pytest.mark.parametrize(
@@ -253,6 +335,46 @@ def test_a_password_is_needed(studio: httpx.Client) -> None:
     wrong = base64.b64encode(b"samadapt:wrong").decode()
     headers = {"authorization": f"Basic {wrong}"}
     assert httpx.get(str(studio.base_url.join("/health")), headers=headers).status_code == 401
+
+
+def test_label_studio_does_not_wait_for_learning(
+    studio: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend: LabelStudioBackend = studio.backend  # type: ignore[attr-defined]
+    app = create_label_studio_app(backend, Guard(TOKEN, 80), patience=0.01)
+    held = threading.Event()
+    backend.later(lambda: int(held.wait(20)))
+    good = {"result": [brush(slice(5), slice(9))]}
+    client = TestClient(app, "http://localhost", headers={"authorization": f"Bearer {TOKEN}"})
+    answers = [
+        client.post("/webhook", json=created(task, good)) for task in (TASK, {"id": 1, "data": {}})
+    ]
+    held.set()
+    backend.wait()
+    assert [a.status_code for a in answers] == [200, 200]
+    assert not any("learned" in a.json() for a in answers)
+    assert studio.post("/webhook", json=created(TASK, good)).json()["learned"] == 0
+    assert "/webhook: the task has no 'photo'" in caplog.text
+
+
+def test_the_password_may_be_in_the_address(studio: httpx.Client) -> None:
+    # Label Studio calls its webhook at the model's address, without the basic login.
+    address = str(studio.base_url).replace("://", f"://samadapt:{TOKEN}@")
+    body = created(TASK, {"result": [brush(slice(5), slice(9))]})
+    assert httpx.post(f"{address}/webhook", json=body, timeout=60).json()["learned"] == 1
+
+
+def test_refusals_are_told_at_the_terminal(
+    studio: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    studio.post("/predict", json={"tasks": [TASK], "params": {"context": {"result": [1]}}})
+    httpx.post(str(studio.base_url.join("/webhook")), json={})
+    assert [r.getMessage().partition(":")[0] for r in caplog.records] == [
+        "Label Studio, /predict",
+        "Label Studio, /webhook",
+    ]
+    assert "needs <Image> and <BrushLabels>" in caplog.text
+    assert "no password, or another one" in caplog.text
 
 
 def test_images_are_found_under_label_studios_names(folder: Path) -> None:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from samadapt.errors import ModelError, PromptError
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.seams import Seams, active, decoder_grid
+from samadapt.models.turns import answer_in_turn, takes_turns
 from samadapt.prompts import Prompt
 
 MASK_LOGIT = 8.0
@@ -100,6 +101,8 @@ class SegmentationModel(ABC):
     """The mask decoder, seam 3. Adapters copy it, nothing changes it in place."""
     embedding_channels: int
     """C, the width of tokens and image features."""
+    clicks_in_turn: ClassVar[bool] = False
+    """Whether `predict` answers several clicks given at once one after the other."""
 
     # -- what a family implements ---------------------------------------------------------
 
@@ -284,9 +287,12 @@ class SegmentationModel(ABC):
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         found: dict[int, Prediction] = {}
         with torch.inference_mode(False), torch.no_grad():
+            if self.clicks_in_turn:
+                prompts, found = self._in_turn(embedding, prompts, multimask, adapters)
             views = [self.focus(embedding, prompt) for prompt in prompts]
             for index, prompt in enumerate(prompts):
-                groups[(id(views[index]), *_structure(prompt))].append(index)
+                if index not in found:
+                    groups[(id(views[index]), *_structure(prompt))].append(index)
             for indices in groups.values():
                 view = views[indices[0]]
                 output = self.decode(view, [prompts[i] for i in indices], multimask, adapters)
@@ -300,6 +306,26 @@ class SegmentationModel(ABC):
                         view.geometry.window,
                     )
         return [found[index] for index in range(len(prompts))]
+
+    def _in_turn(
+        self,
+        embedding: ImageEmbedding,
+        prompts: list[Prompt],
+        multimask: bool,
+        adapters: Sequence[Seams],
+    ) -> tuple[list[Prompt], dict[int, Prediction]]:
+        """What is left of each prompt after clicks were answered in turn, and full answers."""
+        left, found = list(prompts), {}
+
+        def answer(prompt: Prompt) -> Prediction:
+            return self._predict_all(embedding, [prompt], False, adapters)[0]
+
+        for index, prompt in enumerate(prompts):
+            if takes_turns(prompt):
+                left[index], last = answer_in_turn(answer, prompt)
+                if not multimask:
+                    found[index] = last
+        return left, found
 
     def _mask_logits(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> Tensor | None:
         if prompts[0].mask is None:

@@ -6,18 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import logging
 import threading
-import uuid
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +21,22 @@ from PIL import Image, UnidentifiedImageError
 
 from samadapt.adapters.online import OnlineAdapter
 from samadapt.data.images import read_image
-from samadapt.data.label_studio import brush_to_mask, mask_to_brush
+from samadapt.data.label_studio import brush_to_mask
 from samadapt.errors import DataError, SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.prompts import Box, Click, Prompt
+from samadapt.prompts import Prompt
 from samadapt.server.annotating import AnnotatorSession
 from samadapt.server.label_studio_client import LabelStudioClient
+from samadapt.server.label_studio_prompts import (
+    Json,
+    Mask,
+    Said,
+    Tags,
+    brush_result,
+    read_prompts,
+    read_tags,
+)
 from samadapt.server.learning import Learning
 from samadapt.server.pictures import path_inside
 from samadapt.server.turns import Turns
@@ -41,44 +46,9 @@ from samadapt.session.log import EventLog
 from samadapt.session.robot import next_click
 from samadapt.store.embeddings import EmbeddingStore
 
-Json = Mapping[str, Any]
-Mask = NDArray[np.bool_]
-
 _LOG = logging.getLogger(__name__)
 _KEPT = 500
-_LEAST_OVERLAP = 0.5
 _SETTLE_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Tags:
-    """Names in a labelling configuration: the image, its data field, the brush and its labels."""
-
-    image: str
-    field: str
-    brush: str
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a person said about one object: clicks, a box, and its label."""
-
-    clicks: tuple[Click, ...]
-    box: Box | None
-    label: str
-
-    def about(self, mask: Mask) -> Said | None:
-        """What of this is about the object of a mask (H, W); None if nothing is.
-
-        Positive clicks count inside it, negative ones outside, a box when it and the box around
-        the mask overlap (intersection over union) by half.
-        """
-        box = self.box if self.box is not None and _overlap(self.box, mask) else None
-        clicks = tuple(c for c in self.clicks if _is_in(c, mask) == c.positive)
-        if box is None and not any(c.positive for c in clicks):
-            return None
-        return Said(clicks, box, self.label)
 
 
 class ImageFinder:
@@ -241,11 +211,16 @@ class LabelStudioBackend:
                 "training starts from the annotations at Label Studio: start `samadapt serve "
                 "--label-studio` with its --url and --api-key"
             )
-        self._worker.submit(self._fit_project, self._finder.client, project, config)
+        client = self._finder.client
+        self.later(lambda: self._fit_project(client, project, config))
+
+    def later(self, work: Callable[[], int]) -> Future[int]:
+        """Do something in the background, one after the other."""
+        return self._worker.submit(work)
 
     def wait(self) -> None:
         """Until what was begun in the background is done."""
-        self._worker.submit(lambda: None).result()
+        self.later(lambda: 0).result()
 
     def close(self) -> None:
         """Save what was learned."""
@@ -255,19 +230,20 @@ class LabelStudioBackend:
 
     # -- private ------------------------------------------------------------------------------
 
-    def _fit_project(self, client: LabelStudioClient, project: int, config: str) -> None:
+    def _fit_project(self, client: LabelStudioClient, project: int, config: str) -> int:
         count = 0
         try:
             for task in client.annotated_tasks(project):
                 for annotation in task.get("annotations") or []:
                     if self._closing.is_set():
-                        return
+                        return count
                     count += self._fit_or_tell(task, annotation, config)
         except SamadaptError as error:
             _LOG.warning("Label Studio, training: %s", error)
         except Exception:
             _LOG.exception("Label Studio, training: unexpected error")
         _LOG.info("Label Studio, training: %d new objects", count)
+        return count
 
     def _fit_or_tell(self, task: Json, annotation: Json, config: str) -> int:
         try:
@@ -332,93 +308,6 @@ class LabelStudioBackend:
         return True
 
 
-def read_tags(config: str) -> Tags:
-    """The names in a labelling configuration.
-
-    Raises:
-        DataError: not XML, or without an image and a brush.
-    """
-    try:
-        if "<!DOCTYPE" in config or "<!ENTITY" in config:
-            raise DataError("the labelling configuration has a document type: remove it")
-        root = ElementTree.fromstring(config or "<View/>")  # noqa: S314
-    except ElementTree.ParseError as error:
-        raise DataError(f"the labelling configuration is not XML ({error})") from None
-    brush = root.find(".//BrushLabels")
-    image = root.find(".//Image")
-    if brush is None or image is None:
-        raise DataError(
-            "the labelling configuration needs <Image> and <BrushLabels>: masks are answered there"
-        )
-    labels = tuple(e.get("value", "") for e in brush.iter("Label"))
-    field = (image.get("value") or "$image").lstrip("$")
-    return Tags(image.get("name", "image"), field, brush.get("name", "brush"), labels)
-
-
-def read_prompts(results: Sequence[Any], tags: Tags, label: str | None = None) -> Said | None:
-    """Clicks and box in a list of results, of one label if given; None without any."""
-    clicks: list[Click] = []
-    box, found = None, label
-    for result in results:
-        if not isinstance(result, Mapping) or not isinstance(result.get("value"), Mapping):
-            continue
-        value, kind = result["value"], str(result.get("type"))
-        names = value.get(kind) or ()
-        own = str(names[0]) if names else None
-        if kind not in ("keypointlabels", "rectanglelabels", "keypoint", "rectangle"):
-            continue
-        if label is not None and own not in (None, label):
-            continue
-        try:
-            width = float(result.get("original_width") or 0) / 100
-            height = float(result.get("original_height") or 0) / 100
-            x, y = float(value["x"]) * width, float(value["y"]) * height
-            found = found or own
-            if kind.startswith("keypoint"):
-                clicks.append(Click(x, y, _is_positive(result)))
-            else:
-                right = x + float(value["width"]) * width
-                box = Box(x, y, right, y + float(value["height"]) * height)
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, SamadaptError):
-                raise
-            raise DataError(f"a prompt of Label Studio is incomplete: {error}") from None
-    if not clicks and box is None:
-        return None
-    return Said(tuple(clicks), box, found or (tags.labels[0] if tags.labels else "object"))
-
-
-def brush_result(mask: Mask, label: str, tags: Tags, score: float) -> Json:
-    """A mask as a result of Label Studio."""
-    return {
-        "id": uuid.uuid4().hex[:10],
-        "from_name": tags.brush,
-        "to_name": tags.image,
-        "type": "brushlabels",
-        "original_width": mask.shape[1],
-        "original_height": mask.shape[0],
-        "image_rotation": 0,
-        "origin": "manual",
-        "score": score,
-        "value": {"format": "rle", "rle": mask_to_brush(mask), "brushlabels": [label]},
-    }
-
-
-def read_json(text: Any) -> Json:
-    """A mapping that may come as JSON in a text."""
-    if isinstance(text, str):
-        try:
-            text = json.loads(text)
-        except ValueError:
-            return {}
-    return text if isinstance(text, Mapping) else {}
-
-
-def _is_positive(result: Json) -> bool:
-    given = result.get("is_positive")
-    return bool(int(given)) if given is not None else True
-
-
 def _told(session: AnnotatorSession, said: Said) -> Mask:
     """Say it all; returns the mask."""
     Prompt.from_clicks(said.clicks, said.box).check_inside(session.image_size)
@@ -433,24 +322,6 @@ def _told(session: AnnotatorSession, said: Said) -> Mask:
 def _simulated(mask: Mask, label: str) -> Said:
     click = next_click(mask, np.zeros_like(mask))
     return Said((click,) if click is not None else (), None, label)
-
-
-def _is_in(click: Click, mask: Mask) -> bool:
-    row = min(max(int(click.y), 0), mask.shape[0] - 1)
-    column = min(max(int(click.x), 0), mask.shape[1] - 1)
-    return bool(mask[row, column])
-
-
-def _overlap(box: Box, mask: Mask) -> bool:
-    """Whether a box and the box around a mask overlap by half."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not rows.size:
-        return False
-    left, top, right, bottom = box.as_tuple()
-    x, y, x_end, y_end = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    common = max(min(right, x_end) - max(left, x), 0) * max(min(bottom, y_end) - max(top, y), 0)
-    union = (right - left) * (bottom - top) + (x_end - x) * (y_end - y) - common
-    return bool(common >= _LEAST_OVERLAP * union)
 
 
 def _number(value: Any) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from samadapt.errors import DataError
+from samadapt.errors import DataError, SamadaptError
 from samadapt.server.app import answer_errors
-from samadapt.server.label_studio import LabelStudioBackend, read_json
+from samadapt.server.label_studio import LabelStudioBackend
+from samadapt.server.label_studio_prompts import read_json
 from samadapt.server.security import (
     App,
     Guard,
@@ -25,14 +27,23 @@ from samadapt.server.security import (
 
 _LOG = logging.getLogger(__name__)
 _REFUSED, _NO_PASSWORD = 400, 401
+_PATIENCE_SECONDS = 0.6  # Label Studio gives up after a second
 _START = "START_TRAINING"
 _TRAINING = ("ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_CREATED")
 
 Request = Annotated[dict[str, Any], Body()]
 
 
-def create_label_studio_app(backend: LabelStudioBackend, guard: Guard) -> FastAPI:
-    """The application; Label Studio gives the guard's token as password of its basic login."""
+def create_label_studio_app(
+    backend: LabelStudioBackend, guard: Guard, patience: float = _PATIENCE_SECONDS
+) -> FastAPI:
+    """The application; Label Studio gives the guard's token as password of its basic login.
+
+    Args:
+        backend: what answers.
+        guard: who may ask.
+        patience: seconds after which a webhook is answered although learning goes on.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -77,7 +88,7 @@ def create_label_studio_app(backend: LabelStudioBackend, guard: Guard) -> FastAP
             return {"status": "ok"}
         if request.get("action") not in _TRAINING:
             return {"status": "ok", "learned": 0}
-        return _fit(backend, request)
+        return _fit(backend, request, patience)
 
     @app.post("/train")
     def train(request: Request) -> dict[str, Any]:
@@ -111,7 +122,9 @@ class _Told:
             elif status >= _REFUSED:
                 body.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    _LOG.warning("Label Studio, %s: %s", scope["path"], _reason(status, body))
+                    _LOG.warning(
+                        "Label Studio, %s: %s", scope["path"], _reason(status, bytes(body))
+                    )
             await send(message)
 
         await self._app(scope, receive, telling)
@@ -123,7 +136,7 @@ def _reason(status: int, body: bytes) -> str:
     return str(read_json(body.decode("utf-8", "replace")).get("error") or f"status {status}")
 
 
-def _fit(backend: LabelStudioBackend, request: dict[str, Any]) -> dict[str, Any]:
+def _fit(backend: LabelStudioBackend, request: dict[str, Any], patience: float) -> dict[str, Any]:
     """Learn from one annotation, or from a list of them with their tasks in the same order."""
     project = read_json(request.get("project"))
     config = str(request.get("label_config") or project.get("label_config") or "")
@@ -135,8 +148,19 @@ def _fit(backend: LabelStudioBackend, request: dict[str, Any]) -> dict[str, Any]
         tasks = tasks * len(annotations)
     if len(tasks) != len(annotations):
         raise DataError(f"the webhook has {len(tasks)} tasks and {len(annotations)} annotations")
-    count = sum(backend.fit(t, a, config) for t, a in zip(tasks, annotations, strict=True))
-    return {"status": "ok", "learned": count, "model_version": backend.version}
+    pairs = list(zip(tasks, annotations, strict=True))
+    future = backend.later(lambda: sum(backend.fit(t, a, config) for t, a in pairs))
+    if not wait([future], patience).done:
+        future.add_done_callback(_tell)
+        return {"status": "ok", "model_version": backend.version}
+    return {"status": "ok", "learned": future.result(), "model_version": backend.version}
+
+
+def _tell(future: Future[int]) -> None:
+    error = future.exception()
+    if error is not None:
+        known = isinstance(error, SamadaptError)
+        _LOG.warning("Label Studio, /webhook: %s", error, exc_info=None if known else error)
 
 
 def _identifier(project: Mapping[str, Any]) -> int:

@@ -47,8 +47,9 @@ class LabelStudioClient:
             DataError: not there, not allowed, or no list of tasks.
         """
         url = f"{self._url}/api/projects/{project}/export?exportType=JSON"
+        text = self._get(url, _LARGEST_PROJECT)
         try:
-            tasks = json.loads(self._get(url, _LARGEST_PROJECT))
+            tasks = json.loads(text)
         except ValueError:
             raise DataError(f"{url} is no list of tasks: check --url") from None
         return [t for t in tasks if isinstance(t, dict)] if isinstance(tasks, list) else []

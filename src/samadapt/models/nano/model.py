@@ -41,10 +41,12 @@ class NanoModel(SegmentationModel):
 
     An image's longer side is resampled to 512 pixels (bilinear, antialiased) and padded at the
     bottom and the right to multiples of 32. Once it is known where a small object lies, a
-    close-up of it is encoded in the same way and prompts are answered there.
+    close-up of it is encoded in the same way and prompts are answered there. Several clicks that
+    come at once are answered one after the other, as it was trained: with corrections.
     """
 
     preprocessing = "nano-longest-512-2"
+    clicks_in_turn = True
 
     def __init__(
         self,

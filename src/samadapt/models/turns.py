@@ -1,0 +1,73 @@
+"""Several clicks given at once, answered one after the other as if a person had made them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.prompts import Click, Prompt
+
+if TYPE_CHECKING:
+    from samadapt.models.base import Prediction
+
+
+def takes_turns(prompt: Prompt) -> bool:
+    """Whether a prompt is several clicks, one on the object at least, and nothing else."""
+    several = len(prompt.points) > 1 and prompt.box is None and prompt.mask is None
+    return several and any(click.positive for click in prompt.clicks)
+
+
+def answer_in_turn(
+    answer: Callable[[Prompt], Prediction], prompt: Prompt
+) -> tuple[Prompt, Prediction]:
+    """Answer one click, then add another as long as the mask disobeys one.
+
+    The first is the click on the object nearest to the middle of all those on it; the next one,
+    of those that the mask has on the wrong side, the furthest from all that were used. Clicks that
+    are obeyed anyway are left out: a model that learned from corrections takes every further click
+    for a sign that its mask was wrong there.
+
+    Args:
+        answer: one mask for a prompt.
+        prompt: for which `takes_turns` holds.
+
+    Returns:
+        The last prompt, with the logits before it, and its answer.
+    """
+    clicks = prompt.clicks
+    used = [_most_central(clicks)]
+    asked = Prompt.from_clicks([clicks[used[0]]])
+    found = answer(asked)
+    while True:
+        wrong = [
+            index
+            for index, click in enumerate(clicks)
+            if index not in used and _is_inside(found.masks[0], click) != click.positive
+        ]
+        if not wrong:
+            return asked, found
+        used.append(max(wrong, key=lambda index: _distance(clicks, index, used)))
+        asked = Prompt.from_clicks([clicks[index] for index in used])
+        asked = asked.with_mask(found.logits[0], found.window)
+        found = answer(asked)
+
+
+def _most_central(clicks: tuple[Click, ...]) -> int:
+    inside = [index for index, click in enumerate(clicks) if click.positive]
+    middle = np.mean([(clicks[index].x, clicks[index].y) for index in inside], axis=0)
+    return min(inside, key=lambda i: math.hypot(clicks[i].x - middle[0], clicks[i].y - middle[1]))
+
+
+def _is_inside(mask: NDArray[np.bool_], click: Click) -> bool:
+    row = min(int(click.y), mask.shape[0] - 1)
+    column = min(int(click.x), mask.shape[1] - 1)
+    return bool(mask[row, column])
+
+
+def _distance(clicks: tuple[Click, ...], index: int, used: list[int]) -> float:
+    here = clicks[index]
+    return min(math.hypot(here.x - clicks[i].x, here.y - clicks[i].y) for i in used)

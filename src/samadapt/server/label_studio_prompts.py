@@ -1,0 +1,158 @@
+"""Label Studio's words: labelling configurations, prompts and brush masks in lists of results."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.data.label_studio import mask_to_brush
+from samadapt.errors import DataError, SamadaptError
+from samadapt.prompts import Box, Click
+
+Json = Mapping[str, Any]
+Mask = NDArray[np.bool_]
+
+_LEAST_OVERLAP = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Tags:
+    """Names in a labelling configuration: the image, its data field, the brush and its labels."""
+
+    image: str
+    field: str
+    brush: str
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person said about one object: clicks, a box, and its label."""
+
+    clicks: tuple[Click, ...]
+    box: Box | None
+    label: str
+
+    def about(self, mask: Mask) -> Said | None:
+        """What of this is about the object of a mask (H, W); None if nothing is.
+
+        Positive clicks count inside it, negative ones outside, a box when it and the box around
+        the mask overlap (intersection over union) by half.
+        """
+        box = self.box if self.box is not None and _overlap(self.box, mask) else None
+        clicks = tuple(c for c in self.clicks if _is_in(c, mask) == c.positive)
+        if box is None and not any(c.positive for c in clicks):
+            return None
+        return Said(clicks, box, self.label)
+
+
+def read_tags(config: str) -> Tags:
+    """The names in a labelling configuration.
+
+    Raises:
+        DataError: not XML, or without an image and a brush.
+    """
+    try:
+        if "<!DOCTYPE" in config or "<!ENTITY" in config:
+            raise DataError("the labelling configuration has a document type: remove it")
+        root = ElementTree.fromstring(config or "<View/>")  # noqa: S314
+    except ElementTree.ParseError as error:
+        raise DataError(f"the labelling configuration is not XML ({error})") from None
+    brush = root.find(".//BrushLabels")
+    image = root.find(".//Image")
+    if brush is None or image is None:
+        raise DataError(
+            "the labelling configuration needs <Image> and <BrushLabels>: masks are answered there"
+        )
+    labels = tuple(e.get("value", "") for e in brush.iter("Label"))
+    field = (image.get("value") or "$image").lstrip("$")
+    return Tags(image.get("name", "image"), field, brush.get("name", "brush"), labels)
+
+
+def read_prompts(results: Sequence[Any], tags: Tags, label: str | None = None) -> Said | None:
+    """Clicks and box in a list of results, of one label if given; None without any."""
+    clicks: list[Click] = []
+    box, found = None, label
+    for result in results:
+        if not isinstance(result, Mapping) or not isinstance(result.get("value"), Mapping):
+            continue
+        value, kind = result["value"], str(result.get("type"))
+        names = value.get(kind) or ()
+        own = str(names[0]) if names else None
+        if kind not in ("keypointlabels", "rectanglelabels", "keypoint", "rectangle"):
+            continue
+        if label is not None and own not in (None, label):
+            continue
+        try:
+            width = float(result.get("original_width") or 0) / 100
+            height = float(result.get("original_height") or 0) / 100
+            x, y = float(value["x"]) * width, float(value["y"]) * height
+            found = found or own
+            if kind.startswith("keypoint"):
+                clicks.append(Click(x, y, _is_positive(result)))
+            else:
+                right = x + float(value["width"]) * width
+                box = Box(x, y, right, y + float(value["height"]) * height)
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, SamadaptError):
+                raise
+            raise DataError(f"a prompt of Label Studio is incomplete: {error}") from None
+    if not clicks and box is None:
+        return None
+    return Said(tuple(clicks), box, found or (tags.labels[0] if tags.labels else "object"))
+
+
+def brush_result(mask: Mask, label: str, tags: Tags, score: float) -> Json:
+    """A mask as a result of Label Studio."""
+    return {
+        "id": uuid.uuid4().hex[:10],
+        "from_name": tags.brush,
+        "to_name": tags.image,
+        "type": "brushlabels",
+        "original_width": mask.shape[1],
+        "original_height": mask.shape[0],
+        "image_rotation": 0,
+        "origin": "manual",
+        "score": score,
+        "value": {"format": "rle", "rle": mask_to_brush(mask), "brushlabels": [label]},
+    }
+
+
+def read_json(text: Any) -> Json:
+    """A mapping that may come as JSON in a text."""
+    if isinstance(text, str):
+        try:
+            text = json.loads(text)
+        except ValueError:
+            return {}
+    return text if isinstance(text, Mapping) else {}
+
+
+def _is_positive(result: Json) -> bool:
+    given = result.get("is_positive")
+    return bool(int(given)) if given is not None else True
+
+
+def _is_in(click: Click, mask: Mask) -> bool:
+    row = min(max(int(click.y), 0), mask.shape[0] - 1)
+    column = min(max(int(click.x), 0), mask.shape[1] - 1)
+    return bool(mask[row, column])
+
+
+def _overlap(box: Box, mask: Mask) -> bool:
+    """Whether a box and the box around a mask overlap by half."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        return False
+    left, top, right, bottom = box.as_tuple()
+    x, y, x_end, y_end = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    common = max(min(right, x_end) - max(left, x), 0) * max(min(bottom, y_end) - max(top, y), 0)
+    union = (right - left) * (bottom - top) + (x_end - x) * (y_end - y) - common
+    return bool(common >= _LEAST_OVERLAP * union)
