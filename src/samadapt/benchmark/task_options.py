@@ -28,8 +28,8 @@ SHOTS = (1, 4, 16, 64, None)
 KINDS = kinds(("1p", "box0.4"))
 """Prompts that are measured: one point, drawn evenly from the object, and a noisy box."""
 _DECODER_RATE = 3e-4
-"""Few steps on few masks need more than an epoch over photographs does: on 16 training masks of hair
-and 60 steps the running IoU ended at 0.31 with 3e-5, at 0.51 with this."""
+"""Few steps on few masks need more than an epoch over photographs does: on 16 training masks of
+hair and 60 steps the running IoU ended at 0.31 with 3e-5, at 0.51 with this."""
 
 _SAME_BUDGET = (
     "steps",
