@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from fakes import FakeModel, blobs, state_hash
@@ -20,6 +21,15 @@ from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 from samadapt.session.replay import replay
 from samadapt.session.session import Session
+
+
+def shake(adapter: Adapter, amount: float = 0.1, seed: int = 1) -> None:
+    """Move every parameter a little."""
+    assert adapter.module is not None
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in adapter.module.parameters():
+            parameter += amount * torch.randn(parameter.shape, generator=generator)
 
 
 class AdapterContract:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adapter_contract import AdapterContract, assert_equal, outputs
+from adapter_contract import AdapterContract, assert_equal, outputs, shake
 from torch import nn
 
 from fakes import blobs
@@ -30,15 +30,6 @@ PROMPTS = (
     Prompt([(14.5, 12.5), (40.0, 30.0)], [1, 0]),
     Prompt(box=(4, 2, 25, 23)),
 )
-
-
-def shake(adapter: Adapter, amount: float = 0.1) -> None:
-    """Move every parameter a little."""
-    assert adapter.module is not None
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in adapter.module.parameters():
-            parameter += amount * torch.randn(parameter.shape, generator=generator)
 
 
 class TestStableAdapter(AdapterContract):

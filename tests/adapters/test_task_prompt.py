@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from adapter_contract import AdapterContract, assert_equal, outputs
+from adapter_contract import AdapterContract, assert_equal, outputs, shake
 from torch import Tensor
 
 import samadapt
@@ -34,15 +34,6 @@ PROMPTS = (
     Prompt(box=(4, 2, 25, 23)),
 )
 METHODS = ("task-prompt", "task-prompt:no-tokens", "task-prompt:no-dense", "tokens")
-
-
-def shake(adapter: Adapter, amount: float = 0.1, seed: int = 1) -> None:
-    """Move every parameter a little."""
-    assert adapter.module is not None
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in adapter.module.parameters():
-            parameter += amount * torch.randn(parameter.shape, generator=generator)
 
 
 class TestTaskPromptAdapter(AdapterContract):

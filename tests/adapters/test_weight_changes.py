@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from adapter_contract import AdapterContract
+from adapter_contract import AdapterContract, shake
 
 from fakes import blobs
 from samadapt.adapters.base import Adapter
@@ -23,14 +23,6 @@ from samadapt.prompts import Prompt
 from small_models import tiny_model, tiny_nano
 
 POINT = Prompt([(14.5, 12.5)])
-
-
-def shake(adapter: Adapter, amount: float = 0.1) -> None:
-    assert adapter.module is not None
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in adapter.module.parameters():
-            parameter += amount * torch.randn(parameter.shape, generator=generator)
 
 
 class TestLora(AdapterContract):

@@ -103,6 +103,10 @@ class SegmentationModel(ABC):
     """C, the width of tokens and image features."""
     clicks_in_turn: ClassVar[bool] = False
     """Whether `predict` answers several clicks given at once one after the other."""
+    has_prior: ClassVar[bool] = False
+    """Whether the decoder starts from a first guess at the mask."""
+    position_cells: int = 0
+    """Cells along the side that positions are shares of; 0: the longer side of the grid."""
 
     # -- what a family implements ---------------------------------------------------------
 

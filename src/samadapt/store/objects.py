@@ -197,14 +197,8 @@ class ObjectTable:
             ConflictError: `revision` is not the object's any more, or it was deleted already.
             MissingError: there is none of this number.
         """
-        with self._database.write() as tx:
-            now = self._get(tx, object_id)
-            if _is_done(now, revision, person, deleted=True):
-                return now
-            _check_expected(now, revision, deleted=False)
-            event = ObjectDeleted(object=object_id, revision=revision + 1)
-            self._set(tx, now, event, person, {"deleted": True})
-            return self._get(tx, object_id)
+        event = ObjectDeleted(object=object_id, revision=revision + 1)
+        return self._set_deleted(event, revision, person, deleted=True)
 
     def restore(self, object_id: int, revision: int, person: str) -> StoredObject:
         """Bring a deleted object back.
@@ -213,14 +207,19 @@ class ObjectTable:
             ConflictError: `revision` is not the object's any more, or it is not deleted.
             MissingError: there is none of this number.
         """
+        event = ObjectRestored(object=object_id, revision=revision + 1)
+        return self._set_deleted(event, revision, person, deleted=False)
+
+    def _set_deleted(
+        self, event: ObjectDeleted | ObjectRestored, revision: int, person: str, *, deleted: bool
+    ) -> StoredObject:
         with self._database.write() as tx:
-            now = self._get(tx, object_id)
-            if _is_done(now, revision, person, deleted=False):
+            now = self._get(tx, event.object)
+            if _is_done(now, revision, person, deleted=deleted):
                 return now
-            _check_expected(now, revision, deleted=True)
-            event = ObjectRestored(object=object_id, revision=revision + 1)
-            self._set(tx, now, event, person, {"deleted": False})
-            return self._get(tx, object_id)
+            _check_expected(now, revision, deleted=not deleted)
+            self._set(tx, now, event, person, {"deleted": deleted})
+            return self._get(tx, event.object)
 
     def set_frozen_prompts(self, object_id: int, frozen_prompts: int, person: str) -> None:
         """Note what the frozen model would have needed; no new version of the object."""

@@ -23,11 +23,10 @@ from samadapt.adapters.task_prompt.dense import DensePrompt, with_dense_prompt
 from samadapt.adapters.task_prompt.examples import MarkedImage, gather
 from samadapt.adapters.task_prompt.judge import Judge, pooled_features
 from samadapt.adapters.task_prompt.module import PromptLearning
-from samadapt.adapters.task_prompt.positions import cells_of, frequencies_of
+from samadapt.adapters.task_prompt.positions import frequencies_of
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.models.nano.model import NanoModel
 
 if TYPE_CHECKING:
     from samadapt.adapters.point_matching import PointMatchingAdapter
@@ -60,7 +59,7 @@ class TaskPromptConfig(AdapterConfig):
         has_prior: whether the model's decoder starts from a first guess that can be changed.
         seed: of the weights that do not start as zero or identity.
         channels: C of the model it belongs to; 0 until it meets one.
-        cells: along the side of the model's input, see `cells_of`.
+        cells: along the side of the model's input, see `SegmentationModel.position_cells`.
         parameters: exact number of learned parameters; 0 until it meets a model.
     """
 
@@ -235,8 +234,8 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
             self.config = replace(
                 self.config,
                 channels=model.embedding_channels,
-                cells=cells_of(model),
-                has_prior=isinstance(model, NanoModel),
+                cells=model.position_cells,
+                has_prior=model.has_prior,
             )
             self._build(frequencies_of(model))
         self._on(model.device)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from samadapt.models.base import SegmentationModel
-from samadapt.models.nano.model import NanoModel
 
 _NAMES = ("positional_embedding", "frequencies")
 
@@ -28,16 +27,6 @@ def frequencies_of(model: SegmentationModel) -> Tensor:
     return torch.zeros(wanted)
 
 
-def cells_of(model: SegmentationModel) -> int:
-    """Cells along the side of the model's input; 0 if that is simply the longer side of the grid.
-
-    nano's close-ups are smaller than its whole images, and codes do not stretch with them.
-    """
-    if isinstance(model, NanoModel):
-        return model.config.input_side // model.config.STRIDE
-    return 0
-
-
 def positions(frequencies: Tensor, grid: tuple[int, int], cells: int) -> Tensor:
     """Codes (h*w, C) of the cells' centres, row-major.
 
@@ -46,7 +35,7 @@ def positions(frequencies: Tensor, grid: tuple[int, int], cells: int) -> Tensor:
     Args:
         frequencies: F (2, C/2).
         grid: (h, w).
-        cells: along the input side, see `cells_of`.
+        cells: along the input side, see `SegmentationModel.position_cells`.
     """
     height, width = grid
     side = cells or max(grid)

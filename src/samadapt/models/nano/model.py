@@ -47,6 +47,7 @@ class NanoModel(SegmentationModel):
 
     preprocessing = "nano-longest-512-2"
     clicks_in_turn = True
+    has_prior = True
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class NanoModel(SegmentationModel):
         self.encoder_dtype = encoder_dtype
         self.config = network.config
         self.embedding_channels = self.config.channels
+        self.position_cells = self.config.input_side // self.config.STRIDE
         fuse_batch_norms(network.encoder)
         self._network = place(network, self.device)
         self.decoder: nn.Module = self._network.decoder
