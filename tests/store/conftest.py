@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import create_engine, make_url, text
 
 from fakes import blobs
 from samadapt.store.projects import Project
 
 POSTGRES = "SAMADAPT_TEST_POSTGRES"
-"""Environment variable with the URL of a PostgreSQL database that tests may empty."""
+"""Environment variable with the URL of a PostgreSQL database in which tests may make schemas."""
 
 
 @pytest.fixture
@@ -32,10 +32,10 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, folder: Path) -> Ite
     """A project of the three pictures, once in a file and once on a server."""
     where: str | Path = tmp_path / "project.sqlite"
     if request.param == "postgresql":
-        where = os.environ.get(POSTGRES, "")
-        if not where:
+        server = os.environ.get(POSTGRES, "")
+        if not server:
             pytest.skip(f"no PostgreSQL server: set {POSTGRES} to the URL of an empty database")
-        _empty(where)
+        where = _emptied(server)
     with Project.open(where) as opened:
         opened.images.scan(folder)
         yield opened
@@ -51,9 +51,13 @@ def square() -> NDArray[np.bool_]:
     return mask
 
 
-def _empty(url: str) -> None:
-    project = Project.open(url, "to be emptied")
-    with project.database.engine.connect() as connection, connection.begin():
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    project.close()
+def _emptied(server: str) -> str:
+    """URL of an empty schema, one for each process of tests."""
+    schema = f"samadapt_{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+    engine = create_engine(make_url(server).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection, connection.begin():
+        connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    engine.dispose()
+    url = make_url(server).update_query_dict({"options": f"-csearch_path={schema}"})
+    return url.render_as_string(hide_password=False)
