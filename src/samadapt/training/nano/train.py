@@ -68,7 +68,7 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(recipe.seed)
         start = read_weights(Path(recipe.init)) if recipe.init else None
-        self.network = start.network if start else NanoNetwork()
+        self.network = start.network if start else self.new_network()
         self.origin = _origin(start)
         self.network.requires_grad_(True)
         place(self.network, self.device)
@@ -82,6 +82,10 @@ class Trainer:
         self.rng = np.random.default_rng([recipe.seed, self.step, process])
         torch.manual_seed(int(self.rng.integers(2**31)))
         self.pool = ThreadPoolExecutor(max(1, min(8, torch.get_num_threads())))
+
+    def new_network(self) -> NanoNetwork:
+        """What training from nothing begins with."""
+        return NanoNetwork()
 
     def run(self) -> None:
         """Train until the minutes are spent; leaves `nano.safetensors` in the output folder."""
