@@ -14,6 +14,7 @@ import numpy as np
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.registry import create_adapter, method_names
 from samadapt.benchmark.cache import EmbeddingCache
+from samadapt.benchmark.encoding import ImageSource
 from samadapt.benchmark.environment import describe_environment
 from samadapt.benchmark.results import InteractiveResult, ObjectResult, SkippedImage
 from samadapt.benchmark.rows import object_row
@@ -22,9 +23,7 @@ from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id, ObjectRef
 from samadapt.errors import DataError, ImageError
 from samadapt.models.base import SegmentationModel
-from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
-from samadapt.prompts import Prompt
 from samadapt.session.options import SessionOptions
 from samadapt.session.robot import ClickProtocol, annotate_object
 from samadapt.session.session import Session
@@ -112,9 +111,7 @@ def run_interactive(
         rows = run.annotate_all(objects if learns else _by_image(objects), progress, on_skip)
     finally:
         _close(s for (_, s), given in zip(attached, adapters, strict=True) if s is not given)
-    if not rows:
-        reason = next(iter(run.failures.values())).reason
-        raise DataError(f"none of the {len(objects)} objects could be evaluated: {reason}")
+    run.source.check_any(rows, len(objects))
     ordered = tuple(rows[ref.annotation_id] for ref in objects if ref.annotation_id in rows)
     curves = [row.curve for row in ordered]
     limits = protocol.max_clicks, protocol.content_at
@@ -124,12 +121,8 @@ def run_interactive(
         summary=summarise(curves, *limits),
         intervals=intervals(curves, *limits, seed=seed),
         objects=ordered,
-        skipped=tuple(run.failures.values()),
-        timing={
-            "seconds": round(time.perf_counter() - started, 3),
-            "encode_seconds": round(run.encode_seconds, 3),
-            "images_encoded": run.encoded,
-        },
+        skipped=tuple(run.source.failures.values()),
+        timing=run.source.report(started),
     )
 
 
@@ -198,9 +191,7 @@ class _Run:
         self._seed = seed
         self._cache = cache
         self._place = {a.id: index for index, a in enumerate(dataset.annotations)}
-        self.failures: dict[Id, SkippedImage] = {}
-        self.encode_seconds = 0.0
-        self.encoded = 0
+        self.source = ImageSource(dataset, session.model)
 
     def annotate_all(
         self,
@@ -211,7 +202,7 @@ class _Run:
         """Annotate objects in this order; the rows by annotation."""
         rows: dict[Id, ObjectResult] = {}
         for done, ref in enumerate(objects, 1):
-            if ref.image_id not in self.failures:
+            if ref.image_id not in self.source.failures:
                 row = self._annotate(ref)
                 if isinstance(row, ObjectResult):
                     rows[ref.annotation_id] = row
@@ -224,9 +215,9 @@ class _Run:
     def _annotate(self, ref: ObjectRef) -> ObjectResult | SkippedImage:
         """Annotate one object, or say why its image cannot be used."""
         try:
-            embedding = self._cache.get(ref.image_id, lambda: self._encode(ref.image_id))
+            embedding = self._cache.get(ref.image_id, lambda: self.source.encode(ref.image_id))
         except (ImageError, DataError) as error:
-            return self._fail(ref.image_id, str(error))
+            return self.source.skip(ref.image_id, self._objects, str(error))
         trace = annotate_object(
             self._session,
             embedding,
@@ -236,31 +227,6 @@ class _Run:
             label=ref.category,
         )
         return object_row(self._dataset, ref, trace)
-
-    def _encode(self, image_id: Id) -> ImageEmbedding:
-        pixels = self._dataset.read_image(image_id)
-        start = time.perf_counter()
-        embedding = self._session.model.encode(pixels)
-        self.encode_seconds += time.perf_counter() - start
-        self.encoded += 1
-        if self.encoded == 1:
-            self._warm_up(embedding)
-        return embedding
-
-    def _warm_up(self, embedding: ImageEmbedding) -> None:
-        """One answer that nobody sees, so that the first object's times hold no one-off costs."""
-        height, width = embedding.original_size
-        self._session.model.predict(embedding, Prompt([(width / 2, height / 2)]))
-
-    def _fail(self, image_id: Id, reason: str) -> SkippedImage:
-        skipped = SkippedImage(
-            self._dataset.image(image_id).file_name,
-            image_id,
-            tuple(ref.annotation_id for ref in self._objects if ref.image_id == image_id),
-            reason,
-        )
-        self.failures[image_id] = skipped
-        return skipped
 
 
 def seeded_adapter(spec: str, model: SegmentationModel, seed: int) -> Adapter:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.adapters.stable import recorded_alphas
+from samadapt.benchmark.encoding import ImageSource
 from samadapt.benchmark.environment import describe_environment
 from samadapt.benchmark.interactive import (
     Progress,
@@ -144,9 +145,7 @@ def run_robustness(
     rows = _rows(adapters, model, chosen)
     run = _Run(dataset, model, rows, chosen)
     run.evaluate(objects, progress, on_skip)
-    if not rows[0].objects:
-        reason = next(iter(run.failures.values())).reason
-        raise DataError(f"none of the {len(objects)} objects could be evaluated: {reason}")
+    run.source.check_any(rows[0].objects, len(objects))
     order = {ref.annotation_id: index for index, ref in enumerate(objects)}
     for row in rows:
         row.objects.sort(key=lambda thing: order[thing.annotation_id])
@@ -156,12 +155,8 @@ def run_robustness(
         environment=describe_environment(model, main.named, command),
         protocol={**chosen.to_dict(), "dataset": describe_dataset(dataset)},
         rows=done,
-        skipped=tuple(run.failures.values()),
-        timing={
-            "seconds": round(time.perf_counter() - started, 3),
-            "encode_seconds": round(run.encode_seconds, 3),
-            "images_encoded": run.encoded,
-        },
+        skipped=tuple(run.source.failures.values()),
+        timing=run.source.report(started),
     )
 
 
@@ -190,9 +185,7 @@ class _Run:
     ) -> None:
         self._dataset, self._model, self._rows, self._options = dataset, model, rows, options
         self._place = {a.id: index for index, a in enumerate(dataset.annotations)}
-        self.failures: dict[Id, SkippedImage] = {}
-        self.encode_seconds = 0.0
-        self.encoded = 0
+        self.source = ImageSource(dataset, model, [row.adapters for row in rows])
 
     def evaluate(
         self,
@@ -207,9 +200,9 @@ class _Run:
         done = 0
         for image_id, refs in images.items():
             try:
-                embedding = self._encode(image_id)
+                embedding = self.source.encode(image_id)
             except (ImageError, DataError) as error:
-                skipped = self._skip(image_id, refs, str(error))
+                skipped = self.source.skip(image_id, refs, str(error))
                 if on_skip is not None:
                     on_skip(skipped)
                 done += len(refs)
@@ -286,29 +279,6 @@ class _Run:
                 self._model.predict(fresh, prompt, adapters=self._rows[index].adapters)
                 seconds[index].append(time.perf_counter() - start)
         return [tuple(values) for values in seconds]
-
-    def _encode(self, image_id: Id) -> ImageEmbedding:
-        pixels = self._dataset.read_image(image_id)
-        start = time.perf_counter()
-        embedding = self._model.encode(pixels)
-        self.encode_seconds += time.perf_counter() - start
-        self.encoded += 1
-        if self.encoded == 1:
-            self._warm_up(embedding)
-        return embedding
-
-    def _warm_up(self, embedding: ImageEmbedding) -> None:
-        """One answer per row that nobody sees, so that no time holds one-off costs."""
-        height, width = embedding.original_size
-        for row in self._rows:
-            centre = Prompt([(width / 2, height / 2)])
-            self._model.predict(embedding, centre, adapters=row.adapters)
-
-    def _skip(self, image_id: Id, refs: Sequence[ObjectRef], reason: str) -> SkippedImage:
-        name = self._dataset.image(image_id).file_name
-        skipped = SkippedImage(name, image_id, tuple(r.annotation_id for r in refs), reason)
-        self.failures[image_id] = skipped
-        return skipped
 
 
 def _objects(dataset: CocoDataset, options: RobustnessOptions) -> tuple[ObjectRef, ...]:
