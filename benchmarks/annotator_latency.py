@@ -36,6 +36,8 @@ from PIL import Image
 TOKEN = "latency-benchmark"  # noqa: S105
 MANY = 1000
 IMAGES = 12
+PARTS = ("clicks", "pan", "people", "many")
+Found = tuple[str, Any]
 
 _MEASURE = """() => {
     window.times = [];
@@ -81,39 +83,51 @@ _OPEN = """async step => {
 
 def main() -> None:
     options = _options()
+    parts = {"clicks": _page_clicks, "pan": _large_image, "people": _http, "many": _many_images}
+    result: dict[str, Any] = {"environment": _environment(), "options": vars(options)}
     with tempfile.TemporaryDirectory(prefix="samadapt-latency-") as place:
         work = Path(place)
         folder = _draw(work / "images", options.size, options.seed)
-        result: dict[str, Any] = {"environment": _environment(), "options": vars(options)}
-        with _server(folder, work, options) as url, _browser(options.browser) as browser:
-            for count in (0, MANY):
-                if count:
-                    _add_objects(url, count, options.size, options.seed)
-                key = f"click_to_painted_ms_{count}_objects"
-                result[key] = _clicks(browser, url, options)
-                print(key, result[key], flush=True)
-            result["next_image_ms"] = _next_images(browser, url)
-            print("next_image_ms", result["next_image_ms"], flush=True)
-        large = _draw(work / "large", (4096, 4096), options.seed, 1)
-        with _server(large, work, options) as url, _browser(options.browser) as browser:
-            _add_objects(url, MANY, (4096, 4096), options.seed)
-            result["pan_frame_ms_4k_1000_objects"] = _pan(browser, url)
-            print("pan_frame_ms", result["pan_frame_ms_4k_1000_objects"], flush=True)
-        with _server(folder, work, options) as url:
-            for clients in (1, 8):
-                key = f"http_click_ms_{clients}_clients"
-                result[key] = _people(url, clients, options)
-                print(key, result[key], flush=True)
-        result["model_alone_ms"] = _alone(folder, options)
-        print("model_alone_ms", result["model_alone_ms"], flush=True)
-        ratio = result["http_click_ms_8_clients"]["p95"] / result["http_click_ms_1_clients"]["p95"]
-        result["p95_of_eight_over_one"] = round(ratio, 2)
-        many = _many_files(folder, work / "many", 10_000)
-        with _server(many, work, options) as url, _browser(options.browser) as browser:
-            result["page_of_10000_images_s"] = _open_page(browser, url)[1]
-    print(json.dumps({k: v for k, v in result.items() if k != "environment"}, indent=2))
+        for name in options.parts:
+            for key, found in parts[name](folder, work, options):
+                result[key] = found
+                print(key, found, flush=True)
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2) + "\n")
+
+
+# -- the parts ------------------------------------------------------------------------------
+
+
+def _page_clicks(folder: Path, work: Path, options: argparse.Namespace) -> Iterator[Found]:
+    with _server(folder, work, options) as url, _browser(options.browser) as browser:
+        for count in (0, MANY):
+            if count:
+                _add_objects(url, count, options.size, options.seed)
+            yield f"click_to_painted_ms_{count}_objects", _clicks(browser, url, options)
+        yield "next_image_ms", _next_images(browser, url)
+
+
+def _large_image(folder: Path, work: Path, options: argparse.Namespace) -> Iterator[Found]:
+    large = _draw(work / "large", (4096, 4096), options.seed, 1)
+    with _server(large, work, options) as url, _browser(options.browser) as browser:
+        _add_objects(url, MANY, (4096, 4096), options.seed)
+        yield "pan_frame_ms_4k_1000_objects", _pan(browser, url)
+
+
+def _http(folder: Path, work: Path, options: argparse.Namespace) -> Iterator[Found]:
+    with _server(folder, work, options) as url:
+        one, eight = (_people(url, clients, options) for clients in (1, 8))
+    yield "http_click_ms_1_clients", one
+    yield "http_click_ms_8_clients", eight
+    yield "p95_of_eight_over_one", round(eight["p95"] / one["p95"], 2)
+    yield "model_alone_ms", _alone(folder, options)
+
+
+def _many_images(folder: Path, work: Path, options: argparse.Namespace) -> Iterator[Found]:
+    many = _many_files(folder, work / "many", 10_000)
+    with _server(many, work, options) as url, _browser(options.browser) as browser:
+        yield "page_of_10000_images_s", _open_page(browser, url)[1]
 
 
 def _options() -> argparse.Namespace:
@@ -126,6 +140,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=30.0, help="of clicking by HTTP")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--browser", default=shutil.which("chromium"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--json", metavar="FILE")
     return parser.parse_args()
 

@@ -94,7 +94,14 @@ _TASK = FitRecipe(
 register_fit(FitMethod("stable", "deformable sampling and routing at the decoder's last attention"))
 register_fit(FitMethod("lora", "low-rank changes of the decoder's linear layers"))
 register_fit(FitMethod("decoder", "the whole mask decoder", FitRecipe(learning_rate=3e-5)))
-register_fit(FitMethod("task-prompt", "prompt tokens for one task", _TASK, one_task=True))
+register_fit(
+    FitMethod(
+        "task-prompt",
+        "prompt tokens for one task",
+        _TASK.changed(points_weight=0.1),  # outlines that weigh more distract from the masks
+        one_task=True,
+    )
+)
 register_fit(FitMethod("tokens", "a few prompt tokens", _TASK.changed(learning_rate=1e-2)))
 register_fit(
     FitMethod(
