@@ -1,6 +1,7 @@
-"""Draw the picture of the annotator that README.md shows.
+"""Draw the pictures of the annotator that README.md shows.
 
     python benchmarks/annotator_picture.py --out docs/images/annotator.png
+    python benchmarks/annotator_picture.py --similar --theme light --out docs/images/similar.png
 
 Starts the annotator on sample pictures of scikit-image, clicks on coins in a real Chromium, and
 takes a screenshot of 1280 x 720. Needs Playwright and a Chromium (SAMADAPT_TEST_BROWSER names one
@@ -48,6 +49,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images/annotator.png"))
     parser.add_argument("--model", default="nano")
     parser.add_argument("--theme", choices=("dark", "light"), default="dark")
+    parser.add_argument(
+        "--similar", action="store_true", help="show proposals of similar objects, and learning"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="samadapt-picture-") as place:
         folder = Path(place) / "coins"
@@ -55,7 +59,7 @@ def main() -> None:
         for name in ("astronaut", "camera", "cell", "coffee", "coins"):
             Image.fromarray(getattr(data, name)()).save(folder / f"{name}.png")
         with _annotator(folder, options.model) as url:
-            png = _picture(url, options.theme)
+            png = _picture(url, options.theme, options.similar)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     Image.open(io.BytesIO(png)).convert("RGB").save(options.out, optimize=True)
     size = options.out.stat().st_size
@@ -81,7 +85,7 @@ def _annotator(folder: Path, model: str) -> Iterator[str]:
         thread.join()
 
 
-def _picture(url: str, theme: str) -> bytes:
+def _picture(url: str, theme: str, similar: bool) -> bytes:
     from playwright.sync_api import sync_playwright
 
     path = os.environ.get("SAMADAPT_TEST_BROWSER") or shutil.which("chromium")
@@ -106,16 +110,27 @@ def _picture(url: str, theme: str) -> bytes:
             page.keyboard.press("Enter")
             page.wait_for_function(f"samadapt.state.objects.size === {count}")
         page.keyboard.press("1")
-        _box(page, *LAST)
-        x, y, _ = LAST
-        _click(page, x, y, clicks=1)
-        _click(page, x + 28, y, clicks=2, button="right")
-        page.mouse.move(700, 400)
+        (_find_similar if similar else _one_under_way)(page)
         page.wait_for_selector("#saved[data-state=saved]")
         page.wait_for_timeout(2500)  # the plot and the state of learning are looked up by then
         png: bytes = page.screenshot()
         browser.close()
     return png
+
+
+def _one_under_way(page: Any) -> None:
+    x, y, _ = LAST
+    _box(page, *LAST)
+    _click(page, x, y, clicks=1)
+    _click(page, x + 28, y, clicks=2, button="right")
+    page.mouse.move(700, 400)
+
+
+def _find_similar(page: Any) -> None:
+    page.keyboard.press("f")
+    page.wait_for_function("samadapt.state.proposals !== null")
+    page.click("[data-tab=learning]")
+    page.mouse.move(700, 400)
 
 
 def _click(page: Any, x: float, y: float, clicks: int, button: str = "left") -> None:
