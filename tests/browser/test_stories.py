@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from annotator import Annotator
+from PIL import Image
 from story import Story
 
+from fakes import OracleModel
 from samadapt.data.coco import CocoDataset
+from samadapt.server import similar
 
 Opener = Callable[..., Any]
 
@@ -311,6 +314,54 @@ def test_it_fits_and_keys_can_be_changed(open_page: Opener, theme: str) -> None:
     story.page.reload()
     story.page.wait_for_selector("html[data-ready=true]")
     assert "(J)" in story.page.locator("#similar-button").get_attribute("title")
+
+
+def test_similar_objects_are_proposed_until_none_is_left(
+    annotator: Annotator, open_page: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, columns = np.mgrid[:80, :112]
+    labels = np.zeros((80, 112), np.int_)
+    picture = np.full((80, 112, 3), 110, np.uint8)
+    for number, (y, x) in enumerate([(20, 20), (20, 56), (20, 92), (60, 38), (60, 74)], 1):
+        labels[(rows - y) ** 2 + (columns - x) ** 2 < 80] = number
+    picture[labels > 0] = (220, 40, 40)
+    annotator.stop()
+    annotator.model = OracleModel(labels)
+    Image.fromarray(picture).save(annotator.folder / "0.png")
+    # Two at a time, so that the page has to ask again.
+    whole = similar.find_similar
+    asked: list[dict[str, Any]] = []
+
+    def two(*args: Any, **more: Any) -> similar.Found:
+        asked.append(more)
+        return whole(*args[:6], 2, seconds=60, **more)
+
+    monkeypatch.setattr("samadapt.server.workspace.find_similar", two)
+    annotator.start()
+    story = Story(open_page())
+    story.page.evaluate(
+        "samadapt.openImage(samadapt.state.images.find(([, name]) => name === '0.png')[0])"
+    )
+    story.until("samadapt.state.image?.name === '0.png'")
+    story.click(20.5, 20.5)
+    story.accept()
+    story.press("f")
+    story.until("samadapt.state.proposals?.list.length === 2 && samadapt.state.proposals.more")
+    assert "Similar 1 / 2+" in story.page.locator("#bar").inner_text()
+    story.press("r")
+    story.until("samadapt.state.proposals.list.length === 1")
+    story.press("Enter")
+    # The last one dealt with, the page looks on by itself; what was rejected does not come back.
+    story.until("samadapt.state.objects.size === 2 && samadapt.state.proposals?.list.length === 2")
+    assert len(asked[1]["rejected"]) == 1
+    story.press("Shift+Enter")
+    story.until("samadapt.state.objects.size === 4")
+    story.press("f")
+    story.page.wait_for_selector(".toast >> text=Nothing else here looks like")
+    image = next(i for i in annotator.ids() if annotator.project.images.get(i).name == "0.png")
+    found = {int(labels[mask].max()) for mask in on_disk(annotator, image).values()}
+    assert len(found) == 4
+    assert 1 in found
 
 
 def test_fingers(annotator: Annotator, open_page: Opener) -> None:

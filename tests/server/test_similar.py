@@ -38,7 +38,7 @@ def test_all_others_of_a_kind_are_found_and_nothing_else(
 ) -> None:
     model = OracleModel(labels)
     example = Rle.from_mask(labels == 1)
-    found = find_similar(model, model.encode(pixels), pixels, [example], [], seconds=60)
+    found = find_similar(model, model.encode(pixels), pixels, [example], [], seconds=60).proposals
     numbers = sorted(int(labels[p.mask].max()) for p in found)
     assert numbers == [2, 3, 4, 5]
     assert all(np.array_equal(p.mask, labels == labels[p.mask].max()) for p in found)
@@ -51,9 +51,31 @@ def test_known_objects_are_not_proposed_again(
     examples = [Rle.from_mask(labels == k) for k in (1, 2)]
     others = [Rle.from_mask(labels == 3)]
     found = find_similar(model, model.encode(pixels), pixels, examples, others, seconds=60)
-    assert sorted(int(labels[p.mask].max()) for p in found) == [4, 5]
+    assert sorted(int(labels[p.mask].max()) for p in found.proposals) == [4, 5]
     few = find_similar(model, model.encode(pixels), pixels, examples, [], most=1, seconds=60)
-    assert len(few) == 1
+    assert len(few.proposals) == 1
+    assert few.more
+
+
+def test_a_search_goes_on_where_time_was_up(
+    labels: NDArray[np.int_], pixels: NDArray[np.uint8]
+) -> None:
+    model = OracleModel(labels)
+    embedding, example = model.encode(pixels), Rle.from_mask(labels == 1)
+    stopped = find_similar(model, embedding, pixels, [example], [], seconds=0)
+    assert not stopped.proposals
+    assert stopped.more
+    whole = find_similar(model, embedding, pixels, [example], [], seconds=60)
+    assert not whole.more
+    refused = [Rle.from_mask(p.mask) for p in whole.proposals[:2]]
+    rest = find_similar(model, embedding, pixels, [example], [], seconds=60, rejected=refused)
+    left = sorted(int(labels[p.mask].max()) for p in whole.proposals[2:])
+    assert sorted(int(labels[p.mask].max()) for p in rest.proposals) == left
+    # Where a click gave nothing, none is made again.
+    tried = [(float(x) + 0.5, float(y) + 0.5) for y, x in CENTRES[1:]]
+    nothing = find_similar(model, embedding, pixels, [example], [], seconds=60, tried=tried)
+    assert not nothing.proposals
+    assert not nothing.more
 
 
 def test_an_image_full_of_known_objects_gives_nothing(
@@ -61,7 +83,7 @@ def test_an_image_full_of_known_objects_gives_nothing(
 ) -> None:
     model = OracleModel(labels)
     everything = [Rle.from_mask(np.ones(labels.shape, np.bool_))]
-    assert find_similar(model, model.encode(pixels), pixels, everything, []) == []
+    assert find_similar(model, model.encode(pixels), pixels, everything, []).proposals == ()
 
 
 def test_over_http(
@@ -83,3 +105,8 @@ def test_over_http(
     )["object"]
     assert thing["source"] == "similar"
     assert len(ann.post(f"{path}/similar")["proposals"]) == 3
+    again = ann.post(f"{path}/similar", rejected=[found[1]["mask"]], tried=[[0.5, 0.5]])
+    assert len(again["proposals"]) == 2
+    assert again["more"] is False
+    outside = {"x": 50, "y": 0, "width": 40, "height": 4, "counts": found[1]["mask"]["counts"]}
+    assert ann.refused(f"{path}/similar", rejected=[outside])[0] == 422

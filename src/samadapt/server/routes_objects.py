@@ -161,11 +161,15 @@ def similar(image_id: ImageId, wanted: SimilarRequest, here: Here, me: Me) -> di
     """Propose further objects like the accepted ones."""
 
     def action(sitting: Sitting) -> dict[str, Any]:
-        found = here.similar(sitting, wanted.label, wanted.most)
+        size = sitting.session.image_size
+        rejected = [Rle.from_mask(crop.mask(size)) for crop in wanted.rejected]
+        found = here.similar(sitting, wanted.label, wanted.most, rejected, wanted.tried)
         return {
             "proposals": [
-                {"mask": crop_of(p.mask), "likeness": round(p.likeness, 3)} for p in found
-            ]
+                {"mask": crop_of(p.mask), "likeness": round(p.likeness, 3)} for p in found.proposals
+            ],
+            "tried": [list(place) for place in found.tried],
+            "more": found.more,
         }
 
     return here.act(me.client, me.person, image_id, action)

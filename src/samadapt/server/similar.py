@@ -37,6 +37,21 @@ class Proposal:
     likeness: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a search brought.
+
+    Attributes:
+        proposals: the most likely first.
+        tried: (x, y) of the clicks that gave no proposal.
+        more: whether there are places left to click on.
+    """
+
+    proposals: tuple[Proposal, ...] = ()
+    tried: tuple[tuple[float, float], ...] = ()
+    more: bool = False
+
+
 def find_similar(
     model: SegmentationModel,
     embedding: ImageEmbedding,
@@ -46,7 +61,9 @@ def find_similar(
     adapters: Sequence[Seams] = (),
     most: int = 40,
     seconds: float = SECONDS,
-) -> list[Proposal]:
+    rejected: Sequence[Rle] = (),
+    tried: Sequence[tuple[float, float]] = (),
+) -> Found:
     """Propose objects that look like `examples`, the most likely first.
 
     Every pixel is described by its colour, by its surroundings at the scale of the examples, and
@@ -65,19 +82,25 @@ def find_similar(
         adapters: in force.
         most: proposals.
         seconds: no further clicks after this time.
+        rejected: earlier proposals that were not wanted, or not as they were; they are not
+            proposed again. What they look like is not held against others.
+        tried: clicks of earlier searches that gave nothing; their places are left out.
     """
     deadline = time.monotonic() + seconds
-    wanted, known = _union(examples, pixels), _union([*examples, *others], pixels)
-    if known.all() or not wanted.any():
-        return []
+    wanted = _union(examples, pixels)
+    known = _union([*examples, *others], pixels)
+    closed = known | _union(rejected, pixels)
+    if closed.all() or not wanted.any():
+        return Found()
     areas = np.array([rle.area for rle in examples], np.float64)
     radius = float(np.sqrt(np.median(areas) / np.pi))
     likeness, low, high = _likeness(embedding, pixels, wanted, known, radius)
     found: list[tuple[float, Mask]] = []
-    taken = known.copy()
-    for prompts in _clicks(likeness, known, (low + high) / 2, radius):
+    taken, failed, more = closed.copy(), list[tuple[float, float]](), False
+    for prompts in _clicks(likeness, closed, (low + high) / 2, radius, tried):
         fresh = [p for p in prompts if not taken[int(p.points[0][1]), int(p.points[0][0])]]
-        if len(found) >= most or time.monotonic() > deadline:
+        if fresh and (len(found) >= most or time.monotonic() > deadline):
+            more = True
             break
         answers = model.predict(embedding, fresh, True, adapters) if fresh else []
         for prompt, answer in zip(fresh, answers, strict=True):
@@ -87,14 +110,17 @@ def find_similar(
             index = int(np.argmin(gaps))
             mask = masks[index]
             covered = np.count_nonzero(mask & taken)
-            if gaps[index] > np.log(_SIZES) or covered > _COVERED * np.count_nonzero(mask):
-                continue
-            alike = float(np.clip((likeness[mask].mean() - low) / max(high - low, 1e-6), 0, 1))
+            alike = 0.0
+            if gaps[index] <= np.log(_SIZES) and covered <= _COVERED * np.count_nonzero(mask):
+                alike = float(np.clip((likeness[mask].mean() - low) / max(high - low, 1e-6), 0, 1))
             if alike >= 0.5:
                 found.append((alike, mask))
                 taken |= mask
+            else:
+                failed.append((prompt.points[0][0], prompt.points[0][1]))
     found.sort(key=lambda item: -item[0])
-    return [Proposal(mask, alike) for alike, mask in found[:most]]
+    proposals = tuple(Proposal(mask, alike) for alike, mask in found[:most])
+    return Found(proposals, tuple(failed), more or len(found) > most)
 
 
 def _union(rles: Sequence[Rle], pixels: NDArray[np.uint8]) -> Mask:
@@ -105,7 +131,11 @@ def _union(rles: Sequence[Rle], pixels: NDArray[np.uint8]) -> Mask:
 
 
 def _likeness(
-    embedding: ImageEmbedding, pixels: NDArray[np.uint8], wanted: Mask, known: Mask, radius: float
+    embedding: ImageEmbedding,
+    pixels: NDArray[np.uint8],
+    wanted: Mask,
+    known: Mask,
+    radius: float,
 ) -> tuple[Map, float, float]:
     """Map of likeness (H, W), and its mean around the examples and inside them."""
     height, width = pixels.shape[:2]
@@ -188,17 +218,30 @@ def _discriminant(one: Map, rest: Map) -> Map:
     return np.asarray(weights / max(float(np.linalg.norm(weights)), 1e-12), np.float32)
 
 
-def _clicks(likeness: Map, known: Mask, least: float, radius: float) -> Iterator[list[Prompt]]:
-    """Clicks on the peaks of the map above `least`, the highest first, a few at a time."""
+def _clicks(
+    likeness: Map,
+    known: Mask,
+    least: float,
+    radius: float,
+    tried: Sequence[tuple[float, float]],
+) -> Iterator[list[Prompt]]:
+    """Clicks on the peaks of the map above `least`, the highest first, a few at a time.
+
+    None lies within half a radius of where one was tried before.
+    """
     smooth = cv2.GaussianBlur(likeness, (0, 0), max(0.4 * radius, 0.5))
     free = np.where(known, -1e9, smooth).astype(np.float32)
     reach = 2 * max(1, round(0.8 * radius)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     rows, columns = np.nonzero((free >= cv2.dilate(free, kernel)) & (free > least))
     order = np.argsort(-free[rows, columns], kind="stable")
-    points = list(zip(columns[order].tolist(), rows[order].tolist(), strict=True))
+    places = np.stack([columns[order], rows[order]], axis=1) + 0.5
+    if tried:
+        apart = places[:, None] - np.asarray(tried, np.float64)[None]
+        places = places[np.hypot(*np.moveaxis(apart, -1, 0)).min(1) > radius / 2]
+    points = [(float(x), float(y)) for x, y in places]
     for start in range(0, len(points), BATCH):
-        yield [Prompt([(x + 0.5, y + 0.5)]) for x, y in points[start : start + BATCH]]
+        yield [Prompt([point]) for point in points[start : start + BATCH]]
 
 
 def _part(mask: Mask, prompt: Prompt) -> Mask:

@@ -162,10 +162,16 @@ class LabelsRequest(Request):
 
 
 class SimilarRequest(Request):
-    """Propose further objects like those of a label; `most` at once."""
+    """Propose further objects like those of a label; `most` at once.
+
+    A search that goes on from an earlier one says what came of it: proposals that were rejected,
+    and places that were tried for nothing.
+    """
 
     label: Id | None = None
     most: Annotated[int, Field(ge=1, le=100)] = 40
+    rejected: Annotated[list[Crop], Field(max_length=500)] = []
+    tried: Annotated[list[tuple[Number, Number]], Field(max_length=5000)] = []
 
 
 class NameRequest(Request):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
 from samadapt.server.measure import FrozenMeasure, Task
 from samadapt.server.pictures import Pictures
-from samadapt.server.similar import Proposal, find_similar
+from samadapt.server.similar import Found, find_similar
 from samadapt.server.sittings import Sitting, Sittings
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.errors import ConflictError
@@ -188,8 +188,15 @@ class Workspace:
         sitting.session.skip()
         sitting.edited = None
 
-    def similar(self, sitting: Sitting, label_id: int | None, most: int) -> list[Proposal]:
-        """Propose further objects like those of a label on this image.
+    def similar(
+        self,
+        sitting: Sitting,
+        label_id: int | None,
+        most: int,
+        rejected: Sequence[Rle] = (),
+        tried: Sequence[tuple[float, float]] = (),
+    ) -> Found:
+        """Propose further objects like those of a label on this image; see `find_similar`.
 
         Raises:
             SessionError: there is no example yet.
@@ -213,6 +220,8 @@ class Workspace:
             others,
             sitting.session.pinned(),
             most,
+            rejected=rejected,
+            tried=tried,
         )
 
     @contextmanager

@@ -41,9 +41,10 @@ function forObject() {
 }
 
 function forProposals() {
-  const { list, index } = state.proposals;
+  const { list, index, more } = state.proposals;
+  const title = more ? "There may be more: they are looked for after these" : "";
   return [
-    h("span.info", {}, `Similar ${index + 1} / ${list.length}`),
+    h("span.info", { title }, `Similar ${index + 1} / ${list.length}${more ? "+" : ""}`),
     small("left", "proposalPrevious", "Previous"), small("right", "proposalNext", "Next"), separator(),
     plain("reject", "Reject"), plain("acceptAll", "Accept all"), main("accept", "Accept"), small("cross", "drop", "End"),
   ];

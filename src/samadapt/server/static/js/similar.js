@@ -9,6 +9,9 @@ import { working } from "./images.js";
 import { complain, toast } from "./ui.js";
 import { reveal } from "./view.js";
 
+/** What came of the searches on this image for this label so far: the next one goes on from there. */
+let search = { image: null, label: null, rejected: [], tried: [] };
+
 export async function findSimilar() {
   const image = state.image?.id;
   if (!image) return;
@@ -16,16 +19,22 @@ export async function findSimilar() {
     toast("Accept or drop the present object first.");
     return;
   }
+  if (search.image !== image || search.label !== state.label) search = { image, label: state.label, rejected: [], tried: [] };
+  const present = search;
   working("Looking for similar objects…");
   try {
-    const { proposals } = await post(`/api/images/${image}/similar`, { label: state.label });
-    if (state.image?.id !== image) return;
-    const list = proposals.map(({ mask, likeness }) => ({ mask: fromCrop(mask), likeness })).filter(({ mask }) => mask);
+    const { rejected, tried, label } = present;
+    const found = await post(`/api/images/${image}/similar`, { label, rejected: rejected.slice(-500), tried: tried.slice(-5000) });
+    if (state.image?.id !== image || search !== present) return;
+    present.tried = found.more ? [...tried, ...found.tried] : [];
+    const list = found.proposals.map(({ mask, likeness }) => ({ mask: fromCrop(mask), likeness })).filter(({ mask }) => mask);
     if (list.length) {
-      set({ proposals: { list, index: 0 }, selected: null });
+      set({ proposals: { list, index: 0, more: found.more }, selected: null });
       reveal(list[0].mask);
+    } else if (found.more) {
+      toast("Nothing yet: look on with the same key.");
     } else {
-      toast(`Nothing else here looks like ${labelOf(state.label)?.name ?? "these objects"}.`);
+      toast(`Nothing else here looks like ${labelOf(label)?.name ?? "these objects"}.`);
     }
   } catch (error) {
     complain(error);
@@ -43,23 +52,29 @@ export async function acceptProposal() {
   if (!proposal) return;
   leave(state.proposals.index);
   await keepOne(proposal);
+  goOn();
 }
 
 export function rejectProposal() {
-  if (state.proposals) leave(state.proposals.index);
+  const proposal = state.proposals?.list[state.proposals.index];
+  if (!proposal) return;
+  search.rejected.push(toCrop(proposal.mask));
+  leave(state.proposals.index);
+  goOn();
 }
 
 export async function acceptAll() {
-  const list = state.proposals?.list ?? [];
+  const { list, more } = state.proposals ?? { list: [] };
   endProposals();
   for (const proposal of list) await keepOne(proposal);
   toast(`${list.length} objects accepted.`);
+  if (more) await findSimilar();
 }
 
 export function step(by) {
-  const { list, index } = state.proposals;
+  const { list, index, more } = state.proposals;
   const next = (index + by + list.length) % list.length;
-  set({ proposals: { list, index: next } });
+  set({ proposals: { list, index: next, more } });
   reveal(list[next].mask);
 }
 
@@ -67,19 +82,28 @@ export function step(by) {
 export function activate(x, y) {
   const found = state.proposals.list.findIndex(({ mask }) => contains(mask, x, y));
   if (found < 0) return false;
-  set({ proposals: { list: state.proposals.list, index: found } });
+  set({ proposals: { ...state.proposals, index: found } });
   return true;
 }
 
 function leave(index) {
-  const list = state.proposals.list.filter((_, k) => k !== index);
+  const { more, list: before } = state.proposals;
+  const list = before.filter((_, k) => k !== index);
   if (!list.length) {
     endProposals();
+    search.waits = more;
     return;
   }
   const next = Math.min(index, list.length - 1);
-  set({ proposals: { list, index: next } });
+  set({ proposals: { list, index: next, more } });
   reveal(list[next].mask);
+}
+
+/** Once the last proposal is dealt with, and saved if it was accepted, look for those that are left. */
+function goOn() {
+  if (!search.waits || state.proposals || state.image?.id !== search.image || hasObject()) return;
+  search.waits = false;
+  findSimilar();
 }
 
 async function keepOne(proposal) {

@@ -15,7 +15,7 @@ export const state = {
   selected: null, // id
   tool: "click",
   negative: false,
-  proposals: null, // {list, index}
+  proposals: null, // {list, index, more}
   learning: null,
   tab: "objects",
   settings: load("settings", {
