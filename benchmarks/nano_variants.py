@@ -83,7 +83,7 @@ class Annotator:
         view = self.model.focus(embedding, prompt)
         ambiguous = self.variant.candidates and len(clicks) == 1
         output = self.model.decode(view, [prompt], multimask=ambiguous)
-        best = int(self.model.rate(view, output)[0].argmax())
+        best = int(output.scores[0].argmax())
         logits = output.logits[:, best : best + 1].detach()
         self.earlier[side] = logits[0, 0].numpy(), view.geometry.window
         full = self.model.upsample(view, logits)[0, 0].numpy()

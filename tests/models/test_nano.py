@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from samadapt.errors import CheckpointError
-from samadapt.models.base import DecoderOutput
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.encoder import NanoFeatures
@@ -235,35 +234,6 @@ def test_any_size_gives_masks_of_that_size(model: NanoModel, size: tuple[int, in
     assert prediction.masks.shape == (3, *size)
     assert prediction.scores.shape == (3,)
     assert ((prediction.scores >= 0) & (prediction.scores <= 1)).all()
-
-
-def test_candidates_are_rated_by_how_sure_they_are_of_their_own_cells(
-    model: NanoModel, embedding: ImageEmbedding
-) -> None:
-    columns = -(-embedding.geometry.resized[1] // 4)
-    logits = torch.full((1, 3, *model.logits_size(embedding)), -6.0)
-    logits[0, 0, :2, :2] = 0.5  # unsure of all its cells
-    logits[0, 1, :4, :4] = 3.0
-    logits[0, 2, :4, :4] = 3.0
-    logits[0, 2, 4:8, :4] = 0.5  # half of it sure
-    if columns < logits.shape[-1]:
-        logits[0, 0, :, columns:] = 9.0  # padding does not count
-    output = DecoderOutput(logits, torch.tensor([[0.9, 0.1, 0.5]]))
-    rated = model.rate(embedding, output)[0]
-    sure, unsure = torch.tensor([3.0, 0.5]).sigmoid().tolist()
-    expected = [-1.31 + 2.41 * p for p in (unsure, sure, (sure + unsure) / 2)]
-    np.testing.assert_allclose(rated, np.clip(expected, 0.01, 0.99), atol=1e-5)
-    one = DecoderOutput(logits[:, :1], output.scores[:, :1])
-    assert model.rate(embedding, one) is one.scores
-    nothing = DecoderOutput(torch.full_like(logits, -1.0), output.scores)
-    assert model.rate(embedding, nothing).tolist() == [[pytest.approx(0.01)] * 3]
-
-
-def test_predict_gives_these_ratings(model: NanoModel, embedding: ImageEmbedding) -> None:
-    prompt = Prompt(points=[(3.5, 4.5)])
-    prediction = model.predict(embedding, prompt, multimask=True)
-    output = model.decode(embedding, [prompt], multimask=True)
-    np.testing.assert_allclose(prediction.scores, model.rate(embedding, output)[0], atol=1e-6)
 
 
 def test_masks_are_the_logits_upsampled_and_cut_by_hand(

@@ -252,13 +252,6 @@ class SegmentationModel(ABC):
         with active(adapters), decoder_grid(embedding.grid):
             return self.run_decoder(decoder, embedding, embedded, multimask)
 
-    def rate(self, view: ImageEmbedding, output: DecoderOutput) -> Tensor:
-        """Scores (B, K) of what `decode` gave on `view`, by which people are shown a candidate.
-
-        The decoder's own, unless a model knows better. No gradient needs to flow.
-        """
-        return output.scores
-
     def upsample(
         self, embedding: ImageEmbedding, logits: Tensor, adapters: Sequence[Seams] = ()
     ) -> Tensor:
@@ -307,13 +300,12 @@ class SegmentationModel(ABC):
             for indices in groups.values():
                 view = views[indices[0]]
                 output = self.decode(view, [prompts[i] for i in indices], multimask, adapters)
-                scores = self.rate(view, output)
                 for row, index in enumerate(indices):
                     logits = output.logits[row : row + 1]
                     masks = self.upsample(view, logits, adapters)[0] > 0
                     found[index] = Prediction(
                         masks.cpu().numpy(),
-                        scores[row].float().cpu().numpy(),
+                        output.scores[row].float().cpu().numpy(),
                         logits[0].float().cpu().numpy(),
                         view.geometry.window,
                     )

@@ -32,13 +32,6 @@ from samadapt.prompts import Box, Prompt
 
 SHIPPED = "nano.safetensors"
 
-_IOU_OF_SURE = (-1.31, 2.41)
-"""A candidate's IoU is about a + b times the mean probability of its cells.
-
-A line through 1,230 candidates for clicks on training photographs and generated scenes (correlation
-0.53; that of the score head is 0.28).
-"""
-
 PIXELS_SIDE = 2048
 """Embeddings keep an image's pixels with at most this longer side."""
 
@@ -179,21 +172,6 @@ class NanoModel(SegmentationModel):
         logits, scores = decoder(features.image, features.fine, positions, encoded)
         chosen = slice(1, None) if multimask else slice(0, 1)
         return DecoderOutput(logits[:, chosen], scores[:, chosen])
-
-    def rate(self, view: ImageEmbedding, output: DecoderOutput) -> Tensor:
-        """The decoder's score; of several candidates, how sure each is of itself.
-
-        The mean probability of a mask's own cells is the share of them that it believes in. That
-        tells good candidates from bad ones better than the score head does.
-        """
-        if output.logits.shape[1] == 1:
-            return output.scores
-        rows, columns = (-(-size // NanoConfig.FINE_STRIDE) for size in view.geometry.resized)
-        shown = output.logits[..., :rows, :columns].float()
-        inside = (shown > 0).float()
-        sure = (shown.sigmoid() * inside).sum((-2, -1)) / inside.sum((-2, -1)).clamp_min(1)
-        least, rise = _IOU_OF_SURE
-        return (least + rise * sure).clamp(0.01, 0.99)
 
     def logits_size(self, embedding: ImageEmbedding) -> tuple[int, int]:
         """A quarter of the padded input."""
