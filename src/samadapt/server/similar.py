@@ -81,12 +81,12 @@ def find_similar(
         others: all other objects of the image.
         adapters: in force.
         most: proposals.
-        seconds: no further clicks after this time.
+        seconds: no further clicks after this time; it begins with the first one, so that every
+            search comes a little further, however long the map takes.
         rejected: earlier proposals that were not wanted, or not as they were; they are not
             proposed again. What they look like is not held against others.
         tried: clicks of earlier searches that gave nothing; their places are left out.
     """
-    deadline = time.monotonic() + seconds
     wanted = _union(examples, pixels)
     known = _union([*examples, *others], pixels)
     closed = known | _union(rejected, pixels)
@@ -95,6 +95,7 @@ def find_similar(
     areas = np.array([rle.area for rle in examples], np.float64)
     radius = float(np.sqrt(np.median(areas) / np.pi))
     likeness, low, high = _likeness(embedding, pixels, wanted, known, radius)
+    deadline = time.monotonic() + seconds
     found: list[tuple[float, Mask]] = []
     taken, failed, more = closed.copy(), list[tuple[float, float]](), False
     for prompts in _clicks(likeness, closed, (low + high) / 2, radius, tried):

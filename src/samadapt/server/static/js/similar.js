@@ -11,6 +11,7 @@ import { reveal } from "./view.js";
 
 /** What came of the searches on this image for this label so far: the next one goes on from there. */
 let search = { image: null, label: null, rejected: [], tried: [] };
+let saving = 0;
 
 export async function findSimilar() {
   const image = state.image?.id;
@@ -51,7 +52,9 @@ export async function acceptProposal() {
   const proposal = state.proposals?.list[state.proposals.index];
   if (!proposal) return;
   leave(state.proposals.index);
+  saving += 1;
   await keepOne(proposal);
+  saving -= 1;
   goOn();
 }
 
@@ -99,9 +102,9 @@ function leave(index) {
   reveal(list[next].mask);
 }
 
-/** Once the last proposal is dealt with, and saved if it was accepted, look for those that are left. */
+/** Once the last proposal is dealt with, and all that were accepted are saved, look for those that are left. */
 function goOn() {
-  if (!search.waits || state.proposals || state.image?.id !== search.image || hasObject()) return;
+  if (!search.waits || saving || state.proposals || state.image?.id !== search.image || hasObject()) return;
   search.waits = false;
   findSimilar();
 }
