@@ -53,8 +53,11 @@ export async function acceptProposal() {
   if (!proposal) return;
   leave(state.proposals.index);
   saving += 1;
-  await keepOne(proposal);
-  saving -= 1;
+  try {
+    await keepOne(proposal);
+  } finally {
+    saving -= 1;
+  }
   goOn();
 }
 
