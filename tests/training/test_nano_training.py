@@ -132,6 +132,22 @@ def test_a_perfect_mask_gets_no_further_click() -> None:
     assert clicks.prompts(None, torch.device("cpu")).labels.tolist() == [[1, -1]]
 
 
+def test_several_random_points_may_be_the_beginning() -> None:
+    masks = np.zeros((40, 64, 64), np.uint8)
+    masks[:, 10:40, 20:60] = 1
+    clicks = simulator(masks)
+    clicks.start(box_share=0.0, scattered_share=0.5)
+    counts = (clicks.prompts(None, torch.device("cpu")).labels == 1).sum(dim=1)
+    assert {int(count) for count in counts} == {1, 2, 3, 4, 5, 6}
+    assert 10 <= int((counts > 1).sum()) <= 30
+    clicks.refine(np.zeros((40, 64, 64), bool))
+    prompts = clicks.prompts(None, torch.device("cpu"))
+    assert torch.equal((prompts.labels == 1).sum(dim=1), counts + 1)
+    for row, points in enumerate(prompts.points.numpy()):
+        placed = points[prompts.labels[row].numpy() >= 0].astype(int)
+        assert masks[row, placed[:, 1], placed[:, 0]].all()
+
+
 def test_boxes_surround_the_object_up_to_their_noise() -> None:
     masks = np.zeros((200, 64, 64), np.uint8)
     masks[:, 20:40, 10:50] = 1

@@ -15,6 +15,8 @@ from samadapt.models.nano.prompt_encoder import PADDING, PromptBatch
 
 _GRID = 2
 """Clicks are placed on a grid of this many pixels."""
+_MOST_SCATTERED = 6
+"""Most points that a prompt of several points begins with."""
 
 
 class ClickSimulator:
@@ -43,8 +45,9 @@ class ClickSimulator:
         self.rng = rng
         self.pool = pool
         count = len(masks)
-        self.points = np.zeros((count, rounds, 2), np.float32)
-        self.labels = np.full((count, rounds), PADDING, np.int64)
+        columns = rounds + _MOST_SCATTERED - 1
+        self.points = np.zeros((count, columns, 2), np.float32)
+        self.labels = np.full((count, columns), PADDING, np.int64)
         self.boxes = np.zeros((count, 4), np.float32)
         self.has_box = np.zeros(count, bool)
         self.started_as_given = np.zeros(count, bool)
@@ -52,20 +55,31 @@ class ClickSimulator:
         self._masks = masks
         self._first = np.full((count, 2), np.nan, np.float32) if first is None else first
 
-    def start(self, box_share: float = 0.2) -> None:
-        """First prompt: one click on the object, or (with `box_share`) a box, exact or noisy.
+    def start(
+        self, box_share: float = 0.2, box_noise: float = 0.4, scattered_share: float = 0.0
+    ) -> None:
+        """First prompt: one click on the object, or a box, or several points anywhere on it.
 
         A given first click that does not lie on its object is passed over.
+
+        Args:
+            box_share: how many objects begin with a box, half of them with an exact one.
+            box_noise: largest s of the others (`_box`).
+            scattered_share: how many of the rest begin with two to six random points.
         """
-        self.has_box[:] = self.rng.random(len(self.truth)) < box_share
+        count = len(self.truth)
+        self.has_box[:] = self.rng.random(count) < box_share
         for row in np.flatnonzero(self.has_box):
-            self.boxes[row] = self._box(self._masks[row])
-        self.started_as_given[:] = ~self.has_box & self._hits()
+            self.boxes[row] = self._box(self._masks[row], box_noise)
+        scattered = ~self.has_box & (self.rng.random(count) < scattered_share)
+        self.started_as_given[:] = ~self.has_box & ~scattered & self._hits()
         for row in np.flatnonzero(self.started_as_given):
             self.points[row, 0] = self._first[row]
             self.labels[row, 0] = 1
         nothing = np.zeros_like(self.truth)
         self._click(nothing, skip=self.has_box | self.started_as_given)
+        most = max([1, *(self._scatter(row) for row in np.flatnonzero(scattered))])
+        self._used = most
 
     def refine(self, predicted: NDArray[np.bool_]) -> None:
         """Add the next click where `predicted` (B, S, S) or (B, S/2, S/2) is wrong."""
@@ -107,11 +121,22 @@ class ClickSimulator:
         x, y = np.where(inside[:, None], self._first, 0).astype(np.int64).T
         return np.asarray(inside & (self._masks[np.arange(len(x)), y, x] > 0))
 
-    def _box(self, mask: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Exact box in half of the cases, else noisy as in DN-DETR with s up to 0.4."""
+    def _scatter(self, row: int) -> int:
+        """Random points on one object instead of its first click; returns how many."""
+        ys, xs = np.nonzero(self.truth[row])
+        if not len(ys):
+            return 1
+        count = int(self.rng.integers(2, _MOST_SCATTERED + 1))
+        picks = self.rng.integers(0, len(ys), count)
+        self.points[row, :count] = (np.stack([xs[picks], ys[picks]], 1) + 0.5) * _GRID
+        self.labels[row, :count] = 1
+        return count
+
+    def _box(self, mask: NDArray[np.uint8], largest: float) -> NDArray[np.float32]:
+        """Exact box in half of the cases, else noisy as in DN-DETR with s up to `largest`."""
         x, y, width, height = cv2.boundingRect(mask)
         side = mask.shape[-1]
-        noise = 0.0 if self.rng.random() < 0.5 else self.rng.uniform(0.05, 0.4)
+        noise = 0.0 if self.rng.random() < 0.5 else self.rng.uniform(0.05, largest)
         shift = self.rng.uniform(-1, 1, 2) * (width, height) * noise / 2
         centre = np.array([x + width / 2, y + height / 2]) + shift
         extent = np.array([width, height]) * (1 + self.rng.uniform(-1, 1, 2) * noise)

@@ -169,7 +169,8 @@ class Trainer:
         taught = self._taught_rounds()
         first = batch["click"].flatten(0, 1).numpy() if "click" in batch else None
         simulator = ClickSimulator(masks.numpy(), self.rng, len(taught), self.pool, first)
-        simulator.start()
+        recipe = self.recipe
+        simulator.start(recipe.boxes, recipe.box_noise, recipe.scattered)
         levels, valid = batch.get("levels"), batch.get("level_valid")
         return Exercise(
             self._shrink(masks),
