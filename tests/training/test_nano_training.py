@@ -137,15 +137,20 @@ def test_several_random_points_may_be_the_beginning() -> None:
     masks[:, 10:40, 20:60] = 1
     clicks = simulator(masks)
     clicks.start(box_share=0.0, scattered_share=0.5)
-    counts = (clicks.prompts(None, torch.device("cpu")).labels == 1).sum(dim=1)
-    assert {int(count) for count in counts} == {1, 2, 3, 4, 5, 6}
+    labels = clicks.prompts(None, torch.device("cpu")).labels
+    counts = (labels == 1).sum(dim=1)
+    assert {int(count) for count in counts} == set(range(1, 9))
     assert 10 <= int((counts > 1).sum()) <= 30
+    around = (labels == 0).sum(dim=1)
+    assert {int(count) for count in around} == set(range(5))
+    assert not around[counts == 1].any()
     clicks.refine(np.zeros((40, 64, 64), bool))
     prompts = clicks.prompts(None, torch.device("cpu"))
     assert torch.equal((prompts.labels == 1).sum(dim=1), counts + 1)
     for row, points in enumerate(prompts.points.numpy()):
-        placed = points[prompts.labels[row].numpy() >= 0].astype(int)
-        assert masks[row, placed[:, 1], placed[:, 0]].all()
+        for label in (0, 1):
+            placed = points[prompts.labels[row].numpy() == label].astype(int)
+            assert (masks[row, placed[:, 1], placed[:, 0]] == label).all()
 
 
 def test_boxes_surround_the_object_up_to_their_noise() -> None:

@@ -15,8 +15,9 @@ from samadapt.models.nano.prompt_encoder import PADDING, PromptBatch
 
 _GRID = 2
 """Clicks are placed on a grid of this many pixels."""
-_MOST_SCATTERED = 6
-"""Most points that a prompt of several points begins with."""
+_MOST_SCATTERED = 8
+_MOST_AROUND = 4
+"""Most points on and off the object that a prompt of several points begins with."""
 
 
 class ClickSimulator:
@@ -45,7 +46,7 @@ class ClickSimulator:
         self.rng = rng
         self.pool = pool
         count = len(masks)
-        columns = rounds + _MOST_SCATTERED - 1
+        columns = rounds + _MOST_SCATTERED + _MOST_AROUND - 1
         self.points = np.zeros((count, columns, 2), np.float32)
         self.labels = np.full((count, columns), PADDING, np.int64)
         self.boxes = np.zeros((count, 4), np.float32)
@@ -58,14 +59,15 @@ class ClickSimulator:
     def start(
         self, box_share: float = 0.2, box_noise: float = 0.4, scattered_share: float = 0.0
     ) -> None:
-        """First prompt: one click on the object, or a box, or several points anywhere on it.
+        """First prompt: one click on the object, or a box, or several points anywhere.
 
         A given first click that does not lie on its object is passed over.
 
         Args:
             box_share: how many objects begin with a box, half of them with an exact one.
             box_noise: largest s of the others (`_box`).
-            scattered_share: how many of the rest begin with two to six random points.
+            scattered_share: how many of the rest begin with two to eight random points on the
+                object, and half of these with up to four off it as well.
         """
         count = len(self.truth)
         self.has_box[:] = self.rng.random(count) < box_share
@@ -122,15 +124,20 @@ class ClickSimulator:
         return np.asarray(inside & (self._masks[np.arange(len(x)), y, x] > 0))
 
     def _scatter(self, row: int) -> int:
-        """Random points on one object instead of its first click; returns how many."""
-        ys, xs = np.nonzero(self.truth[row])
-        if not len(ys):
-            return 1
+        """Random points instead of the first click; returns how many."""
+        truth = self.truth[row]
         count = int(self.rng.integers(2, _MOST_SCATTERED + 1))
-        picks = self.rng.integers(0, len(ys), count)
-        self.points[row, :count] = (np.stack([xs[picks], ys[picks]], 1) + 0.5) * _GRID
-        self.labels[row, :count] = 1
-        return count
+        around = int(self.rng.integers(1, _MOST_AROUND + 1)) if self.rng.random() < 0.5 else 0
+        placed = 0
+        for region, wanted, label in ((truth, count, 1), (~truth, around, 0)):
+            ys, xs = np.nonzero(region)
+            if len(ys):
+                picks = self.rng.integers(0, len(ys), wanted)
+                columns = slice(placed, placed + wanted)
+                self.points[row, columns] = (np.stack([xs[picks], ys[picks]], 1) + 0.5) * _GRID
+                self.labels[row, columns] = label
+                placed += wanted
+        return placed
 
     def _box(self, mask: NDArray[np.uint8], largest: float) -> NDArray[np.float32]:
         """Exact box in half of the cases, else noisy as in DN-DETR with s up to `largest`."""

@@ -263,8 +263,12 @@ class Trainer:
         return float(self.rng.uniform(0, room)), float(self.rng.uniform(0, room))
 
     def _taught_rounds(self) -> tuple[bool, ...]:
-        """Which rounds of clicks are taught: the first and the last ones, some silent between."""
-        silent = int(self.rng.integers(self.recipe.silent_rounds + 1))
+        """Which rounds of clicks are taught: the first and the last ones, some silent between.
+
+        Few silent rounds are more frequent than many, but a person may click twenty times, and
+        what comes late must have been learned as well.
+        """
+        silent = int((self.recipe.silent_rounds + 1) * self.rng.random() ** 2)
         return (True, *[False] * silent, *[True] * (self.recipe.taught_rounds - 1))
 
 
