@@ -133,7 +133,8 @@ def main() -> None:
             seed=given.seed,
         )
         model = trained(VARIANTS[name], recipe)
-        ious = validate(model, given.data, given.count)
+        curves = validate(model, given.data, given.count)
+        ious = {source: values.mean(axis=0) for source, values in curves.items()}
         ious["mean"] = np.mean(list(ious.values()), axis=0)
         rows[name] = {source: [round(float(v), 4) for v in row] for source, row in ious.items()}
         cells = (" ".join(f"{row[i]:.2f}" for i in (0, 2, 4)) for row in ious.values())

@@ -30,7 +30,7 @@ from samadapt.training.nano.losses import (
 )
 from samadapt.training.nano.recalibrate import recalibrate
 from samadapt.training.nano.train import SOURCES, Recipe, Trainer
-from samadapt.training.nano.validate import validation_examples
+from samadapt.training.nano.validate import describe, validation_examples
 
 TINY = NanoConfig(64, 16, (8, 12, 16, 16), (1, 1, 1, 1), 8, 8, 16, heads=2)
 
@@ -344,3 +344,10 @@ def test_recalibrated_statistics_are_those_of_the_images() -> None:
     torch.testing.assert_close(first[1].running_mean, seen.mean(0), atol=1e-4, rtol=1e-4)
     assert not any(module.training for module in network.modules())
     assert first[1].momentum == 0.1
+
+
+def test_validation_counts_every_source_the_same() -> None:
+    one = np.array([[0.2, 0.9, 0.8], [0.4, 0.5, 0.6], [0.6, 0.85, 0.85]])
+    other = np.array([[0.9, 0.9, 0.9]])
+    assert describe(one) == "IoU after 1 2 3 clicks: 0.400 0.750 0.750  NoC3@85: 2.33"
+    assert describe(one, other) == "IoU after 1 2 3 clicks: 0.650 0.825 0.825  NoC3@85: 1.67"
