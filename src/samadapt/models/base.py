@@ -252,6 +252,22 @@ class SegmentationModel(ABC):
         with active(adapters), decoder_grid(embedding.grid):
             return self.run_decoder(decoder, embedding, embedded, multimask)
 
+    def settled(
+        self,
+        embedding: ImageEmbedding,
+        prompts: Sequence[Prompt],
+        adapters: Sequence[Seams] = (),
+    ) -> list[Prompt]:
+        """The prompts that `predict` puts to the decoder in the end, for who calls `decode`.
+
+        They are those given, except where clicks are answered in turn (`clicks_in_turn`): then
+        several clicks become the last turn, with the logits before it as the earlier mask.
+        """
+        if not self.clicks_in_turn:
+            return list(prompts)
+        with torch.inference_mode(False), torch.no_grad():
+            return self._in_turn(embedding, list(prompts), True, adapters)[0]
+
     def upsample(
         self, embedding: ImageEmbedding, logits: Tensor, adapters: Sequence[Seams] = ()
     ) -> Tensor:

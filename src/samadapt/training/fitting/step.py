@@ -110,7 +110,8 @@ def learn_image(
 ) -> Tally:
     """Add the gradients of the sum of all answers' losses to the adapters' parameters.
 
-    Every prompt is answered on the view that `model.focus` gives, as in use. Adapters that have a
+    Every prompt is answered as in use: on the view that `model.focus` gives, and several clicks in
+    turn where the model wants that; then the last turn alone is learned. Adapters that have a
     loss of their own (`OutlineLearner`) add it, times `points_weight`.
 
     Raises:
@@ -159,7 +160,8 @@ def _answers(
     exercises: Sequence[Exercise],
 ) -> Iterator[tuple[ImageEmbedding, Tensor, Tensor]]:
     """Views, logits (B, h, w) of all prompts answered there, and their targets (B, h, w)."""
-    prompts = {index: exercise.prompt for index, exercise in enumerate(exercises)}
+    given = [exercise.prompt for exercise in exercises]
+    prompts = dict(enumerate(model.settled(embedding, given, adapters)))
     for view, indices in view_groups(model, embedding, prompts, _BATCH):
         output = model.decode(view, [prompts[i] for i in indices], adapters=adapters)
         logits = output.logits[:, 0].float()
