@@ -58,6 +58,21 @@ def test_lessons_come_back_as_they_were(fake_model: FakeModel) -> None:
     assert found.draw("all", RNG(0)) is None
 
 
+def test_any_prompt_that_was_sent_can_be_replayed(fake_model: FakeModel) -> None:
+    embedding = fake_model.encode(picture(9))
+    sent = tuple(Example(embedding, Prompt([(x, 4.5)])) for x in (5.5, 6.5, 7.5))
+    mask = np.zeros(embedding.original_size, bool)
+    mask[2:9, 3:11] = True
+    whole = Lesson(mask, sent[0].prompt.clicks, {"first": sent[:1], "sent": sent})
+    for wanted, places in ((["any"], {5.5, 6.5, 7.5}), (["corrected"], {5.5}), (["first"], {5.5})):
+        kept = ReplayMemory(3, wanted, 1 << 20, 1 << 20)
+        kept.add(0, whole)
+        found = kept.draw(0, RNG(0))
+        assert found is not None
+        drawn = [found.draw(wanted[0], RNG(seed)) for seed in range(40)]
+        assert {example.prompt.points[0][0] for example in drawn if example} == places
+
+
 def test_the_oldest_of_a_domain_makes_room(fake_model: FakeModel) -> None:
     kept = memory(objects=2)
     embedding = fake_model.encode(picture(0))

@@ -26,6 +26,7 @@ from samadapt.models.seams import Seams
 
 Result = TypeVar("Result")
 
+_REHEARSED = "any"
 _MOST_CONTRADICTED = 0.25
 _MOST_LOST = 0.1
 
@@ -90,7 +91,8 @@ class Learner:
         replay = settings.replay
         steps = (*settings.accept.parts, *settings.skip.parts)
         prompts = [p for parts in steps for o, p in parts if o == "replay"]
-        self._prompts = {p for parts in steps for _, p in parts}
+        prompts += [_REHEARSED] if replay.rehearsals else []
+        self._prompts = {p for parts in steps for _, p in parts} | set(prompts)
         self.memory = ReplayMemory(
             replay.objects, prompts, replay.megabytes * MEGABYTE, replay.disk_megabytes * MEGABYTE
         )
@@ -142,6 +144,22 @@ class Learner:
                 "before the object are used again"
             )
         now.keep(interaction.step)
+
+    def click_and_rehearse(self, interaction: Interaction) -> Generator[None, None, None]:
+        """As `click`; what comes after the first `yield` are steps on earlier objects.
+
+        May be left alone and resumed as `accept`.
+        """
+        self.click(interaction)
+        yield
+        domain = self.book.active
+        steps = ((("replay", _REHEARSED),),) * self.settings.replay.rehearsals
+        try:
+            bench = self.bench(interaction)
+            domain = yield from self._taught(domain, bench, interaction, None, steps)
+        except NotFinite:
+            self.notes.append(_undone("earlier objects"))
+        self._settle(domain)
 
     def undo(self, interaction: Interaction) -> None:
         """Return to the weights after `interaction.step`, or learn them again."""
@@ -271,16 +289,16 @@ class Learner:
         domain: Domain,
         bench: Bench,
         interaction: Interaction,
-        lesson: Lesson,
+        lesson: Lesson | None,
         steps: tuple[tuple[tuple[str, str], ...], ...],
     ) -> Generator[None, None, Domain]:
-        """Take the steps of the recipe."""
+        """Take the steps of the recipe; those that find no example are left out."""
         accept = self.settings.accept
         if not steps:
             return domain
         seed = self._seed, domain.number, domain.accepted, domain.moments.steps
         rng = np.random.default_rng(seed)
-        delta = bench.zeros() if domain.delta is None else domain.delta
+        delta, stepped = bench.zeros() if domain.delta is None else domain.delta, False
         descent = accept.descent.scaled((1 + accept.decay * domain.accepted) ** -0.5)
         moments = domain.moments if accept.keep_moments else Moments()
         for parts in steps:
@@ -294,7 +312,9 @@ class Learner:
                 gradient = yield from _patiently(
                     lambda now=delta, what=chosen: bench.gradient(now, interaction, what)  # type: ignore[misc]
                 )
-                delta, moments = descent.step(delta, gradient, moments)
+                (delta, moments), stepped = descent.step(delta, gradient, moments), True
+        if not stepped:
+            return domain
         if not bool(torch.isfinite(delta).all()):
             raise NotFinite
         return replace(domain, delta=delta, moments=moments if accept.keep_moments else Moments())

@@ -167,7 +167,8 @@ class ReplayMemory:
 
     def __init__(self, objects: int, prompts: Sequence[str], memory: int, disk: int) -> None:
         self._limit = objects
-        self._prompts = {"first" if p in ("any", "corrected") else p for p in prompts}
+        kept = {"any": "sent", "corrected": "first"}
+        self._prompts = {kept.get(prompt, prompt) for prompt in prompts}
         self._memory, self._disk = memory, disk
         self._lessons: list[tuple[int, _Stored]] = []
         self._known: WeakKeyDictionary[ImageEmbedding, _StoredView] = WeakKeyDictionary()

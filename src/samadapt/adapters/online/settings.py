@@ -175,16 +175,20 @@ class ReplaySettings:
 
     Attributes:
         objects: how many are kept per domain; 0 for none.
+        rehearsals: steps behind every click, each on any prompt of a random one of them, by the
+            rule of `AcceptSettings`; what they teach is kept, however the object under way ends.
         megabytes: memory for their embeddings, all domains together; older ones go to the disk.
         disk_megabytes: disk for them; beyond it the oldest are dropped.
     """
 
     objects: int = 5
+    rehearsals: int = 0
     megabytes: int = 256
     disk_megabytes: int = 1024
 
     def __post_init__(self) -> None:
         _at_least("replay", 0, objects=self.objects, disk_megabytes=self.disk_megabytes)
+        _at_least("replay", 0, rehearsals=self.rehearsals)
         _at_least("replay", 1, megabytes=self.megabytes)
 
 
