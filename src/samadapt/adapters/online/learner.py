@@ -234,7 +234,9 @@ class Learner:
                 if self.settings.click.keep:
                     zeros = bench.zeros()
                     long_term = zeros if domain.delta is None else domain.delta
-                    domain = replace(domain, delta=long_term + finished.change(zeros))
+                    moments = replace(domain.moments, iterate=None)
+                    delta = long_term + finished.change(zeros)
+                    domain = replace(domain, delta=delta, moments=moments)
                 steps = self.settings.accept.parts
                 taught = yield from self._taught(domain, bench, interaction, lesson, steps)
                 after = yield from _patiently(lambda: judge.first(taught.delta, before))
@@ -309,8 +311,9 @@ class Learner:
                 if source is not None and example is not None:
                     chosen.append((source, prompt, example))
             if chosen:
+                now = delta if moments.iterate is None else moments.iterate
                 gradient = yield from _patiently(
-                    lambda now=delta, what=chosen: bench.gradient(now, interaction, what)  # type: ignore[misc]
+                    lambda now=now, what=chosen: bench.gradient(now, interaction, what)  # type: ignore[misc]
                 )
                 (delta, moments), stepped = descent.step(delta, gradient, moments), True
         if not stepped:

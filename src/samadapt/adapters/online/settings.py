@@ -91,6 +91,7 @@ class AcceptSettings:
         keep_moments: Adam's running means live on from object to object.
         anchor: pull towards the base weights, see `Descent`.
         importance: see `Descent`.
+        average: see `Descent`.
         entropy: weight of the balanced cross-entropy.
         focal: weight of the normalised focal loss.
         dice: weight of the Dice loss.
@@ -107,6 +108,7 @@ class AcceptSettings:
     keep_moments: bool = False
     anchor: float = 0.0
     importance: bool = False
+    average: float = 0.0
     entropy: float = 1.0
     focal: float = 0.0
     dice: float = 0.0
@@ -123,6 +125,8 @@ class AcceptSettings:
         _at_least("accept", 0, dice=self.dice, clicks=self.clicks)
         _at_least("accept", 1, errors=self.errors)
         _above("accept", 0, rate=self.rate)
+        if not 0 <= self.average < 1:
+            raise AdapterError(f"accept.average={self.average}: use 0 <= average < 1")
         if not 0 <= self.erosion_share < 1:
             raise AdapterError(f"accept.erosion_share={self.erosion_share}: use 0 <= share < 1")
         _check_steps("accept", self.steps)
@@ -130,7 +134,7 @@ class AcceptSettings:
     @property
     def descent(self) -> Descent:
         """How to step."""
-        return Descent(self.optimiser, self.rate, self.anchor, self.importance)
+        return Descent(self.optimiser, self.rate, self.anchor, self.importance, self.average)
 
     @property
     def parts(self) -> tuple[tuple[tuple[str, str], ...], ...]:
