@@ -211,9 +211,8 @@ def test_hooks_return_at_once_and_learning_arrives() -> None:
     adapter.close()
 
 
-@pytest.mark.parametrize("rehearsals", [0, 2])
-def test_given_time_it_learns_what_it_learns_at_once(rehearsals: int) -> None:
-    settings = quick(replay={"rehearsals": rehearsals})
+def test_given_time_it_learns_what_it_learns_at_once() -> None:
+    settings = quick()
     session, adapter = background(settings)
     for _ in range(2):
         for x, y, positive in ((14.5, 12.5, True), (38.5, 29.5, False)):

@@ -204,41 +204,6 @@ def test_accepted_objects_are_answered_better_at_the_first_click() -> None:
     assert answer() > before
 
 
-def test_every_click_is_followed_by_steps_on_earlier_objects() -> None:
-    accept = {"steps": ["new.first"], "keep_moments": True}
-    given = {"accept": accept, "replay": {"rehearsals": 2}, "guard": {"outlier": 0}}
-    session, adapter = start(quick(click={"loss": "none"}, **given))
-    session.click(14.5, 12.5)
-    assert adapter._learner.book.active.delta is None  # there is none yet
-    session.accept()
-    before = adapter._learner.book.active
-    session.click(14.5, 12.5)
-    session.click(38.5, 29.5, positive=False)
-    after = adapter._learner.book.active
-    assert after.moments.steps == before.moments.steps + 4
-    assert after.accepted == before.accepted == 1
-    assert before.delta is not None
-    assert after.delta is not None
-    assert not torch.equal(after.delta, before.delta)
-    session.skip()
-    assert adapter._learner.book.active.delta is after.delta  # whatever becomes of the object
-    assert adapter._published is after.delta
-
-
-def test_rehearsals_that_are_not_finite_are_undone_and_reported() -> None:
-    settings = quick(click={"loss": "none"}, replay={"rehearsals": 1}, guard={"outlier": 0})
-    session, adapter = start(settings)
-    session.click(14.5, 12.5)
-    session.accept()
-    learned = adapter._learner.book.active.delta
-    bench = adapter._learner._bench
-    assert bench is not None
-    bench.gradient = lambda *_: torch.full_like(bench.zeros(), torch.nan)  # type: ignore[method-assign]
-    with pytest.warns(RuntimeWarning, match="earlier objects"):
-        session.click(14.5, 12.5)
-    assert adapter._learner.book.active.delta is learned
-
-
 def test_candidates_are_taught_where_they_are_shown() -> None:
     found = []
     for multimask in (True, False):

@@ -262,22 +262,3 @@ def test_important_parameters_are_held_more_strongly() -> None:
     stepped, _ = descent.step(delta, torch.tensor([3.0, 1.0]), moments)
     plain, _ = Descent("adam", 0.1).step(delta, torch.tensor([3.0, 1.0]), moments)
     torch.testing.assert_close(plain - stepped, 0.1 * torch.tensor([1.5, 0.5]))
-
-
-def test_averaged_weights_are_the_mean_at_first_and_forget_later() -> None:
-    """By hand: the steps go on from where they are, what is used lags behind."""
-    descent = Descent("sgd", 0.1, average=0.75)
-    used, moments = torch.zeros(1), Moments()
-    gradient = torch.tensor([-1.0])
-    iterates: list[float] = []
-    expected: list[float] = []
-    for step in range(1, 8):
-        used, moments = descent.step(used, gradient, moments)
-        iterates.append(0.1 * step)
-        if step <= 4:
-            expected.append(sum(iterates) / step)
-        else:
-            expected.append(0.75 * expected[-1] + 0.25 * iterates[-1])
-        assert moments.iterate is not None
-        torch.testing.assert_close(moments.iterate, torch.tensor([iterates[-1]]))
-        torch.testing.assert_close(used, torch.tensor([expected[-1]]))

@@ -141,11 +141,8 @@ class OnlineAdapter(Adapter):
         self._do(lambda: self._learner.open(embedding))
 
     def on_click(self, interaction: Interaction) -> None:
-        """Learn from the clicks so far, and from earlier objects if the settings say so."""
-        if self.settings.replay.rehearsals:
-            self._train(lambda: self._learner.click_and_rehearse(interaction), learns=True)
-        else:
-            self._do(lambda: self._learner.click(interaction), learns=True)
+        """Learn from the clicks so far."""
+        self._do(lambda: self._learner.click(interaction), learns=True)
 
     def on_undo(self, interaction: Interaction) -> None:
         """Go back to the weights after an earlier step."""
@@ -250,9 +247,7 @@ class OnlineAdapter(Adapter):
             done()
         self._tell()
 
-    def _train(
-        self, begin: Callable[[], Iterator[None]], *, learns: bool = False, saves: bool = False
-    ) -> None:
+    def _train(self, begin: Callable[[], Iterator[None]], *, saves: bool = False) -> None:
         """Do long work now, or piece by piece in the background."""
 
         def work() -> Iterator[None]:
@@ -265,11 +260,11 @@ class OnlineAdapter(Adapter):
 
         def event() -> Iterator[None]:
             steps = work()
-            next(steps, None)  # what cannot wait: an object ends, a click is learned
+            next(steps, None)  # the object ends now, learning from it can wait
             return steps
 
         if self.background:
-            self._do(event, learns=learns)
+            self._do(event)
         else:
             for _ in work():
                 pass

@@ -26,7 +26,6 @@ from samadapt.models.seams import Seams
 
 Result = TypeVar("Result")
 
-_REHEARSED = "any"
 _MOST_CONTRADICTED = 0.25
 _MOST_LOST = 0.1
 
@@ -91,8 +90,7 @@ class Learner:
         replay = settings.replay
         steps = (*settings.accept.parts, *settings.skip.parts)
         prompts = [p for parts in steps for o, p in parts if o == "replay"]
-        prompts += [_REHEARSED] if replay.rehearsals else []
-        self._prompts = {p for parts in steps for _, p in parts} | set(prompts)
+        self._prompts = {p for parts in steps for _, p in parts}
         self.memory = ReplayMemory(
             replay.objects, prompts, replay.megabytes * MEGABYTE, replay.disk_megabytes * MEGABYTE
         )
@@ -144,22 +142,6 @@ class Learner:
                 "before the object are used again"
             )
         now.keep(interaction.step)
-
-    def click_and_rehearse(self, interaction: Interaction) -> Generator[None, None, None]:
-        """As `click`; what comes after the first `yield` are steps on earlier objects.
-
-        May be left alone and resumed as `accept`.
-        """
-        self.click(interaction)
-        yield
-        domain = self.book.active
-        steps = ((("replay", _REHEARSED),),) * self.settings.replay.rehearsals
-        try:
-            bench = self.bench(interaction)
-            domain = yield from self._taught(domain, bench, interaction, None, steps)
-        except NotFinite:
-            self.notes.append(_undone("earlier objects"))
-        self._settle(domain)
 
     def undo(self, interaction: Interaction) -> None:
         """Return to the weights after `interaction.step`, or learn them again."""
@@ -234,9 +216,7 @@ class Learner:
                 if self.settings.click.keep:
                     zeros = bench.zeros()
                     long_term = zeros if domain.delta is None else domain.delta
-                    moments = replace(domain.moments, iterate=None)
-                    delta = long_term + finished.change(zeros)
-                    domain = replace(domain, delta=delta, moments=moments)
+                    domain = replace(domain, delta=long_term + finished.change(zeros))
                 steps = self.settings.accept.parts
                 taught = yield from self._taught(domain, bench, interaction, lesson, steps)
                 after = yield from _patiently(lambda: judge.first(taught.delta, before))
@@ -291,16 +271,16 @@ class Learner:
         domain: Domain,
         bench: Bench,
         interaction: Interaction,
-        lesson: Lesson | None,
+        lesson: Lesson,
         steps: tuple[tuple[tuple[str, str], ...], ...],
     ) -> Generator[None, None, Domain]:
-        """Take the steps of the recipe; those that find no example are left out."""
+        """Take the steps of the recipe."""
         accept = self.settings.accept
         if not steps:
             return domain
         seed = self._seed, domain.number, domain.accepted, domain.moments.steps
         rng = np.random.default_rng(seed)
-        delta, stepped = bench.zeros() if domain.delta is None else domain.delta, False
+        delta = bench.zeros() if domain.delta is None else domain.delta
         descent = accept.descent.scaled((1 + accept.decay * domain.accepted) ** -0.5)
         moments = domain.moments if accept.keep_moments else Moments()
         for parts in steps:
@@ -311,13 +291,10 @@ class Learner:
                 if source is not None and example is not None:
                     chosen.append((source, prompt, example))
             if chosen:
-                now = delta if moments.iterate is None else moments.iterate
                 gradient = yield from _patiently(
-                    lambda now=now, what=chosen: bench.gradient(now, interaction, what)  # type: ignore[misc]
+                    lambda now=delta, what=chosen: bench.gradient(now, interaction, what)  # type: ignore[misc]
                 )
-                (delta, moments), stepped = descent.step(delta, gradient, moments), True
-        if not stepped:
-            return domain
+                delta, moments = descent.step(delta, gradient, moments)
         if not bool(torch.isfinite(delta).all()):
             raise NotFinite
         return replace(domain, delta=delta, moments=moments if accept.keep_moments else Moments())

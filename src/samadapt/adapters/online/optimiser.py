@@ -22,24 +22,20 @@ class Moments:
         first: mean gradient (P,), None before the first step.
         second: mean squared gradient (P,).
         steps: how many steps were taken.
-        iterate: where the steps have got to (P,), when what is used is a running average of
-            them; None for where what is used is.
     """
 
     first: Tensor | None = None
     second: Tensor | None = None
     steps: int = 0
-    iterate: Tensor | None = None
 
     def updated(self, gradient: Tensor) -> Moments:
-        """With one more gradient (P,); the iterate is left where it is."""
+        """With one more gradient (P,)."""
         first = torch.zeros_like(gradient) if self.first is None else self.first
         second = torch.zeros_like(gradient) if self.second is None else self.second
         return Moments(
             torch.lerp(first, gradient, 1 - _BETAS[0]),
             torch.lerp(second, gradient.square(), 1 - _BETAS[1]),
             self.steps + 1,
-            self.iterate,
         )
 
     def direction(self) -> Tensor:
@@ -62,16 +58,12 @@ class Descent:
             gradient (as the decay of AdamW): w -= rate * anchor * (w - w_base).
         importance: pull parameters that matter more strongly: the anchor of each is multiplied
             by sqrt(v) / mean(sqrt(v)), Adam's running size of its gradients, at most 10.
-        average: what is used is a running average of the weights after every step, of which this
-            share stays at each (Polyak and Juditsky 1992, with forgetting); the plain mean while
-            there are few. 0 uses the last weights.
     """
 
     kind: Kind
     rate: float
     anchor: float = 0.0
     importance: bool = False
-    average: float = 0.0
 
     def scaled(self, factor: float) -> Descent:
         """The same with `factor` times the learning rate."""
@@ -79,21 +71,16 @@ class Descent:
 
     def step(self, delta: Tensor, gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
         """New change from the base weights (P,) and moments; nothing is changed in place."""
-        before = delta if moments.iterate is None else moments.iterate
         if self.kind == "adam":
             moments = moments.updated(gradient)
             direction = moments.direction()
         else:
-            moments = replace(moments, steps=moments.steps + bool(self.average))
             direction = gradient
-        stepped = before - self.rate * direction
+        stepped = delta - self.rate * direction
         if self.anchor:
             strength: Tensor | float = self.rate * self.anchor
             if self.importance and moments.second is not None:
                 size = moments.second.sqrt()
                 strength = strength * (size / size.mean().clamp_min(1e-12)).clamp_max(10)
-            stepped = stepped - strength * before
-        if not self.average:
-            return stepped, moments
-        share = max(1 - self.average, 1 / moments.steps)
-        return torch.lerp(delta, stepped, share), replace(moments, iterate=stepped)
+            stepped = stepped - strength * delta
+        return stepped, moments

@@ -91,7 +91,6 @@ class AcceptSettings:
         keep_moments: Adam's running means live on from object to object.
         anchor: pull towards the base weights, see `Descent`.
         importance: see `Descent`.
-        average: see `Descent`.
         entropy: weight of the balanced cross-entropy.
         focal: weight of the normalised focal loss.
         dice: weight of the Dice loss.
@@ -108,7 +107,6 @@ class AcceptSettings:
     keep_moments: bool = False
     anchor: float = 0.0
     importance: bool = False
-    average: float = 0.0
     entropy: float = 1.0
     focal: float = 0.0
     dice: float = 0.0
@@ -125,8 +123,6 @@ class AcceptSettings:
         _at_least("accept", 0, dice=self.dice, clicks=self.clicks)
         _at_least("accept", 1, errors=self.errors)
         _above("accept", 0, rate=self.rate)
-        if not 0 <= self.average < 1:
-            raise AdapterError(f"accept.average={self.average}: use 0 <= average < 1")
         if not 0 <= self.erosion_share < 1:
             raise AdapterError(f"accept.erosion_share={self.erosion_share}: use 0 <= share < 1")
         _check_steps("accept", self.steps)
@@ -134,7 +130,7 @@ class AcceptSettings:
     @property
     def descent(self) -> Descent:
         """How to step."""
-        return Descent(self.optimiser, self.rate, self.anchor, self.importance, self.average)
+        return Descent(self.optimiser, self.rate, self.anchor, self.importance)
 
     @property
     def parts(self) -> tuple[tuple[tuple[str, str], ...], ...]:
@@ -179,20 +175,16 @@ class ReplaySettings:
 
     Attributes:
         objects: how many are kept per domain; 0 for none.
-        rehearsals: steps behind every click, each on any prompt of a random one of them, by the
-            rule of `AcceptSettings`; what they teach is kept, however the object under way ends.
         megabytes: memory for their embeddings, all domains together; older ones go to the disk.
         disk_megabytes: disk for them; beyond it the oldest are dropped.
     """
 
     objects: int = 5
-    rehearsals: int = 0
     megabytes: int = 256
     disk_megabytes: int = 1024
 
     def __post_init__(self) -> None:
         _at_least("replay", 0, objects=self.objects, disk_megabytes=self.disk_megabytes)
-        _at_least("replay", 0, rehearsals=self.rehearsals)
         _at_least("replay", 1, megabytes=self.megabytes)
 
 

@@ -15,7 +15,7 @@ from samadapt.adapters.online.weights import Layout
 from samadapt.errors import AdapterError
 
 _BOOK = "book"
-_VECTORS = ("delta", "first", "second", "iterate")
+_VECTORS = ("delta", "first", "second")
 
 
 def book_to_tensors(book: DomainBook, layout: Layout | None) -> dict[str, Tensor]:
@@ -24,8 +24,7 @@ def book_to_tensors(book: DomainBook, layout: Layout | None) -> dict[str, Tensor
     Per domain k: "k.numbers" (number, used, accepted, optimiser steps, trusted, images),
     "k.gains", "k.surprises", "k.signature" (2, C) and "k.spread"; for each trained parameter
     "k.delta.NAME" (its change from the base decoder) and, where the optimiser goes on from
-    object to object, "k.first.NAME", "k.second.NAME" and, where weights are averaged,
-    "k.iterate.NAME".
+    object to object, "k.first.NAME" and "k.second.NAME".
     """
     tensors = {_BOOK: torch.tensor([book.current, book.opened])}
     for index, domain in enumerate(book.domains):
@@ -76,7 +75,7 @@ def _domain_tensors(domain: Domain, layout: Layout | None) -> dict[str, Tensor]:
     if signature is not None:
         found["signature"] = torch.stack([signature.mean, signature.deviation])
         found["spread"] = torch.tensor(signature.spread, dtype=torch.float64)
-    vectors = (domain.delta, moments.first, moments.second, moments.iterate)
+    vectors = (domain.delta, moments.first, moments.second)
     for name, vector in zip(_VECTORS, vectors, strict=True):
         if vector is not None and layout is not None:
             views = layout.views(vector.detach())
@@ -90,12 +89,11 @@ def _domain_of(tensors: Mapping[str, Tensor], layout: Layout | None) -> Domain:
     if "signature" in tensors:
         mean, deviation = tensors["signature"]
         signature = Signature(mean, deviation, images, float(tensors["spread"]))
-    delta, first, second, iterate = (_vector(tensors, name, layout) for name in _VECTORS)
+    delta, first, second = (_vector(tensors, name, layout) for name in _VECTORS)
     evidence = Evidence(
         tuple(tensors["gains"].tolist()), tuple(tensors["surprises"].tolist()), bool(trusted)
     )
-    moments = Moments(first, second, steps, iterate)
-    domain = Domain(number, delta, moments, accepted, evidence)
+    domain = Domain(number, delta, Moments(first, second, steps), accepted, evidence)
     return replace(domain, signature=signature, used=used)
 
 
