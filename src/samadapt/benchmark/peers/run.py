@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -28,6 +27,7 @@ from samadapt.data.records import Id, ObjectRef
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError, ImageError, SamadaptError
 from samadapt.session.robot import ClickProtocol
+from samadapt.workers import begin_worker
 
 PROTOCOL = ClickProtocol(max_clicks=20, targets=(0.85,), stop_at=0.85)
 """20 clicks and a stop at IoU 0.85: enough for NoC20@85 and FR20@85."""
@@ -201,7 +201,7 @@ def _traces(tasks: _Tasks, workers: int) -> Iterator[_Done]:
     # Fresh processes: a forked one can hang on the locks of this one's threads.
     fresh = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, fresh, initializer=_begin_worker)
+    pool = ProcessPoolExecutor(workers, fresh, initializer=begin_worker)
     pending: dict[Future[PeerTrace], _Task] = {}
     try:
         for task in tasks:
@@ -227,12 +227,6 @@ def _finished(pending: dict[Future[PeerTrace], _Task]) -> Iterator[_Done]:
     done, _ = wait(pending, return_when=FIRST_COMPLETED)
     for future in done:
         yield pending.pop(future), future.result()
-
-
-def _begin_worker() -> None:
-    """One thread per process; Ctrl-C ends a worker at once and without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    cv2.setNumThreads(1)
 
 
 @contextmanager

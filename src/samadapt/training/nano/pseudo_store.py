@@ -17,6 +17,7 @@ from samadapt.data.files import replacing
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 from samadapt.training.nano.pseudo import VERSION, pseudo_masks
+from samadapt.workers import begin_worker
 
 _FEW = 64
 """So many photographs are not worth starting other processes for."""
@@ -72,7 +73,7 @@ def _computed(paths: list[Path], workers: int | None) -> Iterable[Masks]:
     if workers == 1 or len(paths) <= _FEW:
         return [_masks_of_file(path) for path in paths]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
         return list(pool.map(_masks_of_file, paths, chunksize=16))
 
 

@@ -1,0 +1,29 @@
+"""What worker processes have in common."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+
+import cv2
+
+
+def begin_worker() -> None:
+    """Start of a worker process: an `initializer` for `ProcessPoolExecutor`.
+
+    It computes with one thread, ends at Ctrl-C at once and without a word, and does not outlive
+    the process that started it, however that one ended.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    cv2.setNumThreads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.join,), daemon=True).start()
+
+
+def _end_after(wait: Callable[[], object]) -> None:
+    wait()
+    os._exit(1)
