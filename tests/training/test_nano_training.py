@@ -22,6 +22,7 @@ from samadapt.models.nano.weights import normalise, read_weights, write_weights
 from samadapt.training.nano import train
 from samadapt.training.nano.clicks import ClickSimulator
 from samadapt.training.nano.data import TrainingSamples, read_photos
+from samadapt.training.nano.drafts import draft_of, logits_of
 from samadapt.training.nano.losses import (
     dice_loss,
     normalized_focal_loss,
@@ -151,6 +152,48 @@ def test_several_random_points_may_be_the_beginning() -> None:
         for label in (0, 1):
             placed = points[prompts.labels[row].numpy() == label].astype(int)
             assert (masks[row, placed[:, 1], placed[:, 0]] == label).all()
+
+
+def test_drafts_are_nearly_right_and_clicked_where_they_are_wrong() -> None:
+    masks = np.zeros((40, 64, 64), np.uint8)
+    masks[:, 10:40, 20:60] = 1
+    clicks = simulator(masks)
+    clicks.start(box_share=0.0, draft_share=0.5)
+    drafted = clicks.has_draft
+    assert 10 <= drafted.sum() <= 30
+    prompts = clicks.prompts(None, torch.device("cpu"))
+    assert prompts.previous is not None
+    assert prompts.has_previous is not None
+    assert prompts.previous.shape == (40, 1, 16, 16)
+    assert prompts.has_previous.numpy().tolist() == drafted.tolist()
+    shown = torch.nn.functional.interpolate(prompts.previous, scale_factor=4.0)[:, 0].numpy() > 0
+    for row in range(40):
+        x, y = prompts.points[row, 0].int().tolist()
+        label = int(prompts.labels[row, 0])
+        assert masks[row, y, x] == (label == 1)
+        if drafted[row]:
+            both = (shown[row] & (masks[row] > 0)).sum() / (shown[row] | (masks[row] > 0)).sum()
+            assert 0.3 < both < 1
+            assert label in (0, 1)
+        else:
+            assert not shown[row].any()
+            assert label == 1
+    assert {0, 1} <= set(prompts.labels[torch.from_numpy(drafted), 0].tolist())
+    later = clicks.prompts(torch.zeros(40, 1, 16, 16), torch.device("cpu"))
+    assert later.has_previous is not None
+    assert later.has_previous.all()
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_drafts_of_tiny_objects(size: int) -> None:
+    truth = np.zeros((16, 16), bool)
+    truth[5 : 5 + size, 5 : 5 + size] = True
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        draft = draft_of(truth, rng)
+        assert draft.shape == truth.shape
+        assert draft.any() == truth.any()
+        assert np.isfinite(logits_of(draft, rng)).all()
 
 
 def test_boxes_surround_the_object_up_to_their_noise() -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samadapt.models.nano.prompt_encoder import PADDING, PromptBatch
+from samadapt.training.nano.drafts import draft_of, logits_of
 
 _GRID = 2
 """Clicks are placed on a grid of this many pixels."""
@@ -31,6 +32,7 @@ class ClickSimulator:
         first: (B, 2) the first clicks as (x, y) in pixels; NaN where the simulator shall choose.
 
     Attributes:
+        has_draft: (B,) bool, which objects begin with a nearly right mask.
         started_as_given: (B,) bool, for which objects the first prompt was the click in `first`.
     """
 
@@ -52,14 +54,20 @@ class ClickSimulator:
         self.boxes = np.zeros((count, 4), np.float32)
         self.has_box = np.zeros(count, bool)
         self.started_as_given = np.zeros(count, bool)
+        self.has_draft = np.zeros(count, bool)
+        self._drafts = np.zeros_like(self.truth)
         self._used = 0
         self._masks = masks
         self._first = np.full((count, 2), np.nan, np.float32) if first is None else first
 
     def start(
-        self, box_share: float = 0.2, box_noise: float = 0.4, scattered_share: float = 0.0
+        self,
+        box_share: float = 0.2,
+        box_noise: float = 0.4,
+        scattered_share: float = 0.0,
+        draft_share: float = 0.0,
     ) -> None:
-        """First prompt: one click on the object, or a box, or several points anywhere.
+        """First prompt: a click on the object, a box, points anywhere, or a draft and a click.
 
         A given first click that does not lie on its object is passed over.
 
@@ -68,18 +76,23 @@ class ClickSimulator:
             box_noise: largest s of the others (`_box`).
             scattered_share: how many of the rest begin with two to eight random points on the
                 object, and half of these with up to four off it as well.
+            draft_share: how many of the others begin with a nearly right mask and a click where
+                it is wrong.
         """
         count = len(self.truth)
         self.has_box[:] = self.rng.random(count) < box_share
         for row in np.flatnonzero(self.has_box):
             self.boxes[row] = self._box(self._masks[row], box_noise)
         scattered = ~self.has_box & (self.rng.random(count) < scattered_share)
-        self.started_as_given[:] = ~self.has_box & ~scattered & self._hits()
+        self.has_draft[:] = ~self.has_box & ~scattered & (self.rng.random(count) < draft_share)
+        for row in np.flatnonzero(self.has_draft):
+            self._drafts[row] = draft_of(self.truth[row], self.rng)
+        as_given = ~self.has_box & ~scattered & ~self.has_draft
+        self.started_as_given[:] = as_given & self._hits()
         for row in np.flatnonzero(self.started_as_given):
             self.points[row, 0] = self._first[row]
             self.labels[row, 0] = 1
-        nothing = np.zeros_like(self.truth)
-        self._click(nothing, skip=self.has_box | self.started_as_given)
+        self._click(self._drafts, skip=self.has_box | self.started_as_given)
         most = max([1, *(self._scatter(row) for row in np.flatnonzero(scattered))])
         self._used = most
 
@@ -93,13 +106,17 @@ class ClickSimulator:
         """All prompts so far, with earlier logits (B, 1, h, w) if there are any."""
         used = max(self._used, 1)
         any_box = bool(self.has_box.any())
+        has_mask = np.ones(len(self.truth), bool)
+        if previous is None and self.has_draft.any():
+            drafts = np.stack([logits_of(draft, self.rng) for draft in self._drafts])
+            previous, has_mask = torch.from_numpy(drafts)[:, None].to(device), self.has_draft
         return PromptBatch(
             torch.from_numpy(self.points[:, :used]).to(device),
             torch.from_numpy(self.labels[:, :used]).to(device),
             torch.from_numpy(self.boxes).to(device) if any_box else None,
             torch.from_numpy(self.has_box).to(device) if any_box else None,
             previous,
-            None if previous is None else torch.ones(len(self.truth), dtype=torch.bool).to(device),
+            None if previous is None else torch.from_numpy(has_mask).to(device),
         )
 
     def _click(self, predicted: NDArray[np.bool_], skip: NDArray[np.bool_]) -> None:

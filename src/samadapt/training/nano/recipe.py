@@ -21,7 +21,7 @@ class Recipe:
         init: weights to start from; without them, from nothing.
         max_steps: end after so many steps even if minutes are left; 0 is no limit.
         score_weight, ranking_weight: of the two losses on predicted IoUs.
-        boxes, box_noise, scattered: what objects begin with, see `ClickSimulator.start`.
+        boxes, box_noise, scattered, drafts: what objects begin with, see `ClickSimulator.start`.
         generated, close_ups, pseudo, hardest: see `TrainingSamples`.
         pseudo_cache: file for the pseudo-masks of all photographs, made when it is missing.
         workers: processes that prepare samples; -1 chooses: one on a CPU, more beside a GPU.
@@ -47,6 +47,7 @@ class Recipe:
     boxes: float = 0.2
     box_noise: float = 0.4
     scattered: float = 0.0
+    drafts: float = 0.0
     generated: float = 0.35
     close_ups: float = 0.35
     pseudo: float = 0.25

@@ -126,7 +126,9 @@ class StepLoss(nn.Module):
         loss = losses[:, 0].mean()
         if is_first:
             costs, valid = self._costs(logits[:, 1:], losses[:, 1:], exercise)
-            clicked = ~torch.from_numpy(exercise.simulator.has_box).to(target.device)
+            simulator = exercise.simulator
+            is_clear = torch.from_numpy(simulator.has_box | simulator.has_draft)
+            clicked = ~is_clear.to(target.device)
             loss = loss + _CANDIDATES_WEIGHT * (candidate_loss(costs, valid) * clicked).mean()
         doubled = F.interpolate(prior.float(), logits.shape[-2:], mode="bilinear")
         return loss + _PRIOR_WEIGHT * mask_loss(doubled[:, 0], target).mean()

@@ -170,7 +170,7 @@ class Trainer:
         first = batch["click"].flatten(0, 1).numpy() if "click" in batch else None
         simulator = ClickSimulator(masks.numpy(), self.rng, len(taught), self.pool, first)
         recipe = self.recipe
-        simulator.start(recipe.boxes, recipe.box_noise, recipe.scattered)
+        simulator.start(recipe.boxes, recipe.box_noise, recipe.scattered, recipe.drafts)
         levels, valid = batch.get("levels"), batch.get("level_valid")
         return Exercise(
             self._shrink(masks),
