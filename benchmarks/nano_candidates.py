@@ -10,13 +10,11 @@ among three, which ships, `surest` that with the highest mean probability inside
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from samadapt.data.coco import CocoDataset
 from samadapt.metrics import iou
 from samadapt.models.base import DecoderOutput
 from samadapt.models.embedding import ImageEmbedding
@@ -25,20 +23,10 @@ from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.prompts import Prompt
 from samadapt.session.robot import next_click
 from samadapt.training.nano.recipe import SOURCES
-from samadapt.training.nano.validate import Example, validation_examples
+from samadapt.training.nano.validate import Example, examples
 
 RULES = ("single", "score head", "surest", "best")
 OWN = (*SOURCES, "generated")
-
-
-def examples(data: Path, name: str, count: int) -> Iterator[Example]:
-    """Images with one object's mask each."""
-    if name in OWN:
-        yield from validation_examples(data, name, count)
-        return
-    dataset = CocoDataset.load(data / name / "train.json", data / name / "images")
-    for ref in dataset.objects(max_objects=count, seed=11):
-        yield dataset.read_image(ref.image_id), dataset.mask(ref.annotation_id)
 
 
 def surest(embedding: ImageEmbedding, output: DecoderOutput) -> int:

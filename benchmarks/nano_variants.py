@@ -3,7 +3,7 @@
     python benchmarks/nano_variants.py --data DIR --count 16
 
 Nothing is trained. `DIR` holds voc, clothing and carparts as for training; of them only the share
-held out from training is used, beside generated scenes.
+held out from training is used, beside generated scenes and the training files of `--domains`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.prompts import Click, Prompt
 from samadapt.session.robot import next_click
 from samadapt.training.nano.recipe import SOURCES
-from samadapt.training.nano.validate import validation_examples
+from samadapt.training.nano.validate import Example, examples
 
-CLICKS = 5
+SHOWN = (1, 3, 5, 10, 15, 20)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Variant:
     flips: bool = False
     second_look: bool = False
     candidates: bool = False
+    newest: int | None = None
 
 
 VARIANTS = {
@@ -51,6 +52,8 @@ VARIANTS = {
     "second look after the first click": Variant(second_look=True),
     "mean with the mirrored image": Variant(flips=True),
     "best-scored of three at the first click": Variant(candidates=True),
+    "the newest four clicks and the earlier logits": Variant(newest=4),
+    "the newest two clicks and the earlier logits": Variant(newest=2),
 }
 
 
@@ -82,6 +85,9 @@ class Annotator:
         embedding: ImageEmbedding = self.sides[side]
         view = self.model.focus(embedding, prompt)
         ambiguous = self.variant.candidates and len(clicks) == 1
+        if earlier is not None and self.variant.newest:
+            newest = Prompt.from_clicks(placed[-self.variant.newest :])
+            prompt = newest.with_mask(prompt.mask, prompt.window)
         output = self.model.decode(view, [prompt], multimask=ambiguous)
         best = int(output.scores[0].argmax())
         logits = output.logits[:, best : best + 1].detach()
@@ -90,21 +96,21 @@ class Annotator:
         return full[:, ::-1] if side else full
 
 
-def curve(
-    model: NanoModel, image: NDArray[np.uint8], truth: NDArray[np.bool_], variant: Variant
-) -> list[float]:
+def curve(model: NanoModel, example: Example, variant: Variant, count: int) -> list[float]:
+    """IoU after each of `count` clicks of the robot."""
+    image, truth = example
     annotator = Annotator(model, image, variant)
     clicks: list[Click] = []
     mask = np.zeros_like(truth)
     ious: list[float] = []
-    while len(clicks) < CLICKS:
+    while len(clicks) < count:
         click = next_click(truth, mask, clicks)
         if click is None:
             break
         clicks.append(click)
         mask = annotator.mask(clicks)
         ious.append(iou(mask, truth))
-    return ious + ious[-1:] * (CLICKS - len(ious))
+    return ious + ious[-1:] * (count - len(ious))
 
 
 @contextmanager
@@ -130,20 +136,24 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--clicks", type=int, default=5)
+    parser.add_argument("--domains", nargs="*", default=[])
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
     arguments = parser.parse_args()
     model = load_nano(arguments.weights)
-    sources = (*SOURCES, "generated")
-    examples = {n: list(validation_examples(arguments.data, n, arguments.count)) for n in sources}
+    sources = (*SOURCES, "generated", *arguments.domains)
+    known = {name: list(examples(arguments.data, name, arguments.count)) for name in sources}
+    shown = [click - 1 for click in SHOWN if click <= arguments.clicks]
     print(f"| variant | {' | '.join(sources)} | mean |")
     print("| --- |" + " --- |" * (len(sources) + 1))
     for name in arguments.only:
-        with used(model, VARIANTS[name]):
+        variant = VARIANTS[name]
+        with used(model, variant):
             means = [
-                np.mean([curve(model, *example, VARIANTS[name]) for example in examples[source]], 0)
+                np.mean([curve(model, one, variant, arguments.clicks) for one in known[source]], 0)
                 for source in sources
             ]
-        cells = [" ".join(f"{m[k]:.2f}" for k in (0, 2, 4)) for m in (*means, np.mean(means, 0))]
+        cells = [" ".join(f"{m[k]:.2f}" for k in shown) for m in (*means, np.mean(means, 0))]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.data.coco import CocoDataset
 from samadapt.data.synthetic import generate_scene
 from samadapt.errors import DataError
 from samadapt.models.nano.model import NanoModel, load_nano
@@ -57,6 +58,25 @@ def validation_examples(data: Path, name: str, count: int, seed: int = 0) -> Ite
         if masks:
             image = np.asarray(bgr[..., ::-1], np.uint8).copy()
             yield image, masks[int(rng.integers(len(masks)))]
+
+
+def domain_examples(data: Path, name: str, count: int) -> Iterator[Example]:
+    """The same of the training file of a domain that nano has never seen, to look at, not to learn.
+
+    Args:
+        data: folder of the datasets.
+        name: one of them.
+        count: at most this many objects.
+    """
+    dataset = CocoDataset.load(data / name / "train.json", data / name / "images")
+    for ref in dataset.objects(max_objects=count, seed=11):
+        yield dataset.read_image(ref.image_id), dataset.mask(ref.annotation_id)
+
+
+def examples(data: Path, name: str, count: int) -> Iterator[Example]:
+    """Held-out photographs or generated scenes, or, for any other name, `domain_examples`."""
+    own = name in (*SOURCES, "generated")
+    yield from (validation_examples if own else domain_examples)(data, name, count)
 
 
 def validate(
