@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from test_online import quick
-from test_online_learning import SINGLE, annotate, start, weights
+from test_online_learning import SINGLE, annotate, interaction_of, start, weights
 from torch import nn
 
 from fakes import FakeModel, blobs
 from samadapt.adapters.online import OnlineAdapter
-from samadapt.adapters.online.bench import Interrupted
+from samadapt.adapters.online.bench import Bench, Interrupted
 from samadapt.adapters.online.weights import Layout, Workbench
 from samadapt.adapters.online.worker import Worker
 from samadapt.session.session import Session
@@ -176,6 +176,20 @@ def test_a_step_can_be_broken_off_at_every_layer_forwards_and_backwards() -> Non
             step()
     left[0] = checks
     assert torch.equal(step(), expected)
+
+
+def test_answers_of_the_frozen_decoder_can_be_broken_off_too() -> None:
+    """And they are the frozen decoder's to the last bit."""
+    adapter = OnlineAdapter(settings=quick())
+    model = FakeModel()
+    interaction = interaction_of(adapter, model)
+    prompt = interaction.prompts[0]
+    checks: list[int] = []
+    bench = Bench(interaction, adapter, adapter.settings, lambda: checks.append(1))
+    found = model.predict(interaction.embedding, prompt, adapters=bench.seams(interaction, None))
+    assert checks
+    frozen = model.predict(interaction.embedding, prompt)
+    assert np.array_equal(found.logits, frozen.logits)
 
 
 # -- the adapter ------------------------------------------------------------------------------

@@ -82,8 +82,12 @@ class Bench:
         return torch.zeros_like(self._work.base)
 
     def seams(self, interaction: Interaction, delta: Tensor | None) -> tuple[Seams, ...]:
-        """The interaction's adapters, this one with the given weights, until the next call."""
-        decoder = self._base if delta is None else self._work.load(self._work.base + delta)
+        """The interaction's adapters, this one with the given weights, until the next call.
+
+        Without a change it is the base decoder's weights on the bench too, not the base decoder,
+        so that its answers can be broken off as well.
+        """
+        decoder = self._work.load(self._work.base if delta is None else self._work.base + delta)
         return tuple(_Decoder(decoder) if a is self._own else a for a in interaction.adapters)
 
     def mask_of(self, delta: Tensor, interaction: Interaction, prompt: Prompt) -> NDArray[np.bool_]:
