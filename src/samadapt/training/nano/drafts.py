@@ -17,9 +17,10 @@ _LOGITS = (3.0, 9.0)
 def draft_of(truth: NDArray[np.bool_], rng: Generator) -> NDArray[np.bool_]:
     """A mask (h, w) that is wrong in one to three places along the edge of `truth` (h, w).
 
-    Each fault is an ellipse, added or taken away, of 0.1 to 0.45 of the object's size (the square
-    root of its area), as in the corrections that FocalClick (Chen et al. 2022) simulates. A third
-    of the drafts is also a pixel too wide or too narrow all around. An empty `truth` stays empty.
+    To correct such masks is a task of its own in FocalClick (Chen et al. 2022). Each fault is an
+    ellipse, added or taken away, of 0.1 to 0.45 of the object's size (the square root of its
+    area). A third of the drafts is also a pixel too wide or too narrow all around. An empty
+    `truth` stays empty.
     """
     draft = truth.astype(np.uint8)
     cross = np.ones((3, 3), np.uint8)
