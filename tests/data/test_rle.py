@@ -256,7 +256,7 @@ def test_empty_mask_has_no_polygon():
         mask_to_polygons(np.zeros((2, 2, 2), bool))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(masks)
 def test_polygons_give_back_the_very_same_mask(mask):
     polygons = mask_to_polygons(mask)
@@ -269,7 +269,7 @@ def test_polygons_give_back_the_very_same_mask(mask):
     np.testing.assert_array_equal(coco.decode(merged).astype(bool), mask)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(masks)
 def test_polygons_are_one_per_part_with_true_areas(mask):
     polygons = mask_to_polygons(mask)

@@ -70,7 +70,7 @@ def operations(server: Annotator) -> list[tuple[str, str, dict[str, Any]]]:
     return found
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_request_breaks_the_server(
     data: st.DataObject, person: Person, operations: list[tuple[str, str, dict[str, Any]]]

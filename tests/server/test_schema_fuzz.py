@@ -17,7 +17,7 @@ schemathesis = pytest.importorskip(
 
 requests = pytest.importorskip("requests")  # comes with it
 
-EXAMPLES = 4
+EXAMPLES = 6
 
 _HEADERS = {"authorization": f"Bearer {TOKEN}", "x-samadapt-client": "schema"}
 

@@ -118,7 +118,7 @@ def run(session: Session, todo: list[Action]) -> list[tuple[object, ...]]:
     return states
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(
     st.lists(actions, max_size=25),
     st.booleans(),
