@@ -22,11 +22,9 @@ from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.prompts import Prompt
 from samadapt.session.robot import next_click
-from samadapt.training.nano.recipe import SOURCES
-from samadapt.training.nano.validate import Example, examples
+from samadapt.training.nano.validate import OWN, Example, examples
 
 RULES = ("single", "score head", "surest", "best")
-OWN = (*SOURCES, "generated")
 
 
 def surest(embedding: ImageEmbedding, output: DecoderOutput) -> int:

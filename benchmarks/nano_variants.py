@@ -23,8 +23,7 @@ from samadapt.models.nano import close_up
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.prompts import Click, Prompt
 from samadapt.session.robot import next_click
-from samadapt.training.nano.recipe import SOURCES
-from samadapt.training.nano.validate import Example, examples
+from samadapt.training.nano.validate import OWN, Example, examples
 
 SHOWN = (1, 3, 5, 10, 15, 20)
 
@@ -141,7 +140,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
     arguments = parser.parse_args()
     model = load_nano(arguments.weights)
-    sources = (*SOURCES, "generated", *arguments.domains)
+    sources = (*OWN, *arguments.domains)
     known = {name: list(examples(arguments.data, name, arguments.count)) for name in sources}
     shown = [click - 1 for click in SHOWN if click <= arguments.clicks]
     print(f"| variant | {' | '.join(sources)} | mean |")

@@ -93,8 +93,7 @@ class ClickSimulator:
             self.points[row, 0] = self._first[row]
             self.labels[row, 0] = 1
         self._click(self._drafts, skip=self.has_box | self.started_as_given)
-        most = max([1, *(self._scatter(int(row)) for row in np.flatnonzero(scattered))])
-        self._used = most
+        self._used = max([1, *(self._scatter(int(row)) for row in np.flatnonzero(scattered))])
 
     def refine(self, predicted: NDArray[np.bool_]) -> None:
         """Add the next click where `predicted` (B, S, S) or (B, S/2, S/2) is wrong."""

@@ -21,6 +21,8 @@ class Recipe:
         init: weights to start from; without them, from nothing.
         max_steps: end after so many steps even if minutes are left; 0 is no limit.
         score_weight, ranking_weight: of the two losses on predicted IoUs.
+        taught_rounds: rounds of clicks with a loss on the masks: the first and the last ones.
+        silent_rounds: most rounds between them; few are drawn more often than many.
         boxes, box_noise, scattered, drafts: what objects begin with, see `ClickSimulator.start`.
         generated, close_ups, pseudo, hardest: see `TrainingSamples`.
         pseudo_cache: file for the pseudo-masks of all photographs, made when it is missing.

@@ -26,6 +26,9 @@ from samadapt.training.nano.train import SOURCES, Recipe
 
 Example = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
+OWN = (*SOURCES, "generated")
+"""What nano is trained on: photographs, of which some are held out, and generated scenes."""
+
 CLICKS = 5
 SHOWN = (1, 2, 3, 4, 5, 10, 15, 20)
 GOOD = 0.85
@@ -36,7 +39,7 @@ def validation_examples(data: Path, name: str, count: int, seed: int = 0) -> Ite
 
     Args:
         data: folder of the photographs' datasets.
-        name: one of `SOURCES`, or "generated".
+        name: one of `OWN`.
         count: at most this many examples, each from another image.
         seed: of the choice.
     """
@@ -75,8 +78,8 @@ def domain_examples(data: Path, name: str, count: int) -> Iterator[Example]:
 
 def examples(data: Path, name: str, count: int) -> Iterator[Example]:
     """Held-out photographs or generated scenes, or, for any other name, `domain_examples`."""
-    own = name in (*SOURCES, "generated")
-    yield from (validation_examples if own else domain_examples)(data, name, count)
+    found = validation_examples if name in OWN else domain_examples
+    yield from found(data, name, count)
 
 
 def validate(
@@ -85,7 +88,7 @@ def validate(
     """IoU (objects, clicks) after every click on each source and on generated scenes."""
     protocol = ClickProtocol(max_clicks=clicks, targets=(1.0,))
     found = {}
-    for name in (*SOURCES, "generated"):
+    for name in OWN:
         curves = []
         for image, truth in validation_examples(data, name, count):
             ious = list(annotate_object(model, model.encode(image), truth, protocol).ious)
