@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from fakes import FakeModel, blobs
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.memory import Example, Lesson, ReplayMemory, lesson_of
+from samadapt.adapters.online.lesson import Example, Lesson, lesson_of
+from samadapt.adapters.online.memory import ReplayMemory
 from samadapt.errors import DataError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Click, Prompt
@@ -179,3 +180,183 @@ def test_a_lesson_holds_every_prompt_on_its_view(fake_model: FakeModel) -> None:
     assert everything.mask is None
     assert {found.draw("any", RNG(s)).prompt for s in range(20)} == set(prompts)  # type: ignore[union-attr]
     assert list(lesson_of(fake_model, interaction, full, {"corrected"}).examples) == ["first"]
+
+
+# -- a memory that outlives the program ---------------------------------------------------------
+
+
+def rich_lesson(embedding: ImageEmbedding, x: float) -> Lesson:
+    """A lesson with everything that prompts can hold."""
+    mask = np.zeros(embedding.original_size, np.bool_)
+    mask[3:20, int(x) : 30] = True
+    logits = np.linspace(-3, 3, 64, dtype=np.float32).reshape(8, 8) * x
+    first = Prompt([(x, 4.5)], mask=mask)
+    second = Prompt([(x, 4.5), (9.5, 8.5)], [1, 0], (1, 2, 30, 20), logits, (2, 3, 20, 19))
+    examples = {
+        "first": (Example(embedding, first, multimask=True),),
+        "sent": (Example(embedding, first), Example(embedding, second)),
+    }
+    return Lesson(mask, second.clicks, examples, is_accepted=x < 6)
+
+
+def same(mine: Lesson, other: Lesson) -> None:
+    np.testing.assert_array_equal(mine.mask, other.mask)
+    assert (mine.clicks, mine.is_accepted) == (other.clicks, other.is_accepted)
+    assert mine.examples.keys() == other.examples.keys()
+    for name in mine.examples:
+        for a, b in zip(mine.examples[name], other.examples[name], strict=True):
+            assert a.multimask == b.multimask
+            assert (a.prompt.points, a.prompt.labels) == (b.prompt.points, b.prompt.labels)
+            assert (a.prompt.box, a.prompt.window) == (b.prompt.box, b.prompt.window)
+            np.testing.assert_array_equal(a.prompt.mask, b.prompt.mask)
+            assert getattr(a.prompt.mask, "dtype", None) == getattr(b.prompt.mask, "dtype", None)
+            assert a.view.image.equal(b.view.image)
+            assert (a.view.geometry, a.view.model) == (b.view.geometry, b.view.model)
+
+
+def whole(objects: int = 3) -> ReplayMemory:
+    return ReplayMemory(objects, ["first", "any"], 1 << 20, 1 << 20)
+
+
+def test_what_was_kept_comes_back_as_it_was(fake_model: FakeModel, tmp_path: Path) -> None:
+    home = tmp_path / "a" / "replay"
+    kept, embedding = whole(), fake_model.encode(picture(9))
+    for domain, x in ((0, 5.5), (0, 7.5), (4, 2.5)):
+        kept.add(domain, rich_lesson(embedding, x))
+    kept.keep(home)
+    assert len(list(home.glob("view-*"))) == 1  # three objects on one image
+    assert len(list(home.iterdir())) == 4
+    again = whole()
+    again.load(home, {0, 4, 5})
+    assert len(again) == 3
+    assert again.nbytes[0] == 0
+    for domain in (0, 4, 5):
+        for seed in range(8):
+            mine, other = kept.draw(domain, RNG(seed)), again.draw(domain, RNG(seed))
+            if mine is None or other is None:
+                assert mine is other
+            else:
+                same(mine, other)
+    kept.close()
+    assert len(list(home.iterdir())) == 4
+
+
+def test_only_lessons_of_known_domains_come_back(fake_model: FakeModel, tmp_path: Path) -> None:
+    kept = whole()
+    for domain, value in ((0, 10), (1, 20)):
+        kept.add(domain, rich_lesson(fake_model.encode(picture(value)), 5.5))
+    kept.keep(tmp_path)
+    again = whole()
+    again.load(tmp_path, {1})
+    assert len(again) == 1
+    assert again.draw(0, RNG(0)) is None
+    assert again.draw(1, RNG(0)) is not None
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_folder_follows_what_is_kept(fake_model: FakeModel, tmp_path: Path) -> None:
+    kept = memory(objects=2)
+    embeddings = [fake_model.encode(picture(value)) for value in (10, 20, 30)]
+    for x, embedding in enumerate(embeddings):
+        kept.add(0, lesson(embedding, x + 0.5))
+        kept.keep(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 4
+    again = memory(objects=2)
+    again.load(tmp_path, {0})
+    assert places(again) == {1.5, 2.5}
+    again.add(0, lesson(embeddings[0], 8.5))  # the oldest goes, in the order before the restart
+    again.keep(tmp_path)
+    assert places(again) == {2.5, 8.5}
+    third = memory(objects=2)
+    third.load(tmp_path, {0})
+    assert places(third) == {2.5, 8.5}
+    third.forget(0)
+    third.keep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_memory_does_not_mix_with_what_is_there(
+    fake_model: FakeModel, tmp_path: Path
+) -> None:
+    for x in (1.5, 7.5):
+        fresh = memory()
+        fresh.add(0, lesson(fake_model.encode(picture(9)), x))
+        fresh.keep(tmp_path)
+    again = memory()
+    again.load(tmp_path, {0})
+    assert places(again) == {7.5}
+
+
+def test_what_a_killed_program_left_is_cleared_away(fake_model: FakeModel, tmp_path: Path) -> None:
+    kept = memory()
+    kept.add(0, lesson(fake_model.encode(picture(9)), 1.5))
+    kept.keep(tmp_path)
+    (tmp_path / ".view-1.safetensors.abc.part").write_bytes(b"half")
+    (tmp_path / "view-1.safetensors").write_bytes(b"its lesson was never written")
+    (tmp_path / "notes.txt").write_text("somebody's own")
+    again = memory()
+    again.load(tmp_path, {0})
+    assert places(again) == {1.5}
+    assert len(list(tmp_path.iterdir())) == 3
+    assert (tmp_path / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("what", ["lesson", "view"])
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_damaged_files_cost_their_lesson_alone(
+    fake_model: FakeModel, tmp_path: Path, what: str, how: str
+) -> None:
+    kept = memory()
+    for x, value in ((1.5, 10), (2.5, 20)):
+        kept.add(0, lesson(fake_model.encode(picture(value)), x))
+    kept.keep(tmp_path)
+    first = kept._lessons[0]
+    path = first.path if what == "lesson" else first.views[0].path
+    assert path is not None
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-100])
+    again = memory()
+    again.load(tmp_path, {0})
+    assert places(again) == {2.5}
+    again.keep(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_files_on_the_disk_are_bounded_too(fake_model: FakeModel, tmp_path: Path) -> None:
+    embeddings = [fake_model.encode(picture(value)) for value in (10, 20, 30)]
+    kept = memory(disk=2 * embeddings[0].nbytes)
+    for x, embedding in enumerate(embeddings):
+        kept.add(0, lesson(embedding, x + 0.5))
+    assert places(kept) == {0.5, 1.5, 2.5}
+    kept.keep(tmp_path)
+    assert places(kept) == {1.5, 2.5}
+    assert len(list(tmp_path.glob("view-*"))) == 2
+
+
+def test_views_that_went_to_the_disk_move_to_the_folder(
+    fake_model: FakeModel, tmp_path: Path
+) -> None:
+    embeddings = [fake_model.encode(picture(value)) for value in (10, 20, 30)]
+    kept = memory(megabytes=embeddings[0].nbytes)
+    for x, embedding in enumerate(embeddings):
+        kept.add(0, lesson(embedding, x + 0.5))
+    folder = Path(kept._folder.name) if kept._folder else Path()
+    kept.keep(tmp_path)
+    assert list(folder.iterdir()) == []
+    kept.close()
+    again = memory()
+    again.load(tmp_path, {0})
+    assert places(again) == {0.5, 1.5, 2.5}
+
+
+def test_a_folder_that_cannot_be_written_keeps_lessons_in_memory(
+    fake_model: FakeModel, tmp_path: Path
+) -> None:
+    kept = memory()
+    kept.add(0, lesson(fake_model.encode(picture(9)), 1.5))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="cannot be made"):
+        kept.keep(tmp_path / "file")
+    assert places(kept) == {1.5}

@@ -83,6 +83,60 @@ def test_learning_goes_on_after_loading_as_if_nothing_had_happened(tmp_path: Pat
         assert torch.equal(tensor, found[1][1][name]), name
 
 
+def test_what_is_replayed_outlives_the_program(tmp_path: Path) -> None:
+    settings = quick(accept={"keep_moments": True, "steps": ["new.first", "replay.first"]})
+    found = {}
+    for way in ("straight", "resumed", "state alone"):
+        folder = tmp_path / way
+        adapter = OnlineAdapter(settings=settings, autosave=folder)
+        session = Session(FakeModel(), [adapter], options=SINGLE)
+        session.open(blobs())
+        annotate(session, 3)
+        if way != "straight":
+            adapter.close()
+            saved = OnlineAdapter.from_pretrained(folder, session.model)
+            place = folder if way == "resumed" else None
+            adapter = OnlineAdapter(saved.config, autosave=place)
+            adapter.bind(session.model)
+            adapter.load_state_dict(saved.state_dict())
+            session = Session(session.model, [adapter], options=SINGLE)
+            session.open(blobs())
+        annotate(session, 2)
+        found[way] = weights(adapter, session.model)
+    assert found["straight"] == found["resumed"] != found["state alone"]
+    assert len(list((tmp_path / "resumed" / "replay").glob("lesson-*"))) == 3
+
+
+def test_another_state_does_not_get_what_is_replayed_here(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    session, _ = start(quick())
+    first = OnlineAdapter(settings=quick(), autosave=folder)
+    session = Session(session.model, [first], options=SINGLE)
+    session.open(blobs())
+    annotate(session, 2)
+    _, other = two_domains()
+    adapter = OnlineAdapter(other.config, autosave=folder)
+    adapter.bind(session.model)
+    adapter.load_state_dict(other.state_dict())
+    assert len(adapter._learner.memory) == 0
+    adapter.load_state_dict(first.state_dict())
+    assert len(adapter._learner.memory) == 2
+
+
+def test_a_replay_folder_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "replay").write_text("in the way")
+    adapter = OnlineAdapter(settings=quick(), autosave=folder)
+    session = Session(FakeModel(), [adapter], options=SINGLE)
+    session.open(blobs())
+    with pytest.warns(RuntimeWarning, match="replay cannot be made.*replayed from memory only"):
+        annotate(session)
+    loaded = load_adapter(folder, session.model)
+    assert isinstance(loaded, OnlineAdapter)
+    assert weights(loaded, session.model) == weights(adapter, session.model)
+
+
 def test_the_folder_holds_differences_to_the_base_decoder() -> None:
     session, adapter = two_domains()
     state = adapter.state_dict()

@@ -46,6 +46,8 @@ def test_learning_is_visible_and_survives_a_restart(learner: Annotator) -> None:
     after = learner.person().get("/api/learning")
     assert after["learned"] == 4
     assert after["objects"] == rows
+    # What is replayed came back too; had it not been this state's, its files would be gone.
+    assert len(list((current / "replay").glob("lesson-*"))) == 4
 
 
 def test_snapshot_reset_and_choice(learner: Annotator) -> None:

@@ -82,6 +82,16 @@ def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
     )
 
 
+def saved_hash(folder: str | os.PathLike[str]) -> str | None:
+    """The hash of the weights that an adapter's folder names; None when there is no such folder."""
+    try:
+        config = json.loads((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    found = config.get(_HASH) if isinstance(config, dict) else None
+    return found if isinstance(found, str) else None
+
+
 def find_folder(name: str | os.PathLike[str]) -> Path:
     """The folder of an adapter: a folder, a shipped adapter's name, or a Hub id "owner/name".
 

@@ -16,17 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from samadapt.adapters.base import Adapter, AdapterConfig, Interaction
+from samadapt.adapters.files import saved_hash
+from samadapt.adapters.online.domains import DomainBook
 from samadapt.adapters.online.learner import Learner
 from samadapt.adapters.online.settings import DEFAULT, OnlineSettings
 from samadapt.adapters.online.state import book_to_tensors, tensors_to_book
 from samadapt.adapters.online.weights import Layout, decoder_with
 from samadapt.adapters.online.worker import Event, Worker
 from samadapt.adapters.registry import register
-from samadapt.errors import AdapterError
+from samadapt.errors import AdapterError, DataError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.hashing import hash_tensors
 
 _PATIENCE_SECONDS = 0.05
+_REPLAY = "replay"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,9 @@ class OnlineAdapter(Adapter):
             weights published last, and a learning step still running when the next prediction
             begins is broken off. False learns before the `on_...` methods return, which makes
             every result reproducible.
-        autosave: folder to save to after every accepted object; a failure is a warning.
+        autosave: folder to save to after every accepted object, the objects that are replayed
+            included (in a folder `replay` inside it); a failure is a warning. When the state that
+            was saved there is loaded again, they come back with it.
     """
 
     config_class = OnlineConfig
@@ -195,7 +201,7 @@ class OnlineAdapter(Adapter):
         book = tensors_to_book(state, self._layout)
         if self._layout is None:
             self._loaded = dict(state)
-        self._start_from(book)
+        self._start_from(book, state)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write the adapter's folder; see `Adapter.save_pretrained`."""
@@ -216,11 +222,13 @@ class OnlineAdapter(Adapter):
                 if loaded is not None:
                     book = tensors_to_book(loaded, layout)
                     self._loaded = None
-                    self._start_from(book)
+                    self._start_from(book, loaded)
                 self._layout = layout
 
-    def _start_from(self, book: Any) -> None:
-        self._learner.start_from(book)
+    def _start_from(self, book: DomainBook, state: Mapping[str, Tensor]) -> None:
+        place = self.autosave
+        is_ours = place is not None and saved_hash(place) == hash_tensors(state)
+        self._learner.start_from(book, place / _REPLAY if place and is_ours else None)
         self._published = self._learner.published
 
     def _layout_of(self, base: nn.Module) -> Layout:
@@ -280,6 +288,11 @@ class OnlineAdapter(Adapter):
             self.save_pretrained(self.autosave)
         except AdapterError as error:
             self._learner.notes.append(f"{error}; the state saved before is still there")
+            return
+        try:
+            self._learner.memory.keep(self.autosave / _REPLAY)
+        except DataError as error:
+            self._learner.notes.append(f"{error}; earlier objects are replayed from memory only")
 
     def _failed(self, error: Exception) -> None:
         self._learner.give_up()

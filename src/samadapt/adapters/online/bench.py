@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online.clicking import click_per_error
 from samadapt.adapters.online.labels import distinct_clicks, labels_on_view
+from samadapt.adapters.online.lesson import Example, Lesson
 from samadapt.adapters.online.losses import (
     click_loss,
     distillation_loss,
@@ -20,7 +21,6 @@ from samadapt.adapters.online.losses import (
     mask_loss,
     score_loss,
 )
-from samadapt.adapters.online.memory import Example, Lesson
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import OnlineSettings
 from samadapt.adapters.online.weights import Layout, Workbench, chosen_names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +18,8 @@ from samadapt.adapters.online.clicking import overlap
 from samadapt.adapters.online.domains import Domain, DomainBook, Signature
 from samadapt.adapters.online.evidence import first_answers
 from samadapt.adapters.online.labels import disagreement
-from samadapt.adapters.online.memory import MEGABYTE, Lesson, ReplayMemory, lesson_of
+from samadapt.adapters.online.lesson import Lesson, lesson_of
+from samadapt.adapters.online.memory import MEGABYTE, ReplayMemory
 from samadapt.adapters.online.object import ClickedObject
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import OnlineSettings
@@ -106,10 +108,12 @@ class Learner:
             self._bench = Bench(interaction, self._own, self.settings, self._check)
         return self._bench
 
-    def start_from(self, book: DomainBook) -> None:
-        """Take over what was loaded."""
+    def start_from(self, book: DomainBook, lessons: Path | None = None) -> None:
+        """Take over what was loaded, with the replay memory kept in the folder `lessons`."""
         self.book = book
         self.memory.close()
+        if lessons is not None:
+            self.memory.load(lessons, {domain.number for domain in book.domains})
         self._next_object()
 
     # -- events ---------------------------------------------------------------------------

@@ -1,0 +1,242 @@
+"""Lessons as a replay memory keeps them: packed masks, views in memory or in files."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from samadapt.adapters.online.lesson import Example, Lesson
+from samadapt.data.files import replacing
+from samadapt.errors import DataError, PromptError
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.prompts import Box, Click, Prompt
+
+_FORMAT = "samadapt-lesson-1"
+
+
+class StoredView:
+    """A view in memory, in a file, or both; the file goes with its last user.
+
+    Args:
+        view: the view; None for one that is in a file alone.
+        path: the file.
+    """
+
+    def __init__(self, view: ImageEmbedding | None, path: Path | None = None) -> None:
+        self._view = view
+        self.path = path
+        self.nbytes = path.stat().st_size if view is None and path else getattr(view, "nbytes", 0)
+        self.users = 0
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it takes memory."""
+        return self._view is not None
+
+    def get(self) -> ImageEmbedding:
+        """The view.
+
+        Raises:
+            ModelError: its file is gone or damaged.
+            DataError: it was dropped.
+        """
+        if self._view is not None:
+            return self._view
+        if self.path is None:
+            raise DataError("a view that was dropped is asked for")
+        return ImageEmbedding.load(self.path)
+
+    def write(self, folder: Path) -> None:
+        """Have a file in `folder`; it stays in memory if it is there.
+
+        Raises:
+            DataError: the folder cannot be written to.
+            ModelError: the file that it is in now is gone or damaged.
+        """
+        before = self.path
+        if before is None or before.parent != folder:
+            path = folder / f"view-{uuid.uuid4().hex}.safetensors"
+            self.get().save(path)
+            self.path = path
+            if before is not None:
+                before.unlink(missing_ok=True)
+
+    def leave_memory(self) -> None:
+        """Be in the file alone."""
+        if self.path is not None:
+            self._view = None
+
+    def release(self) -> None:
+        """One user less."""
+        self.users -= 1
+        if self.users == 0 and self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+@dataclass(slots=True, eq=False)
+class StoredLesson:
+    """A lesson with packed mask and stored views.
+
+    Attributes:
+        domain: where it belongs.
+        bits: the mask, packed along its rows.
+        shape: (H, W) of the mask.
+        clicks: as in `Lesson`.
+        examples: as in `Lesson`: view, prompt, and whether it had candidates.
+        is_accepted: as in `Lesson`.
+        path: the file that outlives the program, if there is one.
+    """
+
+    domain: int
+    bits: NDArray[np.uint8]
+    shape: tuple[int, int]
+    clicks: tuple[Click, ...]
+    examples: dict[str, tuple[tuple[StoredView, Prompt, bool], ...]]
+    is_accepted: bool = True
+    path: Path | None = None
+
+    @property
+    def views(self) -> list[StoredView]:
+        """The views of all examples, one per example."""
+        return [view for kept in self.examples.values() for view, _, _ in kept]
+
+    def unpacked(self) -> Lesson:
+        """The lesson, with views read from their files.
+
+        Raises:
+            ModelError: a file is gone or damaged.
+        """
+        mask = np.unpackbits(self.bits, axis=-1, count=self.shape[1]).view(np.bool_)
+        examples = {
+            name: tuple(Example(view.get(), prompt, several) for view, prompt, several in kept)
+            for name, kept in self.examples.items()
+        }
+        return Lesson(mask, self.clicks, examples, self.is_accepted)
+
+    def save(self, path: Path) -> None:
+        """Write everything but the views, which are files beside it, atomically.
+
+        Raises:
+            DataError: the folder cannot be written to.
+        """
+        masks: dict[int, str] = {}
+        tensors: dict[str, Tensor] = {"bits": torch.from_numpy(self.bits.copy())}
+        for mask in (prompt.mask for kept in self.examples.values() for _, prompt, _ in kept):
+            if mask is not None and id(mask) not in masks:  # prompts may share one
+                masks[id(mask)] = f"mask.{len(masks)}"
+                tensors[masks[id(mask)]] = torch.from_numpy(mask.copy())
+        facts = {
+            "domain": self.domain,
+            "shape": self.shape,
+            "clicks": [(c.x, c.y, c.positive) for c in self.clicks],
+            "is_accepted": self.is_accepted,
+            "examples": {
+                name: [_described(*example, masks) for example in kept]
+                for name, kept in self.examples.items()
+            },
+        }
+        meta = {"format": _FORMAT, "lesson": json.dumps(facts)}
+        with replacing(path) as file:
+            file.write(save(tensors, metadata=meta))
+        self.path = path
+
+    @classmethod
+    def load(cls, path: Path, views: dict[str, StoredView]) -> StoredLesson:
+        """Read what `save` wrote.
+
+        Args:
+            path: the file.
+            views: those in files beside it by file name; missing ones are added.
+
+        Raises:
+            DataError: the file, or one of its views, is gone or damaged.
+        """
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                meta = file.metadata() or {}
+                if meta.get("format") != _FORMAT:
+                    raise DataError(f"{path} is no lesson of this version of samadapt")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts = json.loads(meta["lesson"])
+            for name in {e["view"] for kept in facts["examples"].values() for e in kept}:
+                if name not in views:
+                    views[name] = StoredView(None, path.with_name(name))
+            height, width = facts["shape"]
+            bits = tensors["bits"].numpy()
+            if bits.shape != (height, (width + 7) // 8):
+                raise DataError(f"{path}: its mask has another size than it says")
+            return cls(
+                int(facts["domain"]),
+                bits,
+                (height, width),
+                tuple(Click(x, y, positive) for x, y, positive in facts["clicks"]),
+                {
+                    name: tuple(_read(example, tensors, views) for example in kept)
+                    for name, kept in facts["examples"].items()
+                },
+                bool(facts["is_accepted"]),
+                path,
+            )
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError, PromptError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path} cannot be read ({error})") from None
+
+
+def stored(domain: int, lesson: Lesson, views: dict[int, StoredView]) -> StoredLesson:
+    """A lesson, packed.
+
+    Args:
+        domain: where it belongs.
+        lesson: the lesson.
+        views: the stored views by the `id` of an example's view.
+    """
+    height, width = lesson.mask.shape
+    examples = {
+        name: tuple((views[id(e.view)], e.prompt, e.multimask) for e in given)
+        for name, given in lesson.examples.items()
+    }
+    bits = np.packbits(lesson.mask, axis=-1)
+    return StoredLesson(domain, bits, (height, width), lesson.clicks, examples, lesson.is_accepted)
+
+
+def _described(
+    view: StoredView, prompt: Prompt, several: bool, masks: dict[int, str]
+) -> dict[str, Any]:
+    """An example as JSON values; `masks` are the names of earlier masks by their `id`."""
+    if view.path is None:
+        raise DataError("a view has to be written before the lesson that needs it")
+    box = prompt.box
+    return {
+        "view": view.path.name,
+        "several": several,
+        "points": prompt.points,
+        "labels": prompt.labels,
+        "box": box.as_tuple() if isinstance(box, Box) else None,
+        "mask": None if prompt.mask is None else masks[id(prompt.mask)],
+        "window": prompt.window,
+    }
+
+
+def _read(
+    facts: dict[str, Any], tensors: dict[str, Tensor], views: dict[str, StoredView]
+) -> tuple[StoredView, Prompt, bool]:
+    window = facts["window"]
+    prompt = Prompt(
+        [(x, y) for x, y in facts["points"]],
+        facts["labels"],
+        facts["box"],
+        None if facts["mask"] is None else tensors[facts["mask"]].numpy(),
+        None if window is None else tuple(window),
+    )
+    return views[facts["view"]], prompt, bool(facts["several"])
