@@ -109,7 +109,8 @@ def test_adapters_are_created_from_what_one_types(
     assert create_adapter(str(saved)).config.base_model == fake_model.identity
     saved.rename(saved.parent / "toy")
     monkeypatch.chdir(saved.parent)
-    assert create_adapter("toy").config == ToyConfig()  # the method, not the folder
+    with pytest.warns(UserWarning, match="the folder 'toy' write ./toy"):
+        assert create_adapter("toy").config == ToyConfig()  # the method, not the folder
     assert create_adapter("./toy").config == ToyConfig(rate=0.25, base_model=fake_model.identity)
     with pytest.raises(AdapterError, match="no adapter"):
         create_adapter("./nowhere")

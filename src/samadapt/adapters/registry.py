@@ -6,12 +6,13 @@ import difflib
 import importlib
 import os
 import pkgutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from samadapt.adapters.base import Adapter
-from samadapt.adapters.files import find_folder, read_folder, shipped_names
+from samadapt.adapters.files import CONFIG_FILE, find_folder, read_folder, shipped_names
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 
@@ -98,6 +99,12 @@ def create_adapter(spec: str, model: SegmentationModel | None = None) -> Adapter
     is_path = "/" in spec or os.sep in spec or Path(spec).exists() or _is_shipped_name(spec)
     if is_path and name not in method_names():
         return load_adapter(spec, model)
+    if Path(spec, CONFIG_FILE).is_file():
+        warnings.warn(
+            f"adapter {spec!r}: taken for the untrained method of that name; for the adapter in "
+            f"the folder {spec!r} write ./{spec}",
+            stacklevel=2,
+        )
     adapter = get_method(name).create(variant or None)
     if model is not None:
         adapter.bind(model)
