@@ -25,8 +25,8 @@ def written(path: Path, seed: int, config: NanoConfig = CONFIG, **info: object) 
 
 
 def test_every_number_is_the_mean_of_both(tmp_path: Path) -> None:
-    a = written(tmp_path / "a.safetensors", 0, runs=[{"steps": 5}])
-    b = written(tmp_path / "b.safetensors", 1, runs=[{"steps": 5}, {"steps": 7}])
+    a = written(tmp_path / "a.safetensors", 0, runs=[{"steps": 5}, {"steps": 6}])
+    b = written(tmp_path / "b.safetensors", 1, runs=[{"steps": 5}, {"steps": 7}, {"steps": 8}])
     made = average([a, b], tmp_path / "mean.safetensors")
     one, two, mean = (
         read_weights(p).network.state_dict() for p in (a, b, tmp_path / "mean.safetensors")
@@ -38,10 +38,10 @@ def test_every_number_is_the_mean_of_both(tmp_path: Path) -> None:
             # Matrices are stored in half precision.
             assert torch.allclose(value, expected, rtol=1e-3, atol=1e-6), name
     history = made.info["runs"]
-    assert history[:2] == [{"steps": 5}, {"steps": 7}]
-    assert history[2]["of"] == [read_weights(a).hash, read_weights(b).hash]
+    assert [run.get("steps") for run in history] == [5, 7, 8, 6, None]  # each once
+    assert history[4]["of"] == [read_weights(a).hash, read_weights(b).hash]
     text = _describe_training(made.info)
-    assert f"| 3 | mean of the weights `{history[2]['of'][0][:12]}` and" in text
+    assert f"| 5 | mean of the weights `{history[4]['of'][0][:12]}` and" in text
 
 
 def test_what_has_no_mean_is_refused(tmp_path: Path) -> None:

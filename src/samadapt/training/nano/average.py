@@ -19,7 +19,7 @@ from samadapt.models.nano.weights import NanoWeights, read_weights, write_weight
 def average(files: Sequence[Path], out: Path) -> NanoWeights:
     """Write the mean of `files`, statistics of batch norms included, and read it back.
 
-    The mean records the runs of the file with most of them, and what it is the mean of.
+    The mean records all runs that led to any of the files, and what it is the mean of.
 
     Raises:
         DataError: fewer than two files, or networks of different shape.
@@ -42,7 +42,10 @@ def average(files: Sequence[Path], out: Path) -> NanoWeights:
     first.load_state_dict(mean)
     longest = max(given, key=lambda weights: len(weights.info.get("runs", [])))
     made = {"what": "mean of weights", "of": [weights.hash for weights in given]}
-    info = {**longest.info, "runs": [*longest.info.get("runs", []), made]}
+    runs = list(longest.info.get("runs", []))
+    for weights in given:
+        runs += [run for run in weights.info.get("runs", []) if run not in runs]
+    info = {**longest.info, "runs": [*runs, made]}
     write_weights(first, out, info)
     return read_weights(out)
 
