@@ -179,7 +179,7 @@ class OnlineAdapter(Adapter):
     @property
     def is_trusted(self) -> bool:
         """Whether predictions use what was learned, rather than the frozen decoder."""
-        return self._learner.book.active.evidence.trusted
+        return self._learner.is_trusted
 
     @property
     def objects_learned(self) -> int:

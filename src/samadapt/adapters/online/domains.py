@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from samadapt.adapters.online.depths import LateEvidence
 from samadapt.adapters.online.evidence import Evidence
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.models.embedding import ImageEmbedding
@@ -77,6 +78,7 @@ class Domain:
         moments: the optimiser's.
         accepted: objects learned.
         evidence: whether it does any good.
+        late: whether it does at later prompts of an object.
         signature: what the images look like; None before the first one.
         used: when an image of it was opened last, as a count of opened images.
     """
@@ -86,6 +88,7 @@ class Domain:
     moments: Moments = field(default_factory=Moments)
     accepted: int = 0
     evidence: Evidence = field(default_factory=Evidence)
+    late: LateEvidence = field(default_factory=LateEvidence)
     signature: Signature | None = None
     used: int = 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,8 +15,9 @@ from torch import Tensor
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online.bench import Bench, Interrupted, NotFinite
 from samadapt.adapters.online.clicking import overlap
+from samadapt.adapters.online.depths import BOUNDS, depth_of, late_prompts
 from samadapt.adapters.online.domains import Domain, DomainBook, Signature
-from samadapt.adapters.online.evidence import first_answers
+from samadapt.adapters.online.judge import Judge
 from samadapt.adapters.online.labels import disagreement
 from samadapt.adapters.online.lesson import Lesson, lesson_of
 from samadapt.adapters.online.memory import MEGABYTE, ReplayMemory
@@ -25,39 +26,12 @@ from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import OnlineSettings
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
+from samadapt.prompts import Prompt
 
 Result = TypeVar("Result")
 
 _MOST_CONTRADICTED = 0.25
 _MOST_LOST = 0.1
-
-
-class _Judge:
-    """Compares answers to an object's first prompt with its accepted mask."""
-
-    def __init__(self, bench: Bench, interaction: Interaction, lesson: Lesson) -> None:
-        self._bench, self._interaction = bench, interaction
-        self._first, self._mask = lesson.examples["first"][0], lesson.mask
-        self.can_judge = self._first.prompt.mask is None
-
-    def both(self, delta: Tensor | None) -> tuple[float, float]:
-        """IoU after the first prompt, and after one more click."""
-        return self._answers(delta, clicks=1)
-
-    def first(self, delta: Tensor | None, known: float) -> float:
-        """IoU after the first prompt; nothing to judge where not even `known` is above 0."""
-        return self._answers(delta, clicks=0)[0] if known > 0 else 0.0
-
-    def _answers(self, delta: Tensor | None, clicks: int) -> tuple[float, float]:
-        return first_answers(
-            self._interaction.model,
-            self._interaction.embedding,
-            self._first.prompt,
-            self._mask,
-            self._bench.seams(self._interaction, delta),
-            self._first.multimask,
-            clicks,
-        )
 
 
 class Learner:
@@ -102,6 +76,12 @@ class Learner:
         """The change (P,) that the next prediction uses; None for the frozen decoder."""
         return None if self._object.is_frozen else self._object.now
 
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the decoder that learned answers any prompts of the domain in use."""
+        depths = (1, *BOUNDS) if self.settings.guard.depths else (1,)
+        return any(map(self._trusts, depths))
+
     def bench(self, interaction: Interaction) -> Bench:
         """The decoder that is trained, made when it is first needed."""
         if self._bench is None or not self._bench.fits(interaction):
@@ -135,9 +115,10 @@ class Learner:
         """
         now, patience = self._object, self.settings.guard.patience
         now.has_candidates |= interaction.candidates > 1
+        is_lost = bool(patience) and len(interaction.clicks) >= patience
+        now.is_frozen = is_lost or not self._trusts(len(interaction.prompts) + 1)
         try:
-            now.is_frozen = bool(patience) and len(interaction.clicks) >= patience
-            if not now.is_frozen and self.settings.click.loss != "none" and interaction.clicks:
+            if not is_lost and self.settings.click.loss != "none" and interaction.clicks:
                 now.learn(self.bench(interaction), interaction, self.settings.click)
         except NotFinite:
             now.now = now.start
@@ -214,8 +195,8 @@ class Learner:
         lesson = lesson_of(interaction.model, interaction, mask, self._prompts, candidates=several)
         domain, is_credible = self._checked(domain, interaction, mask)
         if is_credible:
-            judge = _Judge(bench, interaction, lesson)
-            domain, before = yield from self._with_evidence(domain, judge)
+            judge = Judge(bench, interaction, lesson)
+            domain, before = yield from self._with_evidence(domain, judge, interaction.prompts)
             try:
                 if self.settings.click.keep:
                     zeros = bench.zeros()
@@ -251,7 +232,7 @@ class Learner:
         return replace(domain, evidence=evidence), is_credible
 
     def _with_evidence(
-        self, domain: Domain, judge: _Judge
+        self, domain: Domain, judge: Judge, prompts: Sequence[Prompt]
     ) -> Generator[None, None, tuple[Domain, float]]:
         """Compare adapted and frozen decoder on an object that neither has learned yet.
 
@@ -260,12 +241,19 @@ class Learner:
         guard, delta = self.settings.guard, domain.delta
         if not guard.evidence or not judge.can_judge:
             return domain, 0.0
-        frozen = yield from _patiently(lambda: judge.both(None))
+        clicks = 0 if guard.depths else 1
+        frozen = yield from _patiently(lambda: judge.answers(None, clicks))
         if delta is None:
             return domain, frozen[0]
-        adapted = yield from _patiently(lambda: judge.both(delta))
+        adapted = yield from _patiently(lambda: judge.answers(delta, clicks))
         gain = (sum(adapted) - sum(frozen)) / 2
         evidence = domain.evidence.with_gain(gain, guard)
+        if guard.depths:
+            rng = np.random.default_rng((self._seed, domain.number, domain.accepted, len(prompts)))
+            for depth, prompt in late_prompts(prompts, rng):
+                before = yield from _patiently(lambda p=prompt: judge.at(None, p))  # type: ignore[misc]
+                after = yield from _patiently(lambda p=prompt: judge.at(delta, p))  # type: ignore[misc]
+                domain = replace(domain, late=domain.late.with_gain(depth, after - before, guard))
         if domain.evidence.trusted and not evidence.trusted:
             domain = replace(domain, delta=delta / 2, moments=Moments())
         return replace(domain, evidence=evidence), adapted[0]
@@ -309,14 +297,22 @@ class Learner:
         if now is not None:
             merged = replace(domain, signature=now.signature, used=now.used)
             self.book = self.book.updated(merged)
-        self._object.rebase(self._long_term())
+        self._object.rebase(self._long_term(), not self._trusts(1))
 
     def _next_object(self) -> None:
-        self._object = ClickedObject(self._long_term())
+        self._object = ClickedObject(self._long_term(), not self._trusts(1))
 
     def _long_term(self) -> Tensor | None:
-        domain = self.book.active
-        return domain.delta if domain.evidence.trusted else None
+        """What the next object begins with: nothing when it is trusted at no depth."""
+        return self.book.active.delta if self.is_trusted else None
+
+    def _trusts(self, number: int) -> bool:
+        """Whether what was learned of this domain answers an object's n-th prompt (from 1 on)."""
+        guard, domain = self.settings.guard, self.book.active
+        depth = depth_of(number)
+        if depth and guard.depths:
+            return domain.late.trusts(depth, guard)
+        return domain.evidence.trusted
 
 
 def _undone(what: str) -> str:

@@ -32,14 +32,16 @@ class ClickedObject:
 
     Args:
         start: the weights when the object began; None for the base decoder's.
+        is_frozen: the frozen decoder answers the first prompt all the same.
     """
 
-    def __init__(self, start: Tensor | None) -> None:
+    def __init__(self, start: Tensor | None, is_frozen: bool = False) -> None:
         self.start = start
         self.now = start
         self.moments = Moments()
-        self.is_frozen = False
-        """Whether the frozen decoder answers the rest of this object, whatever was learned."""
+        self.is_frozen = is_frozen
+        """Whether the frozen decoder answers the next prompt, whatever was learned."""
+        self._begins_frozen = is_frozen
         self.has_candidates = False
         """Whether a click was answered with several masks to choose from."""
         self._units: Units | None = None
@@ -79,15 +81,18 @@ class ClickedObject:
     def begin_again(self) -> None:
         """Go back to the start."""
         self.now, self.moments, self._units = self.start, Moments(), None
-        self.is_frozen = False
+        self.is_frozen = self._begins_frozen
 
     def change(self, zeros: Tensor) -> Tensor:
         """What the clicks changed, (P,)."""
         now = zeros if self.now is None else self.now
         return now - (zeros if self.start is None else self.start)
 
-    def rebase(self, start: Tensor | None) -> None:
+    def rebase(self, start: Tensor | None, is_frozen: bool = False) -> None:
         """Begin from other weights, and add what the clicks changed to them."""
+        self._begins_frozen = is_frozen
+        if not self._kept:
+            self.is_frozen = is_frozen
         if start is self.start:
             return
         before, self.start = self.start, start

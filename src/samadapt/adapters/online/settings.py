@@ -200,6 +200,8 @@ class GuardSettings:
             0 for no such test.
         patience: after so many clicks on one object the frozen decoder answers the rest of them:
             what was learned does not help here; 0 for no such limit.
+        depths: later prompts of an object are judged apart from the first one, and answered by the
+            adapted decoder only where it has been better (see `depths`).
         domains: how many kinds of images are told apart; 1 for no distinction.
         distance: how far an image may be from a domain of which little is known; see
             `domains.Signature.distance` and `reach`.
@@ -210,6 +212,7 @@ class GuardSettings:
     margin: float = 0.02
     outlier: float = 5.0
     patience: int = 0
+    depths: bool = False
     domains: int = 6
     distance: float = 1.5
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from samadapt.adapters.online.depths import BOUNDS, LateEvidence
 from samadapt.adapters.online.domains import Domain, DomainBook, Signature
 from samadapt.adapters.online.evidence import Evidence
 from samadapt.adapters.online.optimiser import Moments
@@ -22,9 +23,9 @@ def book_to_tensors(book: DomainBook, layout: Layout | None) -> dict[str, Tensor
     """Named tensors of all domains that an image was opened of or that learned anything.
 
     Per domain k: "k.numbers" (number, used, accepted, optimiser steps, trusted, images),
-    "k.gains", "k.surprises", "k.signature" (2, C) and "k.spread"; for each trained parameter
-    "k.delta.NAME" (its change from the base decoder) and, where the optimiser goes on from
-    object to object, "k.first.NAME" and "k.second.NAME".
+    "k.gains", "k.late.1" and on (gains at later prompts), "k.surprises", "k.signature" (2, C) and
+    "k.spread"; for each trained parameter "k.delta.NAME" (its change from the base decoder) and,
+    where the optimiser goes on from object to object, "k.first.NAME" and "k.second.NAME".
     """
     tensors = {_BOOK: torch.tensor([book.current, book.opened])}
     for index, domain in enumerate(book.domains):
@@ -72,6 +73,8 @@ def _domain_tensors(domain: Domain, layout: Layout | None) -> dict[str, Tensor]:
         "gains": torch.tensor(evidence.gains, dtype=torch.float64),
         "surprises": torch.tensor(evidence.surprises, dtype=torch.float64),
     }
+    for depth, gains in enumerate(domain.late.gains, 1):
+        found[f"late.{depth}"] = torch.tensor(gains, dtype=torch.float64)
     if signature is not None:
         found["signature"] = torch.stack([signature.mean, signature.deviation])
         found["spread"] = torch.tensor(signature.spread, dtype=torch.float64)
@@ -93,7 +96,10 @@ def _domain_of(tensors: Mapping[str, Tensor], layout: Layout | None) -> Domain:
     evidence = Evidence(
         tuple(tensors["gains"].tolist()), tuple(tensors["surprises"].tolist()), bool(trusted)
     )
-    domain = Domain(number, delta, Moments(first, second, steps), accepted, evidence)
+    depths = range(1, len(BOUNDS) + 1)
+    none = torch.empty(0)  # states from before had none
+    late = LateEvidence(tuple(tuple(tensors.get(f"late.{d}", none).tolist()) for d in depths))
+    domain = Domain(number, delta, Moments(first, second, steps), accepted, evidence, late)
     return replace(domain, signature=signature, used=used)
 
 

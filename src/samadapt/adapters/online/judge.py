@@ -1,0 +1,51 @@
+"""`Judge`: how well the decoder answers an object's prompts with any weights."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from samadapt.adapters.base import Interaction
+from samadapt.adapters.online.bench import Bench
+from samadapt.adapters.online.clicking import overlap
+from samadapt.adapters.online.evidence import first_answers
+from samadapt.adapters.online.lesson import Lesson
+from samadapt.prompts import Prompt
+
+
+class Judge:
+    """Compares answers to an object's prompts with its accepted mask.
+
+    Args:
+        bench: what answers.
+        interaction: how the object ended.
+        lesson: the accepted mask and the first prompt.
+    """
+
+    def __init__(self, bench: Bench, interaction: Interaction, lesson: Lesson) -> None:
+        self._bench, self._interaction = bench, interaction
+        self._first, self._mask = lesson.examples["first"][0], lesson.mask
+        self.can_judge = self._first.prompt.mask is None
+
+    def answers(self, delta: Tensor | None, clicks: int) -> tuple[float, float]:
+        """IoU after the first prompt, and after one more click unless `clicks` is 0."""
+        return first_answers(
+            self._interaction.model,
+            self._interaction.embedding,
+            self._first.prompt,
+            self._mask,
+            self._bench.seams(self._interaction, delta),
+            self._first.multimask,
+            clicks,
+        )
+
+    def first(self, delta: Tensor | None, known: float) -> float:
+        """IoU after the first prompt; nothing to judge where not even `known` is above 0."""
+        return self.answers(delta, clicks=0)[0] if known > 0 else 0.0
+
+    def at(self, delta: Tensor | None, prompt: Prompt) -> float:
+        """IoU of the answer to any prompt that was sent."""
+        now = self._interaction
+        seams = self._bench.seams(now, delta)
+        return overlap(
+            now.model.predict(now.embedding, prompt, adapters=seams).masks[0], self._mask
+        )
