@@ -138,6 +138,21 @@ def test_the_first_prompt_may_be_frozen_while_later_ones_are_not() -> None:
     assert answers(session, adapter) == 9 * [False]
 
 
+def test_without_depths_clicks_teach_even_where_the_rest_is_not_trusted() -> None:
+    adapter = OnlineAdapter(settings=quick())
+    session = Session(FakeModel(), [adapter], options=SINGLE)
+    session.open(blobs())
+    learner = adapter._learner
+    domain = learner.book.active
+    lost = replace(domain, evidence=replace(domain.evidence, trusted=False))
+    learner.book = learner.book.updated(lost)
+    believe(adapter, (), (), ())
+    base = session.model.decoder
+    assert adapter.mask_decoder(base) is base
+    session.click(*CLICKS[0])
+    assert adapter.mask_decoder(base) is not base
+
+
 def test_undo_returns_to_the_decoder_of_that_prompt() -> None:
     session, adapter, _ = start()
     base = session.model.decoder

@@ -116,7 +116,7 @@ class Learner:
         now, patience = self._object, self.settings.guard.patience
         now.has_candidates |= interaction.candidates > 1
         is_lost = bool(patience) and len(interaction.clicks) >= patience
-        now.is_frozen = is_lost or not self._trusts(len(interaction.prompts) + 1)
+        now.is_frozen = is_lost or self._is_frozen_at(len(interaction.prompts) + 1)
         try:
             if not is_lost and self.settings.click.loss != "none" and interaction.clicks:
                 now.learn(self.bench(interaction), interaction, self.settings.click)
@@ -297,14 +297,18 @@ class Learner:
         if now is not None:
             merged = replace(domain, signature=now.signature, used=now.used)
             self.book = self.book.updated(merged)
-        self._object.rebase(self._long_term(), not self._trusts(1))
+        self._object.rebase(self._long_term(), self._is_frozen_at(1))
 
     def _next_object(self) -> None:
-        self._object = ClickedObject(self._long_term(), not self._trusts(1))
+        self._object = ClickedObject(self._long_term(), self._is_frozen_at(1))
 
     def _long_term(self) -> Tensor | None:
         """What the next object begins with: nothing when it is trusted at no depth."""
         return self.book.active.delta if self.is_trusted else None
+
+    def _is_frozen_at(self, number: int) -> bool:
+        """Whether the frozen decoder answers an object's n-th prompt, whatever its clicks taught."""
+        return self.settings.guard.depths and not self._trusts(number)
 
     def _trusts(self, number: int) -> bool:
         """Whether what was learned of this domain answers an object's n-th prompt (from 1 on)."""
