@@ -307,7 +307,7 @@ class Learner:
         return self.book.active.delta if self.is_trusted else None
 
     def _is_frozen_at(self, number: int) -> bool:
-        """Whether the frozen decoder answers an object's n-th prompt, whatever its clicks taught."""
+        """Whether the frozen decoder answers an object's n-th prompt, whatever clicks taught."""
         return self.settings.guard.depths and not self._trusts(number)
 
     def _trusts(self, number: int) -> bool:
