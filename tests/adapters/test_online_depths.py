@@ -15,6 +15,7 @@ from samadapt.adapters.online.clicking import overlap
 from samadapt.adapters.online.depths import LateEvidence, depth_of, late_prompts
 from samadapt.adapters.online.settings import GuardSettings
 from samadapt.adapters.online.state import book_to_tensors, tensors_to_book
+from samadapt.errors import AdapterError
 from samadapt.prompts import Prompt
 from samadapt.session.session import Session
 
@@ -65,6 +66,11 @@ def answers(session: Session, adapter: OnlineAdapter) -> list[bool]:
         session.click(x, y, positive)
     session.skip()
     return found
+
+
+def test_depths_without_evidence_are_refused() -> None:
+    with pytest.raises(AdapterError, match=r"guard\.depths=True without evidence.*set guard\.evid"):
+        GuardSettings(evidence=0, depths=True)
 
 
 def test_depths_begin_at_the_second_fourth_and_eighth_prompt() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from weakref import WeakKeyDictionary
@@ -59,13 +60,11 @@ class ReplayMemory:
 
     def add(self, domain: int, lesson: Lesson) -> None:
         """Keep a lesson."""
-        wanted = {k: given for k, given in lesson.examples.items() if k in self._prompts}
         if not self._limit or not self._prompts:
             return
+        wanted = {k: given for k, given in lesson.examples.items() if k in self._prompts}
         views = {id(e.view): self._view(e.view) for given in wanted.values() for e in given}
-        fresh = stored(
-            domain, Lesson(lesson.mask, lesson.clicks, wanted, lesson.is_accepted), views
-        )
+        fresh = stored(domain, replace(lesson, examples=wanted), views)
         for view in fresh.views:
             view.users += 1
         self._lessons.append(fresh)

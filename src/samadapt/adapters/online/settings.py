@@ -201,7 +201,7 @@ class GuardSettings:
         patience: after so many clicks on one object the frozen decoder answers the rest of them:
             what was learned does not help here; 0 for no such limit.
         depths: later prompts of an object are judged apart from the first one, and answered by the
-            adapted decoder only where it has been better (see `depths`).
+            adapted decoder only where it has been better (see `depths`); needs `evidence`.
         domains: how many kinds of images are told apart; 1 for no distinction.
         distance: how far an image may be from a domain of which little is known; see
             `domains.Signature.distance` and `reach`.
@@ -221,6 +221,11 @@ class GuardSettings:
         _at_least("guard", 0, patience=self.patience)
         _at_least("guard", 1, domains=self.domains)
         _above("guard", 0, distance=self.distance, forgetting=self.forgetting)
+        if self.depths and not self.evidence:
+            raise AdapterError(
+                "guard.depths=True without evidence: no depth could ever be trusted; set "
+                "guard.evidence to 1 or more, or guard.depths to False"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

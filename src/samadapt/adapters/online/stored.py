@@ -6,7 +6,7 @@ import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -28,15 +28,26 @@ class StoredView:
     """A view in memory, in a file, or both; the file goes with its last user.
 
     Args:
-        view: the view; None for one that is in a file alone.
-        path: the file.
+        view: the view.
     """
 
-    def __init__(self, view: ImageEmbedding | None, path: Path | None = None) -> None:
-        self._view = view
-        self.path = path
-        self.nbytes = path.stat().st_size if view is None and path else getattr(view, "nbytes", 0)
+    def __init__(self, view: ImageEmbedding) -> None:
+        self._view: ImageEmbedding | None = view
+        self.path: Path | None = None
+        self.nbytes = view.nbytes
         self.users = 0
+
+    @classmethod
+    def in_file(cls, path: Path) -> Self:
+        """A view that is in a file alone, which is read when it is needed.
+
+        Raises:
+            OSError: there is no such file.
+        """
+        found = cls.__new__(cls)
+        found._view, found.path, found.users = None, path, 0
+        found.nbytes = path.stat().st_size
+        return found
 
     @property
     def in_memory(self) -> bool:
@@ -170,7 +181,7 @@ class StoredLesson:
             facts = json.loads(meta["lesson"])
             for name in {e["view"] for kept in facts["examples"].values() for e in kept}:
                 if name not in views:
-                    views[name] = StoredView(None, path.with_name(name))
+                    views[name] = StoredView.in_file(path.with_name(name))
             height, width = facts["shape"]
             bits = tensors["bits"].numpy()
             if bits.shape != (height, (width + 7) // 8):
