@@ -46,8 +46,13 @@ def test_learning_is_visible_and_survives_a_restart(learner: Annotator) -> None:
     after = learner.person().get("/api/learning")
     assert after["learned"] == 4
     assert after["objects"] == rows
-    # What is replayed came back too; had it not been this state's, its files would be gone.
-    assert len(list((current / "replay").glob("lesson-*"))) == 4
+    # What is replayed came back too: the next save would clear away what is not in memory.
+    again = learner.person()
+    again.click(learner.ids()[0], *DISC)
+    again.accept(learner.ids()[0], "key-of-one-more")
+    until(lambda: again.get("/api/learning")["learned"] == 5)
+    learner.stop()
+    assert len(list((current / "replay").glob("lesson-*"))) == 5
 
 
 def test_snapshot_reset_and_choice(learner: Annotator) -> None:
