@@ -216,6 +216,25 @@ class TestPropose:
         agreement = half.sum() / plain.mask.sum()
         assert one.score == pytest.approx(math.sqrt(plain.score * 0.6 / 2) * agreement)
 
+    def test_only_what_an_adapter_found_is_asked_for_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model, asked = oracle(), []
+        embedding, predict = model.encode(blobs()), model.predict
+
+        def counted(embedding: ImageEmbedding, prompt: Prompt, *rest: object) -> Prediction:
+            asked.append(prompt)
+            return predict(embedding, prompt, *rest)  # type: ignore[call-overload, no-any-return]
+
+        monkeypatch.setattr(model, "predict", counted)
+        propose(model, embedding)
+        assert not asked
+        found = propose(model, embedding, (ToyAdapter(),))
+        assert len(asked) >= len(found) > 0
+        asked.clear()
+        propose(model, embedding, (ToyAdapter(),), ProposalOptions(second_pass=False))
+        assert not asked
+
     def test_filters(self) -> None:
         model = oracle()
         embedding = model.encode(blobs())

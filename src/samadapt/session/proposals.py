@@ -50,7 +50,8 @@ class ProposalOptions:
             in it); None is 0.7 for a task, and allows parts inside wholes without an adapter.
         offset: by how much logits are shifted up and down to see how stable a mask is, as a share
             of their mean magnitude, because models differ in that.
-        second_pass: answer each proposal once more from its own inner point.
+        second_pass: answer each proposal once more from its own inner point; None does so where an
+            adapter says what is meant.
         most: proposals per image.
 
     Raises:
@@ -66,7 +67,7 @@ class ProposalOptions:
     overlap: float = 0.5
     containment: float | None = None
     offset: float = 0.25
-    second_pass: bool = False
+    second_pass: bool | None = None
     most: int = 100
 
     def __post_init__(self) -> None:
@@ -149,7 +150,8 @@ def propose(
     containment = chosen.containment
     if containment is None and adapters:
         containment = 0.7
-    search = _Search(model, embedding, tuple(adapters), chosen, several, containment)
+    again = bool(adapters) if chosen.second_pass is None else chosen.second_pass
+    search = _Search(model, embedding, tuple(adapters), chosen, several, containment, again)
     with torch.inference_mode(False), torch.no_grad():
         return search.run()
 
@@ -190,6 +192,7 @@ class _Search:
     options: ProposalOptions
     several: bool
     containment: float | None
+    again: bool
 
     def run(self) -> tuple[Proposal, ...]:
         options = self.options
@@ -278,7 +281,7 @@ class _Search:
             full = self.model.upsample(self.embedding, logits, self.adapters)[0, 0] > 0
             first = self._proposal(full.cpu().numpy(), one.score, one.point)
             if first is not None:
-                proposal = self._again(first, one.inner) if self.options.second_pass else first
+                proposal = self._again(first, one.inner) if self.again else first
                 if proposal is not None and proposal.score >= self.options.min_score:
                     yield proposal
 
