@@ -239,19 +239,6 @@ def test_an_object_that_was_given_up_teaches_when_asked_for() -> None:
     assert len(adapter._learner.memory) == 1
 
 
-def test_objects_that_were_given_up_may_have_a_rate_of_their_own() -> None:
-    sizes = []
-    for rate in (0.0, 1e-3, 2e-3):  # Adam's first step is as long as its rate
-        skip = {"steps": ["new.all"], "least_clicks": 1, "rate": rate}
-        session, adapter = start(quick(accept={"rate": 4e-3}, skip=skip))
-        session.click(14.5, 12.5)
-        session.skip()
-        delta = adapter._learner.book.active.delta
-        assert delta is not None
-        sizes.append(float(delta.norm()))
-    assert sizes[1:] == pytest.approx([sizes[0] / 4, sizes[0] / 2], rel=1e-3)
-
-
 def test_learning_is_the_same_for_the_same_seed_only() -> None:
     settings = quick(accept={"steps": ["new.any", "replay.any", "replay.any"]})
     found = []

@@ -163,9 +163,7 @@ class Learner:
             candidates=finished.has_candidates,
         )
         try:
-            domain = yield from self._taught(
-                domain, bench, interaction, lesson, skip.parts, skip.rate
-            )
+            domain = yield from self._taught(domain, bench, interaction, lesson, skip.parts)
             if skip.replay:
                 self.memory.add(domain.number, lesson)
         except NotFinite:
@@ -267,17 +265,15 @@ class Learner:
         interaction: Interaction,
         lesson: Lesson,
         steps: tuple[tuple[tuple[str, str], ...], ...],
-        rate: float = 0.0,
     ) -> Generator[None, None, Domain]:
-        """Take the steps of the recipe, at another rate than that of acceptance if one is given."""
+        """Take the steps of the recipe."""
         accept = self.settings.accept
         if not steps:
             return domain
         seed = self._seed, domain.number, domain.accepted, domain.moments.steps
         rng = np.random.default_rng(seed)
         delta = bench.zeros() if domain.delta is None else domain.delta
-        descent = replace(accept.descent, rate=rate or accept.rate)
-        descent = descent.scaled((1 + accept.decay * domain.accepted) ** -0.5)
+        descent = accept.descent.scaled((1 + accept.decay * domain.accepted) ** -0.5)
         moments = domain.moments if accept.keep_moments else Moments()
         for parts in steps:
             chosen = []

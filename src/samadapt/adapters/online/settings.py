@@ -144,7 +144,6 @@ class SkipSettings:
 
     Attributes:
         steps: what each step learns, as in `AcceptSettings`.
-        rate: learning rate, decaying as that of `AcceptSettings`; 0 for the same rate.
         clicks: weight of the sparse loss at the clicks.
         mask: weight of the mask loss towards the last mask, eroded and overridden by the clicks.
         least_clicks: objects with fewer clicks teach nothing, and neither do those whose last
@@ -153,7 +152,6 @@ class SkipSettings:
     """
 
     steps: tuple[str, ...] = ()
-    rate: float = 0.0
     clicks: float = 1.0
     mask: float = 0.0
     least_clicks: int = 6
@@ -161,7 +159,7 @@ class SkipSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
-        _at_least("skip", 0, rate=self.rate, clicks=self.clicks, mask=self.mask)
+        _at_least("skip", 0, clicks=self.clicks, mask=self.mask)
         _at_least("skip", 1, least_clicks=self.least_clicks)
         _check_steps("skip", self.steps)
 
