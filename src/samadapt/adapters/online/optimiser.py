@@ -42,9 +42,10 @@ class Moments:
         """M / (sqrt(v) + eps) with the bias corrections of Adam, (P,)."""
         if self.first is None or self.second is None:
             raise ValueError("no gradient yet")
+        # In place from here on: fresh memory for millions of numbers costs more than the sums.
         first = self.first / (1 - _BETAS[0] ** self.steps)
         second = self.second / (1 - _BETAS[1] ** self.steps)
-        return first / (second.sqrt() + _EPSILON)
+        return first.div_(second.sqrt_().add_(_EPSILON))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,5 +83,5 @@ class Descent:
             if self.importance and moments.second is not None:
                 size = moments.second.sqrt()
                 strength = strength * (size / size.mean().clamp_min(1e-12)).clamp_max(10)
-            stepped = stepped - strength * delta
+            stepped -= strength * delta
         return stepped, moments
