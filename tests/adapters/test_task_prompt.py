@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from samadapt.adapters.prompt_tokens import PromptTokensAdapter, PromptTokensCon
 from samadapt.adapters.prompt_tokens.appending import starting_tokens
 from samadapt.adapters.registry import create_adapter, load_adapter
 from samadapt.adapters.task_prompt import TaskPromptAdapter, TaskPromptConfig
+from samadapt.adapters.task_prompt.dense import DensePrompt
 from samadapt.adapters.task_prompt.positions import frequencies_of, positions
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
@@ -33,7 +35,13 @@ PROMPTS = (
     Prompt([(14.5, 12.5), (40.0, 30.0)], [1, 0]),
     Prompt(box=(4, 2, 25, 23)),
 )
-METHODS = ("task-prompt", "task-prompt:no-tokens", "task-prompt:no-dense", "tokens")
+METHODS = (
+    "task-prompt",
+    "task-prompt:no-tokens",
+    "task-prompt:no-context",
+    "task-prompt:no-dense",
+    "tokens",
+)
 
 
 class TestTaskPromptAdapter(AdapterContract):
@@ -101,8 +109,10 @@ class TestSize:
             ({"channels": 128, "dense": 0}, 66176 + 65920 + 768 + 16512 + 1024),
             ({"channels": 256, "dense": 0}, 131968 + 131584 + 1536 + 65792 + 2048),
             # dense: 2 (C D + D) + D C + C, D = 64; prior: D + 1
-            ({"channels": 256}, 332928 + 2 * 16448 + 16640),
-            ({"channels": 128, "has_prior": True}, 150400 + 2 * 8256 + 8320 + 65),
+            ({"channels": 256, "context": 0}, 332928 + 2 * 16448 + 16640),
+            ({"channels": 128, "context": 0, "has_prior": True}, 150400 + 2 * 8256 + 8320 + 65),
+            # context: norm 2 D; depthwise 7 * 7 * D + D; linear D^2 + D, three times
+            ({"channels": 128, "has_prior": True}, 175297 + 3 * (128 + 3200 + 4160)),
             ({"channels": 128, "dense": 0, "tokens": 0}, 149376),
         ],
     )
@@ -243,8 +253,74 @@ class TestTheDensePrompt:
             before = model.decode(embedding, PROMPTS[:1], adapters=[adapter]).logits
             adapter.module.dense.prior.bias.fill_(2.0)
             after = model.decode(embedding, PROMPTS[:1], adapters=[adapter]).logits
-        gain = model.decoder.prior_gain[0]
-        torch.testing.assert_close(after - before, torch.full_like(before, 2 * float(gain)))
+        gain = float(adapter.config.gain * model.decoder.prior_gain[0])
+        torch.testing.assert_close(after - before, torch.full_like(before, 2 * gain))
+
+    def test_it_adds_what_its_formula_says(self) -> None:
+        """Against a second implementation: one place and one convolution at a time."""
+        torch.manual_seed(4)
+        task = DensePrompt(channels=6, hidden=4, context=2, gain=3.0, has_prior=True)
+        for parameter in task.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+        image, tokens = torch.randn(1, 6, 12, 8), torch.randn(1, 3, 6)
+        dense, prior = task(image, tokens)
+
+        def linear(layer: torch.nn.Module, x: Tensor) -> Tensor:
+            weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+            return torch.einsum("oc,hwc->hwo", weight.flatten(1), x) + bias
+
+        hidden = linear(task.image, image[0].permute(1, 2, 0))
+        hidden = hidden + linear(task.token, tokens.mean(1)[None])
+        for block, coarser in zip(task.context, (4, 2), strict=True):
+            normed = torch.nn.functional.layer_norm(
+                hidden, (4,), block.get_parameter("norm.weight"), block.get_parameter("norm.bias")
+            )
+            height, width = 12 // coarser, 8 // coarser
+            small = normed.view(height, coarser, width, coarser, 4).mean((1, 3))
+            kernel = block.get_parameter("around.weight")[:, 0]
+            around = block.get_parameter("around.bias").expand(height, width, -1).clone()
+            for y, x, v, u in itertools.product(
+                range(height), range(width), range(height), range(width)
+            ):
+                if abs(v - y) <= 3 and abs(u - x) <= 3:
+                    around[y, x] += kernel[:, v - y + 3, u - x + 3] * small[v, u]
+            mixed = linear(block.get_submodule("mix"), torch.nn.functional.gelu(around))
+            hidden = hidden + torch.nn.functional.interpolate(
+                mixed.permute(2, 0, 1)[None], (12, 8), mode="bilinear"
+            )[0].permute(1, 2, 0)
+        seen = torch.nn.functional.gelu(hidden)
+        torch.testing.assert_close(dense[0].permute(1, 2, 0), 3 * linear(task.dense, seen))
+        assert task.prior is not None
+        torch.testing.assert_close(prior[0].permute(1, 2, 0), 3 * linear(task.prior, seen))
+
+    def test_a_place_knows_what_is_far_around_it(self) -> None:
+        torch.manual_seed(4)
+        image = torch.randn(1, 16, 32, 32)
+        changed = image.clone()
+        changed[..., 0, 0] += 5
+        for context, reach in ((0, 0), (3, 24)):
+            task = DensePrompt(channels=16, hidden=8, context=context, gain=1.0, has_prior=False)
+            torch.nn.init.normal_(task.dense.weight)
+            before, _ = task(image, torch.zeros(1, 1, 16))
+            after, _ = task(changed, torch.zeros(1, 1, 16))
+            moved = (after - before).abs().amax(1)[0] > 1e-6
+            assert moved[reach, reach]
+            assert moved[reach + 1 :].any() == (context > 0)
+
+    def test_grids_that_no_factor_divides(self) -> None:
+        task = DensePrompt(channels=16, hidden=8, context=3, gain=1.0, has_prior=True)
+        dense, prior = task(torch.randn(2, 16, 5, 9), torch.zeros(2, 1, 16))
+        assert dense.shape == (2, 16, 5, 9)
+        assert prior.shape == (2, 1, 5, 9)
+
+    def test_adapters_from_before_have_no_context(self) -> None:
+        values = TaskPromptConfig(channels=128, has_prior=True).to_dict()
+        del values["context"], values["gain"]
+        del values["parameters"]
+        older = TaskPromptAdapter(TaskPromptConfig.from_dict(values))
+        assert older.parameter_count == 175297
+        assert older.config.gain == 1
+        assert not any("context" in name for name in older.state_dict())
 
 
 class TestAppendedTokens:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ _JUDGE = "judge."
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "point-matching": {"point_matching": True},
     "no-tokens": {"tokens": 0},
+    "no-context": {"context": 0, "gain": 1.0},
     "no-dense": {"dense": 0},
     "plain": {"tokens": 0, "dense": 0},
 }
@@ -56,6 +58,8 @@ class TaskPromptConfig(AdapterConfig):
         width: inner width of both attentions, a multiple of `heads`.
         hidden: width of the MLP.
         dense: hidden width of the task's dense prompt; 0 for none, which leaves tokens alone.
+        context: convolutions in it, with which a place knows what is around it.
+        gain: factor of what it adds.
         has_prior: whether the model's decoder starts from a first guess that can be changed.
         seed: of the weights that do not start as zero or identity.
         channels: C of the model it belongs to; 0 until it meets one.
@@ -73,6 +77,8 @@ class TaskPromptConfig(AdapterConfig):
     width: int = 64
     hidden: int = 256
     dense: int = 64
+    context: int = 3
+    gain: float = 20.0
     has_prior: bool = False
     seed: int = 0
     channels: int = 0
@@ -87,6 +93,7 @@ class TaskPromptConfig(AdapterConfig):
             "width": 1,
             "hidden": 1,
             "dense": 0,
+            "context": 0,
             "channels": 0,
             "cells": 0,
         }
@@ -94,10 +101,21 @@ class TaskPromptConfig(AdapterConfig):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise AdapterError(f"{name}={value!r}: use a whole number, {lowest} or more")
+        if not (math.isfinite(self.gain) and self.gain > 0):
+            raise AdapterError(f"gain={self.gain!r}: use a positive number")
         if self.width % self.heads:
             raise AdapterError(f"width={self.width}: use a multiple of the {self.heads} heads")
         if self.category is not None and not (self.category and isinstance(self.category, str)):
             raise AdapterError(f"category={self.category!r}: use the task's name")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote; configs from before there was a context have none.
+
+        Raises:
+            AdapterError: unknown or missing fields, or bad values.
+        """
+        return super().from_dict({**VARIANTS["no-context"], **values})
 
 
 @register("task-prompt")
@@ -257,7 +275,13 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
             )
             dense = None
             if config.dense:
-                dense = DensePrompt(config.channels, config.dense, config.has_prior)
+                dense = DensePrompt(
+                    config.channels,
+                    config.dense,
+                    config.context,
+                    config.gain,
+                    config.has_prior,
+                )
         outline = None if self.outline is None else self.outline.module
         self.module = TaskModule(prompt, dense, outline, Judge(config.channels))
         self.module.requires_grad_(False)

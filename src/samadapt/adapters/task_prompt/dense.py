@@ -1,4 +1,4 @@
-"""`DensePrompt`: what the task adds to the dense prompt, place by place."""
+"""`DensePrompt`: what the task adds to the dense prompt."""
 
 from __future__ import annotations
 
@@ -11,27 +11,40 @@ from torch import Tensor, nn
 from samadapt.adapters.prompt_tokens.appending import Inputs
 from samadapt.models.nano.prompt_encoder import EncodedPrompts
 
+_SIDE = 7
+"""Cells along the side of a convolution."""
+
 
 class DensePrompt(nn.Module):
     """The task's say before the image and the prompt are fused. An addition of ours to PLM.
 
-        h(p) = GELU(W1 f_I(p) + W2 mean(f))      f_I image features, f the transformed tokens
-        dense(p) += W3 h(p)                      prior(p) += w4 h(p)
+        h0 = W1 f_I + W2 mean(f)            f_I image features, f the transformed tokens
+        hk = h(k-1) + up(Mk GELU(Dk down(LN(h(k-1)))))          k = 1 .. K
+        dense += g W3 GELU(hK)              prior += g w4 GELU(hK)
+
+    W and M act at every place by itself; Dk is a depthwise convolution of 7 x 7 on a grid 2^(K-k+1)
+    times coarser: what is around a place says more of a nose than its skin does.
 
     nano compares clicks with the image in dense maps and a first guess (the prior), long before
     its decoder looks at a token; there is no way back to them from the tokens. W3 and w4 start
-    as 0.
+    as 0, and the gain g lets them have a say after a few steps.
 
     Args:
         channels: C.
         hidden: width of h.
+        context: K, how many convolutions.
+        gain: g.
         has_prior: whether the decoder has a prior.
     """
 
-    def __init__(self, channels: int, hidden: int, has_prior: bool) -> None:
+    def __init__(
+        self, channels: int, hidden: int, context: int, gain: float, has_prior: bool
+    ) -> None:
         super().__init__()
+        self.gain = gain
         self.image = nn.Linear(channels, hidden)
         self.token = nn.Linear(channels, hidden)
+        self.context = nn.ModuleList(Context(hidden, 2 ** (context - k)) for k in range(context))
         self.dense = nn.Linear(hidden, channels)
         self.prior = nn.Linear(hidden, 1) if has_prior else None
         for layer in (self.dense, self.prior):
@@ -50,10 +63,37 @@ class DensePrompt(nn.Module):
             (B, C, h, w), and (B, 1, h, w) or None.
         """
         seen: Tensor = self.image(image.permute(0, 2, 3, 1))
-        hidden = F.gelu(seen + self.token(tokens.mean(1))[:, None, None])
-        dense: Tensor = self.dense(hidden).permute(0, 3, 1, 2)
-        prior = None if self.prior is None else self.prior(hidden).permute(0, 3, 1, 2)
+        hidden = seen + self.token(tokens.mean(1))[:, None, None]
+        for block in self.context:
+            hidden = block(hidden)
+        hidden = F.gelu(hidden)
+        dense: Tensor = self.gain * self.dense(hidden).permute(0, 3, 1, 2)
+        prior = None if self.prior is None else self.gain * self.prior(hidden).permute(0, 3, 1, 2)
         return dense, prior
+
+
+class Context(nn.Module):
+    """Residual: LayerNorm, a depthwise convolution on a coarser grid, GELU, linear.
+
+    Args:
+        width: channels.
+        coarser: side of the coarser grid's cells, in cells.
+    """
+
+    def __init__(self, width: int, coarser: int) -> None:
+        super().__init__()
+        self.coarser = coarser
+        self.norm = nn.LayerNorm(width)
+        self.around = nn.Conv2d(width, width, _SIDE, 1, _SIDE // 2, groups=width)
+        self.mix = nn.Conv2d(width, width, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, h, w, C) to the same shape."""
+        fine = self.norm(hidden).permute(0, 3, 1, 2)
+        coarse = F.avg_pool2d(fine, self.coarser, ceil_mode=True, count_include_pad=False)
+        coarse = self.mix(F.gelu(self.around(coarse)))
+        found = F.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
+        return hidden + found.permute(0, 2, 3, 1)
 
 
 def with_dense_prompt(task: DensePrompt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
