@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fakes import FakeModel
 from samadapt.adapters.point_matching import PointMatchingAdapter, PointMatchingConfig
+from samadapt.adapters.task_prompt import TaskPromptAdapter
 from samadapt.errors import AdapterError
 from samadapt.metrics import boundary_iou
 from samadapt.models.embedding import ImageEmbedding
@@ -183,6 +184,24 @@ def test_gradients_reach_the_logits_and_point_the_right_way(
     assert logits.grad.sum() > 0
     near = logits.detach().abs() < 3
     assert (logits.grad[~near] == 0).all()
+
+
+@pytest.mark.parametrize("variant", ["point-matching", "shared-outline"])
+def test_beside_prompt_learning_the_points_alone_learn_from_them_unless_shared(
+    model: FakeModel, view: ImageEmbedding, variant: str
+) -> None:
+    adapter = TaskPromptAdapter.create(variant)
+    adapter.bind(model)
+    assert adapter.module is not None
+    adapter.module.requires_grad_(True)
+    logits, target = lesson_of(view, blob(101), 3.0)
+    logits.requires_grad_(True)
+    valid = view.geometry.valid((SIDE // 2, SIDE // 2))
+    loss = adapter.training_loss(logits, target, valid, view)
+    assert loss is not None
+    loss.sum().backward()
+    assert any(p.grad is not None for p in adapter.module.outline.parameters())
+    assert (logits.grad is not None) == (variant == "shared-outline")
 
 
 def test_a_mask_with_nothing_to_learn_from_costs_nothing(

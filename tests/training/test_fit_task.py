@@ -128,13 +128,14 @@ class TestLearning:
         assert isinstance(adapter, TaskPromptAdapter)
         assert adapter.category == "bar", "there is no other"
 
+    @pytest.mark.parametrize("variant", ["point-matching", "shared-outline"])
     def test_with_point_matching_both_learn(
-        self, train: Callable[..., FitReport], nano: NanoModel, tmp_path: Path
+        self, train: Callable[..., FitReport], nano: NanoModel, tmp_path: Path, variant: str
     ) -> None:
-        report = train("task-prompt:point-matching", learning_rate=0.01)
+        report = train(f"task-prompt:{variant}", learning_rate=0.01)
         adapter = report.adapter
         assert isinstance(adapter, TaskPromptAdapter)
-        fresh = TaskPromptAdapter.create("point-matching")
+        fresh = TaskPromptAdapter.create(variant)
         fresh.bind(nano)
         before, after = fresh.state_dict(), adapter.state_dict()
         moved = {name.split(".")[0] for name in before if not before[name].equal(after[name])}

@@ -36,6 +36,7 @@ _JUDGE = "judge."
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "point-matching": {"point_matching": True},
+    "shared-outline": {"point_matching": True, "shared": True},
     "no-tokens": {"tokens": 0},
     "no-context": {"context": 0, "gain": 1.0},
     "no-dense": {"dense": 0},
@@ -52,6 +53,8 @@ class TaskPromptConfig(AdapterConfig):
         category: the task: what its masks show. None until it is taught one.
         point_matching: whether the outline is refined too (PMM, at seam 4), trained together.
         outline: config of the part that does so; empty until the adapter meets a model.
+        shared: whether the loss of its points reaches the prompt's part through the logits, as in
+            the paper, rather than the points alone.
         tokens: how many learned tokens stand beside the prompt's own.
         scale: root mean square of these tokens at the start.
         heads: of both attentions.
@@ -71,6 +74,7 @@ class TaskPromptConfig(AdapterConfig):
     category: str | None = None
     point_matching: bool = False
     outline: Mapping[str, Any] = field(default_factory=dict)
+    shared: bool = False
     tokens: int = 8
     scale: float = 0.5
     heads: int = 8
@@ -190,6 +194,8 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     ) -> Tensor | None:
         """What point matching adds to the loss of each prompt, (B,); None without it.
 
+        Unless the config says `shared`, the prompt's part does not learn from it.
+
         Args:
             logits: (B, h, w) of the view.
             target: (B, h, w) in 0..1.
@@ -198,7 +204,8 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         """
         if self.outline is None:
             return None
-        return self.outline.training_loss(logits, target, valid, view)
+        given = logits if self.config.shared else logits.detach()
+        return self.outline.training_loss(given, target, valid, view)
 
     def finish(
         self, model: SegmentationModel, images: Iterable[MarkedImage], count: int, seed: int
