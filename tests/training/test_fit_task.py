@@ -145,6 +145,19 @@ class TestLearning:
         assert weights(loaded) == weights(adapter)
         assert loaded.config == adapter.config
 
+    def test_beside_point_matching_the_prompts_part_learns_what_it_would_alone(
+        self, train: Callable[..., FitReport], one_thread: None
+    ) -> None:
+        learned = [
+            train(method, out=str(place), learning_rate=0.01).adapter.state_dict()
+            for place, method in enumerate(
+                ("task-prompt", "task-prompt:point-matching", "task-prompt:shared-outline")
+            )
+        ]
+        names = [name for name in learned[0] if name.split(".")[0] in ("prompt", "dense")]
+        assert all(learned[0][name].equal(learned[1][name]) for name in names)
+        assert not all(learned[0][name].equal(learned[2][name]) for name in names)
+
     def test_point_matching_alone(self, train: Callable[..., FitReport]) -> None:
         assert train("point-matching").values["steps"] == 4
 

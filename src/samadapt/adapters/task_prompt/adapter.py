@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -184,8 +184,14 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         return with_dense_prompt(module.dense, args, kwargs)
 
     def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
-        """Logits (B, K, H, W) with refined outlines, if point matching is part of the adapter."""
-        return logits if self.outline is None else self.outline.mask_boundary(logits, embedding)
+        """Logits (B, K, H, W) with refined outlines, if point matching is part of the adapter.
+
+        While it learns they stay as they are, unless its loss is `shared`: the prompt's part
+        learns what it would without it.
+        """
+        if self.outline is None or any(part.requires_grad for part in self.learned_apart()):
+            return logits
+        return self.outline.mask_boundary(logits, embedding)
 
     # -- learning -----------------------------------------------------------------------------
 
@@ -206,6 +212,13 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
             return None
         given = logits if self.config.shared else logits.detach()
         return self.outline.training_loss(given, target, valid, view)
+
+    def learned_apart(self) -> Sequence[nn.Parameter]:
+        """The parameters of the outline's part, unless its loss is `shared`."""
+        module = self.module
+        if module is None or module.outline is None or self.config.shared:
+            return ()
+        return tuple(module.outline.parameters())
 
     def finish(
         self, model: SegmentationModel, images: Iterable[MarkedImage], count: int, seed: int

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from samadapt.data.coco import CocoDataset
 from samadapt.errors import AdapterError
@@ -64,6 +64,13 @@ class OutlineLearner(Protocol):
         self, logits: Tensor, target: Tensor, valid: Tensor, view: ImageEmbedding
     ) -> Tensor | None:
         """Loss of each prompt (B,), or None; arguments as of `Loss`, and the view decoded."""
+
+    def learned_apart(self) -> Sequence[nn.Parameter]:
+        """Parameters that learn from that loss alone, and nothing else from it.
+
+        Their gradients are clipped by themselves, so that what the others learn does not depend
+        on whether they are there.
+        """
 
 
 def exercises_of(

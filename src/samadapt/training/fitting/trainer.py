@@ -30,7 +30,13 @@ from samadapt.training.fitting.methods import Loss
 from samadapt.training.fitting.processes import Processes
 from samadapt.training.fitting.progress import FitStatus, Tell, running_mean
 from samadapt.training.fitting.recipe import FitRecipe
-from samadapt.training.fitting.step import Tally, exercises_of, learn_image, look_at_image
+from samadapt.training.fitting.step import (
+    OutlineLearner,
+    Tally,
+    exercises_of,
+    learn_image,
+    look_at_image,
+)
 
 _BEST = "best."
 
@@ -73,6 +79,7 @@ class Trainer:
         self._folder, self._run = folder, run
         module = adapter.module
         self._parameters = [] if module is None else list(module.parameters())
+        self._parts = _parts(adapter, self._parameters)
         if not self._parameters:
             raise AdapterError(
                 f"the {adapter.method!r} adapter has no parameter for {model.identity}, so nothing "
@@ -186,8 +193,8 @@ class Trainer:
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad /= answers
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._recipe.clip)
-        if norm.isfinite():
+        norms = [torch.nn.utils.clip_grad_norm_(part, self._recipe.clip) for part in self._parts]
+        if all(norm.isfinite() for norm in norms):
             self._optimizer.step()
         else:
             self.progress.spoilt += 1
@@ -309,3 +316,13 @@ class Trainer:
             running_mean(progress.overlaps),
             len(progress.skipped),
         )
+
+
+def _parts(
+    adapter: Adapter, parameters: list[torch.nn.Parameter]
+) -> list[list[torch.nn.Parameter]]:
+    """Parameters whose gradients are clipped together."""
+    apart = list(adapter.learned_apart()) if isinstance(adapter, OutlineLearner) else []
+    known = {id(parameter) for parameter in apart}
+    rest = [parameter for parameter in parameters if id(parameter) not in known]
+    return [part for part in (rest, apart) if part]
