@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import ClassVar
@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from samadapt.adapters.base import AdapterConfig
 from samadapt.adapters.fitted import FittedAdapter
@@ -210,10 +210,6 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
         )
         doubt = doubt * (gain.abs() / _SURE).clamp_max(1)
         return point_loss(moved, points, wanted, self.config.beta) + doubt
-
-    def learned_apart(self) -> Sequence[nn.Parameter]:
-        """None: there is nothing that it could be apart from."""
-        return ()
 
     # -- private ------------------------------------------------------------------------------
 

@@ -65,8 +65,13 @@ class OutlineLearner(Protocol):
     ) -> Tensor | None:
         """Loss of each prompt (B,), or None; arguments as of `Loss`, and the view decoded."""
 
+
+@runtime_checkable
+class LearnsApart(Protocol):
+    """An adapter with parameters that have a loss to themselves."""
+
     def learned_apart(self) -> Sequence[nn.Parameter]:
-        """Parameters that learn from that loss alone, and nothing else from it.
+        """Parameters that learn from their own loss alone, and nothing else from it.
 
         Their gradients are clipped by themselves, so that what the others learn does not depend
         on whether they are there.

@@ -31,7 +31,7 @@ from samadapt.training.fitting.processes import Processes
 from samadapt.training.fitting.progress import FitStatus, Tell, running_mean
 from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.fitting.step import (
-    OutlineLearner,
+    LearnsApart,
     Tally,
     exercises_of,
     learn_image,
@@ -322,7 +322,7 @@ def _parts(
     adapter: Adapter, parameters: list[torch.nn.Parameter]
 ) -> list[list[torch.nn.Parameter]]:
     """Parameters whose gradients are clipped together."""
-    apart = list(adapter.learned_apart()) if isinstance(adapter, OutlineLearner) else []
+    apart = list(adapter.learned_apart()) if isinstance(adapter, LearnsApart) else []
     known = {id(parameter) for parameter in apart}
     rest = [parameter for parameter in parameters if id(parameter) not in known]
     return [part for part in (rest, apart) if part]
