@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from fakes import FakeModel, OracleModel, blobs
 from samadapt.errors import ModelError, PromptError
 from samadapt.models.base import MASK_LOGIT, Prediction
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 
 CLICK = Prompt([(14.5, 12.5)])
@@ -189,3 +193,79 @@ def test_the_best_candidate_has_the_highest_score() -> None:
     masks = np.zeros((3, 2, 2), np.bool_)
     logits = np.zeros((3, 1, 1), np.float32)
     assert Prediction(masks, np.array([0.2, 0.9, 0.4], np.float32), logits).best == 1
+
+
+class TestObedience:
+    """What a task or any other method answers must not be worse at clicks than its other side."""
+
+    def test_each_candidate_that_disobeys_gives_way(
+        self, fake_model: FakeModel, embedding: ImageEmbedding
+    ) -> None:
+        plain = fake_model.predict(embedding, CLICK, True)
+        assert plain.masks[:, 12, 14].any()
+        found = fake_model.predict(embedding, CLICK, True, [Sides(-50.0, 0.0)])
+        for index in range(3):
+            source = plain if plain.masks[index, 12, 14] else None
+            if source is None:  # nothing obeys, so the first answer stays
+                assert not found.masks[index].any()
+                continue
+            np.testing.assert_array_equal(found.masks[index], source.masks[index])
+            np.testing.assert_array_equal(found.logits[index], source.logits[index])
+            assert found.scores[index] == source.scores[index]
+
+    def test_background_clicks_count_and_ties_leave_the_first(
+        self, fake_model: FakeModel, embedding: ImageEmbedding
+    ) -> None:
+        everything, nothing = Sides(50.0, -50.0), Sides(-50.0, 50.0)
+        off = Prompt([(14.5, 12.5)], [0])
+        assert not fake_model.predict(embedding, off, adapters=[everything]).masks.any()
+        both = Prompt([(14.5, 12.5), (40.5, 30.5)], [1, 0])
+        assert fake_model.predict(embedding, both, adapters=[everything]).masks.all()
+        assert not fake_model.predict(embedding, both, adapters=[nothing]).masks.any()
+        box = Prompt(box=(4, 2, 25, 23))
+        assert not fake_model.predict(embedding, box, adapters=[nothing]).masks.any()
+
+    def test_nobody_is_asked_twice_without_need(
+        self, fake_model: FakeModel, embedding: ImageEmbedding
+    ) -> None:
+        obedient, alone = Sides(50.0, -50.0), Sides(-50.0, None)
+        fake_model.predict(embedding, [CLICK, CLICK], adapters=[obedient])
+        fake_model.predict(embedding, CLICK, adapters=[alone])
+        assert (obedient.calls, alone.calls) == (1, 1)
+        mixed = Sides(-50.0, 50.0)
+        fake_model.predict(embedding, [CLICK, Prompt([(3.5, 3.5)], [0])], adapters=[mixed])
+        assert mixed.calls == 2
+        assert mixed.asked == [2, 1], "only the click that was left out is asked again"
+
+
+class Sides(Seams):
+    """Adds a number to all logits, and as its cautious side another one."""
+
+    def __init__(self, amount: float, careful: float | None) -> None:
+        self.amount, self.careful = amount, careful
+        self.asked: list[int] = []
+
+    @property
+    def calls(self) -> int:
+        return len(self.asked)
+
+    def mask_decoder(self, base: nn.Module) -> nn.Module:
+        return Shifted(base, self)
+
+    def cautious(self) -> Seams:
+        if self.careful is None:
+            return self
+        other = Sides(self.careful, None)
+        other.asked = self.asked
+        return other
+
+
+class Shifted(nn.Module):
+    def __init__(self, base: nn.Module, sides: Sides) -> None:
+        super().__init__()
+        self.base, self.sides = base, sides
+
+    def forward(self, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        self.sides.asked.append(len(args[2]))
+        logits, scores = self.base(*args)
+        return logits + self.sides.amount, scores

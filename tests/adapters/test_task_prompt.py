@@ -313,14 +313,103 @@ class TestTheDensePrompt:
         assert dense.shape == (2, 16, 5, 9)
         assert prior.shape == (2, 1, 5, 9)
 
-    def test_adapters_from_before_have_no_context(self) -> None:
+    def test_adapters_from_before_are_what_they_were(self) -> None:
         values = TaskPromptConfig(channels=128, has_prior=True).to_dict()
+        values["masks"] = 16
+        del values["parameters"], values["doubt"]
+        older = TaskPromptConfig.from_dict(values)
+        assert (older.context, older.gain, older.say) == (3, 20, 1)
         del values["context"], values["gain"]
-        del values["parameters"]
-        older = TaskPromptAdapter(TaskPromptConfig.from_dict(values))
-        assert older.parameter_count == 175297
-        assert older.config.gain == 1
-        assert not any("context" in name for name in older.state_dict())
+        oldest = TaskPromptAdapter(TaskPromptConfig.from_dict(values))
+        assert oldest.parameter_count == 175297
+        assert (oldest.config.gain, oldest.config.say) == (1, 1)
+        assert not any("context" in name for name in oldest.state_dict())
+
+
+class TestTheCautiousSide:
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("several", [False, True])
+    def test_it_answers_the_clicks_that_the_task_leaves_out(self, name: str, several: bool) -> None:
+        model = tiny_model(name)
+        adapter = create_adapter("task-prompt", model)
+        shake(adapter, 0.5)
+        embedding = model.encode(blobs())
+        grid = itertools.product(range(4, 56, 8), range(4, 40, 8), (1, 0))
+        prompts = [Prompt([(x + 0.5, y + 0.5)], [label]) for x, y, label in grid]
+        wholes, parts = (
+            model.decode(embedding, prompts, several, [side])
+            for side in (adapter, adapter.cautious())
+        )
+        chosen = set()
+        answers = model.predict(embedding, prompts, several, [adapter])
+        for row, (prompt, found) in enumerate(zip(prompts, answers, strict=True)):
+            for index in range(len(found.masks)):
+                own, careful = (
+                    embedding.geometry.to_original(output.logits[row, index][None, None])[0, 0]
+                    for output in (wholes, parts)
+                )
+                x, y = (int(value) for value in prompt.points[0])
+                obeys = [bool(full[y, x] > 0) == prompt.labels[0] for full in (own, careful)]
+                taken = parts if obeys == [False, True] else wholes
+                chosen.add(taken is parts)
+                np.testing.assert_allclose(
+                    found.logits[index], taken.logits[row, index].detach(), rtol=1e-4, atol=1e-4
+                )
+                np.testing.assert_allclose(
+                    found.scores[index], taken.scores[row, index].detach(), rtol=1e-4, atol=1e-4
+                )
+        assert chosen == {False, True}
+
+    def test_there_is_none_where_nothing_is_shrunk(self) -> None:
+        model = tiny_nano()
+        adapter = create_adapter("task-prompt", model)
+        assert adapter.cautious() is adapter, "nothing was learned yet"
+        shake(adapter)
+        assert adapter.cautious() is adapter.cautious() is not adapter
+        for variant in ("no-context", "sure", "no-dense"):
+            other = create_adapter(f"task-prompt:{variant}", model)
+            shake(other)
+            assert other.cautious() is other
+
+    def test_it_knows_another_model_when_it_sees_one(self) -> None:
+        adapter = create_adapter("task-prompt", tiny_nano())
+        shake(adapter)
+        with pytest.raises(AdapterError, match="was made for"):
+            adapter.cautious().check_model(tiny_nano(1))
+
+
+class TestShrinkage:
+    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("prompt", PROMPTS)
+    def test_what_few_masks_taught_has_less_of_a_say(self, name: str, prompt: Prompt) -> None:
+        """One mask and a doubt of three: a quarter of what was learned, and all while it learns."""
+        model = tiny_model(name)
+        embedding = model.encode(blobs())
+        adapter = TaskPromptAdapter(TaskPromptConfig(masks=1, doubt=3))
+        whole = TaskPromptAdapter(TaskPromptConfig(doubt=0))
+        for each in (adapter, whole):
+            each.bind(model)
+            shake(each, 0.3)
+        assert adapter.module is not None
+        assert whole.module is not None
+        learning = model.decode(embedding, [prompt], adapters=[whole]).logits
+        adapter.module.requires_grad_(True)
+        found = model.decode(embedding, [prompt], adapters=[adapter]).logits.detach()
+        torch.testing.assert_close(found, learning)
+        adapter.module.requires_grad_(False)
+        dense = whole.module.dense
+        assert dense is not None
+        for layer in (dense.dense, dense.prior):
+            for parameter in () if layer is None else layer.parameters():
+                parameter.data *= 0.25
+        expected = model.decode(embedding, [prompt], adapters=[whole]).logits
+        found = model.decode(embedding, [prompt], adapters=[adapter]).logits
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        assert (found - learning).abs().max() > 1e-3
+
+    def test_it_depends_on_how_many_there_were(self) -> None:
+        for masks, doubt, say in ((0, 5, 1), (1, 5, 1 / 6), (15, 5, 0.75), (7, 0, 1)):
+            assert TaskPromptConfig(masks=masks, doubt=doubt).say == pytest.approx(say)
 
 
 class TestAppendedTokens:
@@ -464,7 +553,19 @@ class TestRefusals:
                 adapter.bind(tiny_nano())
 
     @pytest.mark.parametrize(
-        "values", [{"width": 12}, {"tokens": -1}, {"hidden": 0}, {"category": ""}, {"heads": True}]
+        "values",
+        [
+            {"width": 12},
+            {"tokens": -1},
+            {"hidden": 0},
+            {"category": ""},
+            {"heads": True},
+            {"gain": 0},
+            {"gain": "much"},
+            {"doubt": -1},
+            {"doubt": None},
+            {"masks": -1},
+        ],
     )
     def test_settings_that_make_no_sense(self, values: dict[str, Any]) -> None:
         with pytest.raises(AdapterError, match=next(iter(values))):

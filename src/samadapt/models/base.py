@@ -6,6 +6,7 @@ everything per call is an argument, so one model can serve many people at once.
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from samadapt.data.images import ImageLike, read_image
 from samadapt.errors import ModelError, PromptError
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.geometry import InputGeometry, Window
+from samadapt.models.obeying import disobeyed, more_obedient
 from samadapt.models.seams import Seams, active, decoder_grid
 from samadapt.models.turns import answer_in_turn, takes_turns
 from samadapt.prompts import Prompt
@@ -205,7 +207,8 @@ class SegmentationModel(ABC):
     ) -> Prediction | list[Prediction]:
         """Masks for one prompt, or for several on the same image in one batch.
 
-        A prompt's result does not depend on the others in its batch.
+        A prompt's result does not depend on the others in its batch. A mask with clicks on the
+        wrong side gives way to that of cautious adapters (`Seams.cautious`) if it has fewer.
 
         Args:
             embedding: from this model's `encode`.
@@ -314,18 +317,51 @@ class SegmentationModel(ABC):
                 if index not in found:
                     groups[(id(views[index]), *_structure(prompt))].append(index)
             for indices in groups.values():
-                view = views[indices[0]]
-                output = self.decode(view, [prompts[i] for i in indices], multimask, adapters)
-                for row, index in enumerate(indices):
-                    logits = output.logits[row : row + 1]
-                    masks = self.upsample(view, logits, adapters)[0] > 0
-                    found[index] = Prediction(
-                        masks.cpu().numpy(),
-                        output.scores[row].float().cpu().numpy(),
-                        logits[0].float().cpu().numpy(),
-                        view.geometry.window,
-                    )
+                together = [prompts[i] for i in indices]
+                answers = self._answers(views[indices[0]], together, multimask, adapters)
+                found.update(zip(indices, answers, strict=True))
         return [found[index] for index in range(len(prompts))]
+
+    def _answers(
+        self,
+        view: ImageEmbedding,
+        prompts: list[Prompt],
+        multimask: bool,
+        adapters: Sequence[Seams],
+    ) -> list[Prediction]:
+        """Answers to prompts of one structure, and cautious ones to those that are disobeyed."""
+        found = self._decoded(view, prompts, multimask, adapters)
+        careful = [seam.cautious() for seam in adapters]
+        if all(map(operator.is_, careful, adapters)):
+            return found
+        rows = [i for i, p in enumerate(prompts) if disobeyed(found[i].masks, p).any()]
+        if rows:
+            again = self._decoded(view, [prompts[i] for i in rows], multimask, careful)
+            for index, other in zip(rows, again, strict=True):
+                found[index] = more_obedient(found[index], other, prompts[index])
+        return found
+
+    def _decoded(
+        self,
+        view: ImageEmbedding,
+        prompts: list[Prompt],
+        multimask: bool,
+        adapters: Sequence[Seams],
+    ) -> list[Prediction]:
+        output = self.decode(view, prompts, multimask, adapters)
+        found = []
+        for row in range(len(prompts)):
+            logits = output.logits[row : row + 1]
+            masks = self.upsample(view, logits, adapters)[0] > 0
+            found.append(
+                Prediction(
+                    masks.cpu().numpy(),
+                    output.scores[row].float().cpu().numpy(),
+                    logits[0].float().cpu().numpy(),
+                    view.geometry.window,
+                )
+            )
+        return found
 
     def _in_turn(
         self,

@@ -48,6 +48,14 @@ class Seams:
         """Seam 4: mask logits (B, K, H, W) at original size, before the threshold at 0."""
         return logits
 
+    def cautious(self) -> Seams:
+        """What answers in its place where its own answer disobeys clicks.
+
+        It is the adapter itself unless it has a side with less of a say, closer to what the model
+        makes of the clicks. Acts at the same seams, on the same parameters.
+        """
+        return self
+
     def check_model(self, model: SegmentationModel) -> None:
         """Raise `AdapterError` when this adapter does not fit `model`."""
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from samadapt.models.obeying import is_inside
 from samadapt.prompts import Click, Prompt
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def answer_in_turn(
         wrong = [
             index
             for index, click in enumerate(clicks)
-            if index not in used and _is_inside(found.masks[0], click) != click.positive
+            if index not in used and is_inside(found.masks[0], click) != click.positive
         ]
         if not wrong:
             return asked, found
@@ -60,12 +60,6 @@ def _most_central(clicks: tuple[Click, ...]) -> int:
     inside = [index for index, click in enumerate(clicks) if click.positive]
     middle = np.mean([(clicks[index].x, clicks[index].y) for index in inside], axis=0)
     return min(inside, key=lambda i: math.hypot(clicks[i].x - middle[0], clicks[i].y - middle[1]))
-
-
-def _is_inside(mask: NDArray[np.bool_], click: Click) -> bool:
-    row = min(int(click.y), mask.shape[0] - 1)
-    column = min(int(click.x), mask.shape[1] - 1)
-    return bool(mask[row, column])
 
 
 def _distance(clicks: tuple[Click, ...], index: int, used: list[int]) -> float:

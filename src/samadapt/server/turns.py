@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -74,11 +75,15 @@ class Turns:
         if not any(learns(adapter) for adapter in adapters):
             return tuple(adapters)
         with self.of(session, embedding, adapters):
-            decoder, found = model.decoder, []
-            for adapter in adapters:
-                decoder = adapter.mask_decoder(decoder)
-                found.append(_Pinned(adapter, decoder))
-            return tuple(found)
+            careful = [adapter.cautious() for adapter in adapters]
+            now = _pinned(model.decoder, adapters)
+            if all(map(operator.is_, careful, adapters)):
+                return tuple(now)
+            again = _pinned(model.decoder, careful)
+            return tuple(
+                _Pinned(adapter, pin.decoder, other)
+                for adapter, pin, other in zip(adapters, now, again, strict=True)
+            )
 
 
 class Taught(Adapter):
@@ -122,8 +127,9 @@ class Taught(Adapter):
 class _Pinned(Seams):
     """An adapter whose decoder is the one of a certain moment."""
 
-    def __init__(self, adapter: Seams, decoder: nn.Module) -> None:
-        self._adapter, self._decoder = adapter, decoder
+    def __init__(self, adapter: Seams, decoder: nn.Module, careful: Seams | None = None) -> None:
+        self.decoder = decoder
+        self._adapter, self._careful = adapter, careful
 
     def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
         return self._adapter.prompt_tokens(tokens, embedding)
@@ -132,10 +138,22 @@ class _Pinned(Seams):
         return self._adapter.mask_attention(features, tokens, grid)
 
     def mask_decoder(self, base: nn.Module) -> nn.Module:
-        return self._decoder
+        return self.decoder
 
     def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
         return self._adapter.mask_boundary(logits, embedding)
 
+    def cautious(self) -> Seams:
+        return self._careful or self
+
     def check_model(self, model: SegmentationModel) -> None:
         self._adapter.check_model(model)
+
+
+def _pinned(decoder: nn.Module, adapters: Sequence[Seams]) -> list[_Pinned]:
+    """Each with the decoder as it and those before it leave it."""
+    found = []
+    for adapter in adapters:
+        decoder = adapter.mask_decoder(decoder)
+        found.append(_Pinned(adapter, decoder))
+    return found

@@ -139,6 +139,9 @@ def run_fit(
         taught: Any = replace(adapter.config, category=_task(chosen, recipe, datasets))  # type: ignore[call-arg]
         adapter.config = taught
     material = Material(datasets, recipe)
+    if hasattr(adapter.config, "masks"):
+        counted: Any = replace(adapter.config, masks=material.object_count)  # type: ignore[call-arg]
+        adapter.config = counted
     run = _describe(method, model, adapter, material, recipe, start is not None)
     if done := _finished(out, run, model):
         return done

@@ -20,6 +20,7 @@ from samadapt.adapters.prompt_tokens.appending import (
     starting_tokens,
 )
 from samadapt.adapters.registry import register
+from samadapt.adapters.task_prompt.cautious import CautiousSide
 from samadapt.adapters.task_prompt.dense import DensePrompt, with_dense_prompt
 from samadapt.adapters.task_prompt.examples import MarkedImage, gather
 from samadapt.adapters.task_prompt.judge import Judge, pooled_features
@@ -28,6 +29,7 @@ from samadapt.adapters.task_prompt.positions import frequencies_of
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.seams import Seams
 
 if TYPE_CHECKING:
     from samadapt.adapters.point_matching import PointMatchingAdapter
@@ -38,7 +40,8 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "point-matching": {"point_matching": True},
     "shared-outline": {"point_matching": True, "shared": True},
     "no-tokens": {"tokens": 0},
-    "no-context": {"context": 0, "gain": 1.0},
+    "no-context": {"context": 0, "gain": 1.0, "doubt": 0.0},
+    "sure": {"doubt": 0.0},
     "no-dense": {"dense": 0},
     "plain": {"tokens": 0, "dense": 0},
 }
@@ -63,6 +66,9 @@ class TaskPromptConfig(AdapterConfig):
         dense: hidden width of the task's dense prompt; 0 for none, which leaves tokens alone.
         context: convolutions in it, with which a place knows what is around it.
         gain: factor of what it adds.
+        doubt: once learned, what it adds is shrunk by masks / (masks + doubt), since what few
+            masks taught is too sure of itself on other images.
+        masks: how many it learned from; 0 if that is not known, and then nothing is shrunk.
         has_prior: whether the model's decoder starts from a first guess that can be changed.
         seed: of the weights that do not start as zero or identity.
         channels: C of the model it belongs to; 0 until it meets one.
@@ -83,6 +89,8 @@ class TaskPromptConfig(AdapterConfig):
     dense: int = 64
     context: int = 3
     gain: float = 20.0
+    doubt: float = 5.0
+    masks: int = 0
     has_prior: bool = False
     seed: int = 0
     channels: int = 0
@@ -98,6 +106,7 @@ class TaskPromptConfig(AdapterConfig):
             "hidden": 1,
             "dense": 0,
             "context": 0,
+            "masks": 0,
             "channels": 0,
             "cells": 0,
         }
@@ -105,16 +114,23 @@ class TaskPromptConfig(AdapterConfig):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
                 raise AdapterError(f"{name}={value!r}: use a whole number, {lowest} or more")
-        if not (math.isfinite(self.gain) and self.gain > 0):
+        if not (_is_number(self.gain) and math.isfinite(self.gain) and self.gain > 0):
             raise AdapterError(f"gain={self.gain!r}: use a positive number")
+        if not (_is_number(self.doubt) and math.isfinite(self.doubt) and self.doubt >= 0):
+            raise AdapterError(f"doubt={self.doubt!r}: use a number, 0 or more")
         if self.width % self.heads:
             raise AdapterError(f"width={self.width}: use a multiple of the {self.heads} heads")
         if self.category is not None and not (self.category and isinstance(self.category, str)):
             raise AdapterError(f"category={self.category!r}: use the task's name")
 
+    @property
+    def say(self) -> float:
+        """Factor of what the dense prompt adds, once it is learned: 0 to 1."""
+        return self.masks / (self.masks + self.doubt) if self.masks else 1.0
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; configs from before there was a context have none.
+        """Read what `to_dict` wrote; what older configs do not name stays as it was then.
 
         Raises:
             AdapterError: unknown or missing fields, or bad values.
@@ -147,6 +163,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     def __init__(self, config: TaskPromptConfig | None = None) -> None:
         super().__init__(config)
         self._view = DecoderView(self._inputs)
+        self._cautious = CautiousSide(self)
         self.outline: PointMatchingAdapter | None = None
         """PMM, when it is part of this adapter."""
         if self.config.point_matching:
@@ -176,12 +193,21 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
             return base
         return self._view.of(base)
 
+    def cautious(self) -> Seams:
+        """The side that answers where clicks are disobeyed; see `CautiousSide`."""
+        module = self.module
+        if module is None or module.dense is None or not self.config.doubt:
+            return self
+        return self._cautious if module.prompt.is_in_use else self
+
     def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
         args, kwargs = show_further_tokens(args, kwargs)
         module = self.module
         if module is None or module.dense is None:
             return args, kwargs
-        return with_dense_prompt(module.dense, args, kwargs)
+        learns = torch.is_grad_enabled() and module.dense.dense.weight.requires_grad
+        say = 1.0 if learns else self.config.say
+        return with_dense_prompt(module.dense, args, kwargs, say)
 
     def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
         """Logits (B, K, H, W) with refined outlines, if point matching is part of the adapter.
@@ -327,6 +353,10 @@ class TaskModule(nn.Module):
         self.dense = dense
         self.outline = outline
         self.judge = judge
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _plain(config: AdapterConfig) -> dict[str, Any]:

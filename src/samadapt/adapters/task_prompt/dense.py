@@ -96,19 +96,27 @@ class Context(nn.Module):
         return hidden + found.permute(0, 2, 3, 1)
 
 
-def with_dense_prompt(task: DensePrompt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
+def with_dense_prompt(
+    task: DensePrompt, args: tuple[Any, ...], kwargs: dict[str, Any], say: float = 1.0
+) -> Inputs:
     """A decoder's arguments with the task's dense prompt added, for nano's and transformers'.
 
     Decoders that are called in another way get what they got.
+
+    Args:
+        task: knows what is added.
+        args: positional arguments.
+        kwargs: named arguments.
+        say: factor of what is added.
     """
     found = {place: v for place, v in enumerate(args) if isinstance(v, EncodedPrompts)}
     for place, prompts in found.items():
         if not prompts.tokens.shape[1]:
             continue
         dense, prior = task(args[0], prompts.tokens)
-        changed = replace(prompts, dense=prompts.dense + dense)
+        changed = replace(prompts, dense=prompts.dense + say * dense)
         if prior is not None:
-            changed = replace(changed, prior=prompts.prior + prior)
+            changed = replace(changed, prior=prompts.prior + say * prior)
         return (*args[:place], changed, *args[place + 1 :]), kwargs
     names = ("image_embeddings", "sparse_prompt_embeddings", "dense_prompt_embeddings")
     if not all(name in kwargs for name in names):
@@ -117,4 +125,4 @@ def with_dense_prompt(task: DensePrompt, args: tuple[Any, ...], kwargs: dict[str
     if not tokens.shape[-2]:
         return args, kwargs
     dense, _ = task(image, tokens.flatten(0, 1))
-    return args, {**kwargs, names[2]: before + dense}
+    return args, {**kwargs, names[2]: before + say * dense}

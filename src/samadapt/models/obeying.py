@@ -1,0 +1,47 @@
+"""Which clicks a mask has on the wrong side, and the better of two answers to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.prompts import Click, Prompt
+
+if TYPE_CHECKING:
+    from samadapt.models.base import Prediction
+
+
+def is_inside(mask: NDArray[np.bool_], click: Click) -> bool:
+    """Whether a click lies in a mask (H, W)."""
+    row = min(int(click.y), mask.shape[0] - 1)
+    column = min(int(click.x), mask.shape[1] - 1)
+    return bool(mask[row, column])
+
+
+def disobeyed(masks: NDArray[np.bool_], prompt: Prompt) -> NDArray[np.int64]:
+    """How many clicks each of K masks (K, H, W) has on the wrong side, (K,)."""
+    wrong = [[is_inside(mask, c) != c.positive for c in prompt.clicks] for mask in masks]
+    return np.array([sum(row) for row in wrong], np.int64)
+
+
+def more_obedient(first: Prediction, second: Prediction, prompt: Prompt) -> Prediction:
+    """Of each candidate the version that has fewer clicks on the wrong side, at a tie the first.
+
+    Args:
+        first: of `prompt`.
+        second: of the same prompt, as many masks, on the same view.
+        prompt: with at least one click.
+    """
+    better = disobeyed(second.masks, prompt) < disobeyed(first.masks, prompt)
+    if not better.any():
+        return first
+    maps = better[:, None, None]
+    return replace(
+        first,
+        masks=np.where(maps, second.masks, first.masks),
+        scores=np.where(better, second.scores, first.scores),
+        logits=np.where(maps, second.logits, first.logits),
+    )
