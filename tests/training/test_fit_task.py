@@ -111,6 +111,18 @@ class TestLearning:
         assert data["objects"] == 3
         assert data["masks"] == "tiny/test.json (disc)"
 
+    def test_it_knows_how_many_masks_it_has_seen(
+        self, train: Callable[..., FitReport], nano: NanoModel, tmp_path: Path
+    ) -> None:
+        for shots in (1, 2, None):
+            out = f"of {shots}"
+            train(steps=1, shots=shots, out=out)
+            found = samadapt.load_adapter(tmp_path / out, nano)
+            assert isinstance(found, TaskPromptAdapter)
+            masks = shots or 3
+            assert found.config.masks == masks
+            assert found.config.say == masks / (masks + found.config.doubt) < 1
+
     def test_other_methods_learn_a_category_too(
         self, train: Callable[..., FitReport], nano: NanoModel, tmp_path: Path
     ) -> None:
@@ -157,6 +169,34 @@ class TestLearning:
         names = [name for name in learned[0] if name.split(".")[0] in ("prompt", "dense")]
         assert all(learned[0][name].equal(learned[1][name]) for name in names)
         assert not all(learned[0][name].equal(learned[2][name]) for name in names)
+
+    def test_point_matching_learns_from_finished_answers(
+        self,
+        train: Callable[..., FitReport],
+        one_thread: None,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The prompt's part is final when the outline begins, also after a run that was killed."""
+        statuses: list[FitStatus] = []
+        settings = {"learning_rate": 0.01, "checkpoint_steps": 1, **HELD}
+        whole = train("task-prompt:point-matching", progress=statuses.append, **settings)
+        values = whole.values
+        assert [status.step for status in statuses][-5:] == [4, 5, 6, 7, 8]
+        assert statuses[-1].steps == 8
+        assert len(values["curve"]["apart"]) == 4
+        assert len(values["held_out"]["looks"]) == values["steps"] == 4
+
+        def die(status: FitStatus) -> None:
+            if status.step == 6:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train("task-prompt:point-matching", out="again", progress=die, **settings)
+        resumed = train("task-prompt:point-matching", out="again", **settings)
+        assert resumed.resumed_at == 6
+        assert weights(resumed.adapter) == weights(whole.adapter)
+        assert resumed.values["curve"] == values["curve"]
 
     def test_point_matching_alone(self, train: Callable[..., FitReport]) -> None:
         assert train("point-matching").values["steps"] == 4

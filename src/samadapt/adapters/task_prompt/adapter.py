@@ -224,7 +224,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     def training_loss(
         self, logits: Tensor, target: Tensor, valid: Tensor, view: ImageEmbedding
     ) -> Tensor | None:
-        """What point matching adds to the loss of each prompt, (B,); None without it.
+        """What point matching adds to the loss of each prompt, (B,); None if it does not learn.
 
         Unless the config says `shared`, the prompt's part does not learn from it.
 
@@ -234,7 +234,8 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
             valid: (h, w) bool.
             view: that was decoded.
         """
-        if self.outline is None:
+        apart = self.learned_apart()
+        if self.outline is None or (apart and not apart[0].requires_grad):
             return None
         given = logits if self.config.shared else logits.detach()
         return self.outline.training_loss(given, target, valid, view)

@@ -73,8 +73,7 @@ class LearnsApart(Protocol):
     def learned_apart(self) -> Sequence[nn.Parameter]:
         """Parameters that learn from their own loss alone, and nothing else from it.
 
-        Their gradients are clipped by themselves, so that what the others learn does not depend
-        on whether they are there.
+        They learn after all others, from the answers of what those have become.
         """
 
 

@@ -99,28 +99,17 @@ class Trainer:
             AdapterError: the masks do not depend on anything that is learned.
             DataError: no image could be used.
         """
-        self._require_gradients(True)
-        try:
-            tell(self._status())
-            last_save = self.progress.step
-            while self.progress.step < len(self.steps) and not self.progress.stopped:
-                started = time.perf_counter()
-                self._step(self.steps[self.progress.step], on_skip)
-                if self._is_time_to_look():
-                    self._look()
-                self.progress.seconds += time.perf_counter() - started
-                if self.progress.step - last_save >= self._recipe.checkpoint_steps:
-                    self._save()
-                    last_save = self.progress.step
-                tell(self._status())
-        finally:
-            self._require_gradients(False)
+        tell(self._status())
+        self._learn_part(0, tell, on_skip)
         if not self.progress.prompts:
             reasons = "; ".join(dict.fromkeys(s.reason for s in self.progress.skipped[:3]))
             self.remove_checkpoint()
             raise DataError(f"no image could be used, so nothing was trained: {reasons}")
         if self._best:
             self._load(self._best)
+            self._best = {}
+        if len(self._parts) > 1:
+            self._learn_part(1, tell, on_skip)
         self._finish()
         return self.progress
 
@@ -131,7 +120,29 @@ class Trainer:
 
     # -- one step -----------------------------------------------------------------------------
 
-    def _step(self, visits: tuple[Visit, ...], on_skip: OnSkip) -> None:
+    def _learn_part(self, part: int, tell: Tell, on_skip: OnSkip) -> None:
+        """All steps of one part of the parameters that are not done yet; the others rest."""
+        self._require_gradients(self._parts[part], True)
+        try:
+            last_save = self._done(part)
+            while self._done(part) < len(self.steps) and not (part == 0 and self.progress.stopped):
+                started = time.perf_counter()
+                self._step(part, on_skip)
+                if part == 0 and self._is_time_to_look():
+                    self._look()
+                self.progress.seconds += time.perf_counter() - started
+                if self._done(part) - last_save >= self._recipe.checkpoint_steps:
+                    self._save()
+                    last_save = self._done(part)
+                tell(self._status())
+        finally:
+            self._require_gradients(self._parts[part], False)
+
+    def _done(self, part: int) -> int:
+        return self.progress.apart if part else self.progress.step
+
+    def _step(self, part: int, on_skip: OnSkip) -> None:
+        visits, progress = self.steps[self._done(part)], self.progress
         self._optimizer.zero_grad(set_to_none=True)
         tally, images, skipped = Tally(), 0, []
         for visit in self.processes.share(visits):
@@ -144,7 +155,7 @@ class Trainer:
         for skip in self.processes.gathered(skipped):
             if skip.image not in self._known_skips:
                 self._known_skips.add(skip.image)
-                self.progress.skipped.append(skip)
+                progress.skipped.append(skip)
                 on_skip(skip)
         sums = torch.tensor(
             [tally.loss, tally.overlap, tally.prompts, images],
@@ -153,12 +164,17 @@ class Trainer:
         )
         loss, overlap, prompts, images = self.processes.total(sums).tolist()
         if prompts:
-            self._descend(int(prompts))
-            self.progress.losses.append(round(loss / prompts, 6))
-            self.progress.overlaps.append(round(overlap / prompts, 6))
-        self.progress.prompts += int(prompts)
-        self.progress.images += int(images)
-        self.progress.step += 1
+            self._descend(int(prompts), part)
+        if part:
+            progress.apart += 1
+            progress.apart_losses += [round(loss / prompts, 6)] if prompts else []
+            return
+        if prompts:
+            progress.losses.append(round(loss / prompts, 6))
+            progress.overlaps.append(round(overlap / prompts, 6))
+        progress.prompts += int(prompts)
+        progress.images += int(images)
+        progress.step += 1
 
     def _learn(self, visit: Visit) -> Tally | SkippedPicture:
         """Gradients from one image, or why it cannot be used."""
@@ -185,16 +201,16 @@ class Trainer:
             dataset.read_image(visit.image_id)  # says in which way the sizes differ
         return found
 
-    def _descend(self, answers: int) -> None:
-        """One optimiser step along the mean gradient; none if it is not finite."""
-        self.processes.add_gradients(self._parameters)
+    def _descend(self, answers: int, part: int) -> None:
+        """One optimiser step of a part along the mean gradient; none if it is not finite."""
+        parameters = self._parts[part]
+        self.processes.add_gradients(parameters)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.rate(self.progress.step, len(self.steps))
-        for parameter in self._parameters:
+            group["lr"] = self._recipe.rate(self._done(part), len(self.steps))
+        for parameter in parameters:
             if parameter.grad is not None:
                 parameter.grad /= answers
-        norms = [torch.nn.utils.clip_grad_norm_(part, self._recipe.clip) for part in self._parts]
-        if all(norm.isfinite() for norm in norms):
+        if torch.nn.utils.clip_grad_norm_(parameters, self._recipe.clip).isfinite():
             self._optimizer.step()
         else:
             self.progress.spoilt += 1
@@ -301,8 +317,8 @@ class Trainer:
             for name, parameter in enumerate(self._parameters):
                 parameter.copy_(tensors[str(name)])
 
-    def _require_gradients(self, wanted: bool) -> None:
-        for parameter in self._parameters:
+    def _require_gradients(self, parameters: list[torch.nn.Parameter], wanted: bool) -> None:
+        for parameter in parameters:
             parameter.requires_grad_(wanted)
             if not wanted:
                 parameter.grad = None
@@ -310,8 +326,8 @@ class Trainer:
     def _status(self) -> FitStatus:
         progress = self.progress
         return FitStatus(
-            progress.step,
-            len(self.steps),
+            progress.step + progress.apart,
+            len(self.steps) * len(self._parts),
             running_mean(progress.losses),
             running_mean(progress.overlaps),
             len(progress.skipped),
@@ -321,7 +337,7 @@ class Trainer:
 def _parts(
     adapter: Adapter, parameters: list[torch.nn.Parameter]
 ) -> list[list[torch.nn.Parameter]]:
-    """Parameters whose gradients are clipped together."""
+    """Parameters that learn together; a second part learns when the first has ended."""
     apart = list(adapter.learned_apart()) if isinstance(adapter, LearnsApart) else []
     known = {id(parameter) for parameter in apart}
     rest = [parameter for parameter in parameters if id(parameter) not in known]
