@@ -147,7 +147,7 @@ def run_fit(
         return done
     store = EmbeddingStore(default_folder() if cache is None else cache, cache_bytes, model)
     trainer = Trainer(adapter, model, material, recipe, chosen.loss, store, out / TRAINING, run)
-    resumed_at = trainer.progress.step + trainer.progress.apart
+    resumed_at = trainer.progress.step
     with _teller(progress and trainer.processes.is_main and progress, name) as tell:
         found = trainer.train(tell, on_skip or _ignore)
     values = {"run": run, "encoded": store.encoded, **_outcome(found)}
@@ -300,7 +300,7 @@ def _outcome(found: Progress) -> dict[str, Any]:
         "seconds": round(found.seconds, 3),
         "spoilt_steps": found.spoilt,
         "skipped": [{"image": s.image, "reason": s.reason} for s in found.skipped],
-        "curve": {"loss": found.losses, "miou": found.overlaps, "apart": found.apart_losses},
+        "curve": {"loss": found.losses, "miou": found.overlaps, "apart": found.apart},
         "torch": torch.__version__,
     }
 

@@ -42,8 +42,7 @@ class Progress:
         looks: step and mean IoU of every look at the images held out.
         best: which of these steps has the weights that are kept; None without any.
         stopped: whether the run ended early.
-        apart: steps done of what learns apart, after all others.
-        apart_losses: mean loss of each of these that had any prompt.
+        apart: mean loss of each step of what learned apart, after all others.
         seconds: of work, over all parts of the run.
     """
 
@@ -57,8 +56,7 @@ class Progress:
     looks: list[tuple[int, float]] = field(default_factory=list)
     best: int | None = None
     stopped: bool = False
-    apart: int = 0
-    apart_losses: list[float] = field(default_factory=list)
+    apart: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
 

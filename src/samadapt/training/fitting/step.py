@@ -129,7 +129,7 @@ def learn_image(
         AdapterError: the masks do not depend on anything that is learned.
     """
     tally = Tally()
-    for view, logits, target in _answers(model, adapters, embedding, exercises):
+    for view, logits, target in answers_to(model, adapters, embedding, exercises):
         valid = view.geometry.valid((logits.shape[-2], logits.shape[-1]), logits.device)
         losses = loss(logits, target, valid)
         for adapter in adapters:
@@ -157,14 +157,14 @@ def look_at_image(
     """How well an image's prompts are answered; nothing is learned, and the loss is left at 0."""
     tally = Tally()
     with torch.no_grad():
-        for view, logits, target in _answers(model, adapters, embedding, exercises):
+        for view, logits, target in answers_to(model, adapters, embedding, exercises):
             valid = view.geometry.valid((logits.shape[-2], logits.shape[-1]), logits.device)
             shares = overlaps(logits, target, valid).cpu()
             tally += Tally(0.0, float(shares.sum()), len(logits))
     return tally
 
 
-def _answers(
+def answers_to(
     model: SegmentationModel,
     adapters: Sequence[Seams],
     embedding: ImageEmbedding,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from samadapt.adapters.base import Adapter
 from samadapt.errors import AdapterError, CheckpointError, DataError, ImageError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.training.fitting.apart import finished_answers, learn_apart
 from samadapt.training.fitting.checkpoint import (
     NAME,
     Progress,
@@ -31,7 +33,9 @@ from samadapt.training.fitting.processes import Processes
 from samadapt.training.fitting.progress import FitStatus, Tell, running_mean
 from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.fitting.step import (
+    Exercise,
     LearnsApart,
+    OutlineLearner,
     Tally,
     exercises_of,
     learn_image,
@@ -79,7 +83,9 @@ class Trainer:
         self._folder, self._run = folder, run
         module = adapter.module
         self._parameters = [] if module is None else list(module.parameters())
-        self._parts = _parts(adapter, self._parameters)
+        self._apart = list(adapter.learned_apart()) if isinstance(adapter, LearnsApart) else []
+        apart = {id(parameter) for parameter in self._apart}
+        self._first = [each for each in self._parameters if id(each) not in apart]
         if not self._parameters:
             raise AdapterError(
                 f"the {adapter.method!r} adapter has no parameter for {model.identity}, so nothing "
@@ -99,17 +105,30 @@ class Trainer:
             AdapterError: the masks do not depend on anything that is learned.
             DataError: no image could be used.
         """
-        tell(self._status())
-        self._learn_part(0, tell, on_skip)
+        _require_gradients(self._first, True)
+        try:
+            tell(self._status())
+            last_save = self.progress.step
+            while self.progress.step < len(self.steps) and not self.progress.stopped:
+                started = time.perf_counter()
+                self._step(self.steps[self.progress.step], on_skip)
+                if self._is_time_to_look():
+                    self._look()
+                self.progress.seconds += time.perf_counter() - started
+                if self.progress.step - last_save >= self._recipe.checkpoint_steps:
+                    self._save()
+                    last_save = self.progress.step
+                tell(self._status())
+        finally:
+            _require_gradients(self._first, False)
         if not self.progress.prompts:
             reasons = "; ".join(dict.fromkeys(s.reason for s in self.progress.skipped[:3]))
             self.remove_checkpoint()
             raise DataError(f"no image could be used, so nothing was trained: {reasons}")
         if self._best:
             self._load(self._best)
-            self._best = {}
-        if len(self._parts) > 1:
-            self._learn_part(1, tell, on_skip)
+        if self._apart:
+            self._learn_apart(tell)
         self._finish()
         return self.progress
 
@@ -120,29 +139,7 @@ class Trainer:
 
     # -- one step -----------------------------------------------------------------------------
 
-    def _learn_part(self, part: int, tell: Tell, on_skip: OnSkip) -> None:
-        """All steps of one part of the parameters that are not done yet; the others rest."""
-        self._require_gradients(self._parts[part], True)
-        try:
-            last_save = self._done(part)
-            while self._done(part) < len(self.steps) and not (part == 0 and self.progress.stopped):
-                started = time.perf_counter()
-                self._step(part, on_skip)
-                if part == 0 and self._is_time_to_look():
-                    self._look()
-                self.progress.seconds += time.perf_counter() - started
-                if self._done(part) - last_save >= self._recipe.checkpoint_steps:
-                    self._save()
-                    last_save = self._done(part)
-                tell(self._status())
-        finally:
-            self._require_gradients(self._parts[part], False)
-
-    def _done(self, part: int) -> int:
-        return self.progress.apart if part else self.progress.step
-
-    def _step(self, part: int, on_skip: OnSkip) -> None:
-        visits, progress = self.steps[self._done(part)], self.progress
+    def _step(self, visits: tuple[Visit, ...], on_skip: OnSkip) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         tally, images, skipped = Tally(), 0, []
         for visit in self.processes.share(visits):
@@ -155,7 +152,7 @@ class Trainer:
         for skip in self.processes.gathered(skipped):
             if skip.image not in self._known_skips:
                 self._known_skips.add(skip.image)
-                progress.skipped.append(skip)
+                self.progress.skipped.append(skip)
                 on_skip(skip)
         sums = torch.tensor(
             [tally.loss, tally.overlap, tally.prompts, images],
@@ -164,17 +161,12 @@ class Trainer:
         )
         loss, overlap, prompts, images = self.processes.total(sums).tolist()
         if prompts:
-            self._descend(int(prompts), part)
-        if part:
-            progress.apart += 1
-            progress.apart_losses += [round(loss / prompts, 6)] if prompts else []
-            return
-        if prompts:
-            progress.losses.append(round(loss / prompts, 6))
-            progress.overlaps.append(round(overlap / prompts, 6))
-        progress.prompts += int(prompts)
-        progress.images += int(images)
-        progress.step += 1
+            self._descend(int(prompts))
+            self.progress.losses.append(round(loss / prompts, 6))
+            self.progress.overlaps.append(round(overlap / prompts, 6))
+        self.progress.prompts += int(prompts)
+        self.progress.images += int(images)
+        self.progress.step += 1
 
     def _learn(self, visit: Visit) -> Tally | SkippedPicture:
         """Gradients from one image, or why it cannot be used."""
@@ -201,16 +193,15 @@ class Trainer:
             dataset.read_image(visit.image_id)  # says in which way the sizes differ
         return found
 
-    def _descend(self, answers: int, part: int) -> None:
-        """One optimiser step of a part along the mean gradient; none if it is not finite."""
-        parameters = self._parts[part]
-        self.processes.add_gradients(parameters)
+    def _descend(self, answers: int) -> None:
+        """One optimiser step along the mean gradient; none if it is not finite."""
+        self.processes.add_gradients(self._first)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.rate(self._done(part), len(self.steps))
-        for parameter in parameters:
+            group["lr"] = self._recipe.rate(self.progress.step, len(self.steps))
+        for parameter in self._first:
             if parameter.grad is not None:
                 parameter.grad /= answers
-        if torch.nn.utils.clip_grad_norm_(parameters, self._recipe.clip).isfinite():
+        if torch.nn.utils.clip_grad_norm_(self._first, self._recipe.clip).isfinite():
             self._optimizer.step()
         else:
             self.progress.spoilt += 1
@@ -256,6 +247,41 @@ class Trainer:
         return overlap / prompts if prompts else None
 
     # -- the end --------------------------------------------------------------------------------
+
+    def _learn_apart(self, tell: Tell) -> None:
+        """What learns from the answers of the others; the same in all processes."""
+        if not isinstance(self._adapter, OutlineLearner):
+            return
+        started, progress = time.perf_counter(), self.progress
+        answers = finished_answers(self._model, self._adapter, self._lessons())
+        progress.seconds += time.perf_counter() - started
+        progress.apart = []
+        if not answers:
+            return
+        _require_gradients(self._apart, True)
+        try:
+            started = time.perf_counter()
+            steps = len(self.steps)
+            for loss in learn_apart(self._adapter, self._apart, answers, self._recipe, steps):
+                progress.apart.append(round(loss, 6))
+                tell(self._status())
+            progress.seconds += time.perf_counter() - started
+        finally:
+            _require_gradients(self._apart, False)
+
+    def _lessons(self) -> Iterator[tuple[ImageEmbedding, list[Exercise]]]:
+        """Some images, each with all kinds of prompts for a few of its objects."""
+        for visit in self._material.sample(MOST_IMAGES):
+            dataset = self._material.datasets[visit.dataset]
+            few = replace(visit, objects=visit.objects[: self._recipe.objects_per_image])
+            try:
+                exercises = exercises_of(
+                    few, dataset, self._recipe, kinds=self._recipe.prompts, occasion="apart"
+                )
+                embedding = self._embedding(visit)
+            except (ImageError, DataError):
+                continue
+            yield embedding, exercises
 
     def _finish(self) -> None:
         """What the adapter learns when its parameters are known; the same in all processes."""
@@ -317,28 +343,19 @@ class Trainer:
             for name, parameter in enumerate(self._parameters):
                 parameter.copy_(tensors[str(name)])
 
-    def _require_gradients(self, parameters: list[torch.nn.Parameter], wanted: bool) -> None:
-        for parameter in parameters:
-            parameter.requires_grad_(wanted)
-            if not wanted:
-                parameter.grad = None
-
     def _status(self) -> FitStatus:
         progress = self.progress
         return FitStatus(
-            progress.step + progress.apart,
-            len(self.steps) * len(self._parts),
+            progress.step + len(progress.apart),
+            len(self.steps) * (2 if self._apart else 1),
             running_mean(progress.losses),
             running_mean(progress.overlaps),
             len(progress.skipped),
         )
 
 
-def _parts(
-    adapter: Adapter, parameters: list[torch.nn.Parameter]
-) -> list[list[torch.nn.Parameter]]:
-    """Parameters that learn together; a second part learns when the first has ended."""
-    apart = list(adapter.learned_apart()) if isinstance(adapter, LearnsApart) else []
-    known = {id(parameter) for parameter in apart}
-    rest = [parameter for parameter in parameters if id(parameter) not in known]
-    return [part for part in (rest, apart) if part]
+def _require_gradients(parameters: list[torch.nn.Parameter], wanted: bool) -> None:
+    for parameter in parameters:
+        parameter.requires_grad_(wanted)
+        if not wanted:
+            parameter.grad = None
