@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from samadapt.errors import AdapterError, DataError
 from samadapt.models.hashing import hash_tensors
 from samadapt.models.nano.model import NanoModel
 from samadapt.training.fit import FitReport, FitStatus, run_fit
+from samadapt.training.fitting.apart import Answer, learn_apart
 from samadapt.training.fitting.material import Material
 from samadapt.training.fitting.methods import fit_method
 from samadapt.training.fitting.prompts import drawn_prompt, rim
@@ -195,6 +196,24 @@ class TestLearning:
         assert resumed.resumed_at == 4
         assert weights(resumed.adapter) == weights(whole.adapter)
         assert resumed.values["curve"] == values["curve"]
+
+    def test_it_keeps_answers_to_all_kinds_of_prompts_but_not_too_many(
+        self, train: Callable[..., FitReport], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept: list[Sequence[Answer]] = []
+
+        def spy(adapter: Any, parameters: Any, answers: Any, *rest: Any) -> Iterator[float]:
+            kept.append(answers)
+            return learn_apart(adapter, parameters, answers, *rest)
+
+        monkeypatch.setattr("samadapt.training.fitting.trainer.learn_apart", spy)
+        train("task-prompt:point-matching", steps=1)
+        monkeypatch.setattr("samadapt.training.fitting.apart.MOST_ANSWERS", 4)
+        train("task-prompt:point-matching", steps=1, out="few")
+        assert [len(answers) for answers in kept] == [3 * len(TASK), 4], "three images, a disc each"
+        for answer in kept[0]:
+            assert answer.logits.shape == answer.target.shape
+            assert not answer.logits.requires_grad
 
     def test_point_matching_alone(self, train: Callable[..., FitReport]) -> None:
         assert train("point-matching").values["steps"] == 4
