@@ -316,7 +316,7 @@ class TestTheDensePrompt:
     def test_adapters_from_before_are_what_they_were(self) -> None:
         values = TaskPromptConfig(channels=128, has_prior=True).to_dict()
         values["masks"] = 16
-        del values["parameters"], values["doubt"]
+        del values["parameters"], values["doubt"], values["few"]
         older = TaskPromptConfig.from_dict(values)
         assert (older.context, older.gain, older.say) == (3, 20, 1)
         del values["context"], values["gain"]
@@ -331,7 +331,8 @@ class TestTheCautiousSide:
     @pytest.mark.parametrize("several", [False, True])
     def test_it_answers_the_clicks_that_the_task_leaves_out(self, name: str, several: bool) -> None:
         model = tiny_model(name)
-        adapter = create_adapter("task-prompt", model)
+        adapter = TaskPromptAdapter(TaskPromptConfig(masks=16))
+        adapter.bind(model)
         shake(adapter, 0.5)
         embedding = model.encode(blobs())
         grid = itertools.product(range(4, 56, 8), range(4, 40, 8), (1, 0))
@@ -362,17 +363,21 @@ class TestTheCautiousSide:
 
     def test_there_is_none_where_nothing_is_shrunk(self) -> None:
         model = tiny_nano()
-        adapter = create_adapter("task-prompt", model)
+        adapter = TaskPromptAdapter(TaskPromptConfig(masks=16))
+        adapter.bind(model)
         assert adapter.cautious() is adapter, "nothing was learned yet"
         shake(adapter)
         assert adapter.cautious() is adapter.cautious() is not adapter
-        for variant in ("no-context", "sure", "no-dense"):
-            other = create_adapter(f"task-prompt:{variant}", model)
+        for changes in ({"masks": 0}, {"masks": 4}, {"doubt": 0}, {"context": 0, "doubt": 0}):
+            values: dict[str, Any] = {"masks": 16, **changes}
+            other = TaskPromptAdapter(TaskPromptConfig(**values))
+            other.bind(model)
             shake(other)
             assert other.cautious() is other
 
     def test_it_knows_another_model_when_it_sees_one(self) -> None:
-        adapter = create_adapter("task-prompt", tiny_nano())
+        adapter = TaskPromptAdapter(TaskPromptConfig(masks=16))
+        adapter.bind(tiny_nano())
         shake(adapter)
         with pytest.raises(AdapterError, match="was made for"):
             adapter.cautious().check_model(tiny_nano(1))
@@ -382,10 +387,10 @@ class TestShrinkage:
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("prompt", PROMPTS)
     def test_what_few_masks_taught_has_less_of_a_say(self, name: str, prompt: Prompt) -> None:
-        """One mask and a doubt of three: a quarter of what was learned, and all while it learns."""
+        """Ten masks and a doubt of 30: a quarter of what was learned, and all while it learns."""
         model = tiny_model(name)
         embedding = model.encode(blobs())
-        adapter = TaskPromptAdapter(TaskPromptConfig(masks=1, doubt=3))
+        adapter = TaskPromptAdapter(TaskPromptConfig(masks=10, doubt=30))
         whole = TaskPromptAdapter(TaskPromptConfig(doubt=0))
         for each in (adapter, whole):
             each.bind(model)
@@ -408,8 +413,17 @@ class TestShrinkage:
         assert (found - learning).abs().max() > 1e-3
 
     def test_it_depends_on_how_many_there_were(self) -> None:
-        for masks, doubt, say in ((0, 5, 1), (1, 5, 1 / 6), (15, 5, 0.75), (7, 0, 1)):
+        for masks, doubt, say in ((0, 5, 1), (7, 5, 1), (8, 8, 0.5), (15, 5, 0.75), (9, 0, 1)):
             assert TaskPromptConfig(masks=masks, doubt=doubt).say == pytest.approx(say)
+
+    def test_a_few_masks_get_no_context(self) -> None:
+        for masks, count in ((1, 175297), (7, 175297), (8, 197761), (0, 197761)):
+            config = TaskPromptConfig(channels=128, has_prior=True, masks=masks)
+            adapter = TaskPromptAdapter(config)
+            assert adapter.parameter_count == count
+            assert adapter.module is not None
+            assert adapter.module.dense is not None
+            assert adapter.module.dense.gain == (1 if count == 175297 else 20)
 
 
 class TestAppendedTokens:

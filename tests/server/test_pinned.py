@@ -9,7 +9,7 @@ import torch
 
 from fakes import blobs
 from samadapt.adapters.online import OnlineAdapter
-from samadapt.adapters.task_prompt import TaskPromptAdapter
+from samadapt.adapters.task_prompt import TaskPromptAdapter, TaskPromptConfig
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 from samadapt.server.turns import Turns
@@ -19,7 +19,7 @@ from small_models import tiny_nano
 def test_pinned_adapters_answer_as_the_adapters_do() -> None:
     model = tiny_nano()
     embedding = model.encode(blobs())
-    task, online = TaskPromptAdapter(), OnlineAdapter()
+    task, online = TaskPromptAdapter(TaskPromptConfig(masks=16)), OnlineAdapter()
     for adapter in (task, online):
         adapter.bind(model)
     assert task.module is not None

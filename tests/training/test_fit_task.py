@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,8 @@ class TestLearning:
             train(steps=1, shots=shots, out=out)
             found = samadapt.load_adapter(tmp_path / out, nano)
             assert isinstance(found, TaskPromptAdapter)
-            masks = shots or 3
-            assert found.config.masks == masks
-            assert found.config.say == masks / (masks + found.config.doubt) < 1
+            assert found.config.masks == (shots or 3)
+            assert not any("context" in name for name in found.state_dict()), "too few for that"
 
     def test_other_methods_learn_a_category_too(
         self, train: Callable[..., FitReport], nano: NanoModel, tmp_path: Path
@@ -148,12 +148,11 @@ class TestLearning:
         report = train(f"task-prompt:{variant}", learning_rate=0.01)
         adapter = report.adapter
         assert isinstance(adapter, TaskPromptAdapter)
-        fresh = TaskPromptAdapter.create(variant)
+        fresh = TaskPromptAdapter(replace(TaskPromptAdapter.create(variant).config, masks=3))
         fresh.bind(nano)
         before, after = fresh.state_dict(), adapter.state_dict()
         moved = {name.split(".")[0] for name in before if not before[name].equal(after[name])}
         assert moved == {"prompt", "dense", "outline", "judge"}
-        assert adapter.parameter_count > TaskPromptAdapter.create().parameter_count
         loaded = samadapt.load_adapter(tmp_path / "out")
         assert weights(loaded) == weights(adapter)
         assert loaded.config == adapter.config

@@ -134,14 +134,11 @@ def run_fit(
     chosen = fit_method(name)
     recipe = chosen.recipe.changed(**(settings or {}))
     datasets = _selected(datasets, recipe)
-    adapter = _new_adapter(chosen, variant or None, start, model, recipe)
+    material = Material(datasets, recipe)
+    adapter = _new_adapter(chosen, variant or None, start, model, recipe, material.object_count)
     if hasattr(adapter.config, "category"):
         taught: Any = replace(adapter.config, category=_task(chosen, recipe, datasets))  # type: ignore[call-arg]
         adapter.config = taught
-    material = Material(datasets, recipe)
-    if hasattr(adapter.config, "masks"):
-        counted: Any = replace(adapter.config, masks=material.object_count)  # type: ignore[call-arg]
-        adapter.config = counted
     run = _describe(method, model, adapter, material, recipe, start is not None)
     if done := _finished(out, run, model):
         return done
@@ -202,13 +199,14 @@ def _new_adapter(
     start: Adapter | str | os.PathLike[str] | None,
     model: SegmentationModel,
     recipe: FitRecipe,
+    masks: int,
 ) -> Adapter:
     """The adapter to train, bound to the model; a copy of `start` if that is given."""
     if start is None:
         adapter = method.create(variant)
-        if hasattr(adapter.config, "seed"):
-            seeded: Any = replace(adapter.config, seed=recipe.seed)  # type: ignore[call-arg]
-            adapter = type(adapter)(seeded)
+        known = {"seed": recipe.seed, "masks": masks}
+        told: Any = {name: v for name, v in known.items() if hasattr(adapter.config, name)}
+        adapter = type(adapter)(replace(adapter.config, **told))
         adapter.bind(model)
         return adapter
     given = start if isinstance(start, Adapter) else load_adapter(start, model)

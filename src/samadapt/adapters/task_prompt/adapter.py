@@ -40,7 +40,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "point-matching": {"point_matching": True},
     "shared-outline": {"point_matching": True, "shared": True},
     "no-tokens": {"tokens": 0},
-    "no-context": {"context": 0, "gain": 1.0, "doubt": 0.0},
+    "no-context": {"context": 0, "gain": 1.0, "doubt": 0.0, "few": 0},
     "sure": {"doubt": 0.0},
     "no-dense": {"dense": 0},
     "plain": {"tokens": 0, "dense": 0},
@@ -68,7 +68,9 @@ class TaskPromptConfig(AdapterConfig):
         gain: factor of what it adds.
         doubt: once learned, what it adds is shrunk by masks / (masks + doubt), since what few
             masks taught is too sure of itself on other images.
-        masks: how many it learned from; 0 if that is not known, and then nothing is shrunk.
+        masks: how many it learns from; 0 if that is not known, and then nothing is shrunk.
+        few: fewer masks than that teach convolutions nothing but themselves: there are none then,
+            no gain and no doubt.
         has_prior: whether the model's decoder starts from a first guess that can be changed.
         seed: of the weights that do not start as zero or identity.
         channels: C of the model it belongs to; 0 until it meets one.
@@ -91,6 +93,7 @@ class TaskPromptConfig(AdapterConfig):
     gain: float = 20.0
     doubt: float = 5.0
     masks: int = 0
+    few: int = 8
     has_prior: bool = False
     seed: int = 0
     channels: int = 0
@@ -107,6 +110,7 @@ class TaskPromptConfig(AdapterConfig):
             "dense": 0,
             "context": 0,
             "masks": 0,
+            "few": 0,
             "channels": 0,
             "cells": 0,
         }
@@ -126,7 +130,12 @@ class TaskPromptConfig(AdapterConfig):
     @property
     def say(self) -> float:
         """Factor of what the dense prompt adds, once it is learned: 0 to 1."""
-        return self.masks / (self.masks + self.doubt) if self.masks else 1.0
+        return self.masks / (self.masks + self.doubt) if self.looks_around and self.masks else 1.0
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether the dense prompt has convolutions."""
+        return self.context > 0 and not 0 < self.masks < self.few
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -196,7 +205,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     def cautious(self) -> Seams:
         """The side that answers where clicks are disobeyed; see `CautiousSide`."""
         module = self.module
-        if module is None or module.dense is None or not self.config.doubt:
+        if module is None or module.dense is None or self.config.say == 1:
             return self
         return self._cautious if module.prompt.is_in_use else self
 
@@ -325,8 +334,8 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
                 dense = DensePrompt(
                     config.channels,
                     config.dense,
-                    config.context,
-                    config.gain,
+                    config.context if config.looks_around else 0,
+                    config.gain if config.looks_around or not config.context else 1.0,
                     config.has_prior,
                 )
         outline = None if self.outline is None else self.outline.module
