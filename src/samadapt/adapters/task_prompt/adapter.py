@@ -93,7 +93,7 @@ class TaskPromptConfig(AdapterConfig):
     gain: float = 20.0
     doubt: float = 5.0
     masks: int = 0
-    few: int = 8
+    few: int = 4
     has_prior: bool = False
     seed: int = 0
     channels: int = 0
