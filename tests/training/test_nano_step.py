@@ -185,7 +185,7 @@ class TestLevels:
         trainer = Trainer(recipe(tmp_path, learning_rate=2e-2, silent_rounds=0, objects=2))
         values = batch(with_levels=True)
         values["click"][:] = 20.0
-        reports = [trainer.train_step(values) for _ in range(16)]
+        reports = [trainer.train_step(values) for _ in range(24)]
         assert reports[-1]["loss"] < 0.7 * reports[0]["loss"]
         simulator = ClickSimulator(
             values["masks"].flatten(0, 1).numpy(),
