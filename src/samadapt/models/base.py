@@ -6,11 +6,11 @@ everything per call is an argument, so one model can serve many people at once.
 
 from __future__ import annotations
 
-import operator
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, overload
 
 import numpy as np
@@ -22,7 +22,7 @@ from samadapt.data.images import ImageLike, read_image
 from samadapt.errors import ModelError, PromptError
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.geometry import InputGeometry, Window
-from samadapt.models.obeying import disobeyed, more_obedient
+from samadapt.models.obeying import obedient_answers
 from samadapt.models.seams import Seams, active, decoder_grid
 from samadapt.models.turns import answer_in_turn, takes_turns
 from samadapt.prompts import Prompt
@@ -317,37 +317,19 @@ class SegmentationModel(ABC):
                 if index not in found:
                     groups[(id(views[index]), *_structure(prompt))].append(index)
             for indices in groups.values():
-                together = [prompts[i] for i in indices]
-                answers = self._answers(views[indices[0]], together, multimask, adapters)
+                answer = partial(self._decoded, views[indices[0]], multimask)
+                answers = obedient_answers(answer, [prompts[i] for i in indices], adapters)
                 found.update(zip(indices, answers, strict=True))
         return [found[index] for index in range(len(prompts))]
-
-    def _answers(
-        self,
-        view: ImageEmbedding,
-        prompts: list[Prompt],
-        multimask: bool,
-        adapters: Sequence[Seams],
-    ) -> list[Prediction]:
-        """Answers to prompts of one structure, and cautious ones to those that are disobeyed."""
-        found = self._decoded(view, prompts, multimask, adapters)
-        careful = [seam.cautious() for seam in adapters]
-        if all(map(operator.is_, careful, adapters)):
-            return found
-        rows = [i for i, p in enumerate(prompts) if disobeyed(found[i].masks, p).any()]
-        if rows:
-            again = self._decoded(view, [prompts[i] for i in rows], multimask, careful)
-            for index, other in zip(rows, again, strict=True):
-                found[index] = more_obedient(found[index], other, prompts[index])
-        return found
 
     def _decoded(
         self,
         view: ImageEmbedding,
-        prompts: list[Prompt],
         multimask: bool,
+        prompts: Sequence[Prompt],
         adapters: Sequence[Seams],
     ) -> list[Prediction]:
+        """Answers to prompts of one structure."""
         output = self.decode(view, prompts, multimask, adapters)
         found = []
         for row in range(len(prompts)):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.models.seams import Seams
 from samadapt.prompts import Click, Prompt
 
 if TYPE_CHECKING:
@@ -45,3 +48,27 @@ def more_obedient(first: Prediction, second: Prediction, prompt: Prompt) -> Pred
         scores=np.where(better, second.scores, first.scores),
         logits=np.where(maps, second.logits, first.logits),
     )
+
+
+def obedient_answers(
+    answer: Callable[[Sequence[Prompt], Sequence[Seams]], list[Prediction]],
+    prompts: Sequence[Prompt],
+    adapters: Sequence[Seams],
+) -> list[Prediction]:
+    """Answers to prompts, with those of cautious adapters (`Seams.cautious`) where they obey more.
+
+    Args:
+        answer: prompts and adapters to a prediction for each prompt.
+        prompts: to be answered.
+        adapters: in use.
+    """
+    found = answer(prompts, adapters)
+    careful = [seam.cautious() for seam in adapters]
+    if all(map(operator.is_, careful, adapters)):
+        return found
+    rows = [i for i, p in enumerate(prompts) if disobeyed(found[i].masks, p).any()]
+    if rows:
+        again = answer([prompts[i] for i in rows], careful)
+        for index, other in zip(rows, again, strict=True):
+            found[index] = more_obedient(found[index], other, prompts[index])
+    return found

@@ -62,7 +62,8 @@ class FitRecipe:
         least: objects that there must be before any are held out.
         validate_steps: steps from one look at the images held out to the next.
         patience: looks without a new best after which the run ends; None to go on.
-        points_weight: of the loss of moved outline points, beside that of masks (lambda).
+        points_weight: of the loss of moved outline points, beside that of masks (lambda), where
+            both learn at the same time.
         min_area: leave out objects of fewer pixels.
         max_objects: use at most so many objects of all datasets together; None for all.
         seed: of everything random.
