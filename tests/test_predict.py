@@ -12,8 +12,9 @@ from torch import nn
 
 from fakes import FakeModel, OracleModel, blobs
 from samadapt.errors import ModelError, PromptError
-from samadapt.models.base import MASK_LOGIT, Prediction
+from samadapt.models.base import MASK_LOGIT
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 

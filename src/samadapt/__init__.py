@@ -22,8 +22,9 @@ if TYPE_CHECKING:
         SessionError,
         UnknownModelError,
     )
-    from samadapt.models.base import Prediction, SegmentationModel
+    from samadapt.models.base import SegmentationModel
     from samadapt.models.embedding import ImageEmbedding
+    from samadapt.models.prediction import Prediction
     from samadapt.models.registry import load
     from samadapt.prompts import Box, Click, Prompt
     from samadapt.session.options import SessionOptions
@@ -81,8 +82,9 @@ _HOMES = {
         "SessionError",
         "UnknownModelError",
     ),
-    "samadapt.models.base": ("Prediction", "SegmentationModel"),
+    "samadapt.models.base": ("SegmentationModel",),
     "samadapt.models.embedding": ("ImageEmbedding",),
+    "samadapt.models.prediction": ("Prediction",),
     "samadapt.models.registry": ("load",),
     "samadapt.prompts": ("Box", "Click", "Prompt"),
     "samadapt.session.options": ("SessionOptions",),

@@ -15,8 +15,9 @@ from fakes import FakeModel, blobs, state_hash
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.registry import get_method, load_adapter
 from samadapt.errors import AdapterError
-from samadapt.models.base import Prediction, SegmentationModel
+from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 from samadapt.session.replay import replay

@@ -21,8 +21,8 @@ from samadapt.benchmark.robustness_summary import KEYS, Answers, RobustObject, s
 from samadapt.benchmark.robustness_tables import robustness_table, save_robustness
 from samadapt.errors import AdapterError, DataError
 from samadapt.metrics import boundary_iou
-from samadapt.models.base import Prediction
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Prompt
 from samadapt.training.prompt_sampling import QUALITIES, kinds

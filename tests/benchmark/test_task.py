@@ -24,8 +24,8 @@ from samadapt.benchmark.task_tables import render_task_report, save_task, task_t
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 from samadapt.metrics import boundary_iou, iou
-from samadapt.models.base import Prediction
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 from small_models import tiny_nano

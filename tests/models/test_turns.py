@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import samadapt
-from samadapt.models.base import Prediction
+from samadapt.models.prediction import Prediction
 from samadapt.models.turns import answer_in_turn, takes_turns
 from samadapt.prompts import Box, Prompt
 

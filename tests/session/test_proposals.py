@@ -15,8 +15,9 @@ from torch import Tensor
 from fakes import FakeModel, blobs
 from samadapt.data.rle import Rle
 from samadapt.errors import AdapterError, ModelError, PromptError
-from samadapt.models.base import DecoderOutput, Prediction
+from samadapt.models.base import DecoderOutput
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 from samadapt.session.proposals import ProposalOptions, grid_points, propose

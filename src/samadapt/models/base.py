@@ -23,39 +23,13 @@ from samadapt.errors import ModelError, PromptError
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.obeying import obedient_answers
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams, active, decoder_grid
 from samadapt.models.turns import answer_in_turn, takes_turns
 from samadapt.prompts import Prompt
 
 MASK_LOGIT = 8.0
 """Magnitude of the logits that a bool mask prompt is turned into."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """K candidate masks for one prompt.
-
-    Attributes:
-        masks: (K, H, W) bool at the image's original size.
-        scores: (K,) float32, the model's own estimate of each mask's IoU.
-        logits: (K, h, w) float32 at the decoder's resolution; `Prompt(mask=...)` takes one.
-        window: (x0, y0, x1, y1), the part of the image that the logits show when the model took
-            a close-up; None for all of it. `Prompt(mask=..., window=...)` takes both.
-    """
-
-    masks: NDArray[np.bool_]
-    scores: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    window: Window | None = None
-
-    def __post_init__(self) -> None:
-        for array in (self.masks, self.scores, self.logits):
-            array.setflags(write=False)
-
-    @property
-    def best(self) -> int:
-        """Index of the candidate with the highest score."""
-        return int(np.argmax(self.scores))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

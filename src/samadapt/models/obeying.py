@@ -5,16 +5,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Click, Prompt
-
-if TYPE_CHECKING:
-    from samadapt.models.base import Prediction
 
 
 def is_inside(mask: NDArray[np.bool_], click: Click) -> bool:

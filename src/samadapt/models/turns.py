@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from samadapt.models.obeying import is_inside
+from samadapt.models.prediction import Prediction
 from samadapt.prompts import Click, Prompt
-
-if TYPE_CHECKING:
-    from samadapt.models.base import Prediction
 
 
 def takes_turns(prompt: Prompt) -> bool:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from samadapt.adapters.base import Adapter
 from samadapt.errors import SessionError
-from samadapt.models.base import Prediction, SegmentationModel
+from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import Window
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.server.turns import Taught, Turns, learns
 from samadapt.session.events import (

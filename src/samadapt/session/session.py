@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from samadapt.data.images import ImageLike
 from samadapt.errors import PromptError, SessionError
-from samadapt.models.base import Prediction, SegmentationModel
+from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Click
 from samadapt.session.core import SessionCore

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.models.base import Prediction
 from samadapt.models.geometry import Window
+from samadapt.models.prediction import Prediction
 from samadapt.prompts import Box, Click, Prompt
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from samadapt.adapters.online.clicking import next_click, overlap
 from samadapt.adapters.online.settings import GuardSettings
 from samadapt.errors import PromptError
-from samadapt.models.base import Prediction, SegmentationModel
+from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 
