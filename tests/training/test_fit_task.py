@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import samadapt
 from samadapt.adapters.base import Adapter
@@ -21,11 +23,12 @@ from samadapt.errors import AdapterError, DataError
 from samadapt.models.hashing import hash_tensors
 from samadapt.models.nano.model import NanoModel
 from samadapt.training.fit import FitReport, FitStatus, run_fit
-from samadapt.training.fitting.apart import Answer, learn_apart
+from samadapt.training.fitting.apart import Answer, ApartStep, learn_apart
 from samadapt.training.fitting.material import Material
 from samadapt.training.fitting.methods import fit_method
 from samadapt.training.fitting.prompts import drawn_prompt, rim
 from samadapt.training.fitting.recipe import TASK, FitRecipe
+from samadapt.training.fitting.step import learn_image
 from samadapt.training.fitting.trainer import Trainer
 from samadapt.training.prompt_sampling import PromptSampler
 from small_models import tiny_nano
@@ -201,7 +204,7 @@ class TestLearning:
     ) -> None:
         kept: list[Sequence[Answer]] = []
 
-        def spy(adapter: Any, parameters: Any, answers: Any, *rest: Any) -> Iterator[float]:
+        def spy(adapter: Any, parameters: Any, answers: Any, *rest: Any) -> Iterator[ApartStep]:
             kept.append(answers)
             return learn_apart(adapter, parameters, answers, *rest)
 
@@ -213,6 +216,50 @@ class TestLearning:
         for answer in kept[0]:
             assert answer.logits.shape == answer.target.shape
             assert not answer.logits.requires_grad
+
+    def test_a_step_that_is_not_finite_is_left_out_and_counted(
+        self, train: Callable[..., FitReport], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of two steps the first is spoilt: the run goes on, and its report is valid JSON."""
+        factors = iter([math.nan, 1.0])
+
+        def spoil(model: Any, adapters: Any, view: Any, given: Any, loss: Any, weight: Any) -> Any:
+            factor = next(factors)
+            return learn_image(model, adapters, view, given, lambda *a: loss(*a) * factor, weight)
+
+        monkeypatch.setattr("samadapt.training.fitting.trainer.learn_image", spoil)
+        values = train("task-prompt", steps=2).values
+        assert values["steps"] == 2
+        assert values["spoilt_steps"] == 1
+        assert len(values["curve"]["loss"]) == len(values["curve"]["miou"]) == 1
+        assert "NaN" not in json.dumps(values)
+
+    def test_steps_of_the_outline_that_are_not_finite_are_left_out_and_counted(
+        self, train: Callable[..., FitReport], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of two steps the first is spoilt: the second begins where the outline began."""
+        taken: list[ApartStep] = []
+        outlines: list[list[Tensor]] = []
+
+        def spoil(adapter: Any, parameters: Any, answers: Any, *rest: Any) -> Iterator[ApartStep]:
+            whole = adapter.training_loss
+            outlines.append([p.detach().clone() for p in parameters])
+            factor = math.nan
+            adapter.training_loss = lambda *given: whole(*given) * factor
+            for step in learn_apart(adapter, parameters, answers, *rest):
+                taken.append(step)
+                outlines.append([p.detach().clone() for p in parameters])
+                factor = 1.0
+                yield step
+
+        monkeypatch.setattr("samadapt.training.fitting.trainer.learn_apart", spoil)
+        report = train("task-prompt:point-matching", steps=2, learning_rate=0.01, warmup=0.0)
+        assert [step.taken for step in taken] == [False, True]
+        assert report.values["spoilt_steps"] == 1
+        assert len(report.values["curve"]["apart"]) == 1
+        start, first, second = outlines
+        assert all(map(torch.equal, start, first))
+        assert not all(map(torch.equal, first, second))
 
     def test_point_matching_alone(self, train: Callable[..., FitReport]) -> None:
         assert train("point-matching").values["steps"] == 4

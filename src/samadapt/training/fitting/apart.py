@@ -32,6 +32,13 @@ class Answer(NamedTuple):
     target: Tensor
 
 
+class ApartStep(NamedTuple):
+    """One step: the mean loss, and whether it was taken, as a finite gradient is."""
+
+    loss: float
+    taken: bool
+
+
 def finished_answers(
     model: SegmentationModel,
     adapter: Seams,
@@ -61,8 +68,8 @@ def learn_apart(
     answers: Sequence[Answer],
     recipe: FitRecipe,
     steps: int,
-) -> Iterator[float]:
-    """Lessons from drawn answers, one step after the other; yields the mean loss of each.
+) -> Iterator[ApartStep]:
+    """Lessons from drawn answers, one step after the other, each yielded when it is done.
 
     Everything depends on the seed, the answers and the parameters alone: a run that was killed
     does it again.
@@ -92,6 +99,7 @@ def learn_apart(
             loss = losses.sum() / min(_BATCH, len(answers))
             loss.backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
-        if torch.nn.utils.clip_grad_norm_(parameters, recipe.clip).isfinite():
+        finite = bool(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip).isfinite())
+        if finite:
             optimizer.step()
-        yield total
+        yield ApartStep(total, finite)

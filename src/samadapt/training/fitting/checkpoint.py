@@ -33,7 +33,7 @@ class Progress:
 
     Attributes:
         step: steps done.
-        losses: mean loss of each step that had any prompt.
+        losses: mean loss of each step that had any prompt, if it was finite.
         overlaps: mean IoU of each of these steps.
         prompts: learned so far.
         images: used so far.
@@ -42,7 +42,7 @@ class Progress:
         looks: step and mean IoU of every look at the images held out.
         best: which of these steps has the weights that are kept; None without any.
         stopped: whether the run ended early.
-        apart: mean loss of each step of what learned apart, after all others.
+        apart: mean loss, if finite, of each step of what learned apart, after all others.
         seconds: of work, over all parts of the run.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -162,8 +163,9 @@ class Trainer:
         loss, overlap, prompts, images = self.processes.total(sums).tolist()
         if prompts:
             self._descend(int(prompts))
-            self.progress.losses.append(round(loss / prompts, 6))
-            self.progress.overlaps.append(round(overlap / prompts, 6))
+            if math.isfinite(loss):
+                self.progress.losses.append(round(loss / prompts, 6))
+                self.progress.overlaps.append(round(overlap / prompts, 6))
         self.progress.prompts += int(prompts)
         self.progress.images += int(images)
         self.progress.step += 1
@@ -262,9 +264,12 @@ class Trainer:
         try:
             started = time.perf_counter()
             steps = len(self.steps)
-            for loss in learn_apart(self._adapter, self._apart, answers, self._recipe, steps):
-                progress.apart.append(round(loss, 6))
-                tell(self._status())
+            lessons = learn_apart(self._adapter, self._apart, answers, self._recipe, steps)
+            for done, step in enumerate(lessons, 1):
+                if math.isfinite(step.loss):
+                    progress.apart.append(round(step.loss, 6))
+                progress.spoilt += not step.taken
+                tell(self._status(done))
             progress.seconds += time.perf_counter() - started
         finally:
             _require_gradients(self._apart, False)
@@ -343,10 +348,10 @@ class Trainer:
             for name, parameter in enumerate(self._parameters):
                 parameter.copy_(tensors[str(name)])
 
-    def _status(self) -> FitStatus:
+    def _status(self, apart: int = 0) -> FitStatus:
         progress = self.progress
         return FitStatus(
-            progress.step + len(progress.apart),
+            progress.step + apart,
             len(self.steps) * (2 if self._apart else 1),
             running_mean(progress.losses),
             running_mean(progress.overlaps),
