@@ -1,11 +1,10 @@
-"""Objects of one class of a COCO file as a test set of their own, whole images or squares.
+"""Squares around the objects of one class of a COCO file, as a test set of their own.
 
     python benchmarks/other_images.py --masks test.json --images DIR --category "class 19" \\
         --name hair --square 1.5 --out portraits
 
 For `samadapt benchmark task --transfer-images portraits/images --transfer-masks
-portraits/masks.json`: the class gets the name that the adapters know, and with `--square` each
-object a picture of its own, a square around it.
+portraits/masks.json`: the class gets the name that the adapters know.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def main() -> None:
     parser.add_argument("--images", required=True)
     parser.add_argument("--category", required=True, help="its name in the file")
     parser.add_argument("--name", required=True, help="its name from now on")
-    parser.add_argument("--square", type=float, default=0.0, help="0: whole images")
+    parser.add_argument("--square", type=float, default=1.5, help="side, in longer sides of a box")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     data = CocoDataset.load(given.masks, given.images)
@@ -59,8 +58,7 @@ def main() -> None:
     annotations: list[CocoAnnotation] = []
     for thing in data.objects(categories=[given.category], min_area=2):
         pixels, mask = data.read_image(thing.image_id), data.mask(thing.annotation_id)
-        height, width = mask.shape
-        box = window(mask, given.square) if given.square else (0, 0, width, height)
+        box = window(mask, given.square)
         if box is None:
             continue
         x0, y0, x1, y1 = box
