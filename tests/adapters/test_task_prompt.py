@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +317,8 @@ class TestTheDensePrompt:
     def test_adapters_from_before_are_what_they_were(self) -> None:
         values = TaskPromptConfig(channels=128, has_prior=True).to_dict()
         values["masks"] = 16
-        del values["parameters"], values["doubt"], values["few"]
+        for name in ("parameters", "doubt", "few", "few_apart", "spread", "alike"):
+            del values[name]
         older = TaskPromptConfig.from_dict(values)
         assert (older.context, older.gain, older.say) == (3, 20, 1)
         del values["context"], values["gain"]
@@ -424,6 +426,24 @@ class TestShrinkage:
             assert adapter.module is not None
             assert adapter.module.dense is not None
             assert adapter.module.dense.gain == (1 if count == 175297 else 20)
+
+    def test_masks_that_lie_apart_have_to_be_more(self) -> None:
+        for masks, spread, around in (
+            (3, 0.0, False),
+            (4, 0.0, True),
+            (4, 0.125, True),
+            (4, 0.13, False),
+            (7, 0.13, False),
+            (8, 0.13, True),
+            (0, 0.4, True),
+        ):
+            config = TaskPromptConfig(masks=masks, spread=spread)
+            assert config.looks_around == around
+            assert (config.say < 1) == (around and masks > 0)
+        config = TaskPromptConfig(masks=4, spread=0.2, alike=0.2)
+        assert config.looks_around
+        assert not replace(config, alike=0.1).looks_around
+        assert replace(config, alike=0.1, few_apart=4).looks_around
 
 
 class TestAppendedTokens:
@@ -578,6 +598,9 @@ class TestRefusals:
             {"gain": "much"},
             {"doubt": -1},
             {"doubt": None},
+            {"spread": -0.1},
+            {"alike": True},
+            {"few_apart": 1.5},
             {"masks": -1},
         ],
     )

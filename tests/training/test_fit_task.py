@@ -18,6 +18,7 @@ import samadapt
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.task_prompt import TaskPromptAdapter
 from samadapt.data.coco import CocoDataset
+from samadapt.data.records import NewObject
 from samadapt.data.selection import select
 from samadapt.errors import AdapterError, DataError
 from samadapt.models.hashing import hash_tensors
@@ -126,6 +127,25 @@ class TestLearning:
             assert isinstance(found, TaskPromptAdapter)
             assert found.config.masks == (shots or 3)
             assert not any("context" in name for name in found.state_dict()), "too few for that"
+
+    @pytest.mark.parametrize("apart", [0, 8])
+    def test_four_masks_teach_what_is_around_if_they_lie_alike(
+        self, apart: int, train: Callable[..., FitReport], nano: NanoModel, tiny: TinyDataset
+    ) -> None:
+        """Squares of 8 pixels in the middle, and as far from it as `apart` says, left or right."""
+        things = []
+        for number, side in enumerate((1, -1, 1, -1)):
+            mask = np.zeros((40, 56), bool)
+            mask[16:24, 24 + side * apart : 32 + side * apart] = True
+            things.append(NewObject(number % 3 + 1, "thing", mask))
+        dataset = tiny.open().with_objects(things)
+        report = train(steps=1, shots=4, category="thing", dataset=dataset)
+        found = report.adapter
+        assert isinstance(found, TaskPromptAdapter)
+        assert found.config.spread == pytest.approx(apart / 56, abs=1e-4)
+        assert found.config.looks_around == (apart / 56 <= 0.125)
+        names = samadapt.load_adapter(report.out, nano).state_dict()
+        assert any("context" in name for name in names) == (apart / 56 <= 0.125)
 
     def test_other_methods_learn_a_category_too(
         self, train: Callable[..., FitReport], nano: NanoModel, tmp_path: Path
@@ -283,6 +303,30 @@ class TestBudget:
         recipe = fit_method("task-prompt").recipe.changed(epochs=2, images_per_step=1)
         assert recipe.steps is None
         assert len(Material([tiny.open()], recipe).steps()) == 6
+
+
+class TestSpread:
+    def test_things_in_the_same_place(self, tiny: TinyDataset) -> None:
+        assert Material([select(tiny.open(), "disc")], FitRecipe()).spread == 0
+
+    def test_boxes_in_two_places(self, tiny: TinyDataset) -> None:
+        """Box centres of the disc and of the square: (14.5, 12.5), (38, 29), on 56 x 40."""
+        dataset = tiny.open()
+        discs, squares = (select(dataset, name) for name in ("disc", "square"))
+        half = math.hypot((38 - 14.5) / 56, (29 - 12.5) / 40) / 2
+        assert Material([discs, squares], FitRecipe()).spread == pytest.approx(half)
+
+    def test_what_is_held_out_does_not_count(self, tiny: TinyDataset) -> None:
+        """Three discs in the left half, and one square, of the image that is held out."""
+        dataset = tiny.open()
+        recipe = FitRecipe(held_out=0.34, least=1)
+        (held,) = Material([dataset], recipe).held_out
+        things = [a for a in dataset.annotations if a.category_id == 1]
+        things += [a for a in dataset.annotations_of(held.image_id) if a.category_id == 2]
+        mixed = replace(dataset, annotations=tuple(things))
+        assert Material([mixed], replace(recipe, held_out=0.0)).spread > 0.1
+        assert Material([mixed], recipe).held_out[0].image_id == held.image_id
+        assert Material([mixed], recipe).spread == 0
 
 
 class TestHeldOut:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,7 +135,7 @@ def run_fit(
     recipe = chosen.recipe.changed(**(settings or {}))
     datasets = _selected(datasets, recipe)
     material = Material(datasets, recipe)
-    adapter = _new_adapter(chosen, variant or None, start, model, recipe, material.object_count)
+    adapter = _new_adapter(chosen, variant or None, start, model, recipe, material)
     if hasattr(adapter.config, "category"):
         taught: Any = replace(adapter.config, category=_task(chosen, recipe, datasets))  # type: ignore[call-arg]
         adapter.config = taught
@@ -199,13 +199,17 @@ def _new_adapter(
     start: Adapter | str | os.PathLike[str] | None,
     model: SegmentationModel,
     recipe: FitRecipe,
-    masks: int,
+    material: Material,
 ) -> Adapter:
     """The adapter to train, bound to the model; a copy of `start` if that is given."""
     if start is None:
         adapter = method.create(variant)
-        known = {"seed": recipe.seed, "masks": masks}
-        told: Any = {name: v for name, v in known.items() if hasattr(adapter.config, name)}
+        known: dict[str, Callable[[], Any]] = {
+            "seed": lambda: recipe.seed,
+            "masks": lambda: material.object_count,
+            "spread": lambda: round(material.spread, 4),
+        }
+        told: Any = {name: tell() for name, tell in known.items() if hasattr(adapter.config, name)}
         adapter = type(adapter)(replace(adapter.config, **told))
         adapter.bind(model)
         return adapter

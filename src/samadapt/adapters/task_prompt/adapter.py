@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +20,12 @@ from samadapt.adapters.prompt_tokens.appending import (
 )
 from samadapt.adapters.registry import register
 from samadapt.adapters.task_prompt.cautious import CautiousSide
+from samadapt.adapters.task_prompt.config import VARIANTS, TaskPromptConfig
 from samadapt.adapters.task_prompt.dense import DensePrompt, with_dense_prompt
 from samadapt.adapters.task_prompt.examples import MarkedImage, gather
 from samadapt.adapters.task_prompt.judge import Judge, pooled_features
 from samadapt.adapters.task_prompt.module import PromptLearning
 from samadapt.adapters.task_prompt.positions import frequencies_of
-from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
@@ -35,116 +34,6 @@ if TYPE_CHECKING:
     from samadapt.adapters.point_matching import PointMatchingAdapter
 
 _JUDGE = "judge."
-
-VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "point-matching": {"point_matching": True},
-    "shared-outline": {"point_matching": True, "shared": True},
-    "no-tokens": {"tokens": 0},
-    "no-context": {"context": 0, "gain": 1.0, "doubt": 0.0, "few": 0},
-    "sure": {"doubt": 0.0},
-    "no-dense": {"dense": 0},
-    "plain": {"tokens": 0, "dense": 0},
-}
-"""What `task-prompt:VARIANT` changes of the default settings."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskPromptConfig(AdapterConfig):
-    """Config of a task's adapter.
-
-    Attributes:
-        category: the task: what its masks show. None until it is taught one.
-        point_matching: whether the outline is refined too (PMM, at seam 4), trained together.
-        outline: config of the part that does so; empty until the adapter meets a model.
-        shared: whether the loss of its points reaches the prompt's part through the logits, as in
-            the paper, rather than the points alone.
-        tokens: how many learned tokens stand beside the prompt's own.
-        scale: root mean square of these tokens at the start.
-        heads: of both attentions.
-        width: inner width of both attentions, a multiple of `heads`.
-        hidden: width of the MLP.
-        dense: hidden width of the task's dense prompt; 0 for none, which leaves tokens alone.
-        context: convolutions in it, with which a place knows what is around it.
-        gain: factor of what it adds.
-        doubt: once learned, what it adds is shrunk by masks / (masks + doubt), since what few
-            masks taught is too sure of itself on other images.
-        masks: how many it learns from; 0 if that is not known, and then nothing is shrunk.
-        few: fewer masks than that teach convolutions nothing but themselves: there are none then,
-            no gain and no doubt.
-        has_prior: whether the model's decoder starts from a first guess that can be changed.
-        seed: of the weights that do not start as zero or identity.
-        channels: C of the model it belongs to; 0 until it meets one.
-        cells: along the side of the model's input, see `SegmentationModel.position_cells`.
-        parameters: exact number of learned parameters; 0 until it meets a model.
-    """
-
-    method: str = "task-prompt"
-    category: str | None = None
-    point_matching: bool = False
-    outline: Mapping[str, Any] = field(default_factory=dict)
-    shared: bool = False
-    tokens: int = 8
-    scale: float = 0.5
-    heads: int = 8
-    width: int = 64
-    hidden: int = 256
-    dense: int = 64
-    context: int = 3
-    gain: float = 20.0
-    doubt: float = 5.0
-    masks: int = 0
-    few: int = 4
-    has_prior: bool = False
-    seed: int = 0
-    channels: int = 0
-    cells: int = 0
-    parameters: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        least = {
-            "tokens": 0,
-            "heads": 1,
-            "width": 1,
-            "hidden": 1,
-            "dense": 0,
-            "context": 0,
-            "masks": 0,
-            "few": 0,
-            "channels": 0,
-            "cells": 0,
-        }
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise AdapterError(f"{name}={value!r}: use a whole number, {lowest} or more")
-        if not (_is_number(self.gain) and math.isfinite(self.gain) and self.gain > 0):
-            raise AdapterError(f"gain={self.gain!r}: use a positive number")
-        if not (_is_number(self.doubt) and math.isfinite(self.doubt) and self.doubt >= 0):
-            raise AdapterError(f"doubt={self.doubt!r}: use a number, 0 or more")
-        if self.width % self.heads:
-            raise AdapterError(f"width={self.width}: use a multiple of the {self.heads} heads")
-        if self.category is not None and not (self.category and isinstance(self.category, str)):
-            raise AdapterError(f"category={self.category!r}: use the task's name")
-
-    @property
-    def say(self) -> float:
-        """Factor of what the dense prompt adds, once it is learned: 0 to 1."""
-        return self.masks / (self.masks + self.doubt) if self.looks_around and self.masks else 1.0
-
-    @property
-    def looks_around(self) -> bool:
-        """Whether the dense prompt has convolutions."""
-        return self.context > 0 and not 0 < self.masks < self.few
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; what older configs do not name stays as it was then.
-
-        Raises:
-            AdapterError: unknown or missing fields, or bad values.
-        """
-        return super().from_dict({**VARIANTS["no-context"], **values})
 
 
 @register("task-prompt")
@@ -363,10 +252,6 @@ class TaskModule(nn.Module):
         self.dense = dense
         self.outline = outline
         self.judge = judge
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _plain(config: AdapterConfig) -> dict[str, Any]:
