@@ -431,10 +431,10 @@ class TestShrinkage:
         for masks, spread, around in (
             (3, 0.0, False),
             (4, 0.0, True),
-            (4, 0.125, True),
-            (4, 0.13, False),
-            (7, 0.13, False),
-            (8, 0.13, True),
+            (4, 0.11, True),
+            (4, 0.12, False),
+            (7, 0.12, False),
+            (8, 0.12, True),
             (0, 0.4, True),
         ):
             config = TaskPromptConfig(masks=masks, spread=spread)

@@ -75,7 +75,7 @@ class TaskPromptConfig(AdapterConfig):
     few: int = 4
     few_apart: int = 8
     spread: float = 0.0
-    alike: float = 0.125
+    alike: float = 0.11
     has_prior: bool = False
     seed: int = 0
     channels: int = 0
