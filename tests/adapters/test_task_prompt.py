@@ -330,10 +330,12 @@ class TestTheDensePrompt:
 
 class TestTheCautiousSide:
     @pytest.mark.parametrize("name", NAMES)
-    @pytest.mark.parametrize("several", [False, True])
-    def test_it_answers_the_clicks_that_the_task_leaves_out(self, name: str, several: bool) -> None:
+    @pytest.mark.parametrize(("several", "masks"), [(False, 16), (True, 16), (False, 1)])
+    def test_it_answers_the_clicks_that_the_task_leaves_out(
+        self, name: str, several: bool, masks: int
+    ) -> None:
         model = tiny_model(name)
-        adapter = TaskPromptAdapter(TaskPromptConfig(masks=16))
+        adapter = TaskPromptAdapter(TaskPromptConfig(masks=masks))
         adapter.bind(model)
         shake(adapter, 0.5)
         embedding = model.encode(blobs())
@@ -363,19 +365,26 @@ class TestTheCautiousSide:
                 )
         assert chosen == {False, True}
 
-    def test_there_is_none_where_nothing_is_shrunk(self) -> None:
+    def test_there_is_none_where_nothing_is_doubted(self) -> None:
         model = tiny_nano()
         adapter = TaskPromptAdapter(TaskPromptConfig(masks=16))
         adapter.bind(model)
         assert adapter.cautious() is adapter, "nothing was learned yet"
         shake(adapter)
         assert adapter.cautious() is adapter.cautious() is not adapter
-        for changes in ({"masks": 0}, {"masks": 3}, {"doubt": 0}, {"context": 0, "doubt": 0}):
+        for changes, careful in (
+            ({"masks": 0}, False),
+            ({"doubt": 0}, False),
+            ({"context": 0, "doubt": 0}, False),
+            ({"dense": 0}, False),
+            ({"masks": 3}, True),
+            ({"masks": 4, "spread": 0.2}, True),
+        ):
             values: dict[str, Any] = {"masks": 16, **changes}
             other = TaskPromptAdapter(TaskPromptConfig(**values))
             other.bind(model)
             shake(other)
-            assert other.cautious() is other
+            assert (other.cautious() is not other) == careful
 
     def test_it_knows_another_model_when_it_sees_one(self) -> None:
         adapter = TaskPromptAdapter(TaskPromptConfig(masks=16))

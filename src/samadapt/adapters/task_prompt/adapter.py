@@ -94,7 +94,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     def cautious(self) -> Seams:
         """The side that answers where clicks are disobeyed; see `CautiousSide`."""
         module = self.module
-        if module is None or module.dense is None or self.config.say == 1:
+        if module is None or module.dense is None or not self.config.doubts:
             return self
         return self._cautious if module.prompt.is_in_use else self
 

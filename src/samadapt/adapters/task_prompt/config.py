@@ -41,10 +41,11 @@ class TaskPromptConfig(AdapterConfig):
         context: convolutions in it, with which a place knows what is around it.
         gain: factor of what it adds.
         doubt: once learned, what it adds is shrunk by masks / (masks + doubt), since what few
-            masks taught is too sure of itself on other images.
+            masks taught is too sure of itself on other images, and left out where clicks are
+            disobeyed; 0 for neither.
         masks: how many it learns from; 0 if that is not known, and then nothing is shrunk.
         few: fewer masks than that teach convolutions nothing but themselves: there are none then,
-            no gain and no doubt.
+            no gain and nothing is shrunk.
         few_apart: the same for masks that do not lie alike, see `spread`: where things are has to
             be learned from more of them.
         spread: how far apart its masks lie: root mean square distance of their centres from the
@@ -116,6 +117,11 @@ class TaskPromptConfig(AdapterConfig):
     def say(self) -> float:
         """Factor of what the dense prompt adds, once it is learned: 0 to 1."""
         return self.masks / (self.masks + self.doubt) if self.looks_around and self.masks else 1.0
+
+    @property
+    def doubts(self) -> bool:
+        """Whether the dense prompt is left out where clicks are disobeyed."""
+        return self.masks > 0 and self.doubt > 0
 
     @property
     def looks_around(self) -> bool:
