@@ -158,9 +158,9 @@ def test_another_project_at_the_address_gets_nothing(
     assert same(story.objects(), on_disk(server.folder))
 
 
-@pytest.fixture
-def lose_next(story: Story) -> Callable[[str], list[str]]:
-    """The server does the next request of this kind, but its answer gets lost."""
+@pytest.fixture(params=["lost", "broken off"])
+def lose_next(story: Story, request: pytest.FixtureRequest) -> Callable[[str], list[str]]:
+    """The server does the next request of this kind, but its answer gets lost, or half of it."""
 
     def lose(pattern: str) -> list[str]:
         lost: list[str] = []
@@ -170,8 +170,12 @@ def lose_next(story: Story) -> Callable[[str], list[str]]:
                 route.continue_()
                 return
             lost.append(route.request.url)
-            route.fetch()
-            route.abort()
+            answer = route.fetch()
+            if request.param == "lost":
+                route.abort()
+            else:
+                body = answer.body()
+                route.fulfill(response=answer, body=body[: len(body) // 2])
 
         story.page.route(pattern, handle)
         return lost

@@ -28,15 +28,19 @@ export async function ask(method, path, body, options = {}) {
     headers["content-type"] = "application/json";
     payload = JSON.stringify(body);
   }
-  let response;
+  let response, answer;
   try {
     response = await fetch(path, { method, headers, body: payload, ...options });
+    // The server may go while it answers: half an answer is as good as none.
+    if (response.ok) answer = options.raw ? response : await response.json();
   } catch {
     heard(0);
     throw new ApiError(0, "The server does not answer.");
   }
-  if (response.ok) heard(200);
-  if (response.ok) return options.raw ? response : response.json();
+  if (response.ok) {
+    heard(200);
+    return answer;
+  }
   let text = response.statusText;
   try {
     text = (await response.json()).error ?? text;
