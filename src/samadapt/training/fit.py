@@ -204,6 +204,7 @@ def _new_adapter(
     """The adapter to train, bound to the model; a copy of `start` if that is given."""
     if start is None:
         adapter = method.create(variant)
+        # Asked for only where the config has room for it: `spread` reads every mask.
         known: dict[str, Callable[[], Any]] = {
             "seed": lambda: recipe.seed,
             "masks": lambda: material.object_count,

@@ -48,8 +48,8 @@ class TaskPromptConfig(AdapterConfig):
             no gain and nothing is shrunk.
         few_apart: the same for masks that do not lie alike, see `spread`: where things are has to
             be learned from more of them.
-        spread: how far apart its masks lie: root mean square distance of their centres from the
-            mean of the centres, the sides of the image being 1; 0 if that is not known.
+        spread: how far apart its masks lie: root mean square distance of their boxes' centres from
+            the mean of the centres, the sides of the image being 1; 0 if that is not known.
         alike: the largest spread of masks that lie alike.
         has_prior: whether the model's decoder starts from a first guess that can be changed.
         seed: of the weights that do not start as zero or identity.
