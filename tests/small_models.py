@@ -20,13 +20,14 @@ from samadapt.models.nano.weights import NanoWeights
 TINY_NANO = NanoConfig(
     input_side=64,
     channels=16,
-    widths=(8, 12, 16, 16),
-    depths=(1, 1, 1, 1),
     key_channels=8,
     fine_channels=8,
     context_channels=16,
+    context_blocks=1,
     heads=2,
     close_up_side=64,
+    trunk_widths=(8, 8, 8, 8, 8, 12, 12, 16),
+    trunk_repeats=(1, 1, 1, 1, 1, 1, 1),
 )
 NAMES = ("nano", "sam", "sam_hq", "sam2", "sam3")
 

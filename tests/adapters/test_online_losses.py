@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from research.nano.losses import normalized_focal_loss
 from samadapt.adapters.online.labels import Labels
 from samadapt.adapters.online.losses import (
     balanced_entropy,
@@ -22,7 +23,6 @@ from samadapt.adapters.online.losses import (
 from samadapt.adapters.online.optimiser import Descent, Moments
 from samadapt.models.geometry import InputGeometry
 from samadapt.prompts import Click
-from samadapt.training.nano.losses import normalized_focal_loss
 
 GEOMETRY = InputGeometry((30, 50), (60, 100), (80, 100))
 

@@ -111,7 +111,7 @@ class TestDoctor:
         status, detail = checks.check_weights()
         assert status == "problem"
         assert "not the file of its model card" in detail
-        assert "samadapt.training.nano.card" in detail
+        assert "research.nano.card" in detail
 
     @pytest.mark.parametrize("content", [None, b"{", b"[]", b"{}"])
     def test_a_card_that_is_missing_or_damaged_is_noted(self, weights: Path, content: bytes | None):

@@ -15,9 +15,7 @@ from torch import Tensor
 
 from samadapt.errors import CheckpointError
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.encoder import NanoFeatures
-from samadapt.models.nano.fusing import fuse_batch_norms
 from samadapt.models.nano.layers import FourierPositions
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.models.nano.network import NanoNetwork
@@ -25,27 +23,13 @@ from samadapt.models.nano.prompt_encoder import PromptBatch, _inside, _squared_d
 from samadapt.models.nano.weights import normalise, read_weights, write_weights
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-
-TINY = NanoConfig(
-    input_side=64,
-    channels=16,
-    widths=(8, 12, 16, 16),
-    depths=(1, 1, 1, 1),
-    key_channels=8,
-    fine_channels=8,
-    context_channels=16,
-    heads=2,
-)
+from small_models import TINY_NANO
 
 
 @pytest.fixture(scope="module")
 def weights_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    network = NanoNetwork(TINY)
-    for module in network.modules():  # running statistics that are not the neutral ones
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.2, 0.2)
-            module.running_var.uniform_(0.5, 2.0)
+    network = NanoNetwork(TINY_NANO)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
     write_weights(network, path, {"steps": 3})
     return path
@@ -101,7 +85,7 @@ def test_the_grid_of_positions_is_that_of_the_cells_centres() -> None:
 
 def test_likeness_to_the_clicked_feature_peaks_under_the_click() -> None:
     torch.manual_seed(0)
-    encoder = NanoNetwork(TINY).prompt_encoder
+    encoder = NanoNetwork(TINY_NANO).prompt_encoder
     prompts = PromptBatch(torch.tensor([[[20.0, 44.0]]]), torch.tensor([[1]]))
     maps = encoder._maps(features(), prompts)
     similarity = maps[0, 0]
@@ -112,7 +96,7 @@ def test_likeness_to_the_clicked_feature_peaks_under_the_click() -> None:
 
 def test_padding_points_and_absent_boxes_change_nothing() -> None:
     torch.manual_seed(1)
-    network = NanoNetwork(TINY)
+    network = NanoNetwork(TINY_NANO)
     points, labels = torch.tensor([[[20.0, 44.0], [5.0, 9.0]]]), torch.tensor([[1, 0]])
     plain = answer(network, PromptBatch(points, labels))
     padded = PromptBatch(
@@ -120,7 +104,7 @@ def test_padding_points_and_absent_boxes_change_nothing() -> None:
         torch.tensor([[1, 0, -1]]),
         torch.tensor([[1.0, 2.0, 30.0, 40.0]]),
         torch.tensor([False]),
-        torch.randn(1, 1, 16, 16),
+        torch.randn(1, 1, 32, 32),
         torch.tensor([False]),
     )
     torch.testing.assert_close(answer(network, padded), plain, atol=1e-4, rtol=1e-4)
@@ -129,14 +113,14 @@ def test_padding_points_and_absent_boxes_change_nothing() -> None:
 @pytest.mark.parametrize("changed", ["point", "label", "box", "previous"])
 def test_every_part_of_the_prompt_is_heard(changed: str) -> None:
     torch.manual_seed(1)
-    network = NanoNetwork(TINY)
+    network = NanoNetwork(TINY_NANO)
     there = torch.tensor([True])
 
     def prompts(part: str) -> PromptBatch:
         x = 30.0 if part == "point" else 20.0
         label = 0 if part == "label" else 1
         edge = 50.0 if part == "box" else 40.0
-        previous = torch.full((1, 1, 16, 16), 3.0 if part == "previous" else -3.0)
+        previous = torch.full((1, 1, 32, 32), 3.0 if part == "previous" else -3.0)
         return PromptBatch(
             torch.tensor([[[x, 44.0]]]),
             torch.tensor([[label]]),
@@ -149,22 +133,10 @@ def test_every_part_of_the_prompt_is_heard(changed: str) -> None:
     assert (answer(network, prompts("none")) - answer(network, prompts(changed))).abs().max() > 1e-3
 
 
-def test_fusing_batch_norms_keeps_the_features(weights_path: Path) -> None:
-    encoder = read_weights(weights_path).network.encoder
-    pixels = torch.randn(1, 3, 64, 96)
-    with torch.no_grad():
-        before = encoder(pixels)
-        fuse_batch_norms(encoder)
-        after = encoder(pixels)
-    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in encoder.modules())
-    for a, b in zip(before, after, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
-
-
 def test_weights_come_back_in_half_precision(tmp_path: Path, weights_path: Path) -> None:
     loaded = read_weights(weights_path)
     assert loaded.info == {"steps": 3}
-    assert loaded.network.config == TINY
+    assert loaded.network.config == TINY_NANO
     again = tmp_path / "again.safetensors"
     write_weights(loaded.network, again, {})
     assert read_weights(again).hash == loaded.hash
@@ -172,20 +144,21 @@ def test_weights_come_back_in_half_precision(tmp_path: Path, weights_path: Path)
         assert tensor.dtype == (torch.float16 if tensor.ndim >= 2 else torch.float32)
 
 
-def test_large_variances_survive_and_broken_weights_are_not_written(
+def test_large_vectors_survive_and_broken_weights_are_not_written(
     tmp_path: Path, weights_path: Path
 ) -> None:
     network = read_weights(weights_path).network
-    norm = network.encoder.stem[0][1]
-    assert isinstance(norm, torch.nn.BatchNorm2d)
-    norm.running_var.fill_(1e7)  # more than half precision can hold
-    path = tmp_path / "a.safetensors"
-    write_weights(network, path, {})
-    kept = read_weights(path).network.state_dict()
-    assert (kept["encoder.stem.0.1.running_var"] == 1e7).all()
-    before = path.read_bytes()
-    norm.running_var.fill_(float("inf"))
-    with pytest.raises(CheckpointError, match=r"running_var.*infinite"):
+    bias = network.encoder.trunk.stem.bias
+    assert bias is not None
+    with torch.no_grad():
+        bias.fill_(1e7)  # more than half precision can hold
+        path = tmp_path / "a.safetensors"
+        write_weights(network, path, {})
+        kept = read_weights(path).network.state_dict()
+        assert (kept["encoder.trunk.stem.bias"] == 1e7).all()
+        before = path.read_bytes()
+        bias.fill_(float("inf"))
+    with pytest.raises(CheckpointError, match=r"stem.bias.*infinite"):
         write_weights(network, path, {})
     assert path.read_bytes() == before
 
@@ -209,7 +182,7 @@ def test_bad_weights_are_refused_in_one_line(tmp_path: Path, weights_path: Path)
     tensors = load_file(weights_path)
     del tensors["decoder.prior_gain"]
     with pytest.MonkeyPatch.context() as patch:
-        network = NanoNetwork(TINY)
+        network = NanoNetwork(TINY_NANO)
         patch.setattr(network, "state_dict", lambda: tensors)
         write_weights(network, lacking, {})
     for path in (missing, torn, foreign, lacking):
@@ -221,7 +194,7 @@ def test_bad_weights_are_refused_in_one_line(tmp_path: Path, weights_path: Path)
 
 def test_normalise_by_hand() -> None:
     pixels = torch.tensor([[[[0, 255, 51]]]], dtype=torch.uint8)
-    expected = [(0 - 0.45) / 0.25, (1 - 0.45) / 0.25, (0.2 - 0.45) / 0.25]
+    expected = [(0 - 127) / 128, (255 - 127) / 128, (51 - 127) / 128]
     assert normalise(pixels)[0, :, 0, 0].tolist() == pytest.approx(expected)
 
 
@@ -241,7 +214,7 @@ def test_masks_are_the_logits_upsampled_and_cut_by_hand(
 ) -> None:
     prediction = model.predict(embedding, Prompt(points=[(30.5, 20.5)]))
     # 40 x 70 scaled so that the longer side is 64: 36.57 -> 37 rows; padded to 64 x 64.
-    assert prediction.logits.shape == (1, 16, 16)
+    assert prediction.logits.shape == (1, 32, 32)
     full = _bilinear(prediction.logits[0], 64, 64)[:37, :64]
     expected = _bilinear(full, 40, 70) > 0
     assert (prediction.masks[0] == expected).mean() > 0.999
@@ -298,7 +271,7 @@ def test_the_four_seams_exist(model: NanoModel, embedding: ImageEmbedding) -> No
     class Attention(Seams):
         def mask_attention(self, features: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
             assert features.shape == (1, grid[0] * grid[1], 16)
-            assert grid == embedding.grid
+            assert grid == (embedding.grid[0] // 2, embedding.grid[1] // 2)
             assert tokens.shape == (1, 6, 16)
             return features * 2
 

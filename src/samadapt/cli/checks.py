@@ -47,7 +47,7 @@ _GIB = 1 << 30
 _LITTLE_MEMORY, _LITTLE_DISK = 2 * _GIB, 3 * _GIB
 _WEIGHTS = "samadapt/models/nano/shipped/nano.safetensors"
 _CARD = "card.json"
-_NEW_CARD = "run python -m samadapt.training.nano.card --weights FILE"
+_NEW_CARD = "run python -m research.nano.card --weights FILE"
 _GOOD_IOU = 0.7
 
 

@@ -1,4 +1,4 @@
-"""nano's image encoder: plain 3x3 convolutions, a little global attention, a feature pyramid."""
+"""nano's image encoder: a pretrained trunk, a little global attention, a light feature pyramid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samadapt.models.nano.config import NanoConfig
-from samadapt.models.nano.layers import ContextBlock, ConvBN, ResidualBN
+from samadapt.models.nano.layers import ContextBlock, SeparableBlock, double
+from samadapt.models.nano.trunk import READ_STAGES, Trunk
 
 
 class NanoFeatures(NamedTuple):
@@ -31,52 +32,41 @@ class NanoFeatures(NamedTuple):
 
 
 class NanoEncoder(nn.Module):
-    """Image (B, 3, H, W), H and W multiples of 32, to `NanoFeatures`.
-
-    Plain convolutions, not depth-wise ones: on a CPU they run near peak speed, while depth-wise
-    ones wait for memory.
-    """
+    """Image (B, 3, H, W), H and W multiples of 32, to `NanoFeatures`."""
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
-        w4, w8, w16, w32 = config.widths
-        d4, d8, d16, d32 = config.depths
-        self.stem = nn.Sequential(ConvBN(3, w4 // 2, stride=2), ConvBN(w4 // 2, w4, stride=2))
-        self.stage4 = nn.Sequential(*(ResidualBN(w4) for _ in range(d4)))
-        self.stage8 = nn.Sequential(ConvBN(w4, w8, stride=2), *(ResidualBN(w8) for _ in range(d8)))
-        self.stage16 = nn.Sequential(
-            ConvBN(w8, w16, stride=2), *(ResidualBN(w16) for _ in range(d16))
+        channels, wide, fine = config.channels, config.context_channels, config.fine_channels
+        w2, w4, w8, w16, w32 = (config.trunk_widths[1 + stage] for stage in READ_STAGES)
+        self.trunk = Trunk(config.trunk_widths, config.trunk_repeats)
+        self.lateral32 = nn.Conv2d(w32, wide, 1)
+        self.context = nn.Sequential(
+            *(ContextBlock(wide, config.heads) for _ in range(config.context_blocks))
         )
-        self.stage32 = nn.Sequential(
-            ConvBN(w16, w32, stride=2), *(ContextBlock(w32, config.heads) for _ in range(d32))
-        )
-        channels = config.channels
-        self.lateral32 = nn.Conv2d(w32, w16, 1)
-        self.merge16 = ConvBN(w16, w16)
+        self.down_to_16 = nn.Conv2d(wide, channels, 1)
         self.lateral16 = nn.Conv2d(w16, channels, 1)
+        self.merge16 = SeparableBlock(channels)
+        self.down_to_8 = nn.Conv2d(channels, channels, 1)
         self.lateral8 = nn.Conv2d(w8, channels, 1)
-        self.merge8 = nn.Sequential(ConvBN(channels, channels), nn.Conv2d(channels, channels, 1))
+        self.merge8 = nn.Sequential(SeparableBlock(channels), SeparableBlock(channels))
+        self.image_head = nn.Conv2d(channels, channels, 1)
         self.key_head = nn.Conv2d(channels, config.key_channels, 1)
-        self.lateral4 = nn.Conv2d(w4, config.fine_channels, 3, 1, 1)
-        self.down_to_fine = nn.Conv2d(channels, config.fine_channels, 1)
+        self.lateral2 = nn.Conv2d(w2, fine, 3, 2, 1)
+        self.lateral4 = nn.Conv2d(w4, fine, 1)
+        self.down_to_fine = nn.Conv2d(channels, fine, 1)
 
     def forward(self, pixels: Tensor) -> NanoFeatures:
         """Encode normalised pixels (B, 3, H, W)."""
-        x4 = self.stage4(self.stem(pixels))
-        x8 = self.stage8(x4)
-        x16 = self.stage16(x8)
-        x32 = self.stage32(x16)
-        y16 = self.merge16(x16 + _double(self.lateral32(x32)))
-        image = self.merge8(self.lateral8(x8) + _double(self.lateral16(y16)))
-        keys = F.normalize(self.key_head(image).float(), dim=1)
-        fine = self.lateral4(x4) + _double(self.down_to_fine(image))
+        x2, x4, x8, x16, x32 = self.trunk(pixels)
+        y32 = self.context(self.lateral32(x32))
+        y16 = self.merge16(self.lateral16(x16) + double(self.down_to_16(y32)))
+        y8 = self.merge8(self.lateral8(x8) + double(self.down_to_8(y16)))
+        image = self.image_head(y8)
+        keys = F.normalize(torch.as_tensor(self.key_head(y8)).float(), dim=1)
+        fine = self.lateral2(x2) + self.lateral4(x4) + double(self.down_to_fine(y8))
         return NanoFeatures(image, keys, fine)
 
 
 def channels_last(x: Tensor) -> Tensor:
     """The layout in which a CPU convolves fastest."""
     return x.contiguous(memory_format=torch.channels_last)
-
-
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

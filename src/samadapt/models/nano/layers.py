@@ -19,46 +19,28 @@ class ChannelNorm(nn.LayerNorm):
         return normal.permute(0, 3, 1, 2)
 
 
-class ConvBN(nn.Sequential):
-    """Convolution without bias, batch normalisation, ReLU."""
+class SeparableBlock(nn.Module):
+    """Depth-wise 3x3 convolution, norm per position, then an MLP, around a skip connection.
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        )
+    The order of ConvNeXt (Liu et al. 2022, arXiv 2201.03545), with ReLU and little expansion: the
+    products of 1x1 convolutions run near a CPU's peak, so most of the work is there.
 
+    Args:
+        channels: C.
+        expansion: width of the MLP in multiples of C.
+    """
 
-class ResidualBN(nn.Module):
-    """Two 3x3 convolutions with batch normalisation around a skip connection."""
-
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, expansion: int = 1) -> None:
         super().__init__()
-        self.first = ConvBN(channels, channels)
-        self.conv = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(channels)
+        self.depthwise = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels)
+        self.norm = ChannelNorm(channels)
+        self.expand = nn.Conv2d(channels, channels * expansion, 1)
+        self.project = nn.Conv2d(channels * expansion, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        return F.relu(x + self.norm(self.conv(self.first(x))))
-
-
-class ResidualLN(nn.Module):
-    """As `ResidualBN`, but normalised per position, so that a batch of one learns as well."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm1 = ChannelNorm(channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1)
-        self.norm2 = ChannelNorm(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same shape."""
-        y: Tensor = self.conv1(F.relu(self.norm1(x)))
-        y = self.conv2(F.relu(self.norm2(y)))
-        return x + y
+        y = F.relu(self.expand(self.norm(self.depthwise(x))), inplace=True)
+        return x + torch.as_tensor(self.project(y))
 
 
 class Attention(nn.Module):
@@ -166,3 +148,8 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         return torch.as_tensor(self.layers[-1](x))
+
+
+def double(x: Tensor) -> Tensor:
+    """(B, C, H, W) to twice the height and width, bilinear."""
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

@@ -24,7 +24,6 @@ from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.nano.close_up import ViewCache, choose_window
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.encoder import NanoFeatures, channels_last
-from samadapt.models.nano.fusing import fuse_batch_norms
 from samadapt.models.nano.network import place
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
 from samadapt.models.nano.weights import NanoWeights, normalise, read_weights
@@ -45,7 +44,7 @@ class NanoModel(SegmentationModel):
     come at once are answered one after the other, as it was trained: with corrections.
     """
 
-    preprocessing = "nano-longest-512-2"
+    preprocessing = "nano-longest-512-3"
     clicks_in_turn = True
     has_prior = True
 
@@ -65,7 +64,6 @@ class NanoModel(SegmentationModel):
         self.config = network.config
         self.embedding_channels = self.config.channels
         self.position_cells = self.config.input_side // self.config.STRIDE
-        fuse_batch_norms(network.encoder)
         self._network = place(network, self.device)
         self.decoder: nn.Module = self._network.decoder
         self._views = ViewCache()
@@ -174,9 +172,9 @@ class NanoModel(SegmentationModel):
         return DecoderOutput(logits[:, chosen], scores[:, chosen])
 
     def logits_size(self, embedding: ImageEmbedding) -> tuple[int, int]:
-        """A quarter of the padded input."""
+        """Half of the padded input."""
         height, width = embedding.geometry.padded
-        return height // NanoConfig.FINE_STRIDE, width // NanoConfig.FINE_STRIDE
+        return height // NanoConfig.MASK_STRIDE, width // NanoConfig.MASK_STRIDE
 
     def _batch(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], masks: Tensor | None

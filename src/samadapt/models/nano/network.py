@@ -41,7 +41,7 @@ class NanoNetwork(nn.Module):
         prompts: PromptBatch,
         origin: tuple[float, float] = (0.0, 0.0),
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (B, 4, 2h, 2w), scores (B, 4) and prior (B, 1, h, w) for B prompts.
+        """Logits (B, 4, 4h, 4w), scores (B, 4) and prior (B, 1, h, w) for B prompts.
 
         Each prompt is answered on its own row of `features`.
         """
@@ -51,7 +51,7 @@ class NanoNetwork(nn.Module):
         return logits, scores, encoded.prior
 
     def positions(self, features: NanoFeatures, origin: tuple[float, float] = (0.0, 0.0)) -> Tensor:
-        """Positional encoding (1, C, h, w) of the feature grid."""
-        height, width = features.image.shape[-2:]
-        step = NanoConfig.STRIDE / self.config.input_side
+        """Positional encoding (1, C, h/2, w/2) of the grid that the transformer attends to."""
+        height, width = (v // 2 for v in features.image.shape[-2:])
+        step = NanoConfig.ATTENTION_STRIDE / self.config.input_side
         return self.prompt_encoder.positions.grid((height, width), step, origin)

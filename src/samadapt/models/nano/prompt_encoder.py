@@ -18,7 +18,8 @@ PADDING = -1
 _MASKED = -1e4
 _NEAR, _AROUND = 1.5, 6.0  # radii of the nearness maps, in stride-8 cells
 _MAPS = 14
-_FINE_MAPS = 3
+FINE_MAPS = 6
+"""Maps for the mask head: earlier logits of the four sub-pixels, clicks on and off the object."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +31,7 @@ class PromptBatch:
         labels: (B, N) long: 1 object, 0 background, -1 padding.
         boxes: (B, 4) as (x0, y0, x1, y1), or None when no prompt has a box.
         has_box: (B,) bool, or None with `boxes`.
-        previous: earlier logits (B, 1, 2h, 2w), or None when no prompt has any.
+        previous: earlier logits (B, 1, 4h, 4w), or None when no prompt has any.
         has_previous: (B,) bool, or None with `previous`.
     """
 
@@ -51,7 +52,7 @@ class EncodedPrompts:
         token_bias: (B, N), 0 for a real token and a large negative number for padding.
         dense: (B, C, h, w) added to the image features.
         prior: (B, 1, h, w) logits of the similarity prior.
-        fine: (B, 3, 2h, 2w) earlier logits and clicks at the mask head's resolution.
+        fine: (B, 6, 2h, 2w) earlier logits and clicks at the mask head's resolution.
     """
 
     tokens: Tensor
@@ -168,7 +169,7 @@ class NanoPromptEncoder(nn.Module):
         if prompts.previous is None or prompts.has_previous is None:
             return [keys.new_zeros(batch, height, width)] * 4
         there = prompts.has_previous.float()[:, None, None]
-        logits = F.avg_pool2d(prompts.previous.float().clamp(-10, 10), 2)[:, 0]
+        logits = F.avg_pool2d(prompts.previous.float().clamp(-10, 10), 4)[:, 0]
         share = logits.sigmoid()
         return [
             logits / 5 * there,
@@ -185,12 +186,13 @@ class NanoPromptEncoder(nn.Module):
         positive = (prompts.labels == 1)[..., None, None]
         negative = (prompts.labels == 0)[..., None, None]
         if prompts.previous is None or prompts.has_previous is None:
-            previous = near.new_zeros(near.shape[0], *size)
+            previous = near.new_zeros(near.shape[0], FINE_MAPS - 2, *size)
         else:
-            there = prompts.has_previous.float()[:, None, None]
-            previous = prompts.previous.float().clamp(-10, 10)[:, 0] / 5 * there
+            there = prompts.has_previous.float()[:, None, None, None]
+            earlier = prompts.previous.float().clamp(-10, 10) / 5 * there
+            previous = F.pixel_unshuffle(earlier, 2)
         clicks = [_strongest(near, chosen, 0.0) for chosen in (positive, negative)]
-        return channels_last(torch.stack([previous, *clicks], dim=1))
+        return channels_last(torch.cat([previous, torch.stack(clicks, dim=1)], dim=1))
 
 
 def _sample(features: Tensor, points: Tensor, stride: int) -> Tensor:

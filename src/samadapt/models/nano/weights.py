@@ -18,9 +18,9 @@ from samadapt.errors import CheckpointError
 from samadapt.models.hashing import hash_tensors
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.network import NanoNetwork
+from samadapt.models.nano.trunk import MEAN, SCALE
 
 FORMAT = "samadapt-nano"
-MEAN, STD = 0.45, 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +34,7 @@ class NanoWeights:
 
 def normalise(pixels: Tensor) -> Tensor:
     """RGB (B, H, W, 3) uint8 to (B, 3, H, W) float32, channels-last in memory."""
-    return ((pixels.float() / 255 - MEAN) / STD).permute(0, 3, 1, 2)
+    return ((pixels.float() - MEAN) / SCALE).permute(0, 3, 1, 2)
 
 
 def write_weights(network: NanoNetwork, path: Path, info: Mapping[str, Any]) -> None:
@@ -50,7 +50,6 @@ def write_weights(network: NanoNetwork, path: Path, info: Mapping[str, Any]) -> 
     tensors = {
         name: _packed(value.detach().cpu()).contiguous()
         for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
     }
     for name, value in tensors.items():
         if not value.isfinite().all():
@@ -90,13 +89,19 @@ def read_weights(path: Path) -> NanoWeights:
         raise CheckpointError(f"cannot read the nano weights {path}: {error}") from None
     network = NanoNetwork(config)
     floats = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    missing, unexpected = network.load_state_dict(floats, strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        wrong = (missing + unexpected)[0]
+    wrong = _differences(network, floats)
+    if wrong:
         raise CheckpointError(
-            f"{path} does not fit this version of nano (tensor {wrong!r}); "
+            f"{path} does not fit this version of nano (tensor {wrong[0]!r}); "
             "use the weights that came with this version"
         )
+    network.load_state_dict(floats)
     with torch.no_grad():
         return NanoWeights(network.eval(), hash_tensors(tensors), info)
+
+
+def _differences(network: NanoNetwork, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of tensors that are missing, superfluous, or of another shape than `network`'s."""
+    expected = {name: value.shape for name, value in network.state_dict().items()}
+    found = {name: value.shape for name, value in tensors.items()}
+    return sorted(n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n))

@@ -1,7 +1,7 @@
 """Write the model card of nano weights from the weights file and from benchmark results.
 
     samadapt benchmark interactive --dataset voc --json voc.json
-    python -m samadapt.training.nano.card --weights nano.safetensors --results voc.json
+    python -m research.nano.card --weights nano.safetensors --results voc.json
 
 Leaves `README.md` for people and `card.json` for programs beside the weights; `samadapt doctor`
 compares the weights with the latter. No figure in either is typed by hand.
@@ -39,7 +39,7 @@ DATA = (
     {"name": "carparts", "what": "photographs of cars, 18 parts", "terms": "none stated"},
     {
         "name": "generated",
-        "what": "scenes that `samadapt.data.synthetic` draws",
+        "what": "scenes that `research.scenes.scene` draws",
         "terms": "part of samadapt, Apache-2.0",
     },
 )
@@ -245,7 +245,7 @@ def _describe_training(training: Mapping[str, Any]) -> str:
         "The encoder first, by a contrastive loss over regions; then everything together on",
         "simulated clicks and boxes that are corrected where the mask is wrong. AdamW, running",
         "average of the weights, batch-norm statistics measured anew at the end.",
-        "`python -m samadapt.training.nano.train --help` lists every choice.",
+        "`python -m research.nano.train --help` lists every choice.",
         "",
     ]
     runs = training.get("runs", [])
@@ -279,7 +279,7 @@ def _describe_metrics(metrics: Sequence[Mapping[str, Any]]) -> str:
             "",
             "```sh",
             "samadapt benchmark interactive --dataset NAME --json result.json",
-            "python -m samadapt.training.nano.card --weights FILE --results result.json",
+            "python -m research.nano.card --weights FILE --results result.json",
             "```",
             "",
         ]

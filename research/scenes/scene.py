@@ -18,11 +18,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from samadapt.data.canvas import Canvas, Field, Pixels
-from samadapt.data.microscopy import draw_cells, draw_grains
-from samadapt.data.scans import draw_folds, draw_speckle, draw_tissue
-from samadapt.data.shapes import random_shape
-from samadapt.data.textures import band_noise, random_texture
+from research.scenes.canvas import Canvas, Field, Pixels
+from research.scenes.microscopy import draw_cells, draw_grains
+from research.scenes.scans import draw_folds, draw_speckle, draw_tissue
+from research.scenes.shapes import random_shape
+from research.scenes.textures import band_noise, random_texture
+from research.scenes.thin import draw_blades, draw_branches, draw_wires
 from samadapt.errors import DataError
 
 
@@ -279,6 +280,9 @@ SCENE_KINDS: Mapping[str, Callable[[Canvas], None]] = MappingProxyType(
         "defects": _defects,
         "vessels": _vessels,
         "plants": _plants,
+        "wires": draw_wires,
+        "branches": draw_branches,
+        "blades": draw_blades,
     }
 )
 """The kinds of scenes that `generate_scene` draws."""
@@ -294,4 +298,7 @@ _KIND_WEIGHTS = {
     "defects": 3,
     "vessels": 1,
     "plants": 2,
+    "wires": 3,
+    "branches": 2,
+    "blades": 2,
 }

@@ -41,9 +41,5 @@ def draft_of(truth: NDArray[np.bool_], rng: Generator) -> NDArray[np.bool_]:
 
 
 def logits_of(draft: NDArray[np.bool_], rng: Generator) -> NDArray[np.float32]:
-    """Logits (h/2, w/2) of a draft (h, w), more or less sure of themselves."""
-    height, width = draft.shape
-    soft = cv2.resize(
-        draft.astype(np.float32), (width // 2, height // 2), interpolation=cv2.INTER_AREA
-    )
-    return np.asarray((2 * soft - 1) * rng.uniform(*_LOGITS), np.float32)
+    """Logits (h, w) of a draft (h, w), more or less sure of themselves."""
+    return np.asarray((2.0 * draft - 1) * rng.uniform(*_LOGITS), np.float32)

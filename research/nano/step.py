@@ -8,19 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samadapt.models.nano.encoder import NanoFeatures
-from samadapt.models.nano.network import NanoNetwork
-from samadapt.models.nano.prompt_encoder import PromptBatch
-from samadapt.models.nano.weights import normalise
-from samadapt.training.nano.clicks import ClickSimulator
-from samadapt.training.nano.losses import (
+from research.nano.clicks import ClickSimulator
+from research.nano.losses import (
     candidate_loss,
     mask_loss,
     ranking_loss,
     region_contrastive_loss,
     soft_iou,
 )
-from samadapt.training.nano.recipe import Recipe
+from research.nano.recipe import Recipe
+from samadapt.models.nano.encoder import NanoFeatures
+from samadapt.models.nano.network import NanoNetwork
+from samadapt.models.nano.prompt_encoder import PromptBatch
+from samadapt.models.nano.weights import normalise
 
 _CANDIDATES_WEIGHT, _PRIOR_WEIGHT = 0.7, 0.3
 
@@ -95,8 +95,7 @@ class StepLoss(nn.Module):
             _describe_round(report, scores.detach(), overlaps, turn, teach)
             previous = logits[:, :1].detach()
             if turn + 1 < len(exercise.taught):
-                full = F.interpolate(previous, scale_factor=2.0, mode="bilinear")
-                simulator.refine((full[:, 0] > 0).cpu().numpy())
+                simulator.refine((previous[:, 0] > 0).cpu().numpy())
         return loss / self.recipe.taught_rounds
 
     def _answer_silently(
@@ -111,7 +110,7 @@ class StepLoss(nn.Module):
                 logits, _, _ = self.network.answer(objects, prompts, origin)
         finally:
             handle.remove()
-        return logits, head(seen[0]).float().sigmoid()
+        return logits, head(seen[0])[..., 0].float().sigmoid()
 
     def _mask_losses(
         self, logits: Tensor, prior: Tensor, exercise: Exercise, is_first: bool

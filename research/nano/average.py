@@ -1,6 +1,6 @@
 """The mean of several weights files that came from the same one.
 
-    python -m samadapt.training.nano.average a.safetensors b.safetensors --out mean.safetensors
+    python -m research.nano.average a.safetensors b.safetensors --out mean.safetensors
 
 Runs that start from the same weights end in the same basin of the loss; their mean is as good as a
 longer cool-down (model soups, Wortsman et al. 2022).

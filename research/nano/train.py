@@ -1,7 +1,7 @@
 """Train nano, from nothing or onwards from any weights, for a given number of minutes.
 
-    python -m samadapt.training.nano.train --data DIR --out runs/nano --minutes 60
-    accelerate launch -m samadapt.training.nano.train --data DIR --out runs/nano --minutes 20
+    python -m research.nano.train --data DIR --out runs/nano --minutes 60
+    accelerate launch -m research.nano.train --data DIR --out runs/nano --minutes 20
 
 `--data` holds the folders voc, clothing and carparts, each with images/ and train.json (COCO).
 The same command goes on with a run that was interrupted. `accelerate launch` runs one process per
@@ -18,7 +18,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +27,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from research.nano.checkpoint import load_checkpoint, save_checkpoint
+from research.nano.clicks import ClickSimulator
+from research.nano.data import TrainingSamples, read_photos
+from research.nano.log import TrainingLog
+from research.nano.recipe import SOURCES, Recipe
+from research.nano.running_average import update_average
+from research.nano.step import Exercise, StepLoss
+from research.nano.trunk_weights import read_trunk
 from samadapt.errors import ModelError, SamadaptError
+from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.network import NanoNetwork, place
+from samadapt.models.nano.trunk import Trunk
 from samadapt.models.nano.weights import NanoWeights, read_weights, write_weights
 from samadapt.models.precision import has_fast_bfloat16, resolve_device
-from samadapt.training.nano.checkpoint import load_checkpoint, save_checkpoint
-from samadapt.training.nano.clicks import ClickSimulator
-from samadapt.training.nano.data import TrainingSamples, read_photos
-from samadapt.training.nano.log import TrainingLog
-from samadapt.training.nano.recalibrate import recalibrate, update_average
-from samadapt.training.nano.recipe import SOURCES, Recipe
-from samadapt.training.nano.step import Exercise, StepLoss
 
 __all__ = ["SOURCES", "Recipe", "Trainer"]
 
@@ -48,7 +50,7 @@ _LOG_STEPS = 50
 _CLOCK_STEPS = 10
 """Beside a GPU the processes compare clocks this often: every comparison waits for the GPU."""
 _LARGEST_NORM = 2.0
-_PATHS = ("data", "out", "init", "pseudo_cache")
+_PATHS = ("data", "out", "init", "trunk")
 
 
 class Trainer:
@@ -71,6 +73,7 @@ class Trainer:
         self.network = start.network if start else self.new_network()
         self.origin = _origin(start)
         self.network.requires_grad_(True)
+        freeze_parts(self.network.encoder.trunk, recipe.frozen_blocks)
         place(self.network, self.device)
         self.average = deepcopy(self.network).requires_grad_(False)
         self.optimizer = _optimizer(self.network, recipe)
@@ -84,8 +87,11 @@ class Trainer:
         self.pool = ThreadPoolExecutor(max(1, min(8, torch.get_num_threads())))
 
     def new_network(self) -> NanoNetwork:
-        """What training from nothing begins with."""
-        return NanoNetwork()
+        """Return an untrained network, with a pretrained trunk if the recipe names one."""
+        network = NanoNetwork()
+        if self.recipe.trunk:
+            network.encoder.trunk.load_state_dict(read_trunk(Path(self.recipe.trunk)))
+        return network
 
     def run(self) -> None:
         """Train until the minutes are spent; leaves `nano.safetensors` in the output folder."""
@@ -109,9 +115,6 @@ class Trainer:
             if time.monotonic() - last_save > self.recipe.checkpoint_minutes * 60:
                 self.save()
                 last_save = time.monotonic()
-        if self.is_main:
-            images = (batch["image"] for batch in islice(stream, self.recipe.recalibration))
-            recalibrate(self.average, images, self.device)
         self.save()
         self.accelerator.end_training()
 
@@ -184,7 +187,7 @@ class Trainer:
     def _shrink(self, masks: Tensor) -> Tensor:
         """Masks (N, ..., S, S) as soft targets at the logits' resolution."""
         there = self._to_device(masks).view(-1, 1, *masks.shape[-2:])
-        pooled = F.avg_pool2d(there.float(), 4)
+        pooled = F.avg_pool2d(there.float(), NanoConfig.MASK_STRIDE)
         return pooled.view(*masks.shape[:-2], *pooled.shape[-2:])
 
     def _to_device(self, tensor: Tensor) -> Tensor:
@@ -194,22 +197,19 @@ class Trainer:
         """This process's own samples, others after every resumption."""
         recipe = self.recipe
         seed = int(self.rng.integers(2**31))
-        with self.accelerator.main_process_first():  # which makes the cache, if it is missing
-            samples = TrainingSamples(
-                [
-                    (read_photos(Path(recipe.data) / name, recipe.held_out), share)
-                    for name, share in SOURCES.items()
-                ],
-                recipe.generated,
-                recipe.side,
-                recipe.objects,
-                seed,
-                (recipe.smallest_scale, recipe.largest_scale),
-                close_ups=recipe.close_ups,
-                pseudo=recipe.pseudo,
-                pseudo_cache=Path(recipe.pseudo_cache) if recipe.pseudo_cache else None,
-                hardest=recipe.hardest,
-            )
+        samples = TrainingSamples(
+            [
+                (read_photos(Path(recipe.data) / name, recipe.held_out), share)
+                for name, share in SOURCES.items()
+            ],
+            recipe.generated,
+            recipe.side,
+            recipe.objects,
+            seed,
+            (recipe.smallest_scale, recipe.largest_scale),
+            close_ups=recipe.close_ups,
+            hardest=recipe.hardest,
+        )
         workers = self._workers()
         return DataLoader(
             samples,
@@ -248,7 +248,7 @@ class Trainer:
 
     def _set_learning_rate(self) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
+            group["lr"] = self._learning_rate() * group["share"]
 
     def _learning_rate(self) -> float:
         recipe = self.recipe
@@ -305,14 +305,33 @@ def _origin(start: NanoWeights | None) -> dict[str, Any]:
     return {"from": start.hash, "runs": list(earlier)}
 
 
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    decayed = [p for p in network.parameters() if p.ndim >= 2]
-    plain = [p for p in network.parameters() if p.ndim < 2]
+def freeze_parts(trunk: Trunk, blocks: int) -> None:
+    """Stop gradients to the stem, the first so many blocks, and all depth-wise kernels.
+
+    The backward pass of a depth-wise convolution towards its kernel costs a CPU more than the rest
+    of the trunk together.
+    """
+    for part in trunk.first(blocks):
+        part.requires_grad_(False)
+    for block in trunk.blocks:
+        block.get_submodule("depthwise").requires_grad_(False)
+
+
+def _optimizer(network: NanoNetwork, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return AdamW with the trunk at a share of the learning rate, without weight decay."""
+    trunk = {id(p) for p in network.encoder.trunk.parameters()}
+    learned = [p for p in network.parameters() if p.requires_grad]
+    rest = [p for p in learned if id(p) not in trunk]
     groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
+        _group([p for p in rest if p.ndim >= 2], recipe.weight_decay, 1.0),
+        _group([p for p in rest if p.ndim < 2], 0.0, 1.0),
+        _group([p for p in learned if id(p) in trunk], 0.0, recipe.trunk_rate),
     ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _group(parameters: list[nn.Parameter], decay: float, share: float) -> dict[str, Any]:
+    return {"params": parameters, "weight_decay": decay, "share": share}
 
 
 def _skip_unless_finite(optimizer: torch.optim.Optimizer, norm: Tensor) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from samadapt.data.textures import band_noise, random_texture
+from research.scenes.textures import band_noise, random_texture
 
 Pixels = NDArray[np.uint8]
 Field = NDArray[np.float32]

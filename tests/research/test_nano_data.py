@@ -1,4 +1,4 @@
-"""nano's training samples: windows, nested levels, pseudo-masks and their cache."""
+"""nano's training samples: windows and nested levels."""
 
 from __future__ import annotations
 
@@ -10,20 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from samadapt.data.rle import Rle
-from samadapt.errors import DataError
-from samadapt.training.nano import pseudo_store
-from samadapt.training.nano.crops import (
+from research.nano.crops import (
     LARGEST_ZOOM,
     close_up,
     cut_image,
     cut_masks,
     random_window,
 )
-from samadapt.training.nano.data import Photo, TrainingSamples, _members
-from samadapt.training.nano.levels import nested_levels
-from samadapt.training.nano.pseudo import merge_tree, pseudo_masks
-from samadapt.training.nano.pseudo_store import PseudoStore, pseudo_masks_of
+from research.nano.data import Photo, TrainingSamples, _members
+from research.nano.levels import nested_levels
+from samadapt.data.rle import Rle
 
 
 def disc(size: tuple[int, int], centre: tuple[int, int], radius: int) -> np.ndarray:
@@ -142,87 +138,12 @@ def test_levels_are_nested_exactly_and_keep_the_chosen_mask() -> None:
     assert iou(masks[2], smaller & chosen) == 1
 
 
-# Pseudo-masks
-
-
-def test_things_and_their_parts_are_found(tmp_path: Path) -> None:
-    photo = make_photos(tmp_path / "a", 1)[0]
-    image = cv2.imread(str(photo.path))[..., ::-1].copy()
-    found = pseudo_masks(image)
-    assert 2 <= len(found) <= 24
-    face = photo.objects[0].mask().astype(bool)
-    eye = (image.max(2) < 40) & (np.arange(160) < 160)
-    whole, eyes = (
-        cv2.resize(m.astype(np.uint8), found[0].mask.shape[::-1]).astype(bool)
-        for m in (face, eye & face)
-    )
-    assert max(iou(p.mask, whole) for p in found) > 0.9
-    left = np.where(np.arange(whole.shape[1]) < np.nonzero(eyes)[1].mean(), eyes, False)
-    assert max(iou(p.mask, left) for p in found) > 0.7
-
-
-def test_a_merge_tree_is_a_tree_whose_costs_rise(tmp_path: Path) -> None:
-    image = cv2.imread(str(make_photos(tmp_path / "a", 1)[0].path))
-    tree = merge_tree(image)
-    count = tree.members.shape[1]
-    assert len(tree.parent) == 2 * count - 1
-    assert (np.bincount(tree.parent[:-1])[count:] == 2).all()
-    for node, parent in enumerate(tree.parent[:-1]):
-        assert (tree.members[parent] >= tree.members[node]).all()
-        assert tree.birth[parent] == tree.death[node] >= tree.birth[node]
-    assert tree.members[-1].all()
-    assert tree.areas[-1] == tree.labels.size
-    node = int(tree.parent[0])
-    mask = np.pad(tree.members[node][tree.labels], 1, constant_values=False)
-    outline = sum(int((mask ^ np.roll(mask, 1, axis)).sum()) for axis in (0, 1))
-    # Corners of the image count once on the rim, but twice in the outline.
-    assert tree.border[node] + tree.rim[node] == pytest.approx(outline, abs=4)
-
-
-def test_an_image_without_anything_has_no_things() -> None:
-    assert pseudo_masks(np.full((60, 80, 3), 120, np.uint8)) == []
-
-
-# Their cache
-
-
-def test_the_cache_serves_again_and_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photos = make_photos(tmp_path / "a", 3)
-    paths = [photo.path for photo in photos]
-    cache = tmp_path / "masks.npz"
-    first = pseudo_masks_of(paths[:2], cache, workers=1)
-    asked: list[Path] = []
-    compute = pseudo_store._masks_of_file
-    monkeypatch.setattr(
-        pseudo_store, "_masks_of_file", lambda path: asked.append(path) or compute(path)
-    )
-    every = pseudo_masks_of(paths, cache, workers=1)
-    assert asked == paths[2:]
-    assert all(every[path] == first[path] for path in paths[:2])
-    assert pseudo_masks_of(paths, cache, workers=1) == every
-    assert asked == paths[2:]
-    image = cv2.imread(str(paths[2]))[..., ::-1].copy()
-    fresh, stored = PseudoStore().of(paths[2], image), PseudoStore(every).of(paths[2], image)
-    assert all((a == b).all() for a, b in zip(fresh, stored, strict=True))
-
-
-def test_a_broken_cache_and_missing_photographs_are_named(tmp_path: Path) -> None:
-    cache = tmp_path / "masks.npz"
-    cache.write_bytes(b"nothing")
-    path = make_photos(tmp_path / "a", 1)[0].path
-    with pytest.raises(DataError, match=r"masks\.npz.*delete"):
-        pseudo_masks_of([path], cache)
-    with pytest.raises(DataError, match=r"gone\.png"):
-        pseudo_masks_of([tmp_path / "gone.png"], tmp_path / "new.npz")
-    assert not (tmp_path / "new.npz").exists()
-
-
 # The stream
 
 
 def test_samples_carry_consistent_levels_and_clicks(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "a")
-    stream = iter(TrainingSamples([(photos, 1.0)], 0.4, 96, 2, seed=0, pseudo=0.5))
+    stream = iter(TrainingSamples([(photos, 1.0)], 0.4, 96, 2, seed=0))
     several = 0
     for _ in range(40):
         sample = next(stream)
@@ -246,24 +167,7 @@ def test_samples_carry_consistent_levels_and_clicks(tmp_path: Path) -> None:
             for outer, inner in pairwise(kept):
                 assert (outer >= inner).all()
                 assert inner.sum() < 0.85 * outer.sum()
-    assert several > 15
-
-
-def test_pseudo_masks_are_clicked_in_their_share_of_samples(tmp_path: Path) -> None:
-    photos = make_photos(tmp_path / "a")
-    shares = []
-    for pseudo in (0.0, 1.0):
-        stream = iter(
-            TrainingSamples([(photos, 1.0)], 0.0, 96, 1, 0, scales=(1.0, 1.0), pseudo=pseudo)
-        )
-        annotated = 0
-        for _ in range(40):
-            sample = next(stream)
-            mask, regions = sample["masks"][0, 4::8, 4::8] > 0, sample["regions"] > 0
-            annotated += iou(mask.numpy(), regions.numpy()) > 0.9
-        shares.append(annotated / 40)
-    assert shares[0] > 0.9
-    assert shares[1] < 0.6
+    assert several > 2
 
 
 def test_close_ups_enlarge_what_is_small(tmp_path: Path) -> None:
@@ -273,25 +177,11 @@ def test_close_ups_enlarge_what_is_small(tmp_path: Path) -> None:
     photos = [Photo(path, (Rle.from_mask(mask),))]
     areas = []
     for close_ups in (0.0, 1.0):
-        stream = iter(
-            TrainingSamples([(photos, 1.0)], 0.0, 160, 1, 0, (1.0, 1.0), close_ups, pseudo=0.0)
-        )
+        stream = iter(TrainingSamples([(photos, 1.0)], 0.0, 160, 1, 0, (1.0, 1.0), close_ups))
         areas.append([float(next(stream)["masks"].sum()) for _ in range(10)])
     assert np.allclose(areas[0], mask.sum(), rtol=0.15)
     # 160 pixels show 32 of the photograph: 2.5 times the disc, enlarged 5 times.
     assert np.allclose(areas[1], 25 * mask.sum(), rtol=0.15)
-
-
-def test_a_cache_does_not_change_the_stream(tmp_path: Path) -> None:
-    photos = make_photos(tmp_path / "a")
-    streams = [
-        iter(TrainingSamples([(photos, 1.0)], 0.0, 64, 2, 5, pseudo=0.5, pseudo_cache=cache))
-        for cache in (None, tmp_path / "masks.npz")
-    ]
-    for _ in range(6):
-        a, b = (next(stream) for stream in streams)
-        assert torch.equal(a["levels"], b["levels"])
-        assert torch.equal(a["image"], b["image"])
 
 
 def test_an_empty_group_is_an_empty_mask() -> None:

@@ -13,27 +13,24 @@ import numpy as np
 import pytest
 import torch
 
-from samadapt.data.coco import CocoDataset
-from samadapt.data.records import CocoImage, NewObject
-from samadapt.errors import DataError
-from samadapt.models.nano.config import NanoConfig
-from samadapt.models.nano.network import NanoNetwork
-from samadapt.models.nano.weights import normalise, read_weights, write_weights
-from samadapt.training.nano import train
-from samadapt.training.nano.clicks import ClickSimulator
-from samadapt.training.nano.data import TrainingSamples, read_photos
-from samadapt.training.nano.drafts import draft_of, logits_of
-from samadapt.training.nano.losses import (
+from research.nano import train
+from research.nano.clicks import ClickSimulator
+from research.nano.data import TrainingSamples, read_photos
+from research.nano.drafts import draft_of, logits_of
+from research.nano.losses import (
     dice_loss,
     normalized_focal_loss,
     region_contrastive_loss,
     soft_iou,
 )
-from samadapt.training.nano.recalibrate import recalibrate
-from samadapt.training.nano.train import SOURCES, Recipe, Trainer
-from samadapt.training.nano.validate import describe, validation_examples
-
-TINY = NanoConfig(64, 16, (8, 12, 16, 16), (1, 1, 1, 1), 8, 8, 16, heads=2)
+from research.nano.train import SOURCES, Recipe, Trainer
+from research.nano.validate import describe, validation_examples
+from samadapt.data.coco import CocoDataset
+from samadapt.data.records import CocoImage, NewObject
+from samadapt.errors import DataError
+from samadapt.models.nano.network import NanoNetwork
+from samadapt.models.nano.weights import read_weights, write_weights
+from small_models import TINY_NANO
 
 
 def make_photos(folder: Path, count: int = 6) -> Path:
@@ -72,7 +69,7 @@ def test_a_missing_annotation_file_is_named(tmp_path: Path) -> None:
 def test_masks_follow_their_image_through_every_crop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("samadapt.training.nano.data.augment_colours", lambda rng, image: image)
+    monkeypatch.setattr("research.nano.data.augment_colours", lambda rng, image: image)
     photos = read_photos(make_photos(tmp_path / "a"), 0.0)
     stream = iter(TrainingSamples([(photos, 1.0)], 0.0, 64, 2, seed=1))
     overlaps = []
@@ -164,9 +161,9 @@ def test_drafts_are_nearly_right_and_clicked_where_they_are_wrong() -> None:
     prompts = clicks.prompts(None, torch.device("cpu"))
     assert prompts.previous is not None
     assert prompts.has_previous is not None
-    assert prompts.previous.shape == (40, 1, 16, 16)
+    assert prompts.previous.shape == (40, 1, 32, 32)
     assert prompts.has_previous.numpy().tolist() == drafted.tolist()
-    shown = torch.nn.functional.interpolate(prompts.previous, scale_factor=4.0)[:, 0].numpy() > 0
+    shown = torch.nn.functional.interpolate(prompts.previous, scale_factor=2.0)[:, 0].numpy() > 0
     for row in range(40):
         x, y = prompts.points[row, 0].int().tolist()
         label = int(prompts.labels[row, 0])
@@ -179,7 +176,7 @@ def test_drafts_are_nearly_right_and_clicked_where_they_are_wrong() -> None:
             assert not shown[row].any()
             assert label == 1
     assert {0, 1} <= set(prompts.labels[torch.from_numpy(drafted), 0].tolist())
-    later = clicks.prompts(torch.zeros(40, 1, 16, 16), torch.device("cpu"))
+    later = clicks.prompts(torch.zeros(40, 1, 32, 32), torch.device("cpu"))
     assert later.has_previous is not None
     assert later.has_previous.all()
 
@@ -252,7 +249,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("nano")
     for name in SOURCES:
         make_photos(folder / "data" / name)
-    write_weights(NanoNetwork(TINY), folder / "start.safetensors", {})
+    write_weights(NanoNetwork(TINY_NANO), folder / "start.safetensors", {})
     return folder
 
 
@@ -266,8 +263,6 @@ def options_for(place: Path, out: Path) -> dict[str, object]:
         "held_out": 0.0,
         "workers": 0,
         "warmup_steps": 1,
-        "recalibration": 2,
-        "pseudo": 0.0,
         "device": "cpu",
     }
 
@@ -373,20 +368,6 @@ def test_validation_uses_the_held_out_photos_only(tmp_path: Path) -> None:
     assert len(generated[0]) > 2
     for (a, _), (b, _) in zip(*generated, strict=True):
         assert (a == b).all()
-
-
-def test_recalibrated_statistics_are_those_of_the_images() -> None:
-    torch.manual_seed(0)
-    network = NanoNetwork(TINY)
-    first = network.encoder.stem[0]
-    first[1].running_mean.fill_(7.0)
-    batches = [torch.randint(0, 255, (4, 64, 64, 3), dtype=torch.uint8) for _ in range(3)]
-    recalibrate(network, batches, torch.device("cpu"))
-    with torch.no_grad():
-        seen = torch.stack([first[0](normalise(batch)).mean((0, 2, 3)) for batch in batches])
-    torch.testing.assert_close(first[1].running_mean, seen.mean(0), atol=1e-4, rtol=1e-4)
-    assert not any(module.training for module in network.modules())
-    assert first[1].momentum == 0.1
 
 
 def test_validation_counts_every_source_the_same() -> None:

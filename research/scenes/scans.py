@@ -7,9 +7,9 @@ import math
 import cv2
 import numpy as np
 
-from samadapt.data.canvas import Canvas, Field
-from samadapt.data.shapes import random_shape
-from samadapt.data.textures import band_noise
+from research.scenes.canvas import Canvas, Field
+from research.scenes.shapes import random_shape
+from research.scenes.textures import band_noise
 
 
 def draw_speckle(canvas: Canvas) -> None:

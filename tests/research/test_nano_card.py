@@ -9,14 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from research.nano import card
+from research.nano.card import build_card, render_card, write_card
 from samadapt.errors import CheckpointError, DataError
-from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.network import NanoNetwork
 from samadapt.models.nano.weights import read_weights, write_weights
-from samadapt.training.nano import card
-from samadapt.training.nano.card import build_card, render_card, write_card
-
-TINY = NanoConfig(64, 16, (8, 12, 16, 16), (1, 1, 1, 1), 8, 8, 16, heads=2)
+from small_models import TINY_NANO
 
 
 @pytest.fixture
@@ -34,7 +32,7 @@ def weights(tmp_path: Path) -> Path:
             },
         ],
     }
-    write_weights(NanoNetwork(TINY), tmp_path / "n.safetensors", info)
+    write_weights(NanoNetwork(TINY_NANO), tmp_path / "n.safetensors", info)
     return tmp_path / "n.safetensors"
 
 
@@ -79,7 +77,7 @@ def test_what_identifies_the_weights(weights: Path) -> None:
     assert values["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert values["weights_hash"] == read_weights(weights).hash
     assert values["bytes"] == weights.stat().st_size
-    assert values["parameters"] == sum(p.numel() for p in NanoNetwork(TINY).parameters())
+    assert values["parameters"] == sum(p.numel() for p in NanoNetwork(TINY_NANO).parameters())
     assert values["metrics"] == []
     text = written[1].read_text()
     assert values["sha256"] in text

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samadapt.data.scene_folder import write_scenes
-from samadapt.data.shapes import KINDS, random_shape
-from samadapt.data.synthetic import SCENE_KINDS, Scene, generate_scene
-from samadapt.data.textures import band_noise, random_texture
+from research.scenes.folder import write_scenes
+from research.scenes.scene import SCENE_KINDS, Scene, generate_scene
+from research.scenes.shapes import KINDS, random_shape
+from research.scenes.textures import band_noise, random_texture
 from samadapt.errors import DataError
 
 

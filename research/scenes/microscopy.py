@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.canvas import Canvas, Field, Shape
-from samadapt.data.shapes import random_shape
-from samadapt.data.textures import band_noise, random_colour
+from research.scenes.canvas import Canvas, Field, Shape
+from research.scenes.shapes import random_shape
+from research.scenes.textures import band_noise, random_colour
 
 
 def draw_cells(canvas: Canvas) -> None:

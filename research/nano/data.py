@@ -15,12 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from samadapt.data.coco import CocoDataset
-from samadapt.data.rle import Rle
-from samadapt.data.synthetic import Scene, generate_scene
-from samadapt.errors import DataError
-from samadapt.training.nano.augment import augment_colours
-from samadapt.training.nano.crops import (
+from research.nano.augment import augment_colours
+from research.nano.crops import (
     box_in,
     close_up,
     cut_image,
@@ -28,8 +24,11 @@ from samadapt.training.nano.crops import (
     cut_masks,
     random_window,
 )
-from samadapt.training.nano.levels import nested_levels
-from samadapt.training.nano.pseudo_store import PseudoStore, pseudo_masks_of
+from research.nano.levels import nested_levels
+from research.scenes.scene import Scene, generate_scene
+from samadapt.data.coco import CocoDataset
+from samadapt.data.rle import Rle
+from samadapt.errors import DataError
 
 _MAX_REGIONS = 60
 _MAX_RELATIVES = 12
@@ -99,14 +98,10 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         scales: the photo's longer side is resampled to S times a number between these two.
         close_ups: share of samples that are a window around one object, as nano itself looks at
             objects a second time.
-        pseudo: share of photographs whose pseudo-masks are clicked beside the annotated objects;
-            in the same share pseudo-masks serve as levels of annotated objects.
-        pseudo_cache: file that keeps the pseudo-masks of all photographs; made when it is missing
-            (minutes). Without it they are computed when their photograph is drawn.
         hardest: generated scenes have difficulties between 0 and this, at most 1.
 
     Raises:
-        DataError: a photograph or the cache cannot be read.
+        DataError: a photograph cannot be read.
     """
 
     def __init__(
@@ -118,8 +113,6 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         seed: int,
         scales: tuple[float, float] = (0.8, 2.4),
         close_ups: float = 0.35,
-        pseudo: float = 0.25,
-        pseudo_cache: Path | None = None,
         hardest: float = 1.0,
     ) -> None:
         self.sources = [photos for photos, _ in sources]
@@ -130,13 +123,7 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         self.seed = seed
         self.scales = scales
         self.close_ups = close_ups
-        self.pseudo = pseudo
         self.hardest = hardest
-        known = None
-        if pseudo and pseudo_cache is not None:
-            paths = [photo.path for photos in self.sources for photo in photos]
-            known = pseudo_masks_of(paths, pseudo_cache)
-        self.store = PseudoStore(known)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         worker = get_worker_info()
@@ -182,16 +169,8 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         low, high = self.scales
         factor = math.exp(rng.uniform(math.log(low), math.log(high)))
         scale = self.side * factor / max(image.shape[:2])
-        clicked, related = list(masks), list(masks)
-        dice = rng.random()
-        if dice < 2 * self.pseudo:
-            found = self.store.of(photo.path, image)
-            related += found
-            if dice < self.pseudo and found:
-                # Three quarters of the clicks, whatever the number of annotated objects.
-                few = max(1, len(found) // 3)
-                clicked = found + [clicked[i % len(clicked)] for i in range(few)]
-        return self._crop(rng, image, clicked, related, labels, scale, turn=False)
+        objects = list(masks)
+        return self._crop(rng, image, objects, objects, labels, scale, turn=False)
 
     def _from_scene(self, rng: Generator, scene: Scene) -> Sample | None:
         numbers = np.flatnonzero(np.bincount(scene.labels.ravel()))

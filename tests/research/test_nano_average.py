@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from research.nano.average import average
+from research.nano.card import _describe_training
 from samadapt.errors import CheckpointError, DataError
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.network import NanoNetwork
 from samadapt.models.nano.weights import read_weights, write_weights
-from samadapt.training.nano.average import average
-from samadapt.training.nano.card import _describe_training
+from small_models import TINY_NANO
 
-CONFIG = NanoConfig(widths=(8, 8, 16, 16), depths=(1, 1, 1, 1))
+CONFIG = TINY_NANO
 
 
 def written(path: Path, seed: int, config: NanoConfig = CONFIG, **info: object) -> Path:
@@ -46,7 +47,7 @@ def test_every_number_is_the_mean_of_both(tmp_path: Path) -> None:
 
 def test_what_has_no_mean_is_refused(tmp_path: Path) -> None:
     a = written(tmp_path / "a.safetensors", 0)
-    other = written(tmp_path / "b.safetensors", 0, replace(CONFIG, depths=(1, 1, 1, 2)))
+    other = written(tmp_path / "b.safetensors", 0, replace(CONFIG, context_blocks=2))
     out = tmp_path / "mean.safetensors"
     with pytest.raises(DataError, match="two weights files"):
         average([a], out)

@@ -1,6 +1,6 @@
 """Compare weights on the held-out photographs and on generated scenes, click by click.
 
-    python -m samadapt.training.nano.validate --data DIR --weights a.safetensors b.safetensors
+    python -m research.nano.validate --data DIR --weights a.safetensors b.safetensors
 
 Prints the mean IoU after some clicks and how many were needed for IoU 0.85 (all where it was never
 reached). New weights are worth shipping when they win here; test files play no part in it.
@@ -16,18 +16,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from research.nano.data import read_photos
+from research.nano.train import Recipe
+from research.scenes.scene import generate_scene
 from samadapt.data.coco import CocoDataset
-from samadapt.data.synthetic import generate_scene
 from samadapt.errors import DataError
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.session.robot import ClickProtocol, annotate_object
-from samadapt.training.nano.data import read_photos
-from samadapt.training.nano.train import SOURCES, Recipe
 
 Example = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
-OWN = (*SOURCES, "generated")
-"""What nano is trained on: photographs, of which some are held out, and generated scenes."""
+OWN = ("voc", "vocmore", "ecssd", "coco80", "clothing", "carparts", "generated")
+"""Sources of training that hold out enough photographs to compare weights on, and scenes."""
 
 CLICKS = 5
 SHOWN = (1, 2, 3, 4, 5, 10, 15, 20)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from research.scenes.scene import generate_scene
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import new_folder
 from samadapt.data.records import CocoImage, NewObject
-from samadapt.data.synthetic import generate_scene
 from samadapt.errors import DataError
 
 

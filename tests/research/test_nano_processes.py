@@ -12,19 +12,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.network import NanoNetwork
 from samadapt.models.nano.weights import write_weights
+from small_models import TINY_NANO
 
 pytest.importorskip("accelerate")
 
-TINY = NanoConfig(64, 16, (8, 12, 16, 16), (1, 1, 1, 1), 8, 8, 16, heads=2)
 
 WORKER = """
 import json, sys
 import numpy as np, torch
 from samadapt.models.hashing import hash_tensors
-from samadapt.training.nano.train import Recipe, Trainer
+from research.nano.train import Recipe, Trainer
 
 folder = sys.argv[1]
 trainer = Trainer(
@@ -63,7 +62,7 @@ print(json.dumps([process, drawn, trainer.spent, hashes]))
 
 
 def test_processes_agree_on_weights_and_time(tmp_path: Path) -> None:
-    write_weights(NanoNetwork(TINY), tmp_path / "start.safetensors", {})
+    write_weights(NanoNetwork(TINY_NANO), tmp_path / "start.safetensors", {})
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -11,8 +11,8 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from research.nano.drafts import draft_of, logits_of
 from samadapt.models.nano.prompt_encoder import PADDING, PromptBatch
-from samadapt.training.nano.drafts import draft_of, logits_of
 
 _GRID = 2
 """Clicks are placed on a grid of this many pixels."""
