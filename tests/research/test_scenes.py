@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -145,3 +146,15 @@ def test_scenes_on_disk_are_a_dataset(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="lakes"):
         write_scenes(tmp_path / "other", 1, kinds=["lakes"])
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("kind", ["wires", "branches", "blades"])
+def test_thin_scenes_hold_thin_things(kind: str) -> None:
+    thickness = []
+    for seed in range(6):
+        scene = generate_scene(np.random.default_rng(seed), (128, 160), kind, (), 0.3)
+        for mask in scene.masks(min_area=30):
+            padded = np.pad(mask, 1).astype(np.uint8)
+            thickness.append(2 * cv2.distanceTransform(padded, cv2.DIST_L2, 5).max())
+    assert len(thickness) > 6
+    assert np.median(thickness) < 12
