@@ -14,8 +14,9 @@ from fakes import FakeModel
 from samadapt.adapters.registry import method_names
 from samadapt.benchmark import demo
 from samadapt.benchmark.demo import ADAPTED, REPORT, RESULT, demo_dataset, demo_results, run_demo
-from samadapt.benchmark.interactive import run_interactive
-from samadapt.benchmark.results import InteractiveResult
+from samadapt.benchmark.interactive.result import InteractiveResult
+from samadapt.benchmark.interactive.run import run_interactive
+from samadapt.benchmark.options import Selection
 from samadapt.errors import SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.nano.model import load_nano
@@ -87,6 +88,6 @@ def test_the_frozen_model_alone_leaves_a_table_a_result_and_a_report(
 def test_the_shipped_weights_reach_their_floor(nano: SegmentationModel) -> None:
     """Far below what the weights reach today, far above what broken ones would."""
     protocol = ClickProtocol(max_clicks=5)
-    result = run_interactive(demo_dataset(), nano, protocol, max_objects=12)
+    result = run_interactive(demo_dataset(), nano, protocol, selection=Selection(max_objects=12))
     assert float(result.summary["iou@1"] or 0) > 0.4
     assert float(result.summary["iou@5"] or 0) > 0.7

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from samadapt.benchmark.summary import KEYS, MEASURES, Curve, difference, intervals, summarise
+from samadapt.benchmark.interactive.summary import (
+    KEYS,
+    MEASURES,
+    Curve,
+    difference,
+    intervals,
+    summarise,
+)
 from samadapt.errors import DataError
 
 QUICK = Curve((0.95,), seconds=0.1, group="a")

@@ -7,7 +7,7 @@ import pytest
 from outcome import one_error
 
 from fakes import FakeModel
-from samadapt.benchmark.summary import KEYS
+from samadapt.benchmark.interactive.summary import KEYS
 from samadapt.cli import common
 from tiny_dataset import TinyDataset
 

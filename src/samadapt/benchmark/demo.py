@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from samadapt.benchmark.compare import run_compared
-from samadapt.benchmark.interactive import PROTOCOL, Progress, run_interactive
+from samadapt.benchmark.interactive.compare import run_compared
+from samadapt.benchmark.interactive.report import interactive_report
+from samadapt.benchmark.interactive.result import InteractiveResult
+from samadapt.benchmark.interactive.run import PROTOCOL, run_interactive
+from samadapt.benchmark.interactive.tables import summary_table
+from samadapt.benchmark.options import Progress, Selection
 from samadapt.benchmark.report import write_report
-from samadapt.benchmark.results import InteractiveResult
+from samadapt.benchmark.tables import terminal_table
 from samadapt.data.coco import CocoDataset
 from samadapt.data.datasets import open_dataset
 from samadapt.errors import DataError, SamadaptError
@@ -67,15 +71,10 @@ def demo_results(
         AdapterError: an unknown adapter, or one made for another model.
     """
     dataset = demo_dataset()
-    options: dict[str, Any] = {
-        "seed": seed,
-        "order": "image",
-        "max_objects": max_objects,
-        "progress": progress,
-    }
+    selection = Selection(seed=seed, order="image", max_objects=max_objects)
     if adapter is None:
-        return [run_interactive(dataset, model, PROTOCOL, **options)]
-    adapted = run_compared(dataset, model, PROTOCOL, [adapter], **options)
+        return [run_interactive(dataset, model, PROTOCOL, (), selection, progress=progress)]
+    adapted = run_compared(dataset, model, PROTOCOL, [adapter], selection, progress=progress)
     return [*filter(None, [adapted.frozen]), adapted]
 
 
@@ -102,8 +101,6 @@ def run_demo(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from samadapt.benchmark.tables import summary_table
-
     _prepare(out)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
@@ -117,8 +114,9 @@ def run_demo(
         )
     for name, result in zip((RESULT, ADAPTED), results, strict=False):
         result.save(out / name)
-    write_report(out / REPORT, results, demo_dataset(), title="samadapt demo", max_pictures=60)
-    console.print(summary_table(results))
+    report = interactive_report(results, demo_dataset(), "samadapt demo", max_pictures=60)
+    write_report(out / REPORT, report)
+    console.print(terminal_table(summary_table(results)))
     console.print(f"Pictures of every object and click: {out / REPORT}")
     return 0
 

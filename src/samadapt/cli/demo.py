@@ -9,9 +9,7 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, SeedOption
-from samadapt.cli.options import (
-    MaxObjectsOption,
-)
+from samadapt.cli.options import MaxObjectsOption
 from samadapt.errors import DataError
 
 
