@@ -36,6 +36,7 @@ from samadapt.benchmark.interactive.run import run_interactive
 from samadapt.benchmark.interactive.summary import KEYS, MEASURES, difference, intervals
 from samadapt.benchmark.options import Selection
 from samadapt.benchmark.report import render_report
+from samadapt.benchmark.tables import terminal_table
 from samadapt.data.coco import CocoDataset
 from samadapt.errors import AdapterError, DataError
 from samadapt.metrics import iou

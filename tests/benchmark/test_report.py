@@ -19,7 +19,7 @@ from samadapt.benchmark.interactive.summary import KEYS
 from samadapt.benchmark.interactive.tables import summary_rows, summary_table
 from samadapt.benchmark.options import Selection
 from samadapt.benchmark.report import render_report, write_report
-from samadapt.benchmark.tables import UNKNOWN, Cell, terminal_table
+from samadapt.benchmark.tables import UNKNOWN, terminal_table
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 from samadapt.prompts import Click
@@ -283,7 +283,7 @@ class TestTable:
     def test_hidden_numbers_are_dashes(self, result: InteractiveResult):
         found = replace(result, summary=dict(result.summary) | {"fr30@90": None})
         (row,) = (r for r in summary_rows([found]) if r.label == "FR30@90")
-        assert row.cells == (Cell(UNKNOWN),)
+        assert [cell.text for cell in row.cells] == [UNKNOWN]
 
 
 def printed(results: list[InteractiveResult]) -> str:

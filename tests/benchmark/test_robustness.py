@@ -195,11 +195,6 @@ class TestRows:
         assert frozen.objects[0].answers["box0.4"].alphas == ()
         assert all(len(o.seconds) == 1 for o in mine.objects)
 
-    def test_the_frozen_row_can_be_left_out(self, tiny: TinyDataset) -> None:
-        options = RobustnessOptions(kinds=FEW.kinds, draws=1, max_objects=1, frozen=False)
-        result = run_robustness(tiny.open(), Boxes(), {"a": [Seams()]}, options)
-        assert [row.name for row in result.rows] == ["a"]
-
     def test_an_adapter_of_another_model_is_refused_before_the_work(
         self, tiny: TinyDataset
     ) -> None:

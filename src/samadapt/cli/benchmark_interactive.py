@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -130,14 +129,6 @@ def interactive(
     threads: ThreadsOption = None,
     json_path: JsonOption = None,
     html_path: HtmlOption = None,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            "--against",
-            metavar="FILE",
-            help="The JSON of an earlier run (say, without an adapter), to show side by side.",
-        ),
-    ] = None,
 ) -> None:
     """A robot annotator clicks on real objects until their masks are good.
 
@@ -146,13 +137,10 @@ def interactive(
     """
     if compare_frozen and not adapter:
         raise DataError("--compare-frozen: name the adapter to compare with --adapter")
-    if compare_frozen and against is not None:
-        raise DataError("--compare-frozen and --against: give one or the other")
     paths = dataset_paths(images, masks, dataset, split)
-    common.check_outputs(("--json", json_path), ("--html", html_path), inputs=(paths[1], against))
+    common.check_outputs(("--json", json_path), ("--html", html_path), inputs=(paths[1],))
     from samadapt.benchmark.interactive.compare import run_compared
     from samadapt.benchmark.interactive.report import interactive_report
-    from samadapt.benchmark.interactive.result import InteractiveResult
     from samadapt.benchmark.interactive.run import run_interactive
     from samadapt.benchmark.interactive.tables import summary_table
     from samadapt.benchmark.options import Selection
@@ -170,7 +158,6 @@ def interactive(
         multimask_first=multimask_first,
         at_failure=at_failure,  # type: ignore[arg-type]
     )
-    before = [] if against is None else [InteractiveResult.load(against)]
     data = open_dataset(*paths)
     common.set_threads(threads)
     selection = Selection(
@@ -193,7 +180,7 @@ def interactive(
             progress=progress,
             command=command,
         )
-    results = [*before, *filter(None, [result.frozen]), result]
+    results = [*filter(None, [result.frozen]), result]
     deliver(
         result,
         result.skipped,

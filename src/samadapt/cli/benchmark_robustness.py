@@ -18,7 +18,6 @@ from samadapt.cli.options import (
     JsonOption,
     MasksOption,
     MaxObjectsOption,
-    MinAreaOption,
     SplitOption,
     dataset_paths,
 )
@@ -40,9 +39,6 @@ def robustness(
             "is a row of its own.",
         ),
     ] = None,
-    frozen: Annotated[
-        bool, typer.Option("--frozen/--no-frozen", help="Show the model alone as well.")
-    ] = True,
     max_objects: MaxObjectsOption = None,
     draws: DrawsOption = 20,
     prompts: Annotated[
@@ -53,7 +49,6 @@ def robustness(
             help="Kinds of prompts: box, box0.4 (noise of 0.4), 3p (3 clicks), ...",
         ),
     ] = "box,box0.2,box0.4,box0.6,1p,3p,5p,10p",
-    min_area: MinAreaOption = 1,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -78,8 +73,6 @@ def robustness(
         draws=draws,
         max_objects=max_objects,
         seed=seed,
-        min_area=min_area,
-        frozen=frozen,
     )
     data = open_dataset(*paths)
     common.set_threads(threads)

@@ -54,7 +54,6 @@ class RobustnessOptions(Selection):
     Attributes:
         kinds: of prompts.
         draws: prompts of each kind per object (the exact box is always the same: once).
-        frozen: whether the model without adapters is a row of its own.
 
     Raises:
         DataError: a value that makes no sense.
@@ -62,7 +61,6 @@ class RobustnessOptions(Selection):
 
     kinds: tuple[PromptKind, ...] = QUALITIES
     draws: int = DRAWS
-    frozen: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,9 +118,15 @@ def run_robustness(
     for ref, embedding in visits.visit(by_image(objects), progress):
         run.evaluate(ref, embedding, visits.index(ref))
     evaluated = [visits.ordered(row.objects) for row in rows]
-    frozen = evaluated[0] if rows[0].name == FROZEN else None
     done = [
-        _finished(row, things, frozen if row is not rows[0] else None, chosen.seed)
+        RobustnessRow(
+            row.name,
+            tuple(_described(spec, adapter) for spec, adapter in row.named),
+            summarise(things),
+            intervals(things, chosen.seed),
+            changes(evaluated[0], things, chosen.seed) if row.adapters else {},
+            things,
+        )
         for row, things in zip(rows, evaluated, strict=True)
     ]
     main = next((row for row in rows if row.adapters), rows[0])
@@ -229,7 +233,7 @@ def _rows(
     model: SegmentationModel,
     options: RobustnessOptions,
 ) -> list[_Row]:
-    rows = [_Row(FROZEN, ())] if options.frozen or not adapters else []
+    rows = [_Row(FROZEN, ())]
     if isinstance(adapters, Mapping):
         for name, seams in adapters.items():
             for seam in seams:
@@ -246,22 +250,6 @@ def _rows(
             raise DataError(f"adapter {spec!r} is given twice: name each row once")
         rows.append(_Row(name, named))
     return rows
-
-
-def _finished(
-    row: _Row,
-    objects: tuple[RobustObject, ...],
-    frozen: tuple[RobustObject, ...] | None,
-    seed: int,
-) -> RobustnessRow:
-    return RobustnessRow(
-        row.name,
-        tuple(_described(spec, adapter) for spec, adapter in row.named),
-        summarise(objects),
-        intervals(objects, seed),
-        {} if frozen is None else changes(frozen, objects, seed),
-        objects,
-    )
 
 
 def _described(spec: str, adapter: Seams) -> dict[str, Any]:
