@@ -281,8 +281,7 @@ def _estimate(measure: Measure, estimate: Mapping[str, Any] | None, interval: bo
 
 
 def _change(measure: Measure, estimate: Mapping[str, Any] | None) -> Cell:
-    found = _read(estimate)
-    return Cell() if found is None else change_cell(measure, found.value, found.interval)
+    return change_cell(measure, _read(estimate))
 
 
 def _pair(measure: Measure, row: Mapping[str, Any]) -> Cell:

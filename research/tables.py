@@ -56,7 +56,7 @@ def measure(
         f"{len(measurements) - len(missing)} of {len(measurements)} measurements are there; the "
         f"other {len(missing)} take about {duration(expected)}"
     )
-    failed = []
+    failed, done, spent = [], 0.0, 0.0
     for number, measurement in enumerate(missing, 1):
         command = " ".join(measurement.arguments)
         say(f"[{number}/{len(missing)}, {duration(measurement.seconds)}] samadapt {command}")
@@ -68,7 +68,10 @@ def measure(
             say(f"failed: {measurement.run} {measurement.name}".rstrip())
             failed.append(measurement)
         else:
-            say(f"  took {duration(time.monotonic() - started)}")
+            spent += time.monotonic() - started
+            done += measurement.seconds
+            left = (expected - done) * spent / done
+            say(f"  took {duration(time.monotonic() - started)}, about {duration(left)} left")
     return failed
 
 

@@ -33,13 +33,13 @@ from samadapt.benchmark.interactive.compare import (
 from samadapt.benchmark.interactive.plots import running_mean
 from samadapt.benchmark.interactive.result import InteractiveResult, ObjectResult
 from samadapt.benchmark.interactive.run import run_interactive
-from samadapt.benchmark.interactive.summary import KEYS, MEASURES, difference, intervals
+from samadapt.benchmark.interactive.summary import KEYS, MEASURES, intervals
 from samadapt.benchmark.options import Selection
 from samadapt.benchmark.report import render_report
 from samadapt.benchmark.tables import terminal_table
 from samadapt.data.coco import CocoDataset
 from samadapt.errors import AdapterError, DataError
-from samadapt.metrics import iou
+from samadapt.metrics import bootstrap_interval, iou
 from samadapt.prompts import Click
 from samadapt.session.robot import ClickProtocol
 from tiny_dataset import TinyDataset, label_map, make_dataset, oracle
@@ -86,12 +86,18 @@ class TestComparison:
         assert found.change["seconds_per_click"].value == pytest.approx(0)
 
     def test_the_same_numbers_as_the_summarys_own(self):
-        """An independent path: `difference` and `intervals` draw for one measure at a time."""
+        """An independent path: `bootstrap_interval` draws for one measure at a time."""
         found = compare_frozen(self.FROZEN, self.ADAPTED)
         spans = intervals(list(self.FROZEN.curves.values()), 30, 0.9)
         for measure in MEASURES:
-            value, span = difference(measure, self.FROZEN.curves, self.ADAPTED.curves)
-            assert found.change[measure.key].value == pytest.approx(value)
+            changes = [
+                measure.of(after.ious) - measure.of(before.ious)
+                for before, after in zip(
+                    self.FROZEN.curves.values(), self.ADAPTED.curves.values(), strict=True
+                )
+            ]
+            span = bootstrap_interval(changes, groups=[1, 2, 3, 4])
+            assert found.change[measure.key].value == pytest.approx(np.mean(changes))
             assert found.change[measure.key].interval == pytest.approx(span)
             assert found.frozen[measure.key].interval == pytest.approx(spans[measure.key])
         assert found.frozen["seconds_per_click"].interval == pytest.approx((0.1, 0.1))

@@ -16,6 +16,7 @@ from rich.console import Console
 import samadapt.benchmark.task.fits as task_fits
 from fakes import FakeModel
 from samadapt.benchmark.report import render_report
+from samadapt.benchmark.results import Overlaps
 from samadapt.benchmark.tables import terminal_table
 from samadapt.benchmark.task.average_precision import THRESHOLDS, average_precision, match
 from samadapt.benchmark.task.evaluator import TaskEvaluator, TaskObject, TaskRow
@@ -241,7 +242,7 @@ def store(tmp_path: Path) -> Any:
 
 def cell(category: str, values: Sequence[float], seed: int | None = 0, **fit: Any) -> CategoryRow:
     objects = [
-        TaskObject(f"{n}.png", n, n, {"1p": (v,), "box0.4": (v,)}, {"1p": (v,), "box0.4": (v,)})
+        TaskObject(f"{n}.png", n, n, dict.fromkeys(("1p", "box0.4"), Overlaps((v,), (v,))))
         for n, v in enumerate(values)
     ]
     return CategoryRow(category, seed, TaskRow("lora", (), objects), **fit)

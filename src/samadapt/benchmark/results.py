@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.benchmark.statistics import mean
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import replacing
 from samadapt.data.records import Id, ObjectRef
 from samadapt.errors import DataError
+from samadapt.metrics import boundary_iou, iou
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,42 @@ class ObjectRow:
 def identify(dataset: CocoDataset, ref: ObjectRef) -> tuple[str, Id, Id]:
     """Return the first fields of an `ObjectRow`."""
     return dataset.image(ref.image_id).file_name, ref.image_id, ref.annotation_id
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaps:
+    """The answers to all draws of one kind of prompt for one object.
+
+    Attributes:
+        ious: IoU with the reference, per draw.
+        boundary_ious: boundary IoU, per draw.
+    """
+
+    ious: tuple[float, ...]
+    boundary_ious: tuple[float, ...]
+
+    @classmethod
+    def of(cls, masks: Sequence[NDArray[np.bool_]], truth: NDArray[np.bool_], *more: Any) -> Self:
+        """Return the overlaps of masks (H, W) with the reference; `more` are further fields."""
+        ious = tuple(iou(mask, truth) for mask in masks)
+        return cls(ious, tuple(boundary_iou(mask, truth) for mask in masks), *more)
+
+    def value(self, metric: str) -> float:
+        """Return the mean over draws of "miou" or "mbiou"."""
+        return mean(self.ious if metric == "miou" else self.boundary_ious)
+
+
+def plain_overlaps(answers: Mapping[str, Overlaps]) -> dict[str, Any]:
+    """Return the overlaps by kind of prompt as plain JSON values."""
+    return {
+        "iou": {kind: rounded(found.ious) for kind, found in answers.items()},
+        "biou": {kind: rounded(found.boundary_ious) for kind, found in answers.items()},
+    }
+
+
+def rounded(values: Sequence[float]) -> list[float]:
+    """Return values with five decimals, as files have them."""
+    return [round(value, 5) for value in values]
 
 
 @dataclass(frozen=True, slots=True)

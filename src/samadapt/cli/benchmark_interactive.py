@@ -32,6 +32,7 @@ from samadapt.cli.options import (
     SplitOption,
     StopAtOption,
     dataset_paths,
+    protocol_option,
 )
 from samadapt.errors import DataError
 
@@ -65,22 +66,10 @@ def interactive(
     max_clicks: MaxClicksOption = 30,
     stop_at: StopAtOption = 0.90,
     mask_prompt: Annotated[
-        str,
-        typer.Option(
-            "--mask-prompt",
-            metavar="logits|binary|none",
-            help="What goes back in of the mask before.",
-            rich_help_panel=PROTOCOL_PANEL,
-        ),
+        str, protocol_option("logits|binary|none", "What goes back in of the mask before.")
     ] = "logits",
     first_click: Annotated[
-        str,
-        typer.Option(
-            "--first-click",
-            metavar="centre|random",
-            help="Where on the object.",
-            rich_help_panel=PROTOCOL_PANEL,
-        ),
+        str, protocol_option("centre|random", "Where on the object.")
     ] = "centre",
     multimask_first: Annotated[
         bool,
@@ -91,22 +80,10 @@ def interactive(
         ),
     ] = False,
     larger: Annotated[
-        str,
-        typer.Option(
-            "--larger",
-            metavar="distance|area",
-            help="Which of two errors is the larger.",
-            rich_help_panel=PROTOCOL_PANEL,
-        ),
+        str, protocol_option("distance|area", "Which of two errors is the larger.")
     ] = "distance",
     ties: Annotated[
-        str,
-        typer.Option(
-            "--ties",
-            metavar="first|random",
-            help="Which of equally good pixels.",
-            rich_help_panel=PROTOCOL_PANEL,
-        ),
+        str, protocol_option("first|random", "Which of equally good pixels.")
     ] = "first",
     padding: Annotated[
         bool,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,12 @@ from samadapt.cli.common import DATA_VARIABLE
 from samadapt.errors import DataError
 
 PROTOCOL_PANEL = "Click protocol"
+
+
+def protocol_option(metavar: str, text: str) -> Any:
+    """Return an option of the click protocol, named after its parameter."""
+    return typer.Option(metavar=metavar, help=text, rich_help_panel=PROTOCOL_PANEL)
+
 
 ImagesOption = Annotated[
     Path | None, typer.Option("--images", help="Folder of images.", metavar="DIR")
@@ -36,32 +42,16 @@ MaxObjectsOption = Annotated[
 MinAreaOption = Annotated[
     int, typer.Option("--min-area", metavar="PIXELS", help="Leave out smaller objects.")
 ]
-MaxClicksOption = Annotated[
-    int,
-    typer.Option(
-        "--max-clicks",
-        metavar="N",
-        help="Clicks per object at most.",
-        rich_help_panel=PROTOCOL_PANEL,
-    ),
-]
+MaxClicksOption = Annotated[int, protocol_option("N", "Clicks per object at most.")]
 StopAtOption = Annotated[
     float,
-    typer.Option(
-        "--stop-at",
-        metavar="IOU",
-        help="IoU at which the robot accepts a mask; measures for higher ones are left out.",
-        rich_help_panel=PROTOCOL_PANEL,
+    protocol_option(
+        "IOU", "IoU at which the robot accepts a mask; measures for higher ones are left out."
     ),
 ]
 AtFailureOption = Annotated[
     str,
-    typer.Option(
-        "--at-failure",
-        metavar="skip|accept",
-        help="What happens to an object that never gets good enough.",
-        rich_help_panel=PROTOCOL_PANEL,
-    ),
+    protocol_option("skip|accept", "What happens to an object that never gets good enough."),
 ]
 DrawsOption = Annotated[
     int, typer.Option("--draws", metavar="N", help="Prompts of each kind per object.")

@@ -10,7 +10,7 @@ from samadapt.benchmark.interactive.summary import MEASURES, SECONDS, Measure
 from samadapt.benchmark.interactive.tables import change_cell, reduction_cell
 from samadapt.benchmark.plots import Plot
 from samadapt.benchmark.report import Report
-from samadapt.benchmark.tables import UNKNOWN, Cell, Column, Row, Table
+from samadapt.benchmark.tables import Cell, Column, Row, Table
 
 REDUCED = tuple(measure for measure in MEASURES if measure.key in ("fr20@85", "fr30@90"))
 """The failure rates whose relative reductions are shown."""
@@ -84,7 +84,7 @@ def _rows(result: AdaptationResult, adapter: str) -> list[Row]:
 
 def _row(row: ScenarioResult) -> Row:
     found = row.comparison
-    cells = [Cell(str(found.visits)), _pair(row, MAIN), _change(found.change[MAIN.key])]
+    cells = [Cell(str(found.visits)), _pair(row, MAIN), change_cell(MAIN, found.change[MAIN.key])]
     for measure in REDUCED:
         cells += [_pair(row, measure), reduction_cell(found.reduction[measure.key])]
     seconds = (seconds_cell(_value(s[SECONDS])).text for s in (found.frozen, found.adapted))
@@ -93,7 +93,7 @@ def _row(row: ScenarioResult) -> Row:
 
 def _average_row(mean: Average) -> Row:
     change = mean.change[MAIN.key]
-    cells = [Cell(), Cell(), _change(change and change[0])]
+    cells = [Cell(), Cell(), change_cell(MAIN, change and change[0])]
     for measure in REDUCED:
         cells += [Cell(), _reduction(mean, measure)]
     return Row(_average_name(mean), (*cells, Cell()), kind="average")
@@ -117,10 +117,6 @@ def _pair(row: ScenarioResult, measure: Measure) -> Cell:
     sides = (row.comparison.frozen, row.comparison.adapted)
     texts = [measure.format(_value(side[measure.key])) for side in sides]
     return Cell(" → ".join([texts[0].removesuffix(" %"), texts[1]]))
-
-
-def _change(change: Estimate | None) -> Cell:
-    return Cell(UNKNOWN) if change is None else change_cell(MAIN, change.value, change.interval)
 
 
 def _value(estimate: Estimate | None) -> float | None:

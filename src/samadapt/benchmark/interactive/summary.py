@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -161,33 +161,6 @@ def intervals(
     places = np.arange(len(curves))
     found[SECONDS] = image_interval(places, images, seed, _seconds_per_click(curves))
     return found
-
-
-def difference(
-    measure: Measure,
-    before: Mapping[Hashable, Curve],
-    after: Mapping[Hashable, Curve],
-    seed: int = 0,
-) -> tuple[float, Interval | None] | None:
-    """Return the mean change of one measure over the objects of both runs, with its interval.
-
-    Pairing the runs object by object takes out how hard objects are, so the interval is much
-    narrower than the two runs' own intervals suggest.
-
-    Args:
-        measure: which number.
-        before: curves of the first run by object.
-        after: curves of the second run by object.
-        seed: for the bootstrap.
-
-    Returns:
-        (after - before, interval); None when no object is in both.
-    """
-    shared = [key for key in before if key in after]
-    if not shared:
-        return None
-    changes = [measure.of(after[k].ious) - measure.of(before[k].ious) for k in shared]
-    return mean(changes), image_interval(changes, [before[key].group for key in shared], seed)
 
 
 def _seconds_per_click(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from samadapt.benchmark.formats import seconds_cell, verdict_of
-from samadapt.benchmark.interactive.compare import FAILURES, Estimate, compare_frozen
+from samadapt.benchmark.interactive.compare import FAILURES, Comparison, Estimate, compare_frozen
 from samadapt.benchmark.interactive.result import InteractiveResult
-from samadapt.benchmark.interactive.summary import MEASURES, OBJECTS, SECONDS, Measure, difference
+from samadapt.benchmark.interactive.summary import MEASURES, OBJECTS, SECONDS, Measure
 from samadapt.benchmark.statistics import Interval
 from samadapt.benchmark.tables import UNKNOWN, Cell, Column, Row, Table
 
@@ -46,7 +46,7 @@ def summary_table(results: Sequence[InteractiveResult]) -> Table:
         {len({row.image_id for row in result.objects}) for result in results},
     )
     objects, images = (" / ".join(map(str, sorted(found))) for found in counts)
-    reductions = tuple(_reductions(results))
+    reductions = _reductions(_comparison(results))
     return Table(
         f"{objects} objects in {images} images",
         tuple(columns),
@@ -60,6 +60,7 @@ def summary_table(results: Sequence[InteractiveResult]) -> Table:
 
 def summary_rows(results: Sequence[InteractiveResult]) -> list[Row]:
     """Return a row per measure with a cell per result; with two, the change follows."""
+    comparison = _comparison(results)
     rows = []
     for measure in MEASURES:
         cells = [
@@ -67,7 +68,8 @@ def summary_rows(results: Sequence[InteractiveResult]) -> list[Row]:
             for result in results
         ]
         if len(results) == 2:
-            cells.append(_change(measure, results[0], results[1]))
+            change = None if comparison is None else comparison.change[measure.key]
+            cells.append(change_cell(measure, change))
         rows.append(Row(measure.label, tuple(cells), measure.meaning, "measure"))
     times = [seconds_cell(r.summary[SECONDS], r.intervals.get(SECONDS)) for r in results]
     if len(results) == 2:
@@ -81,10 +83,16 @@ def measure_cell(measure: Measure, value: float | int | None, span: Interval | N
     return Cell(measure.format(value), measure.format(*span) if span else "")
 
 
-def change_cell(measure: Measure, change: float, span: Interval | None) -> Cell:
-    """Return a change with its interval and whether it is beyond chance."""
-    text, interval = (measure.format(*v, signed=True) for v in ((change,), span or ()))
-    return Cell(text, interval if span else "", verdict_of(span, measure.is_higher_better))
+def change_cell(measure: Measure, change: Estimate | None) -> Cell:
+    """Return a change with its interval and whether it is beyond chance; empty for None."""
+    if change is None:
+        return Cell()
+    span = change.interval
+    return Cell(
+        measure.format(change.value, signed=True),
+        measure.format(*span, signed=True) if span else "",
+        verdict_of(span, measure.is_higher_better),
+    )
 
 
 def reduction_cell(reduction: Estimate | None) -> Cell:
@@ -97,25 +105,18 @@ def reduction_cell(reduction: Estimate | None) -> Cell:
     )
 
 
-def _change(measure: Measure, first: InteractiveResult, second: InteractiveResult) -> Cell:
-    if None in (first.summary[measure.key], second.summary[measure.key]):
-        return Cell()
-    found = difference(measure, first.curves, second.curves)
-    return Cell() if found is None else change_cell(measure, *found)
+def _comparison(results: Sequence[InteractiveResult]) -> Comparison | None:
+    """Return the comparison of two results that have objects in common."""
+    if len(results) != 2 or not set(results[0].curves) & set(results[1].curves):
+        return None
+    return compare_frozen(results[0], results[1])
 
 
-def _reductions(results: Sequence[InteractiveResult]) -> list[str]:
+def _reductions(comparison: Comparison | None) -> tuple[str, ...]:
     """Return sentences on how many fewer objects fail in the second of two results."""
-    if len(results) != 2:
-        return []
-    first, second = results
-    if any(first.protocol[key] != second.protocol[key] for key in ("max_clicks", "stop_at")):
-        return []
-    if not set(first.curves) & set(second.curves):
-        return []
-    found = compare_frozen(first, second).reduction
-    return [
+    found = {} if comparison is None else comparison.reduction
+    return tuple(
         f"relative reduction of {measure.label}: {reduction_cell(found[measure.key]).full}"
         for measure in FAILURES
-        if found[measure.key] is not None
-    ]
+        if found.get(measure.key) is not None
+    )

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from samadapt.benchmark.results import BenchmarkResult, ObjectRow, SkippedImage
+from samadapt.benchmark.results import (
+    BenchmarkResult,
+    ObjectRow,
+    Overlaps,
+    SkippedImage,
+    plain_overlaps,
+    rounded,
+)
 from samadapt.benchmark.statistics import (
     Interval,
     check_some,
@@ -36,29 +43,23 @@ that were asked for follow."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Overlaps):
     """The answers to all draws of one kind of prompt for one object.
 
     Attributes:
-        ious: IoU with the reference, per draw.
-        boundary_ious: boundary IoU, per draw.
         stability: SF over the draws.
         quality: IoU of each prompt's box with the exact one; empty for clicks.
         alphas: (alpha1, alpha2) of each answer, in order for boxes; a model that looks twice at a
             prompt gives two. Empty without a stable adapter.
     """
 
-    ious: tuple[float, ...]
-    boundary_ious: tuple[float, ...]
     stability: float
     quality: tuple[float, ...] = ()
     alphas: tuple[tuple[float, float], ...] = ()
 
     def value(self, metric: str) -> float:
         """Return this object's value of a metric: "miou", "mbiou" or "msf"."""
-        if metric == "msf":
-            return self.stability
-        return mean(self.ious if metric == "miou" else self.boundary_ious)
+        return self.stability if metric == "msf" else Overlaps.value(self, metric)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,11 @@ class RobustObject(ObjectRow):
         return {
             **self.identity(),
             "category": self.category,
-            "iou": {kind: _rounded(a.ious) for kind, a in self.answers.items()},
-            "biou": {kind: _rounded(a.boundary_ious) for kind, a in self.answers.items()},
+            **plain_overlaps(self.answers),
             "sf": {kind: round(a.stability, 5) for kind, a in self.answers.items()},
-            "box_iou": {k: _rounded(a.quality) for k, a in self.answers.items() if a.quality},
+            "box_iou": {k: rounded(a.quality) for k, a in self.answers.items() if a.quality},
             "alphas": {
-                kind: [_rounded(pair) for pair in a.alphas]
+                kind: [rounded(pair) for pair in a.alphas]
                 for kind, a in self.answers.items()
                 if a.alphas
             },
@@ -221,7 +221,3 @@ def _values(objects: Sequence[RobustObject], key: str) -> list[float]:
     if metric not in METRICS or kind not in objects[0].answers:
         return []
     return [thing.answers[kind].value(metric) for thing in objects]
-
-
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, 5) for value in values]

@@ -29,7 +29,7 @@ from samadapt.benchmark.robustness.result import (
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id, ObjectRef
 from samadapt.errors import DataError
-from samadapt.metrics import boundary_iou, iou, segmentation_stability
+from samadapt.metrics import segmentation_stability
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
@@ -204,13 +204,8 @@ class _Run:
                 masks[index] += [prediction.masks[0] for prediction in found]
                 alphas[index] += [(one, two) for call in said for one, two in call.tolist()]
         for index, into in enumerate(answers):
-            into[kind] = Answers(
-                tuple(iou(one, mask) for one in masks[index]),
-                tuple(boundary_iou(one, mask) for one in masks[index]),
-                segmentation_stability(masks[index]),
-                quality,
-                tuple(alphas[index]),
-            )
+            stability = segmentation_stability(masks[index])
+            into[kind] = Answers.of(masks[index], mask, stability, quality, tuple(alphas[index]))
 
     def _time_singles(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt]

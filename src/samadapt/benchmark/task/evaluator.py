@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.benchmark.results import ObjectRow, identify
-from samadapt.benchmark.statistics import mean
+from samadapt.benchmark.results import ObjectRow, Overlaps, identify, plain_overlaps
 from samadapt.benchmark.task.average_precision import Detection, Detections, match
 from samadapt.benchmark.task.options import KINDS, ORACLE, TaskOptions
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id, ObjectRef
 from samadapt.errors import ImageError
-from samadapt.metrics import boundary_iou, iou
+from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
@@ -28,24 +27,13 @@ from samadapt.training.prompt_sampling import PromptSampler, object_generator
 
 @dataclass(frozen=True, slots=True)
 class TaskObject(ObjectRow):
-    """One object's answers in one row: IoU and boundary IoU per draw, by kind of prompt."""
+    """One object's answers in one row, by kind of prompt."""
 
-    ious: Mapping[str, tuple[float, ...]]
-    boundary_ious: Mapping[str, tuple[float, ...]]
-
-    def value(self, metric: str, kind: str) -> float:
-        """Return the mean over draws of "miou" or "mbiou"."""
-        return mean((self.ious if metric == "miou" else self.boundary_ious)[kind])
+    answers: Mapping[str, Overlaps]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {
-            **self.identity(),
-            "iou": {kind: [round(v, 5) for v in values] for kind, values in self.ious.items()},
-            "biou": {
-                kind: [round(v, 5) for v in values] for kind, values in self.boundary_ious.items()
-            },
-        }
+        return {**self.identity(), **plain_overlaps(self.answers)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TaskObject:
@@ -54,8 +42,10 @@ class TaskObject(ObjectRow):
             values["image"],
             values["image_id"],
             values["annotation_id"],
-            {kind: tuple(row) for kind, row in values["iou"].items()},
-            {kind: tuple(row) for kind, row in values["biou"].items()},
+            {
+                kind: Overlaps(tuple(ious), tuple(values["biou"][kind]))
+                for kind, ious in values["iou"].items()
+            },
         )
 
 
@@ -205,22 +195,16 @@ class TaskEvaluator:
     ) -> None:
         truth = self.dataset.mask(ref.annotation_id)
         sampler = PromptSampler(truth)
-        overlaps: list[dict[str, tuple[float, ...]]] = [{} for _ in rows]
-        edges: list[dict[str, tuple[float, ...]]] = [{} for _ in rows]
+        answers: list[dict[str, Overlaps]] = [{} for _ in rows]
         for kind in KINDS:
             place = self._place[ref.annotation_id]
             rng = object_generator(self._options.seed, place, f"task {kind}")
-            pairs: list[list[tuple[float, float]]] = [[] for _ in rows]
-            for _ in range(self._options.draws):
-                prompt = sampler.draw(kind, rng)
-                for found, row in zip(pairs, rows, strict=True):
-                    mask = _answer(model, embedding, prompt, row, truth)
-                    found.append((iou(mask, truth), boundary_iou(mask, truth)))
-            for index, found in enumerate(pairs):
-                overlaps[index][kind.name] = tuple(pair[0] for pair in found)
-                edges[index][kind.name] = tuple(pair[1] for pair in found)
-        for row, ious, boundary_ious in zip(rows, overlaps, edges, strict=True):
-            row.objects.append(TaskObject(*identify(self.dataset, ref), ious, boundary_ious))
+            prompts = [sampler.draw(kind, rng) for _ in range(self._options.draws)]
+            masks = [[_answer(model, embedding, p, row, truth) for row in rows] for p in prompts]
+            for found, own in zip(answers, zip(*masks, strict=True), strict=True):
+                found[kind.name] = Overlaps.of(own, truth)
+        for row, found in zip(rows, answers, strict=True):
+            row.objects.append(TaskObject(*identify(self.dataset, ref), found))
 
     def _search(
         self,

@@ -44,7 +44,7 @@ class CategoryRow:
             images = [image for _, image in self.row.images]
             return average_precision(images, (0.5,)) if key == AP50 else average_precision(images)
         metric, _, kind = key.partition("@")
-        values = [thing.value(metric, kind) for thing in self.row.objects]
+        values = [thing.answers[kind].value(metric) for thing in self.row.objects]
         return mean(values) if values else None
 
 
@@ -119,7 +119,7 @@ def _interval(
     for number, cells in enumerate(categories):
         for cell in cells:
             for thing in cell.row.objects:
-                sums[number, images[thing.image_id]] += thing.value(metric, kind)
+                sums[number, images[thing.image_id]] += thing.answers[kind].value(metric)
                 counts[number, images[thing.image_id]] += 1
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(images), np.full(len(images), 1 / len(images)), _RESAMPLES)
