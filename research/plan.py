@@ -103,6 +103,10 @@ def _measurements(
             folder=shlex.quote(str(folder)),
         )
         output = () if is_inside else ("--json", str(result))
-        seconds = run.get("fixed", _START) + run["seconds"] * count
+        fixed = run.get("fixed", _START)
+        if objects is not None and "quick" in run:
+            text += f" {run['quick']['arguments']}"
+            fixed = run["quick"]["fixed"]
+        seconds = fixed + run["seconds"] * count
         found.append(Measurement(name, part, (*shlex.split(text), *output), result, seconds))
     return tuple(found)

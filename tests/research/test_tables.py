@@ -26,6 +26,7 @@ runs:
     each: {one: 4, two: 2}
     seconds: 1.5
     fixed: 10
+    quick: {arguments: --max-clicks 1, fixed: 2}
   others:
     command: benchmark peers {arguments} --max-objects {objects} --peers grabcut --max-clicks 1
     each: {one: --dataset one}
@@ -89,14 +90,15 @@ class TestPlan:
             "benchmark", "interactive", "--dataset", "one", "--max-objects", "4",
             "--max-clicks", "3", "--json", "results/clicks_one.json",
         )  # fmt: skip
-        assert (one.seconds, two.seconds, other.seconds) == (16, 13, 1)
+        assert (one.seconds, two.seconds, other.seconds) == (16, 13, 5)
         assert other.arguments[2:4] == ("--dataset", "one")
 
     def test_few_objects(self, planned: Path):
-        counts = [
-            m.arguments[m.arguments.index("--max-objects") + 1] for m in measurements(planned, 3)
-        ]
+        found = [m.arguments for m in measurements(planned, 3)]
+        counts = [arguments[arguments.index("--max-objects") + 1] for arguments in found]
         assert counts == ["3", "2", "1"], "never more than planned"
+        assert [arguments[-4:-2] for arguments in found[:2]] == [("--max-clicks", "1")] * 2
+        assert [m.seconds for m in measurements(planned, 3)] == [2 + 4.5, 2 + 3, 4 + 1]
 
     def test_an_unknown_run(self, planned: Path):
         planned.write_text(PLAN.replace("run: others", "run: other"))
@@ -127,7 +129,7 @@ class TestMeasure:
         samadapt.fails = {"two"}
         failed = measure(measurements(planned), False, samadapt, said.append)
         assert [(m.run, m.name) for m in failed] == [("clicks", "two")]
-        assert said[0] == "0 of 3 measurements are there; the other 3 take about 30 s"
+        assert said[0] == "0 of 3 measurements are there; the other 3 take about 34 s"
         assert said.count("failed: clicks two") == 1
         assert len(samadapt.commands) == 3, "one failure does not take the others with it"
         samadapt.fails, samadapt.commands = set(), []
