@@ -12,7 +12,7 @@ _SOBEL_GAIN = 8
 
 
 def edge_cost(pixels: NDArray[np.uint8], step: float) -> NDArray[np.float64]:
-    """What a path pays per pixel, (h, w): `step`, and the colour gradient's magnitude there.
+    """Return the cost of a path per pixel, (h, w): `step` plus the colour gradient's magnitude.
 
     Args:
         pixels: (h, w, 3) RGB.
@@ -26,7 +26,7 @@ def edge_cost(pixels: NDArray[np.uint8], step: float) -> NDArray[np.float64]:
 
 
 def geodesic_distance(cost: NDArray[np.float64], sources: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Cost (h, w) of the cheapest 8-connected path from any of `sources` (h, w); inf without."""
+    """Return the cost (h, w) of the cheapest 8-connected path from `sources` (h, w), or inf."""
     if not sources.any():
         return np.full(cost.shape, np.inf)
     found, _ = MCP_Geometric(cost).find_costs(np.argwhere(sources))

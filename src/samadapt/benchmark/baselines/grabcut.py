@@ -92,7 +92,7 @@ class GrabCut(Baseline):
         return np.where(taken, label == OBJECT, before)
 
     def _cut(self, pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """The object according to GrabCut, or the labels as they are where it cannot tell."""
+        """Return the object by GrabCut, or by the labels where GrabCut has no answer."""
         models = np.zeros(_MODEL), np.zeros(_MODEL)
         cv2.setRNGSeed(_SEED)
         cut = labels.copy()

@@ -65,7 +65,7 @@ class RandomWalker(Baseline):
         seeds: NDArray[np.uint8],
         before: NDArray[np.bool_] | None,
     ) -> NDArray[np.floating[Any]]:
-        """The probability that a walker from a pixel meets the object first, (h, w).
+        """Return the probability that a walker from a pixel meets the object first, (h, w).
 
         Where that cannot be had (no colour differs, no convergence), the nearer seed decides.
         """
@@ -93,7 +93,7 @@ class RandomWalker(Baseline):
     def _labels(
         self, seeds: NDArray[np.uint8], before: NDArray[np.bool_] | None
     ) -> NDArray[np.int32]:
-        """Seeds with places on the image's border as background where that is likely, (h, w)."""
+        """Return the seeds (h, w), with likely background on the image's border."""
         reach = max(1.0, self.seed_radius * max(seeds.shape))
         places = distance_from(_border_places(seeds.shape)) <= reach
         weak = likely_background(places, seeds, before, self.border_gap)
@@ -101,7 +101,7 @@ class RandomWalker(Baseline):
 
 
 def _border_places(shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The corners and the middles of the sides, (h, w)."""
+    """Return the corners and the middles of the sides, (h, w)."""
     height, width = shape
     places = np.zeros(shape, np.bool_)
     places[np.ix_([0, height // 2, height - 1], [0, width // 2, width - 1])] = True

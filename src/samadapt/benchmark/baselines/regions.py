@@ -1,4 +1,4 @@
-"""Regions of a mask at working size: the parts that clicks vouch for, distances, the border."""
+"""Regions of a mask at working size: clicked parts, distances and the border."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from samadapt.benchmark.baselines.working_image import BACKGROUND, OBJECT, UNKNO
 
 
 def confirmed(mask: NDArray[np.bool_], seeds: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """The parts of a mask that hold a positive click, with holes filled unless clicks say no.
+    """Return the parts of a mask with a positive click, holes without a negative click filled.
 
     Parts are 4-connected, as are holes; a hole is a part of the outside that neither touches the
     image's border nor holds a negative click.
@@ -30,7 +30,7 @@ def likely_background(
     before: NDArray[np.bool_] | None,
     gap: float,
 ) -> NDArray[np.bool_]:
-    """Which of `places` on the border may be taken for background, though nobody clicked there.
+    """Return those of `places` on the border that are likely background.
 
     Args:
         places: (h, w).
@@ -45,20 +45,20 @@ def likely_background(
 
 
 def distance_from(pixels: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Euclidean distance (h, w) of every pixel from the nearest of `pixels`, at least one."""
+    """Return the Euclidean distance (h, w) from the nearest of `pixels`, at least one."""
     away = np.ascontiguousarray(~pixels).view(np.uint8)
     return np.asarray(cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
 
 
 def border(shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The outermost pixels of an image of this shape, (h, w)."""
+    """Return the outermost pixels of an image of this shape, (h, w)."""
     frame = np.ones(shape, np.bool_)
     frame[1:-1, 1:-1] = False
     return frame
 
 
 def _parts_with(mask: NDArray[np.bool_], marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The 4-connected parts of `mask` that hold at least one marked pixel."""
+    """Return the 4-connected parts of `mask` that hold at least one marked pixel."""
     count, parts = cv2.connectedComponents(
         np.ascontiguousarray(mask).view(np.uint8), connectivity=4
     )

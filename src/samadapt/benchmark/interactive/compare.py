@@ -42,7 +42,7 @@ class Estimate:
 
     @classmethod
     def of(cls, value: float, draws: NDArray[np.float64] | None) -> Estimate:
-        """With the middle 95 % of the draws that say something as interval."""
+        """Return an estimate whose interval is the middle 95 % of the finite draws."""
         said = None if draws is None else draws[np.isfinite(draws)]
         if said is None or not said.size:
             return cls(value)
@@ -50,7 +50,7 @@ class Estimate:
         return cls(value, (float(low), float(high)), draws)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return {"value": self.value, "interval": None if not self.interval else [*self.interval]}
 
 
@@ -79,7 +79,7 @@ class Comparison:
     reduction: Mapping[str, Estimate | None]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return {
             "visits": self.visits,
             "images": self.images,
@@ -134,7 +134,7 @@ def compare_frozen(
 def compare_runs(
     runs: Sequence[tuple[InteractiveResult, InteractiveResult]], seed: int | Sequence[int] = 0
 ) -> Comparison:
-    """Compare pairs of runs (frozen, adapted), as a rule one pair per seed, as one.
+    """Compare pairs of runs (frozen, adapted), such as one pair per seed, as a whole.
 
     Seeds are pooled: a value is the mean over all visits of all pairs. For the intervals whole
     images are drawn, each with all its objects in all pairs, because objects of one image are
@@ -182,7 +182,7 @@ def compare_runs(
 
 
 def average(estimates: Sequence[Estimate | None]) -> tuple[Estimate, int] | None:
-    """Mean of independent numbers, each counting the same, and how many there were.
+    """Return the mean of independent numbers and their count.
 
     Numbers that do not exist are left out. Draws are averaged one by one, so the interval holds
     the chance of all of them; it is None as soon as one has none.
@@ -197,7 +197,7 @@ def average(estimates: Sequence[Estimate | None]) -> tuple[Estimate, int] | None
 
 
 class _Bootstrap:
-    """Ratios of sums over objects, under the same draws of whole groups each time."""
+    """Ratios of sums over objects, always under the same draws of whole groups."""
 
     def __init__(self, groups: Sequence[Hashable], seed: int | Sequence[int]) -> None:
         numbers: dict[Hashable, int] = {}
@@ -207,7 +207,7 @@ class _Bootstrap:
         self._drawn = rng.integers(0, len(numbers), (RESAMPLES, len(numbers)))
 
     def ratio(self, above: NDArray[np.float64], below: NDArray[np.float64]) -> Estimate:
-        """sum(above) / sum(below), both (N,) and the latter not 0."""
+        """Return sum(above) / sum(below), both (N,) and the latter not 0."""
         value = float(above.sum() / below.sum())
         if self.group_count < 2:
             return Estimate(value)

@@ -166,7 +166,7 @@ def intervals(
 def _seconds_per_click(
     curves: Sequence[Curve],
 ) -> Callable[..., NDArray[np.float64]]:
-    """A statistic over positions: a ratio of sums cannot be had from one number per object."""
+    """Return a statistic over positions, since a ratio of sums is no mean over objects."""
     seconds = np.array([curve.seconds for curve in curves])
     clicks = np.array([len(curve.ious) for curve in curves], np.float64)
 

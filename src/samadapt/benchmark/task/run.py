@@ -154,7 +154,7 @@ class _Run:
     def _group(
         self, evaluator: TaskEvaluator, fits: Mapping[str, Fit | None], seed: int
     ) -> list[CategoryRow]:
-        """One category with one number of shots and seed: rows that are missing are measured."""
+        """Return one category at one number of shots and seed; measure rows that are not kept."""
         paths = {m: self._path(evaluator, m, fit) for m, fit in fits.items()}
         rows = {m: found for m, path in paths.items() if (found := _read(path)) is not None}
         missing = [
