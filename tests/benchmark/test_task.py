@@ -367,7 +367,7 @@ class TestRun:
         assert value in text
         page = render_report(task_report(result))
         assert value in page
-        assert "other data" in page
+        assert "Other data" in page
 
 
 class TestRefused:

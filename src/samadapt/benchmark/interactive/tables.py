@@ -48,11 +48,11 @@ def summary_table(results: Sequence[InteractiveResult]) -> Table:
     objects, images = (" / ".join(map(str, sorted(found))) for found in counts)
     reductions = _reductions(_comparison(results))
     return Table(
-        f"{objects} objects in {images} images",
+        f"{objects} object{'s' * (objects != '1')} in {images} image{'s' * (images != '1')}",
         tuple(columns),
         tuple(rows),
         corner="measure",
-        notes=(*reductions, "Small numbers are 95 % bootstrap intervals over images."),
+        notes=(*reductions, "Intervals are 95 % bootstraps over images."),
         caption=reductions,
         show_meaning=len(results) == 1,
     )

@@ -10,7 +10,7 @@ from samadapt.benchmark.tables import Cell, Column, Row, Table
 from samadapt.benchmark.task.result import TEST, TRANSFER, TaskResult
 from samadapt.benchmark.task.summary import MAIN
 
-_TITLES = {TEST: "", TRANSFER: "other data, same adapters: "}
+_TITLES = {TEST: "Mean", TRANSFER: "Other data, same adapters: mean"}
 
 
 def task_tables(result: TaskResult) -> list[Table]:
@@ -41,7 +41,7 @@ def _table(result: TaskResult, place: str) -> Table:
         rows.append(Row(f"{shots} shots", kind="heading"))
         rows += [Row(method, _cells(row)) for method, row in methods.items()]
     return Table(
-        f"{_TITLES[place]}mean over {count} {kind}, in per cent",
+        f"{_TITLES[place]} over {count} {kind}, in per cent",
         tuple(Column(name) for name in (*MAIN, "parameters", "fit")),
         tuple(rows),
     )
