@@ -120,7 +120,7 @@ def replaced(document: str, name: str, text: str, path: Path) -> str:
         DataError: it has not exactly one place for it.
     """
     pattern = rf"(<!-- table: {re.escape(name)} -->\n).*?(<!-- end of table -->)"
-    new, count = re.subn(pattern, lambda m: f"{m[1]}{text}{m[2]}", document, flags=re.DOTALL)
+    new, count = re.subn(pattern, lambda m: f"{m[1]}\n{text}\n{m[2]}", document, flags=re.DOTALL)
     if count != 1:
         raise DataError(
             f"{path} has {count} places for the table {name}: write <!-- table: {name} --> and "

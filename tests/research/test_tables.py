@@ -167,7 +167,7 @@ class TestWrite:
         found = read_plan(Path("results"), path=planned)
         assert write_tables(found, Path("results"), tmp_path) == ["clicks"]
         page = (tmp_path / "page.md").read_text()
-        assert page.startswith("Before.\n<!-- table: clicks -->\n|  | objects | IoU@1 | IoU@3 |\n")
+        assert page.startswith("Before.\n<!-- table: clicks -->\n\n|  | objects | IoU@1 |")
         assert page.endswith(PAGE[PAGE.index("<!-- end of table -->\nBetween.") :])
         value = json.loads(Path("results/clicks_one.json").read_text())["summary"]["iou@1"]
         assert f"| one | 4 | {value:.3f} (1.000 to 1.000) |" in page
