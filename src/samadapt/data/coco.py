@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.coco_file import read_coco_file, write_coco_file
+from samadapt.data.findings import LeftOut
 from samadapt.data.images import image_size, read_image
 from samadapt.data.records import (
     CocoAnnotation,
@@ -44,6 +45,7 @@ class CocoDataset:
         folder: where the images are; None for a dataset whose images are never opened.
         source: what to call the dataset in error messages, its file as a rule.
         extra: further entries of the file, such as "info" and "licenses".
+        left_out: what a reader could not take.
 
     Raises:
         DataError: an id that occurs twice, an annotation of an unknown image or category.
@@ -55,6 +57,7 @@ class CocoDataset:
     folder: Path | None = None
     source: str = "the dataset"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
     _image: dict[Id, CocoImage] = field(init=False)
     _annotation: dict[Id, CocoAnnotation] = field(init=False)
     _category: dict[Id, CocoCategory] = field(init=False)

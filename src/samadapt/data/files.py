@@ -13,6 +13,22 @@ from typing import BinaryIO
 from samadapt.errors import DataError
 
 
+def visible_files(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder and its subfolders that end in `suffix` (lower case), sorted.
+
+    What begins with a dot, and what macOS adds to archives, is no file of anybody.
+    """
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [n for n in folders if not n.startswith(".") and n != "__MACOSX"]
+        found += [
+            Path(root, name)
+            for name in names
+            if name.lower().endswith(suffix) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a new file for writing that takes the place of `path` when the block ends well.
