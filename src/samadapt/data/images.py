@@ -57,7 +57,7 @@ def read_image(image: ImageLike) -> NDArray[np.uint8]:
     path = _path(image)
     with _opened(path) as opened:
         if isinstance(opened, tuple):
-            return np.ascontiguousarray(to_rgb(read_deep_tiff(path), str(path)))
+            return np.ascontiguousarray(to_rgb(read_deep_tiff(path, shown=True), str(path)))
         _load(opened, str(path))
         deep = _deep_png(opened, path)
         values = _array_of(opened, str(path)) if deep is None else deep

@@ -207,7 +207,7 @@ def _mask(shape: dict[str, Any], size: tuple[int, int]) -> Rle:
     elif kind == "rectangle" and len(points) == _CORNERS:
         (x0, y0), (x1, y1) = points
         points = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
-    elif kind not in _OUTLINES:
+    elif kind not in _OUTLINES or (kind != "polygon" and len(points) != 2 * _CORNERS):
         raise DataError(f"it is a {kind} of {len(points)} points, which encloses nothing")
     return Rle.from_polygons([[v for pair in points for v in pair]], size)
 
