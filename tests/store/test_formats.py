@@ -22,8 +22,9 @@ from samadapt.data.rle import Rle
 from samadapt.data.voc import load_voc, save_voc
 from samadapt.data.yolo import joined, load_yolo, save_yolo
 from samadapt.errors import DataError
-from samadapt.store.dataset import import_dataset, to_dataset
+from samadapt.store.dataset import to_dataset
 from samadapt.store.export import FORMATS, save_dataset
+from samadapt.store.importing import import_dataset
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
 
@@ -36,8 +37,8 @@ READERS: dict[str, Reader] = {
     "masks": lambda path, images: load_mask_folder(images, path),
     "label-maps": lambda path, images: load_mask_folder(images, path),
     "yolo": lambda path, images: load_yolo(path, images),
-    "labelme": lambda path, images: load_labelme(path),
-    "voc": lambda path, images: load_voc(path),
+    "labelme": lambda path, images: load_labelme(path, images),
+    "voc": lambda path, images: load_voc(path, images),
 }
 NAMELESS = {"masks", "label-maps"}
 """Formats whose files do not carry the classes' names (a table beside them does)."""

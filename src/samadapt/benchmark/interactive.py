@@ -21,6 +21,7 @@ from samadapt.benchmark.rows import object_row
 from samadapt.benchmark.summary import intervals, summarise
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id, ObjectRef
+from samadapt.data.selection import why_no_object
 from samadapt.errors import DataError, ImageError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
@@ -164,8 +165,8 @@ def checked_objects(dataset: CocoDataset, found: tuple[ObjectRef, ...]) -> tuple
     """The objects themselves; `DataError` if there are none, or an image file is missing."""
     if not found:
         raise DataError(
-            f"{dataset.source} has no object to evaluate: check the filters, and that its "
-            "annotations have masks"
+            f"{dataset.source} has no object to evaluate ({why_no_object(dataset.annotations)}): "
+            "check the filters, and that its annotations have masks"
         )
     for image_id in dict.fromkeys(ref.image_id for ref in found):
         dataset.image_path(image_id)

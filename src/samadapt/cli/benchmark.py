@@ -13,6 +13,7 @@ from samadapt.cli.benchmark_adaptation import adaptation
 from samadapt.cli.common import (
     DATA_VARIABLE,
     AdapterOption,
+    CrowdsOption,
     DeviceOption,
     DtypeOption,
     ModelOption,
@@ -56,6 +57,7 @@ def interactive(
     masks: MasksOption = None,
     dataset: DatasetOption = None,
     split: SplitOption = "test",
+    crowds: CrowdsOption = False,
     model: ModelOption = "nano",
     adapter: AdapterOption = None,
     max_objects: MaxObjectsOption = None,
@@ -197,7 +199,7 @@ def interactive(
         at_failure=at_failure,  # type: ignore[arg-type]
     )
     before = [] if against is None else [InteractiveResult.load(against)]
-    data = open_dataset(*paths)
+    data = open_dataset(*paths, crowds=crowds)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
     work = run_compared if compare_frozen else run_interactive

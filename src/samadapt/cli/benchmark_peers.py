@@ -9,7 +9,7 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.benchmark import dataset_paths, note_skipped
-from samadapt.cli.common import DeviceOption, DtypeOption, SeedOption, ThreadsOption
+from samadapt.cli.common import CrowdsOption, DeviceOption, DtypeOption, SeedOption, ThreadsOption
 from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     ImagesOption,
@@ -38,6 +38,7 @@ def peers(
     images: ImagesOption = None,
     masks: MasksOption = None,
     split: SplitOption = "test",
+    crowds: CrowdsOption = False,
     peers: Annotated[
         str, typer.Option("--peers", metavar="NAME[,NAME]", help="Methods to compare with.")
     ] = "grabcut,random-walker",
@@ -87,7 +88,7 @@ def peers(
     chosen = create_peers(_split(peers))
     targets = tuple(target for target in (0.85, 0.90) if target <= stop_at)
     protocol = ClickProtocol(max_clicks=max_clicks, targets=targets, stop_at=stop_at)
-    data = {name: open_dataset(*paths) for name, paths in places.items()}
+    data = {name: open_dataset(*paths, crowds=crowds) for name, paths in places.items()}
     common.set_threads(threads)
     loaded = None if model == NO_MODEL else common.load_model(model, device, dtype)
     with common.progress_bar("clicking") as progress:

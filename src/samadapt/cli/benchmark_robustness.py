@@ -9,7 +9,14 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.benchmark import dataset_paths, note_skipped
-from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, SeedOption, ThreadsOption
+from samadapt.cli.common import (
+    CrowdsOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    SeedOption,
+    ThreadsOption,
+)
 from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     DatasetOption,
@@ -31,6 +38,7 @@ def robustness(
     masks: MasksOption = None,
     dataset: DatasetOption = None,
     split: SplitOption = "test",
+    crowds: CrowdsOption = False,
     model: ModelOption = "nano",
     adapter: Annotated[
         list[str] | None,
@@ -85,7 +93,7 @@ def robustness(
         min_area=min_area,
         frozen=frozen,
     )
-    data = open_dataset(*paths)
+    data = open_dataset(*paths, crowds=crowds)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
     with common.progress_bar("prompting") as progress:

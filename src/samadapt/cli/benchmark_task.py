@@ -11,6 +11,7 @@ import typer
 from samadapt.cli import common
 from samadapt.cli.common import (
     DATA_VARIABLE,
+    CrowdsOption,
     DeviceOption,
     DtypeOption,
     ModelOption,
@@ -34,6 +35,7 @@ _ALL = "all"
 def task(
     ctx: typer.Context,
     images: ImagesOption = None,
+    crowds: CrowdsOption = False,
     train: Annotated[
         Path | None,
         typer.Option("--train", help="COCO file of masks to learn from.", metavar="JSON"),
@@ -151,10 +153,10 @@ def task(
         seeds=seeds,
         settings=None if steps is None else {"steps": steps},
     )
-    learned, measured = open_dataset(paths[0], paths[1]), open_dataset(paths[0], paths[2])
+    learned, measured = (open_dataset(paths[0], path, crowds=crowds) for path in paths[1:3])
     other = None
     if transfer_images is not None and transfer_masks is not None:
-        other = open_dataset(transfer_images, transfer_masks)
+        other = open_dataset(transfer_images, transfer_masks, crowds=crowds)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
     with common.progress_bar("teaching") as progress:

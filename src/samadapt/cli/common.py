@@ -47,6 +47,14 @@ DtypeOption = Annotated[
 DATA_VARIABLE = "SAMADAPT_DATA"
 """Environment variable that names the folder of datasets."""
 
+CrowdsOption = Annotated[
+    bool,
+    typer.Option(
+        "--crowds",
+        help="Take masks that are marked as crowds (iscrowd 1) as objects: CVAT marks all brush "
+        "masks so.",
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Processor threads to use.", metavar="N")

@@ -10,7 +10,13 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.benchmark import dataset_paths
-from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.common import (
+    CrowdsOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    ThreadsOption,
+)
 from samadapt.cli.options import (
     CacheOption,
     JsonOption,
@@ -61,6 +67,7 @@ def fit(
         ),
     ] = None,
     split: SplitOption = "train",
+    crowds: CrowdsOption = False,
     model: ModelOption = "nano",
     start: Annotated[
         str | None,
@@ -188,7 +195,7 @@ def fit(
     from samadapt.training.fitting.processes import local_device
 
     fit_method(method.partition(":")[0]).recipe.changed(**chosen)
-    data = [open_dataset(*paths) for paths in places]
+    data = [open_dataset(*paths, crowds=crowds) for paths in places]
     common.set_threads(threads)
     loaded = common.load_model(model, local_device(device), dtype)
     report = run_fit(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from samadapt.errors import DataError, ImageError
 
-
 _LONGEST = 1000
 
 

@@ -109,9 +109,7 @@ def load_labelme(
                 category = numbers.setdefault(label, len(numbers) + 1)
                 annotations.append(CocoAnnotation(len(annotations) + 1, image_id, category, rle))
     categories = tuple(CocoCategory(number, name) for name, number in numbers.items())
-    return CocoDataset(
-        tuple(records), tuple(annotations), categories, place.folder, str(folder)
-    )
+    return CocoDataset(tuple(records), tuple(annotations), categories, place.folder, str(folder))
 
 
 def _shapes(dataset: CocoDataset, image: CocoImage) -> list[dict[str, Any]]:
@@ -155,9 +153,10 @@ def _image_name(document: dict[str, Any], file: Path) -> str:
     given = document.get("imagePath")
     if not isinstance(given, str) or not relative_name(given):
         return file.with_suffix("").as_posix()
-    if given.replace("\\", "/").startswith("/") or given[1:2] == ":":
-        given = relative_name(given).rpartition("/")[2]  # of the machine it was made on
-    return relative_name(posixpath.normpath(f"{file.parent.as_posix()}/" + given.replace("\\", "/")))
+    path = given.replace("\\", "/")
+    if path.startswith("/") or path[1:2] == ":":
+        path = path.rpartition("/")[2]  # of the machine it was made on
+    return relative_name(posixpath.normpath(f"{file.parent.as_posix()}/{path}"))
 
 
 def _size(document: dict[str, Any]) -> tuple[int, int] | None:

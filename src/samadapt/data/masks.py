@@ -183,7 +183,7 @@ def _shared_stems(names: list[Path], findings: Findings) -> dict[Path, Path]:
 
 
 class _MaskFiles:
-    """The mask images of a folder, by the path of what they belong to; equal in any Unicode form."""
+    """The mask images of a folder, by what they belong to; Unicode's forms of a name are one."""
 
     def __init__(self, masks: Path) -> None:
         self._masks = masks

@@ -7,10 +7,10 @@ common end decides. Paths compare with their Unicode normalised, in any system's
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from samadapt.data.images import IMAGE_SUFFIXES
@@ -59,7 +59,7 @@ class ImageNames:
         self, names: Iterable[str], folder: Path | None = None, ignored: Collection[str] = ()
     ) -> None:
         self._ignored = frozenset(ignored)
-        above = () if folder is None else self._counting(path_parts(os.path.abspath(folder)))
+        above = () if folder is None else self._counting(path_parts(str(folder.resolve())))
         self._exact = set(names)
         self._own = {name: self._counting(path_parts(name)) for name in sorted(self._exact)}
         self._whole = {name: (*above, *parts) for name, parts in self._own.items()}
@@ -94,15 +94,7 @@ class ImageNames:
                 rivals.setdefault(name, {}).setdefault(parts, []).append(index)
                 shares[parts[:-1]] = shares.get(parts[:-1], 0) + 1
         for name, paths in rivals.items():
-            best = max(
-                paths,
-                key=lambda parts: (
-                    parts == self._own[name],
-                    common_end(parts, self._whole[name]),
-                    shares[parts[:-1]],
-                    -paths[parts][0],
-                ),
-            )
+            best = max(paths, key=partial(self._rank, name, paths, shares))
             for parts, indices in paths.items():
                 for index in indices if parts != best else ():
                     found[index] = None
@@ -119,6 +111,13 @@ class ImageNames:
             f"not taken for {found[0]}, which another entry with this name fits better or first: "
             "open the folder above, so that their folders tell them apart"
         )
+
+    def _rank(
+        self, name: str, paths: dict[Parts, list[int]], shares: dict[Parts, int], parts: Parts
+    ) -> tuple[bool, int, int, int]:
+        """How well a record of these parts fits an image; see `match`."""
+        agreement = common_end(parts, self._whole[name])
+        return parts == self._own[name], agreement, shares[parts[:-1]], -paths[parts][0]
 
     def _counting(self, parts: Parts) -> Parts:
         return (*(part for part in parts[:-1] if part not in self._ignored), parts[-1])

@@ -204,7 +204,8 @@ def _values(folder: Path, stem: Path) -> NDArray[Any]:
     if not file.is_file():
         if (folder / "SegmentationClass" / stem).is_file():
             raise DataError(
-                f"there are only masks of classes, in which objects cannot be told apart: add {file}"
+                "there are only masks of classes, in which objects cannot be told apart: add "
+                f"{file}"
             )
         raise DataError(f"its objects have only boxes, no masks: add {file}")
     try:

@@ -33,6 +33,9 @@ Line: TypeAlias = tuple[str, str]
 """A line of a label file: its place for messages, and its text."""
 
 _LISTS = ("classes.txt", "obj.names")
+_YAML = (NAMES, "data.yml", "dataset.yaml")
+NAME_LISTS = (*_LISTS, *_YAML)
+"""Files that name the classes."""
 _NO_LABELS = ("classes.txt", "train.txt", "val.txt", "test.txt", "requirements.txt")
 _LEVELS_ABOVE = 3
 _BOX = 4
@@ -97,7 +100,7 @@ def load_yolo(
     names = read_names(folder, findings)
     files = [file for file in visible_files(folder, ".txt") if file.name.lower() not in _NO_LABELS]
     stems = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
-    above = os.path.abspath(folder)
+    above = str(folder.resolve())
     matched = place.names.match(stems, above)
     if not files:
         raise DataError(f"no label file (.txt) in {folder}: it is no YOLO dataset")
@@ -113,8 +116,10 @@ def load_yolo(
             findings.remark(str(file), "it is no label file of an image here")
         elif name is None:
             findings.leave_out(str(file), place.names.why_not(stem, above), len(lines))
+        elif name in given:
+            findings.leave_out(str(file), f"{name} has a label file already", len(lines))
         else:
-            given.setdefault(name, []).extend(lines)
+            given[name] = lines
     return _dataset(given, names, place, folder, findings)
 
 
@@ -233,7 +238,7 @@ def read_names(folder: Path, findings: Findings) -> dict[int, str]:
             if file.is_file():
                 lines = read_text(file, findings).splitlines()
                 return {number: line for number, line in enumerate(lines) if line.strip()}
-        for name in (NAMES, "data.yml", "dataset.yaml"):
+        for name in _YAML:
             file = place / name
             if file.is_file():
                 return _names_in(file, findings)

@@ -1,8 +1,7 @@
-"""A project as a `CocoDataset`, and a dataset's objects into a project."""
+"""A project as a `CocoDataset`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from samadapt.data.coco import CocoDataset
 from samadapt.data.images import image_size
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.errors import ImageError
-from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
 
 UNLABELLED = "object"
@@ -70,88 +68,6 @@ def to_dataset(
         f"project {project.name!r}",
         {"info": {"description": f"samadapt project {project.name}"}},
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What came of an import: objects added, known already, and those left out with the reason."""
-
-    added: int
-    known: int
-    unmatched: tuple[str, ...]
-    broken: tuple[str, ...]
-
-
-def import_dataset(project: Project, dataset: CocoDataset, person: str, origin: str) -> Imported:
-    """Add a dataset's objects to the images of the same name.
-
-    Importing the same file again adds nothing. An image is found by its path below the folder,
-    or by its bare name where only one image has it. Objects with a broken mask, or one of
-    another size than the image, are left out and named.
-
-    Args:
-        project: where to.
-        dataset: what.
-        person: who does it.
-        origin: what to call the source; part of what makes an object known.
-    """
-    by_path, by_name = _names(project)
-    labels = project.labels.named(
-        [c.name for c in dataset.categories if _is_used(dataset, c.id)], person
-    )
-    added = known = 0
-    unmatched: list[str] = []
-    broken: list[str] = []
-    for image in dataset.images:
-        things = [a for a in dataset.annotations_of(image.id) if a.segmentation is not None]
-        if not things:
-            continue
-        path = image.relative_path()
-        image_id = by_path.get(path) or by_name.get(Path(path).name)
-        if image_id is None:
-            unmatched.append(path)
-            continue
-        size = _displayed(project, image_id, dataset.folder)
-        for thing in things:
-            name = dataset.category(thing.category_id).name
-            try:
-                rle = dataset.rle(thing.id)
-                if size is not None and rle.size != size:
-                    raise ValueError(f"its mask is {rle.size[1]} x {rle.size[0]} pixels")
-                if not rle.area:
-                    raise ValueError("its mask is empty")
-            except ValueError as error:
-                broken.append(f"{path}, object {thing.id}: {error}")
-                continue
-            key = f"import:{origin}:{image_id}:{thing.id}"
-            if project.objects.find_key(key) is not None:
-                known += 1
-                continue
-            new = NewMask(image_id, rle, labels[name], "import", key)
-            project.objects.add(new, person)
-            added += 1
-    return Imported(added, known, tuple(unmatched), tuple(broken))
-
-
-def _names(project: Project) -> tuple[dict[str, int], dict[str, int]]:
-    by_path: dict[str, int] = {}
-    bare: dict[str, list[int]] = {}
-    for entry in project.images.entries():
-        by_path[entry.name] = entry.id
-        bare.setdefault(Path(entry.name).name, []).append(entry.id)
-    return by_path, {name: ids[0] for name, ids in bare.items() if len(ids) == 1}
-
-
-def _is_used(dataset: CocoDataset, category_id: Any) -> bool:
-    return any(a.category_id == category_id for a in dataset.annotations)
-
-
-def _displayed(project: Project, image_id: int, folder: Path | None) -> tuple[int, int] | None:
-    """(height, width) of an image, as far as it can be known."""
-    image = project.images.get(image_id)
-    if image.facts is not None:
-        return image.facts.height, image.facts.width
-    return None if folder is None else _size(folder / image.name)
 
 
 def _size(path: Path) -> tuple[int, int] | None:

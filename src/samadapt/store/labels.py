@@ -11,6 +11,7 @@ from samadapt.store.database import Database
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import Label, LabelsSet
 from samadapt.store.journal import Journal
+from samadapt.store.label_names import checked, clean_name
 from samadapt.store.tables import objects, projects
 
 COLOURS = (
@@ -46,10 +47,12 @@ class LabelTable:
         Labels keep their numbers; a new one has number 0 and gets the next free one.
 
         Raises:
+            DataError: a name that cannot be, or too many labels; see `label_names`.
             ConflictError: `revision` is not the present one, two labels of one name, or a label
                 left out that objects still have.
         """
         known, now = self.all()
+        labels = checked(labels, known)
         if revision != now:
             raise ConflictError("somebody else changed the labels meanwhile: look and do it again")
         names = [label.name for label in labels]
@@ -92,13 +95,18 @@ class LabelTable:
         return now + 1
 
     def named(self, names: Sequence[str], person: str) -> dict[str, int]:
-        """Numbers of labels by name; those that are missing are added, in colours of their own."""
+        """Numbers of labels by name; those that are missing are added, in colours of their own.
+
+        Raises:
+            DataError: a name that cannot be, or too many labels; see `label_names`.
+        """
         while True:
             known, revision = self.all()
             numbers = {label.name: label.id for label in known}
-            fresh = [name for name in dict.fromkeys(names) if name not in numbers]
+            clean = {name: name if name in numbers else clean_name(name) for name in names}
+            fresh = [name for name in dict.fromkeys(clean.values()) if name not in numbers]
             if not fresh:
-                return numbers
+                return numbers | {name: numbers[label] for name, label in clean.items()}
             added = [
                 Label(id=0, name=name, colour=COLOURS[(len(known) + index) % len(COLOURS)])
                 for index, name in enumerate(fresh)
