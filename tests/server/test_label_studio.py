@@ -25,7 +25,7 @@ from samadapt.prompts import Box, Click, Prompt
 from samadapt.server import run
 from samadapt.server.label_studio import ImageFinder, LabelStudioBackend
 from samadapt.server.label_studio_app import create_label_studio_app
-from samadapt.server.label_studio_prompts import Said, read_tags
+from samadapt.server.label_studio_prompts import Said, read_prompts, read_tags
 from samadapt.server.learning import Learning
 from samadapt.server.security import Guard
 from samadapt.store.embeddings import EmbeddingStore
@@ -386,6 +386,69 @@ def test_images_are_found_under_label_studios_names(folder: Path) -> None:
         elsewhere.pixels("http://example.com/a.png")
     with pytest.raises(DataError, match="cannot fetch"):
         elsewhere.pixels("/data/upload/a.png")
+
+
+def test_an_image_of_the_same_name_in_another_folder_is_another_image(tmp_path: Path) -> None:
+    train = tmp_path / "data" / "train"
+    train.mkdir(parents=True)
+    Image.fromarray(blobs()).save(train / "1.png")
+    Image.fromarray(blobs()).save(train / "copy-1.png")
+    finder = ImageFinder(train, None, None)
+    for right in ("/data/local-files/?d=train/1.png", "/data/local-files/?d=data/train/1.png"):
+        assert finder.pixels(right).shape == (40, 56, 3)
+    for wrong in (
+        "/data/local-files/?d=val/1.png",
+        "/data/local-files/?d=other/train/1.png",
+        "/data/local-files/?d=other-1.png",
+        "/data/upload/3/other-1.png",
+        "http://example.com/val/1.png",
+    ):
+        with pytest.raises(DataError, match="not in the folder of images"):
+            finder.pixels(wrong)
+
+
+def _box(**changes: Any) -> dict[str, Any]:
+    """A box of 16 x 10 pixels at (8, 4) in an image of 80 x 40, or a change of it."""
+    value = {"x": 10, "y": 10, "width": 20, "height": 25, "rectanglelabels": ["Disc"]}
+    whole = {"type": "rectanglelabels", "original_width": 80, "original_height": 40}
+    return {**whole, "image_rotation": changes.pop("view", 0), "value": {**value, **changes}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (8, 4, 24, 14)),
+        ({"rotation": 90, "x": 50}, (30, 4, 40, 20)),  # about its top-left corner (40, 4)
+        ({"rotation": 45, "x": 50}, (40 - 10 / 2**0.5, 4, 40 + 16 / 2**0.5, 4 + 26 / 2**0.5)),
+        ({"rotation": 90}, (0, 4, 8, 20)),  # partly outside
+        # Seen turned, the image is 40 x 80: the box is 8 x 20 at (4, 8) there.
+        ({"view": 90}, (8, 28, 28, 36)),
+        ({"view": 270}, (52, 4, 72, 12)),
+        ({"view": 180}, (56, 26, 72, 36)),
+        ({"view": -90}, (52, 4, 72, 12)),
+    ],
+)
+def test_turned_boxes_and_images(changes: dict[str, Any], expected: tuple[float, ...]) -> None:
+    said = read_prompts([_box(**changes)], read_tags(CONFIG))
+    assert said is not None
+    assert said.box is not None
+    assert said.box.as_tuple() == pytest.approx(expected)
+
+
+def test_clicks_on_a_turned_image() -> None:
+    click = {
+        "type": "keypointlabels",
+        "original_width": 80,
+        "original_height": 40,
+        "image_rotation": 90,
+        "value": {"x": 10, "y": 25, "width": 0.5, "keypointlabels": ["Disc"]},
+    }
+    said = read_prompts([click], read_tags(CONFIG))
+    assert said is not None
+    # (4, 20) of 40 x 80 as seen.
+    assert (said.clicks[0].x, said.clicks[0].y) == pytest.approx((20, 36))
+    with pytest.raises(DataError, match="turned by 45 degrees"):
+        read_prompts([{**click, "image_rotation": 45}], read_tags(CONFIG))
 
 
 def test_names_come_from_the_configuration() -> None:

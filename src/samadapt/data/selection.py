@@ -79,7 +79,7 @@ def why_no_object(annotations: Sequence[CocoAnnotation]) -> str:
             f"all {len(masks)} masks are marked as crowds (iscrowd 1), as CVAT marks brush masks; "
             "take them as objects with --crowds (open_dataset(..., crowds=True))"
         )
-    return "all masks are empty or too small"
+    return "all masks are empty"
 
 
 # -- private --------------------------------------------------------------------------------

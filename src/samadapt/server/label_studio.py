@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from samadapt.adapters.online import OnlineAdapter
 from samadapt.data.images import read_image
-from samadapt.data.label_studio import brush_to_mask
+from samadapt.data.label_studio import brush_to_mask, local_names
 from samadapt.errors import DataError, SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
@@ -93,12 +92,7 @@ class ImageFinder:
     def _local(self, address: str) -> Path | None:
         if self._folder is None:
             return None
-        parts = urlsplit(address)
-        named = parse_qs(parts.query).get("d", [unquote(parts.path)])[0]
-        # Label Studio puts a prefix before the names of uploaded files.
-        bare = Path(named).name
-        candidates = [named.lstrip("/"), bare, bare.partition("-")[2]]
-        for name in candidates:
+        for name in local_names(address, self._folder):
             path = self._folder / name
             if name and "\0" not in name and path.is_file():
                 return path_inside(self._folder, name)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.label_studio import mask_to_brush
+from samadapt.data.label_studio import mask_to_brush, upright_corners
 from samadapt.errors import DataError, SamadaptError
 from samadapt.prompts import Box, Click
 
@@ -91,22 +91,41 @@ def read_prompts(results: Sequence[Any], tags: Tags, label: str | None = None) -
         if label is not None and own not in (None, label):
             continue
         try:
-            width = float(result.get("original_width") or 0) / 100
-            height = float(result.get("original_height") or 0) / 100
-            x, y = float(value["x"]) * width, float(value["y"]) * height
+            is_click = kind.startswith("keypoint")
+            corners, (height, width) = _corners(result, value, is_click)
             found = found or own
-            if kind.startswith("keypoint"):
-                clicks.append(Click(x, y, _is_positive(result)))
+            if is_click:
+                clicks.append(Click(*corners[0], _is_positive(result)))
             else:
-                right = x + float(value["width"]) * width
-                box = Box(x, y, right, y + float(value["height"]) * height)
-        except (KeyError, TypeError, ValueError) as error:
+                xs, ys = zip(*corners, strict=True)
+                box = Box(
+                    max(min(xs), 0), max(min(ys), 0), min(max(xs), width), min(max(ys), height)
+                )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, SamadaptError):
                 raise
             raise DataError(f"a prompt of Label Studio is incomplete: {error}") from None
     if not clicks and box is None:
         return None
     return Said(tuple(clicks), box, found or (tags.labels[0] if tags.labels else "object"))
+
+
+def _corners(
+    result: Json, value: Json, is_click: bool
+) -> tuple[list[tuple[float, float]], tuple[int, int]]:
+    """Corners of a point or box in pixels of the upright image, and its (height, width)."""
+    sides = result.get("original_height") or 0, result.get("original_width") or 0
+    size = int(float(sides[0])), int(float(sides[1]))
+    corners = upright_corners(
+        float(value["x"]),
+        float(value["y"]),
+        0 if is_click else float(value["width"]),
+        0 if is_click else float(value["height"]),
+        size=size,
+        turned=0 if is_click else float(value.get("rotation") or 0),
+        view=float(result.get("image_rotation") or 0),
+    )
+    return corners, size
 
 
 def brush_result(mask: Mask, label: str, tags: Tags, score: float) -> Json:
