@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -493,6 +494,20 @@ def test_a_folder_with_one_coco_file(place: Place) -> None:
     place.write("annotations/other.json", coco({}))
     with pytest.raises(DataError, match="give one of them"):
         place.bring()
+
+
+def test_an_archive_is_to_be_unpacked(place: Place) -> None:
+    with zipfile.ZipFile(place.ann / "export.zip", "w") as archive:
+        archive.writestr("ann.json", "{}")
+    with pytest.raises(DataError, match="unpack it"):
+        place.bring(place.ann / "export.zip")
+
+
+def test_labels_come_in_the_order_of_the_file(place: Place) -> None:
+    content: dict[str, Any] = coco({"category_id": 2}, {"segmentation": [SMALL]})
+    content["categories"] = [{"id": k, "name": name} for k, name in enumerate("abc", 1)]
+    place.bring(place.write("c.json", content))
+    assert place.labels == ["a", "b"]
 
 
 def test_one_bad_mask_never_takes_the_rest_along(place: Place) -> None:

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, get_args
 from samadapt.benchmark.interactive import Order, hash_files
 from samadapt.benchmark.streams import BLOCK, ONE_IN, TIMES, mixed, repeated
 from samadapt.data.coco import CocoDataset
+from samadapt.data.selection import why_no_object
 from samadapt.errors import DataError
 
 Kind: TypeAlias = Literal["sequential", "mixed", "wrong-accepts", "repeated"]
@@ -85,7 +86,8 @@ class Course:
         order = seed if self.order == "random" else None
         count = len(self.dataset(seed).objects(max_objects=self.limit, seed=order))
         if count == 0:
-            raise DataError(f"{self.name} has no object to evaluate: check its annotations")
+            reason = why_no_object(self.dataset(seed).annotations)
+            raise DataError(f"{self.name} has no object to evaluate: {reason}")
         return count
 
     def describe(self) -> dict[str, object]:

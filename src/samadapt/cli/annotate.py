@@ -141,5 +141,6 @@ def _tell_import(found: Imported) -> None:
         for one in some[:_MOST_TOLD]:
             typer.echo(f"{title if one.objects else 'note'}: {one}", err=True)
         if len(some) > _MOST_TOLD:
-            rest = sum(one.objects for one in some[_MOST_TOLD:])
-            typer.echo(f"{title}: {rest} more objects", err=True)
+            rest = some[_MOST_TOLD:]
+            objects = sum(one.objects for one in rest)
+            typer.echo(f"{title}: {len(rest)} more lines ({objects} objects)", err=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from samadapt.data.coco_file import read_coco_file, write_coco_file
 from samadapt.data.findings import LeftOut
 from samadapt.data.images import image_size, read_image
+from samadapt.data.matching import existing
 from samadapt.data.records import (
     CocoAnnotation,
     CocoCategory,
@@ -210,8 +211,8 @@ class CocoDataset:
         image = self.image(image_id)
         if self.folder is None:
             raise DataError(f"{self.source}: give the folder of the images to open them")
-        path = self.folder / image.relative_path()
-        if not path.is_file():
+        path = existing(self.folder, image.relative_path())
+        if path is None:
             raise DataError(
                 f"{self.source}: image {image_id!r} ({image.file_name}) is not in {self.folder}: "
                 "put it there or give the right image folder"

@@ -23,7 +23,6 @@ from samadapt.data.files import new_folder, visible_files
 from samadapt.data.findings import Findings
 from samadapt.data.image_folder import ImageFolder
 from samadapt.data.matching import relative_name
-from samadapt.data.pixels import check_size
 from samadapt.data.polygons import mask_to_polygons
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
@@ -214,7 +213,8 @@ def _mask(shape: dict[str, Any], size: tuple[int, int]) -> Rle:
 def _pasted(encoded: str, corner: tuple[float, float], size: tuple[int, int]) -> Rle:
     try:
         with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
-            check_size((image.height, image.width), "its mask")
+            if image.height > 2 * size[0] or image.width > 2 * size[1]:
+                raise ValueError("it is larger than its image")
             small = np.asarray(image.convert("L")) > 0
     except Exception as error:  # Pillow's decoders raise whatever the broken bytes provoke.
         raise DataError(f"its mask cannot be read ({error})") from None

@@ -31,6 +31,14 @@ def path_parts(name: str) -> Parts:
     return tuple(unicodedata.normalize("NFC", relative_name(name)).split("/"))
 
 
+def existing(folder: Path, name: str) -> Path | None:
+    """The file of a name below a folder, in whichever Unicode form it is stored."""
+    for form in (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)):
+        if (folder / form).is_file():
+            return folder / form
+    return None
+
+
 def common_end(one: Parts, other: Parts) -> int:
     """How many last parts of two paths are equal."""
     count = 0

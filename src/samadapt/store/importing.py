@@ -6,6 +6,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from samadapt.data.coco import CocoDataset
@@ -108,6 +110,7 @@ class _Import:
         self._origin, self._crowds = origin, crowds
         self._findings = Findings()
         self._differing: list[LeftOut] = []
+        self._new: list[tuple[int, _Candidate]] = []
         self._added = self._known = self._stale = 0
 
     def run(self) -> Imported:
@@ -128,6 +131,7 @@ class _Import:
         for name, things in taken.items():
             if things:
                 self._take(ids[name], name, self._candidates(things, ids[name], name))
+        self._add_new()
         if self._stale:
             self._findings.remark(
                 self._origin,
@@ -195,7 +199,7 @@ class _Import:
         return found
 
     def _take(self, image_id: int, name: str, candidates: Sequence[_Candidate]) -> None:
-        """Sort the objects of one image into known, differing and new ones, and add the new."""
+        """Sort the objects of one image into known, differing and new ones."""
         there = self._objects_of(image_id)
         named = Counter((label, rle.counts) for _, label, rle, _ in there)
         masks = {rle.counts: (number, label) for number, label, rle, _ in there}
@@ -204,7 +208,6 @@ class _Import:
             (number, label, rle) for number, label, rle, _ in there if rle.counts not in exact
         ]
         self._stale += sum(old and rle.counts not in exact for _, _, rle, old in there)
-        new: list[_Candidate] = []
         for candidate in candidates:
             counts = candidate.rle.counts
             key = candidate.key(image_id)
@@ -225,8 +228,7 @@ class _Import:
                     "first if this one is to replace it",
                 )
             else:
-                new.append(candidate)
-        self._add(image_id, new)
+                self._new.append((image_id, candidate))
 
     def _objects_of(self, image_id: int) -> list[tuple[int, str, Rle, bool]]:
         """Number, label, mask and whether it was imported of the objects that are there."""
@@ -246,22 +248,23 @@ class _Import:
         findings.leave_out(f"{candidate.where} ({candidate.name})", why)
         self._differing += findings.left_out
 
-    def _add(self, image_id: int, new: Sequence[_Candidate]) -> None:
-        good, bad = usable((one.name for one in new), self._project.labels.all()[0])
-        for one in new:
-            if one.name in bad:
-                self._findings.leave_out(one.where, bad[one.name])
-        taken = [one for one in new if one.name in good]
-        if not taken:
-            return
-        numbers = self._project.labels.named(list(good.values()), self._person)
-        with self._project.database.write() as tx:
-            for one in taken:
-                mask = NewMask(
-                    image_id, one.rle, numbers[good[one.name]], "import", one.key(image_id)
-                )
-                self._project.objects.add_in(tx, mask, self._person)
-        self._added += len(taken)
+    def _add_new(self) -> None:
+        """Add what is new, image by image; labels come in the order of the dataset's categories."""
+        wanted = {one.name for _, one in self._new}
+        names = [_clean(category.name) for category in self._dataset.categories]
+        labels = self._project.labels.all()[0]
+        good, bad = usable((name for name in names if name in wanted), labels)
+        numbers = self._project.labels.named(list(good.values()), self._person) if good else {}
+        for image_id, group in groupby(self._new, key=itemgetter(0)):
+            with self._project.database.write() as tx:
+                for _, one in group:
+                    if one.name in bad:
+                        self._findings.leave_out(one.where, bad[one.name])
+                        continue
+                    number, key = numbers[good[one.name]], one.key(image_id)
+                    mask = NewMask(image_id, one.rle, number, "import", key)
+                    self._project.objects.add_in(tx, mask, self._person)
+                    self._added += 1
 
     def _displayed(self, image_id: int, name: str) -> tuple[int, int] | None:
         """(height, width) of an image, as far as it can be known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from zipfile import is_zipfile
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.coco_import import load_any_coco
@@ -44,6 +45,10 @@ def _reader_of(path: Path) -> Reader:
     if path.is_file():
         if path.suffix.lower() in (".yaml", ".yml"):
             return lambda file, images, findings: load_yolo(file.parent, images, findings)
+        if is_zipfile(path):
+            raise DataError(
+                f"{path} is a zip archive: unpack it, and give the folder or file in it"
+            )
         return load_any_coco
     if (path / "Annotations").is_dir():
         return load_voc

@@ -25,6 +25,7 @@ from samadapt.benchmark.summary import intervals, summarise
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id, ObjectRef
 from samadapt.data.rle import Rle
+from samadapt.data.selection import why_no_object
 from samadapt.errors import DataError, ImageError, SamadaptError
 from samadapt.session.robot import ClickProtocol
 from samadapt.workers import begin_worker
@@ -73,7 +74,8 @@ def run_peer(
     started = time.perf_counter()
     objects = dataset.objects(max_objects=max_objects, seed=seed)
     if not objects:
-        raise DataError(f"{dataset.source} has no object to evaluate: check its annotations")
+        reason = why_no_object(dataset.annotations)
+        raise DataError(f"{dataset.source} has no object to evaluate: {reason}")
     tasks = _Tasks(dataset, objects, _Work(peer, protocol, seed, working_size), on_skip)
     rows: dict[Id, ObjectResult] = {}
     for task, trace in _traces(tasks, workers):
