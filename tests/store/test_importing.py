@@ -503,6 +503,14 @@ def test_an_archive_is_to_be_unpacked(place: Place) -> None:
         place.bring(place.ann / "export.zip")
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.xml", "<annotation/>"), ("a.txt", LINE), ("a.json", labelme())]
+)
+def test_one_file_of_many_is_named_as_such(place: Place, name: str, content: Any) -> None:
+    with pytest.raises(DataError, match="give the folder that holds"):
+        place.bring(place.write(name, content))
+
+
 def test_labels_come_in_the_order_of_the_file(place: Place) -> None:
     content: dict[str, Any] = coco({"category_id": 2}, {"segmentation": [SMALL]})
     content["categories"] = [{"id": k, "name": name} for k, name in enumerate("abc", 1)]

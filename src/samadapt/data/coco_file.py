@@ -43,6 +43,8 @@ def read_coco_file(
     """
     findings = findings or Findings(strict=True)
     rest = read_json(path, findings)
+    if isinstance(rest, dict) and "shapes" in rest:
+        raise DataError(f"{path} is a labelme file, not a COCO file: give the folder that holds it")
     if not isinstance(rest, dict) or not isinstance(rest.get("images"), list):
         raise DataError(
             f"{path} is not a COCO file: it should be an object with 'images', 'annotations' "

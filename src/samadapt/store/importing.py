@@ -304,7 +304,10 @@ def _wrong_size(mask: tuple[int, int], image: tuple[int, int]) -> str:
         "(width x height)"
     )
     if mask == image[::-1]:
-        return f"{text}: it was drawn before the image's EXIF orientation was applied"
+        return (
+            f"{text}: it was drawn before the image's EXIF orientation was applied, or written "
+            "with width and height the wrong way round"
+        )
     return text
 
 

@@ -49,6 +49,8 @@ def _reader_of(path: Path) -> Reader:
             raise DataError(
                 f"{path} is a zip archive: unpack it, and give the folder or file in it"
             )
+        if path.suffix.lower() in (".xml", ".txt"):
+            raise DataError(f"{path} is one file of many: give the folder that holds them")
         return load_any_coco
     if (path / "Annotations").is_dir():
         return load_voc
