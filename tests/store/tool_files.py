@@ -74,12 +74,13 @@ def coco(draw: st.DrawFn, given: list[Thing]) -> Files:
         for k, name in enumerate(IMAGES, first)
     ]
     numbers = {label: 3 * k + first for k, label in enumerate(LABELS)}
+    repeated = draw(st.sampled_from([1000, 1000, 2]))  # files that were put together repeat ids
     annotations = []
     for k, thing in enumerate(given, first):
         x0, y0, x1, y1 = thing.box
         annotations.append(
             {
-                "id": k,
+                "id": k % repeated,
                 "image_id": IMAGES.index(thing.image) + first,
                 "category_id": numbers[thing.label],
                 "segmentation": draw(segmentation(thing)),
@@ -147,12 +148,13 @@ def shape(draw: st.DrawFn, thing: Thing) -> dict[str, Any]:
         points = [[x0, y0], [x1, y1]] if draw(st.booleans()) else [[x1, y0], [x0, y1]]
         kind = "rectangle"
     elif kind == "mask":
-        beyond = draw(st.integers(0, 3))  # what reaches outside the image is cut off
-        left, top = x0 - (x0 == 0) * beyond, y0 - (y0 == 0) * beyond
-        right, bottom = x1 + (x1 == WIDTH) * beyond, y1 + (y1 == HEIGHT) * beyond
+        # With a margin, which may reach outside the image.
+        left, top = x0 - draw(st.integers(0, 20)), y0 - draw(st.integers(0, 20))
+        right, bottom = x1 + draw(st.integers(0, 20)), y1 + draw(st.integers(0, 20))
+        values = np.zeros((bottom - top, right - left), np.uint8)
+        values[y0 - top : y1 - top, x0 - left : x1 - left] = draw(st.sampled_from([1, 255]))
         file = io.BytesIO()
-        value = draw(st.sampled_from([1, 255]))
-        Image.new("L", (right - left, bottom - top), value).save(file, "PNG")
+        Image.fromarray(values).save(file, "PNG")
         encoded = base64.b64encode(file.getvalue()).decode()
         points = [[left, top], [right - 1, bottom - 1]]
     return {
