@@ -540,6 +540,16 @@ def test_one_damaged_image_never_takes_the_rest_along(place: Place) -> None:
     assert (found.added, found.left_out_count, place.areas) == (1, 1, [AREA])
 
 
+def test_one_broken_place_leaves_the_other_names_as_they_are(place: Place) -> None:
+    content: dict[str, Any] = coco({}, {"category_id": 2, "segmentation": [SMALL]})
+    content["categories"] = [{"id": 1, "name": "細胞"}, {"id": 2, "name": "?"}]
+    path = place.write("c.json", json.dumps(content, ensure_ascii=False))
+    path.write_bytes(path.read_bytes().replace(b'"?"', b'"x\xff"'))
+    found = place.bring(path)
+    assert (found.added, place.labels) == (2, ["細胞", "x\ufffd"])
+    assert "1 places are not UTF-8" in found.left_out[0].why
+
+
 def test_names_in_windows_code_are_read_and_said(place: Place) -> None:
     (place.ann / "classes.txt").write_bytes("Blöd".encode("cp1252"))
     place.write("a.txt", LINE)

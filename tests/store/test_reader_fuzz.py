@@ -232,7 +232,7 @@ def test_anything_is_read_or_refused_with_a_reason(
         return
     found_in(dataset, name)
     if name == "coco":
-        content = json.loads(encoded(files["ann.json"]))
+        content = json.loads(encoded(files["ann.json"]).decode("utf-8-sig", "replace"))
         assert len(dataset.annotations) + named(dataset) == len(content.get("annotations") or [])
 
 

@@ -22,12 +22,14 @@ _MARKS = (
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*encoding=["']([A-Za-z0-9._-]+)["']""")
 _OTHER = "cp1252"
+_BROKEN = "\ufffd"
 
 
 def read_text(path: Path, findings: Findings | None = None) -> str:
     """The text of a file: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
 
-    What is none of these is read as Windows-1252 and said to `findings`.
+    Of what is none of these, single broken places are replaced, and all else is read as
+    Windows-1252; both is said to `findings`.
 
     Raises:
         DataError: unreadable, or no text.
@@ -83,18 +85,32 @@ def _decoded(
     data: bytes, path: Path, declared: str | None, findings: Findings | None, kind: str
 ) -> str:
     marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
+    encoding = marked or declared or "utf-8"
     try:
-        return data.decode(marked or declared or "utf-8")
+        return data.decode(encoding)
     except (UnicodeError, LookupError):
-        if marked is None and declared is None:
-            try:
-                text = data.decode(_OTHER)
-            except UnicodeError:
-                text = None
-            if text is not None and "\0" not in text:
-                if findings is not None:
-                    findings.remark(
-                        str(path), "is not UTF-8 and was read as Windows-1252: check its names"
-                    )
-                return text
-    raise DataError(f"{path} is not a {kind} file in UTF-8: save it in that encoding")
+        if encoding in ("utf-8", "utf-8-sig"):
+            return _repaired(data, path, encoding, findings, kind)
+    raise _no_text(path, kind)
+
+
+def _repaired(data: bytes, path: Path, encoding: str, findings: Findings | None, kind: str) -> str:
+    """Text that should be UTF-8: with the bytes that are none replaced, if most others are."""
+    text = data.decode(encoding, "replace")
+    broken = text.count(_BROKEN)
+    said = f"{broken} places are not UTF-8 and were replaced: check its names"
+    if broken > sum(not character.isascii() for character in text) - broken:
+        try:
+            text = data.decode(_OTHER)
+        except UnicodeError:
+            raise _no_text(path, kind) from None
+        said = "is not UTF-8 and was read as Windows-1252: check its names"
+    if "\0" in text:
+        raise _no_text(path, kind)
+    if findings is not None:
+        findings.remark(str(path), said)
+    return text
+
+
+def _no_text(path: Path, kind: str) -> DataError:
+    return DataError(f"{path} is not a {kind} file in UTF-8: save it in that encoding")
