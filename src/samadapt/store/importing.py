@@ -108,6 +108,7 @@ class _Import:
     ) -> None:
         self._project, self._dataset, self._person = project, dataset, person
         self._origin, self._crowds = origin, crowds
+        self._labels = {label.id: label.name for label in project.labels.all()[0]}
         self._findings = Findings()
         self._differing: list[LeftOut] = []
         self._new: list[tuple[int, _Candidate]] = []
@@ -173,7 +174,7 @@ class _Import:
     def _candidates(
         self, things: Sequence[CocoAnnotation], image_id: int, name: str
     ) -> list[_Candidate]:
-        """The objects of an image with sound masks of its size, each once."""
+        """The objects of an image that have sound masks of its size."""
         size, where = self._displayed(image_id, name), f"{self._origin}: {name}"
         if size is None:
             reason = f"{name} cannot be read, so that its size is not known"
@@ -231,14 +232,13 @@ class _Import:
                 self._new.append((image_id, candidate))
 
     def _objects_of(self, image_id: int) -> list[tuple[int, str, Rle, bool]]:
-        """Number, label, mask and whether it was imported of the objects that are there."""
-        labels = {label.id: label.name for label in self._project.labels.all()[0]}
+        """Number, label, mask, and whether it is as it was imported, of the objects there."""
         return [
             (
                 thing.id,
-                labels.get(thing.label_id or 0, UNLABELLED),
+                self._labels.get(thing.label_id or 0, UNLABELLED),
                 Rle.from_runs(thing.rle.runs(), thing.rle.size),
-                thing.source == "import",
+                thing.source == "import" and thing.revision == 1,
             )
             for thing in self._project.objects.of_image(image_id)
         ]
