@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from file_scenes import AREA, coco, put_images
-from samadapt.benchmark.interactive import checked_objects
+from samadapt.benchmark.options import Selection
 from samadapt.data.coco import CocoDataset
 from samadapt.data.datasets import open_dataset
 from samadapt.data.selection import select
@@ -22,7 +22,7 @@ USES: list[Callable[[CocoDataset], object]] = [
     lambda dataset: select(dataset, "cell"),
     lambda dataset: select(dataset, None, 1),
     lambda dataset: Material([dataset], FitRecipe()),
-    lambda dataset: checked_objects(dataset, dataset.objects()),
+    lambda dataset: Selection().objects(dataset),
 ]
 
 

@@ -9,9 +9,7 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, SeedOption
-from samadapt.cli.options import (
-    MaxObjectsOption,
-)
+from samadapt.cli.options import MaxObjectsOption
 from samadapt.errors import DataError
 
 
@@ -46,11 +44,16 @@ def demo(
         raise DataError(f"--max-objects {max_objects}: ask for at least one object")
     common.check_output_folder("--out", out)
     from samadapt.benchmark import demo as the_demo
+    from samadapt.benchmark.interactive.tables import summary_table
+    from samadapt.benchmark.tables import terminal_table
 
     chosen = None if adapter == "none" else adapter
     loaded = common.load_model(model, device, dtype)
-    code = the_demo.run_demo(out, loaded, seed, max_objects, Console(), chosen)
+    with common.progress_bar("annotating") as progress:
+        results = the_demo.run_demo(out, loaded, seed, max_objects, chosen, progress)
     report = out / the_demo.REPORT
-    if open_report and report.is_file():
+    console = Console()
+    console.print(terminal_table(summary_table(results)))
+    console.print(f"Pictures of every object and click: {report}")
+    if open_report:
         typer.launch(str(report.resolve()))
-    raise typer.Exit(code)
