@@ -550,6 +550,15 @@ def test_one_broken_place_leaves_the_other_names_as_they_are(place: Place) -> No
     assert "1 places are not UTF-8" in found.left_out[0].why
 
 
+def test_half_a_character_leaves_the_other_names_as_they_are(place: Place) -> None:
+    content: dict[str, Any] = coco({}, {"category_id": 2, "segmentation": [SMALL]})
+    content["categories"] = [{"id": 1, "name": "ü"}, {"id": 2, "name": "\ud800"}]
+    path = place.write("c.json", "")
+    path.write_bytes(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    found = place.bring(path)
+    assert (found.added, found.left_out_count, place.labels) == (1, 1, ["ü"])
+
+
 def test_names_in_windows_code_are_read_and_said(place: Place) -> None:
     (place.ann / "classes.txt").write_bytes("Blöd".encode("cp1252"))
     place.write("a.txt", LINE)

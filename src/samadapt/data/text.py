@@ -86,10 +86,12 @@ def _decoded(
 ) -> str:
     marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
     encoding = marked or declared or "utf-8"
+    unicode = encoding in ("utf-8", "utf-8-sig")
     try:
-        return data.decode(encoding)
+        # Halves of characters are no fault of the file's encoding: JSON can hold them.
+        return data.decode(encoding, "surrogatepass" if unicode else "strict")
     except (UnicodeError, LookupError):
-        if encoding in ("utf-8", "utf-8-sig"):
+        if unicode:
             return _repaired(data, path, encoding, findings, kind)
     raise _no_text(path, kind)
 
