@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from annotator import SIZE, TOKEN
 from fastapi.testclient import TestClient
 from hypothesis import given
@@ -121,7 +120,7 @@ def studio(folder: Path, tmp_path: Path) -> Iterator[httpx.Client]:
         backend = LabelStudioBackend(model, learning, store, ImageFinder(folder, None, None))
         port = listener.getsockname()[1]
         app = create_label_studio_app(backend, Guard(TOKEN, port), patience=60)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        server = run.Server(run.configured(app))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         with httpx.Client(

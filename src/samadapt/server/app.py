@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from samadapt.errors import SamadaptError, SessionError
 from samadapt.server import routes_images, routes_objects, routes_project
+from samadapt.server.json_bodies import JsonMiddleware
 from samadapt.server.security import Guard, GuardMiddleware
 from samadapt.server.workspace import Workspace
 from samadapt.store.errors import ConflictError, FullError, MissingError
@@ -60,6 +61,7 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=static), name="static")
     answer_errors(app)
+    app.add_middleware(JsonMiddleware, streamed=frozenset({"/api/import"}))
     app.add_middleware(GuardMiddleware, guard=guard)
     return app
 
@@ -82,7 +84,7 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
-        return _told(413, "the request is too large, or was broken off")
+        return _told(400, "the request was broken off")
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -13,17 +13,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from samadapt.errors import DataError, SamadaptError
 from samadapt.server.app import answer_errors
+from samadapt.server.asgi import App, Message, Receive, Scope, Send
+from samadapt.server.json_bodies import JsonMiddleware
 from samadapt.server.label_studio import LabelStudioBackend
 from samadapt.server.label_studio_prompts import read_json
-from samadapt.server.security import (
-    App,
-    Guard,
-    GuardMiddleware,
-    Message,
-    Receive,
-    Scope,
-    Send,
-)
+from samadapt.server.security import Guard, GuardMiddleware
 
 _LOG = logging.getLogger(__name__)
 _REFUSED, _NO_PASSWORD = 400, 401
@@ -100,6 +94,7 @@ def create_label_studio_app(
         return {"status": "ok", "learned": count}
 
     answer_errors(app)
+    app.add_middleware(JsonMiddleware)
     app.add_middleware(GuardMiddleware, guard=guard)
     app.add_middleware(_Told)
     return app
