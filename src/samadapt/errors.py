@@ -15,6 +15,10 @@ class ImageError(SamadaptError, ValueError):
     """An image that cannot be read or has no pixels."""
 
 
+class BusyError(SamadaptError, RuntimeError):
+    """The machine has not enough memory or open files at this moment; nothing is wrong with it."""
+
+
 class DataError(SamadaptError, ValueError):
     """An annotation file or mask folder that cannot be read or does not match its images."""
 

@@ -17,7 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from samadapt.errors import SamadaptError, SessionError
+from samadapt.errors import BusyError, SamadaptError, SessionError
 from samadapt.server import routes_images, routes_objects, routes_project
 from samadapt.server.json_bodies import JsonMiddleware
 from samadapt.server.security import Guard, GuardMiddleware
@@ -31,6 +31,7 @@ _STATUS: tuple[tuple[type[SamadaptError], int], ...] = (
     (ConflictError, 409),
     (SessionError, 409),
     (FullError, 507),
+    (BusyError, 503),
     (SamadaptError, 422),
 )
 

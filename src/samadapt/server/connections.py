@@ -64,7 +64,7 @@ class ConnectionLimits:
 
 
 def limited_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
-    """uvicorn's protocol within limits.
+    """The protocol of uvicorn within limits.
 
     A connection that waits for its request gives way to a new one when there are too many, the one
     that has waited longest first. So somebody who opens connections and says nothing locks out
@@ -87,7 +87,7 @@ class _LimitedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection up, perhaps in place of one that says nothing."""
         super().connection_made(transport)
-        others = [c for c in self.connections if c is not self]
+        others = [c for c in self.connections if c is not self and isinstance(c, _LimitedProtocol)]
         near = [c for c in others if c.client and self.client and c.client[0] == self.client[0]]
         for known, most in ((near, self.limits.per_address), (others, self.limits.total)):
             if len(known) >= most and not _give_way(known):
@@ -158,9 +158,9 @@ class _LimitedProtocol(H11Protocol):
         self.transport.close()
 
 
-def _give_way(connections: list[Any]) -> bool:
+def _give_way(connections: list[_LimitedProtocol]) -> bool:
     """Close the connection that has waited longest for its request; False if all are at work."""
-    waiting = [c for c in connections if getattr(c, "is_waiting", False)]
+    waiting = [c for c in connections if c.is_waiting]
     if not waiting:
         return False
     oldest = max(waiting, key=lambda c: (c.waited, not c.cycle))

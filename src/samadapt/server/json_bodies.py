@@ -54,7 +54,7 @@ def _without_texts(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What lies outside of texts in JSON without escapes."""
     quotes = data == _QUOTE
     outside = np.cumsum(quotes, dtype=np.uint8) % 2 == 0  # only odd or even matters
-    return data[outside & ~quotes]
+    return np.asarray(data[outside & ~quotes])
 
 
 class JsonMiddleware:

@@ -39,7 +39,7 @@ _STALE = (
     "<form method=post action=/enter><input type=password name=token aria-label=token "
     "autocomplete=off> <button>Enter</button></form>"
 )
-_NO_SECRET = "the token is missing or stale: use the address that the server printed"
+_TURNED_AWAY = "the token is missing or stale: use the address that the server printed"
 _CROWDED = "too many wrong tokens from this address: wait a minute"
 
 
@@ -175,7 +175,7 @@ class GuardMiddleware:
             policy = b"content-security-policy", _POLICY.format("'self'").encode()
             await answer_bytes(send, 401, _STALE.encode(), b"text/html; charset=utf-8", policy)
         else:
-            await answer(send, 401, {"error": _NO_SECRET})
+            await answer(send, 401, {"error": _TURNED_AWAY})
 
     async def _enter_by_code(self, scope: Scope, headers: dict[str, str], send: Send) -> None:
         """Exchange the code of an address for a key."""
