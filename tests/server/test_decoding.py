@@ -66,7 +66,7 @@ def test_no_format_takes_more_than_its_header_promises(tmp_path: Path) -> None:
     side = 1000
     for path in saved(tmp_path, side):
         promised = decoding_bytes(path)
-        assert 12 * side * side <= promised <= 120 * side * side
+        assert 12 * side * side <= promised <= 160 * side * side
         Path("/proc/self/clear_refs").write_text("5")
         before = _kilobytes("VmRSS")
         read_image(path)
@@ -100,9 +100,9 @@ def test_a_small_file_that_claims_to_be_large_is_refused(tmp_path: Path, suffix:
             data[at + 8 : at + 12] = struct.pack("<I", 32_000)
         path.write_bytes(data)
     decoder = Decoder(limit=1 << 30)
-    with pytest.raises(ImageError, match=r"bomb\.\w+ takes \d+ MB .* cut it into tiles"):
-        with decoder.reading(path):
-            pass
+    refused = pytest.raises(ImageError, match=r"bomb\.\w+ takes \d+ MB .* cut it into tiles")
+    with refused, decoder.reading(path):
+        pass
     assert decoder.peak == 0
 
 

@@ -77,8 +77,9 @@ def serve(
         raise DataError(f"--url {url}: give an address such as http://localhost:8080")
     common.check_output_folder("--out", out)
     from samadapt.server import run
-    from samadapt.server.label_studio import ImageFinder, LabelStudioBackend
+    from samadapt.server.label_studio import LabelStudioBackend
     from samadapt.server.label_studio_app import create_label_studio_app
+    from samadapt.server.label_studio_images import ImageFinder
     from samadapt.server.learning import Learning
     from samadapt.server.security import Guard
     from samadapt.store.embeddings import EmbeddingStore

@@ -32,7 +32,6 @@ _STATUS: tuple[tuple[type[SamadaptError], int], ...] = (
     (SessionError, 409),
     (FullError, 507),
     (BusyError, 503),
-    (SamadaptError, 422),
 )
 
 
@@ -67,17 +66,22 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
     return app
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Every error is JSON with one line for the person."""
+def answer_errors(app: FastAPI, bad_request: int = 422) -> None:
+    """Every error is JSON with one line for the person.
+
+    Args:
+        app: the application.
+        bad_request: the status that says that a request is understood and cannot be done.
+    """
 
     @app.exception_handler(SamadaptError)
     async def samadapt_error(request: Request, error: SamadaptError) -> JSONResponse:
-        status = next(code for kind, code in _STATUS if isinstance(error, kind))
+        status = next((code for kind, code in _STATUS if isinstance(error, kind)), bad_request)
         return _told(status, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _told(422, f"the request is not valid: {_first(error)}")
+        return _told(bad_request, f"the request is not valid: {_first(error)}")
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -25,10 +26,8 @@ def decoding_budget() -> int:
     total = 1 << 33
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
+    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
         total = min(total, int(_CGROUP.read_text()))
-    except (OSError, ValueError):
-        pass  # no container, or one without a limit
     return max(_LEAST, total // _SHARE)
 
 
