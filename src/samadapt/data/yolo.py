@@ -145,8 +145,12 @@ def _names(folder: Path) -> list[str]:
         raise DataError(f"{folder} has no {NAMES} and no classes.txt: they name the classes")
     import yaml
 
+    text = file.read_text(encoding="utf-8")
     try:
-        document: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        # A few aliases of aliases make texts of gigabytes; YOLO's own files have none.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise DataError(f"{file} has aliases (*name): write the names of the classes out")
+        document: Any = yaml.safe_load(text)
         names = document["names"]
         if isinstance(names, dict):
             names = [names[k] for k in range(len(names))]

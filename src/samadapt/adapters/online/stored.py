@@ -11,13 +11,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from samadapt.adapters.online.lesson import Example, Lesson
 from samadapt.data.files import replacing
-from samadapt.errors import DataError, PromptError
+from samadapt.errors import DataError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Box, Click, Prompt
 
@@ -198,10 +198,10 @@ class StoredLesson:
                 bool(facts["is_accepted"]),
                 path,
             )
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, PromptError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path} cannot be read ({error})") from None
+        except DataError:
+            raise
+        except Exception as error:  # what a damaged file provokes, nobody knows beforehand
+            raise DataError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
 
 
 def stored(domain: int, lesson: Lesson, views: dict[int, StoredView]) -> StoredLesson:
