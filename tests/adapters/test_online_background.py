@@ -211,9 +211,9 @@ def test_hooks_return_at_once_and_learning_arrives() -> None:
 
         setattr(adapter, name, timed)
     base = session.model.decoder
-    for _ in range(3):
-        session.click(14.5, 12.5)
-        session.click(38.5, 29.5, positive=False)
+    for place in ((14.5, 12.5), (38.5, 29.5), (3.5, 36.5)):
+        session.click(*place)
+        session.click(50.5, 20.5, positive=False)
         session.undo()
         session.accept()
     session.click(3.5, 3.5)

@@ -68,9 +68,9 @@ def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
         if not (folder / name).is_file():
             raise AdapterError(f"{folder} is not an adapter: it has no {name}")
     configs, tensors = _read_both(folder)
-    if (name := not_finite(tensors)) is not None:
+    if (broken := not_finite(tensors)) is not None:
         raise AdapterError(
-            f"{folder}: the weights have numbers in {name} that are not finite: train it again"
+            f"{folder}: the weights have numbers in {broken} that are not finite: train it again"
         )
     found = hash_tensors(tensors)
     for config in configs:

@@ -84,6 +84,9 @@ class Learning:
             self._close()
             self.specs = tuple(spec for spec in specs if spec != NONE)
             self.adapters = fresh
+            for adapter in fresh:
+                if isinstance(adapter, OnlineAdapter):
+                    adapter.resume(self._model, fresh)
 
     def choose(self, spec: str) -> None:
         """Use one of `choices`.
@@ -195,7 +198,7 @@ class Learning:
         if not isinstance(adapter, OnlineAdapter):
             return adapter
         place = self._place(spec)
-        if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        if place.is_file() or (place.is_dir() and any(p.is_file() for p in place.iterdir())):
             try:
                 saved = OnlineAdapter.from_pretrained(place, self._model)
                 return self._ready(saved.config, saved.state_dict(), place)
