@@ -40,6 +40,12 @@ class Sitting:
     log: StoredLog
     edited: tuple[int, int] | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
+    searched: tuple[int, int] = (0, 0)
+    """How many of how many places the last search for similar objects has looked at."""
+
+    def searching(self, looked: int, places: int) -> None:
+        """A search has come so far."""
+        self.searched = looked, places
 
 
 class Sittings:
@@ -82,6 +88,11 @@ class Sittings:
                 _, old = self._open.popitem(last=False)
                 self.turns.leave(old.session)
             return sitting
+
+    def peek(self, client: str, image_id: int) -> Sitting | None:
+        """The sitting of a client at an image if there is one; waits for nobody."""
+        with self._lock:
+            return self._open.get((client, image_id))
 
     def act(
         self, client: str, person: str, image_id: int, action: Callable[[Sitting], Result]

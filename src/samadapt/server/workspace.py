@@ -223,7 +223,13 @@ class Workspace:
                 most,
                 rejected=rejected,
                 tried=tried,
+                progress=sitting.searching,
             )
+
+    def searched(self, client: str, image_id: int) -> tuple[int, int]:
+        """How many of how many places a search has looked at; (0, 0) while there is none."""
+        sitting = self.sittings.peek(client, image_id)
+        return (0, 0) if sitting is None else sitting.searched
 
     @contextmanager
     def changing_adapters(self) -> Iterator[Learning]:
