@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -124,7 +125,8 @@ def annotate(
                 if code == printed and not as_json:  # every address is good once
                     printed = access.new_code()
                     again = run.address(host, bound, printed)
-                    typer.echo(f"a browser came in; for another one open {again}")
+                    with suppress(OSError):  # nobody reads the terminal any more
+                        typer.echo(f"a browser came in; for another one open {again}")
 
             def ready() -> None:
                 url = run.address(host, bound, printed)
