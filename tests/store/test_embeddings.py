@@ -141,3 +141,14 @@ def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_hashes_tell_shapes_apart() -> None:
     flat = np.zeros((2, 6, 3), np.uint8)
     assert hash_pixels(flat) != hash_pixels(flat.reshape(3, 4, 3))
+
+
+def test_a_flipped_bit_counts_as_missing(store: EmbeddingStore, fake_model: FakeModel) -> None:
+    embedding = fake_model.encode(blobs())
+    assert store.put(fake_model, "content", embedding)
+    path = store.path(fake_model, "content")
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 0x10  # a number among the features: nothing else would notice
+    path.write_bytes(data)
+    assert store.get(fake_model, "content") is None
+    assert not path.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,13 @@ def annotate(
         ),
     ] = None,
     token: Annotated[
-        str | None, typer.Option("--token", help="Secret of the address; a new one if left out.")
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="SAMADAPT_TOKEN",
+            help="Secret of this server; a new one if left out. The environment variable is not "
+            "seen by others who list this machine's processes.",
+        ),
     ] = None,
     cache_gb: GigabytesOption = 10.0,
     device: DeviceOption = "auto",
@@ -121,16 +128,26 @@ def annotate(
             specs = tuple(adapter or ("online",))
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
-            guard = Guard(secret, bound, names)
-            url = run.address(host, bound, secret)
+            guard = Guard(secret, bound, names, entered=lambda code: entered(code))
+            access = guard.access
+            printed = access.new_code()
+
+            def entered(code: str) -> None:
+                nonlocal printed
+                if code == printed and not as_json:  # every address is good once
+                    printed = access.new_code()
+                    again = run.address(host, bound, printed)
+                    with suppress(OSError):  # nobody reads the terminal any more
+                        typer.echo(f"a browser came in; for another one open {again}")
 
             def ready() -> None:
+                url = run.address(host, bound, printed)
                 if as_json:
                     typer.echo(json.dumps({"url": url, "port": bound, "token": secret}))
                 else:
                     typer.echo(f"samadapt annotates {folder}: open {url}\nCtrl-C ends it.")
                 if browser:
-                    typer.launch(url)
+                    typer.launch(run.address(host, bound, access.new_code()))
 
             run.serve(create_app(workspace, guard), listener, ready)
 

@@ -44,6 +44,15 @@ def deep_tiff_size(path: Path) -> tuple[int, int] | None:
     return (width, height) if max(tags[_ORIENTATION]) >= 5 else (height, width)
 
 
+def deep_tiff_bytes(path: Path) -> int:
+    """Bytes of the values that `read_deep_tiff` gives, from the file's header."""
+    tags = _first_tags(path)
+    if tags is None or not _beyond_pillow(tags):
+        return 0
+    pixels = max(tags[_LENGTH]) * max(tags[_WIDTH])
+    return pixels * max(tags[_SAMPLES]) * ((max(tags[_BITS]) + 7) // 8)
+
+
 def read_deep_tiff(path: Path, *, shown: bool = False) -> NDArray[Any]:
     """Values of the first page, upright: (H, W) or (H, W, channels) as stored.
 

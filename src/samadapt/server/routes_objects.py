@@ -23,6 +23,7 @@ from samadapt.server.wire import (
     crop_of,
     current_json,
     object_json,
+    proposal_crop,
 )
 from samadapt.store.errors import ConflictError
 from samadapt.store.objects import NewMask
@@ -166,13 +167,23 @@ def similar(image_id: ImageId, wanted: SimilarRequest, here: Here, me: Me) -> di
         found = here.similar(sitting, wanted.label, wanted.most, rejected, wanted.tried)
         return {
             "proposals": [
-                {"mask": crop_of(p.mask), "likeness": round(p.likeness, 3)} for p in found.proposals
+                {"mask": proposal_crop(p), "likeness": round(p.likeness, 3)}
+                for p in found.proposals
             ],
             "tried": [list(place) for place in found.tried],
             "more": found.more,
+            "looked": found.looked,
+            "places": found.places,
         }
 
     return here.act(me.client, me.person, image_id, action)
+
+
+@router.get("/images/{image_id}/similar")
+def similar_progress(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
+    """How many of how many places the search that is going on has looked at."""
+    looked, places = here.searched(me.client, image_id)
+    return {"looked": looked, "places": places}
 
 
 @router.post("/objects/{object_id}")

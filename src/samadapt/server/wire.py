@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
+from samadapt.server.similar import Proposal
 from samadapt.session.session import Session
 from samadapt.store.events import Mark
 from samadapt.store.records import StoredObject
@@ -209,6 +210,14 @@ def crop_of(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
         "height": bottom - top,
         "counts": rle.counts.decode("ascii"),
     }
+
+
+def proposal_crop(proposal: Proposal) -> dict[str, Any]:
+    """A proposal's mask as the page takes it."""
+    found = crop_of(proposal.crop)
+    if found is None:
+        raise DataError("a proposal without a pixel")
+    return found | {"x": found["x"] + proposal.x, "y": found["y"] + proposal.y}
 
 
 def object_json(thing: StoredObject) -> dict[str, Any]:

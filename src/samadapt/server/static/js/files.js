@@ -25,11 +25,19 @@ export function fileMenu(button, actions) {
   ]);
 }
 
-function exportAs(format) {
-  const link = h("a", { href: `/api/export?format=${format}`, download: "" });
-  document.body.append(link);
-  link.click();
-  link.remove();
+async function exportAs(format) {
+  try {
+    const response = await ask("GET", `/api/export?format=${format}`, undefined, { raw: true });
+    const [, name] = /filename="([^"]+)"/.exec(response.headers.get("content-disposition")) ?? [null, format];
+    const address = URL.createObjectURL(await response.blob());
+    const link = h("a", { href: address, download: name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  } catch (error) {
+    complain(error);
+  }
 }
 
 function importFile() {
