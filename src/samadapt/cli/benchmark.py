@@ -178,7 +178,8 @@ def interactive(
     if compare_frozen and against is not None:
         raise DataError("--compare-frozen and --against: give one or the other")
     paths = dataset_paths(images, masks, dataset, split)
-    common.check_outputs(("--json", json_path), ("--html", html_path), inputs=(paths[1], against))
+    read = (paths[1], against, model, *(adapter or ()))
+    common.check_outputs(("--json", json_path), ("--html", html_path), inputs=read)
     from samadapt.benchmark.compare import run_compared
     from samadapt.benchmark.interactive import run_interactive
     from samadapt.benchmark.results import InteractiveResult

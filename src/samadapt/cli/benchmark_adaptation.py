@@ -101,9 +101,10 @@ def adaptation(
     numbers = _numbers(seeds)
     chosen = _streams(streams)
     paths = {name: common.named_dataset(name, split) for name in names}
-    common.check_outputs(("--json", json_path), inputs=[masks for _, masks in paths.values()])
+    read = [*(masks for _, masks in paths.values()), model]
+    common.check_outputs(("--json", json_path), inputs=read)
     if report is not None:
-        common.check_output_folder("--report", report)
+        common.check_output_folder("--report", report, [p for pair in paths.values() for p in pair])
     from rich.console import Console
 
     from samadapt.benchmark.adaptation import run_adaptation

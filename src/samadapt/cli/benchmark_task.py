@@ -133,7 +133,7 @@ def task(
     if cache_gb < 0:
         raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
     common.check_outputs(
-        ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks)
+        ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks, model)
     )
     from samadapt.benchmark.task import run_task
     from samadapt.benchmark.task_options import METHODS, TaskOptions
