@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from conftest import Run
 from outcome import one_error
 from PIL import Image
 
+from conftest import Run
 from fakes import FakeModel
 from samadapt.cli import app
 from samadapt.store.projects import PROJECT_FILE, Project
