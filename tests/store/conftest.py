@@ -28,14 +28,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def project(request: pytest.FixtureRequest, tmp_path: Path, folder: Path) -> Iterator[Project]:
-    """A project of the three pictures, once in a file and once on a server."""
-    where: str | Path = tmp_path / "project.sqlite"
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place for a database, once a file and once a server."""
     if request.param == "postgresql":
         server = os.environ.get(POSTGRES, "")
         if not server:
             pytest.skip(f"no PostgreSQL server: set {POSTGRES} to the URL of an empty database")
-        where = _emptied(server)
+        return _emptied(server)
+    return str(tmp_path / "project.sqlite")
+
+
+@pytest.fixture
+def project(where: str, folder: Path) -> Iterator[Project]:
+    """A project of the three pictures, once in a file and once on a server."""
     with Project.open(where) as opened:
         opened.images.scan(folder)
         yield opened

@@ -101,7 +101,7 @@ def adaptation(
     numbers = _numbers(seeds)
     chosen = _streams(streams)
     paths = {name: common.named_dataset(name, split) for name in names}
-    read = [*(masks for _, masks in paths.values()), model]
+    read: list[str | Path] = [*(masks for _, masks in paths.values()), model]
     common.check_outputs(("--json", json_path), inputs=read)
     if report is not None:
         common.check_output_folder("--report", report, [p for pair in paths.values() for p in pair])

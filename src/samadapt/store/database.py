@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class Database:
         StoreError: cannot be opened; the message says why.
     """
 
-    def __init__(self, where: str | Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    def __init__(self, where: str | Path, migrations: Mapping[int, Migration] = MIGRATIONS) -> None:
         url, self.name = _url(where)
         self.path = Path(url.database or "") if url.drivername.startswith("sqlite") else None
         if self.path is not None:
@@ -146,7 +146,13 @@ def _explained(name: str, error: DBAPIError) -> StoreError:
     primary = None if code is None else code & 0xFF
     if primary == sqlite3.SQLITE_BUSY or "deadlock" in text:
         return ConflictError(f"{name} is being written by somebody else: try again")
-    if primary == sqlite3.SQLITE_CONSTRAINT or getattr(original, "sqlstate", "") == "23505":
+    state = getattr(original, "sqlstate", "")
+    if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY or state == "23503":
+        return ConflictError(
+            f"{name}: somebody else removed what this belongs to, or added to it ({text}): look "
+            "and do it again"
+        )
+    if primary == sqlite3.SQLITE_CONSTRAINT or state == "23505":
         return ConflictError(f"{name}: somebody else just wrote the same ({text})")
     if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return FullError(f"{name} could not be saved ({text}): free some space, then do it again")

@@ -124,7 +124,7 @@ def import_dataset(project: Project, dataset: CocoDataset, person: str, origin: 
                 broken.append(f"{path}, object {thing.id}: {error}")
                 continue
             key = f"import:{origin}:{image_id}:{thing.id}"
-            if project.objects.find_key(key) is not None:
+            if project.objects.find_key(key, image_id) is not None:
                 known += 1
                 continue
             new = NewMask(image_id, rle, labels[name], "import", key)

@@ -32,7 +32,7 @@ class Project:
         self.journal = Journal(database, project_id)
         self.images = ImageTable(database, project_id, self.journal)
         self.labels = LabelTable(database, project_id, self.journal)
-        self.objects = ObjectTable(database, project_id, self.journal)
+        self.objects = ObjectTable(database, project_id, self.journal, self.labels)
         self.claims = ClaimTable(database, project_id)
 
     @classmethod

@@ -19,7 +19,7 @@ from samadapt.store.events import (
     ObjectRestored,
 )
 from samadapt.store.journal import Entry
-from samadapt.store.labels import _LABELS
+from samadapt.store.label_rows import put_labels, with_missing
 from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
 from samadapt.store.tables import images, objects, projects
@@ -33,6 +33,7 @@ class Reading:
         self.marks: dict[int, tuple[Mark, int]] = {}
         self.annotated: dict[int, str] = {}
         self.labels: tuple[Label, ...] = ()
+        self.earlier_labels: dict[int, Label] = {}
         self.labels_revision = 0
         self.objects: dict[int, StoredObject] = {}
 
@@ -46,6 +47,7 @@ class Reading:
                 self.marks[event.image] = event.mark, event.revision
             case LabelsSet():
                 self.labels, self.labels_revision = event.labels, event.revision
+                self.earlier_labels |= {label.id: label for label in event.labels}
             case ObjectAdded():
                 self.objects[event.object] = _added(event, entry)
                 if event.content_hash is not None:
@@ -113,14 +115,16 @@ def rebuild(project: Project) -> None:
         for thing in reading.objects.values():
             columns = {name: getattr(thing, name) for name in thing.__slots__}
             tx.execute(insert(objects).values(project_id=mine, **columns))
-        tx.execute(
-            update(projects)
-            .where(projects.c.id == mine)
-            .values(
-                labels=_LABELS.dump_json(reading.labels).decode(),
-                labels_revision=reading.labels_revision,
-            )
-        )
+        labels, revision = reading.labels, reading.labels_revision
+        used = {o.label_id for o in reading.objects.values() if not o.deleted}
+        if missing := used - {label.id for label in labels} - {None}:
+            numbers = [number for number in missing if number is not None]
+            labels = with_missing(labels, numbers, reading.earlier_labels)
+            revision += 1
+            project.journal.add(tx, LabelsSet(labels=labels, revision=revision), person="")
+        put_labels(tx, mine, labels)
+        here = projects.c.id == mine
+        tx.execute(update(projects).where(here).values(labels_revision=revision))
 
 
 def _added(event: ObjectAdded, entry: Entry) -> StoredObject:
