@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,23 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import create_engine, make_url, text
+from typer.testing import CliRunner, Result
 
-from fakes import blobs
+from fakes import FakeModel, blobs
+from samadapt.cli import app, common
 from samadapt.store.projects import Project
 
 POSTGRES = "SAMADAPT_TEST_POSTGRES"
 """Environment variable with the URL of a PostgreSQL database in which tests may make schemas."""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """Run `samadapt` with a tiny model and a cache of its own."""
+    monkeypatch.delenv("SAMADAPT_DEBUG", raising=False)
+    monkeypatch.setenv("SAMADAPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(common, "load_model", lambda name, device, dtype: FakeModel())
+    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 @pytest.fixture

@@ -125,7 +125,4 @@ def annotate(
 
 def _tell_import(added: int, known: int, left_out: list[str]) -> None:
     typer.echo(f"imported {added} objects ({known} were there already)", err=True)
-    for text in left_out[:10]:
-        typer.echo(f"left out: {text}", err=True)
-    if len(left_out) > 10:
-        typer.echo(f"left out: {len(left_out) - 10} more", err=True)
+    common.tell_left_out(left_out)

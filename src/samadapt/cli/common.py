@@ -155,6 +155,14 @@ def check_output_folder(
     _check_folder(option, folder, nearest)
 
 
+def tell_left_out(lines: Sequence[str], most: int = 10) -> None:
+    """Name on stderr what was left out; the first of many."""
+    for text in lines[:most]:
+        typer.echo(f"left out: {text}", err=True)
+    if len(lines) > most:
+        typer.echo(f"left out: {len(lines) - most} more", err=True)
+
+
 def progress_console() -> Console:
     """Where progress and notes go: stderr."""
     from rich.console import Console
