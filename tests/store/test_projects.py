@@ -421,7 +421,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(
         pages = _pragma(project, "page_count")
         noise = np.random.default_rng(0).random((400, 400)) < 0.5
         # SQLite's own bound on the file's size stands for the disk's.
-        project.database.close()
+        project.database.engine.dispose()
         from sqlalchemy import event
 
         @event.listens_for(project.database.engine, "connect")
