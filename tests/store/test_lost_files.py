@@ -1,4 +1,4 @@
-"""What was acknowledged and is gone is noticed before the next acknowledgement, and at the start."""
+"""What was acknowledged and is gone is noticed: before the next acknowledgement, at the start."""
 
 from __future__ import annotations
 
@@ -130,7 +130,9 @@ def test_other_connections_and_checkpoints_raise_no_alarm(
         for turn in range(6):
             add(project if turn % 2 else other, square)
             with sqlite3.connect(path) as raw:
-                raw.execute(f"PRAGMA wal_checkpoint({('PASSIVE', 'RESTART', 'TRUNCATE')[turn % 3]})")
+                raw.execute(
+                    f"PRAGMA wal_checkpoint({('PASSIVE', 'RESTART', 'TRUNCATE')[turn % 3]})"
+                )
             raw.close()
     for _ in range(3):
         add(project, square)
@@ -200,7 +202,7 @@ def test_a_log_that_was_removed_after_a_kill_is_noticed(
     for suffix in ("", "-wal", ".receipt"):
         shutil.copy(part(path, suffix), killed)
     (killed / "p.sqlite-wal").rename(killed / "kept")
-    with pytest.raises(LostError, match="p.sqlite-wal removed"):
+    with pytest.raises(LostError, match=r"p\.sqlite-wal removed"):
         Project.open(killed / "p.sqlite")
     (killed / "kept").rename(killed / "p.sqlite-wal")
     with Project.open(killed / "p.sqlite") as again:

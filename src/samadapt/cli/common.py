@@ -78,6 +78,16 @@ def named_dataset(name: str, split: str) -> tuple[Path, Path]:
     return folder / "images", folder / f"{split}.json"
 
 
+def project_place(project: str) -> str | Path:
+    """The file or URL of a project that is named by its folder, its file or its URL."""
+    from samadapt.store.projects import project_file
+
+    if "://" in project:
+        return project
+    path = Path(project)
+    return project_file(path) if path.is_dir() else path
+
+
 def set_threads(threads: int | None) -> None:
     """Limit the threads of one operation; None leaves them as they are."""
     if threads is None:

@@ -52,7 +52,7 @@ def export(
     cannot be written is named; the exit code is 3 then.
     """
     from samadapt.store.export import check_format, export_project
-    from samadapt.store.projects import Project, project_file
+    from samadapt.store.projects import Project
 
     try:
         check_format(format)
@@ -62,12 +62,9 @@ def export(
         common.check_outputs(("--out", out))
     else:
         common.check_output_folder("--out", out)
-    where: str | Path = project
-    folder = images
-    if "://" not in project:
-        path = Path(project)
-        folder = folder or (path if path.is_dir() else path.parent)
-        where = project_file(path) if path.is_dir() else path
+    where, folder = common.project_place(project), images
+    if isinstance(where, Path):
+        folder = folder or where.parent
     with Project.open(where, name, create=False) as opened:
         exported = export_project(opened, folder, format, out, done_only=done_only)
     dataset, left_out = exported.dataset, exported.left_out

@@ -88,6 +88,11 @@ class Database:
                 self._file.saved(now)
             self._saved = max(self._saved, now)
 
+    def project_names(self) -> list[str]:
+        """The names of all projects."""
+        with self.read() as tx:
+            return list(tx.execute(select(projects.c.name).order_by(projects.c.id)).scalars())
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()

@@ -69,11 +69,11 @@ class ObjectTable:
         with self._database.read() as tx:
             return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
-    def all(self) -> list[StoredObject]:
-        """All objects that are not deleted, oldest first."""
+    def all(self, *, deleted: bool = False) -> list[StoredObject]:
+        """All objects, oldest first; deleted ones too if asked for."""
+        wanted = self._mine() if deleted else self._mine().where(~objects.c.deleted)
         with self._database.read() as tx:
-            rows = tx.execute(self._mine().where(~objects.c.deleted).order_by(objects.c.id))
-            return [_object(row) for row in rows]
+            return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def measured(self) -> list[StoredObject]:
         """Clicked objects, in the order in which they were accepted; masks left out."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import delete, insert, select, update
 
+from samadapt.store.errors import StoreError
 from samadapt.store.events import (
     ImageMarked,
     ImagesAdded,
@@ -77,21 +78,46 @@ class Reading:
         )
 
 
-def read_log(project: Project) -> Reading:
+def read_log(project: Project, problems: list[str] | None = None) -> Reading:
     """The state of a project, from its log alone.
 
+    Args:
+        project: which.
+        problems: takes a line about each event that is about something unknown; without it such
+            an event is an error.
+
     Raises:
-        StoreError: a damaged event.
+        StoreError: a damaged event, or one about something unknown.
     """
     reading = Reading()
     for entry in project.journal.entries():
-        reading.take(entry)
+        try:
+            reading.take(entry)
+        except KeyError as error:
+            text = f"event {entry.number} ({entry.event.kind}) is about an unknown object {error}"
+            if problems is None:
+                raise StoreError(f"{project.name}: {text}: run samadapt doctor") from None
+            problems.append(text)
     return reading
 
 
-def rebuild(project: Project) -> None:
+def differences(project: Project, reading: Reading) -> str:
+    """In what the tables are not what the log adds up to; empty if they are."""
+    wrong = []
+    if {o.id: o for o in project.objects.all(deleted=True)} != reading.objects:
+        wrong.append("objects")
+    if project.labels.all() != (reading.labels, reading.labels_revision):
+        wrong.append("labels")
+    images = project.images.all()
+    marks = {i: (image.mark, image.revision) for i, image in images.items() if image.revision}
+    if {i: image.name for i, image in images.items()} != reading.names or marks != reading.marks:
+        wrong.append("images")
+    return f"the tables of {', '.join(wrong)} differ from the log" if wrong else ""
+
+
+def rebuild(project: Project, reading: Reading | None = None) -> None:
     """Make the tables again from the log; what was found out about files stays."""
-    reading = read_log(project)
+    reading = reading or read_log(project)
     mine = project.id
     with project.database.write() as tx:
         project.journal.lock(tx)
