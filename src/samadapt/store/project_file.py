@@ -32,7 +32,14 @@ class ProjectFile:
         self._identity, self._written = "", -1
         _check_place(path)
         refuse_what_is_lost(path)
-        path.touch()
+        try:
+            if not path.exists():
+                path.touch()
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written ({error.strerror or error}): give --project FILE in a "
+                "folder that you may write to"
+            ) from None
 
     def begin(self, identity: str, events: int) -> None:
         """The database is open: from now on look after it.
