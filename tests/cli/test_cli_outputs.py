@@ -14,12 +14,12 @@ import typer
 from outcome import one_error
 from PIL import Image
 
-from conftest import Run
 from fakes import FakeModel
 from samadapt.cli import app
 from samadapt.store.projects import PROJECT_FILE, Project
 from tiny_dataset import TinyDataset
 
+Run = Callable[..., Any]
 OUTPUTS = ("--out", "--overlay", "--json", "--html", "--report")
 """Options that name something to write; `--json` without a value prints."""
 
