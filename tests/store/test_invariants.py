@@ -72,7 +72,7 @@ def test_of_removing_and_using_a_label_at_once_one_is_refused(
     project: Project, square: Mask
 ) -> None:
     rle = Rle.from_mask(square)
-    for _ in range(5):
+    for _ in range(3):
         number = project.labels.named(["cell"], "ann")["cell"]
         together = threading.Barrier(2)
         refused: list[Exception] = []

@@ -64,7 +64,8 @@ def examine(where: str, *, repair: bool = True) -> Diagnosis:
         StoreError: it is in use, or there is nothing at all.
     """
     found = Diagnosis()
-    if "://" in where and not where.startswith("sqlite"):
+    where = where.removeprefix("sqlite:///")
+    if "://" in where:
         _check_tables(where, found, repair)
         return found
     path = Path(where).absolute()
