@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from samadapt.store.errors import ConflictError, LostError, StoreError
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
 from samadapt.store.receipt import in_use, read_receipt, receipt_path
+from samadapt.store.sqlite_file import connected, contents
 
 Mask = NDArray[np.bool_]
 
@@ -137,6 +139,45 @@ def test_other_connections_and_checkpoints_raise_no_alarm(
     for _ in range(3):
         add(project, square)
     assert len(project.objects.all()) == 10
+
+
+def test_a_database_that_cannot_be_looked_into_is_not_called_lost(
+    project: Project, path: Path, square: Mask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more_files(*arguments: object) -> None:
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+    with sqlite3.connect(path) as raw:
+        raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    raw.close()
+    with monkeypatch.context() as patch:
+        patch.setattr("samadapt.store.watch.contents", no_more_files)
+        add(project, square)
+    emptied(path)  # which is noticed as soon as it can be looked into
+    with pytest.raises(LostError):
+        add(project, square)
+
+
+def test_others_who_write_meanwhile_raise_no_alarm(path: Path, project: Project) -> None:
+    stop = threading.Event()
+    alarms: list[Exception] = []
+
+    def look() -> None:
+        while not stop.is_set():
+            with connected(path) as raw:
+                found = contents(raw)
+            if found is None or found.rows != found.events:
+                alarms.append(ValueError(found))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for number in range(40):
+        project.labels.named([f"label {number}"], "ann")
+    stop.set()
+    looking.join()
+    assert alarms == []
 
 
 # -- between two starts -------------------------------------------------------------------

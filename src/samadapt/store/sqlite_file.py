@@ -47,11 +47,19 @@ def connected(path: Path, mode: str = "rw") -> Iterator[sqlite3.Connection]:
 
 
 def contents(connection: sqlite3.Connection) -> Contents | None:
-    """What a database says of itself; None for one that has no table yet.
+    """What a database says of itself, at one moment; None for one that has no table yet.
 
     Raises:
         sqlite3.Error: unreadable, or no database of samadapt.
     """
+    connection.execute("BEGIN")
+    try:
+        return _contents(connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _contents(connection: sqlite3.Connection) -> Contents | None:
     wanted = "SELECT name FROM sqlite_master WHERE type = 'table'"
     tables = {name for (name,) in connection.execute(wanted)}
     if not tables:

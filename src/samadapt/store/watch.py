@@ -19,6 +19,19 @@ from samadapt.store.sqlite_file import PARTS, WAL, connect, connected, contents,
 _WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
 
+_PASSING = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_CANTOPEN,
+)
+"""Errors that say nothing about the file: others write, no memory, no more open files."""
+
+
+class _UndecidedError(Exception):
+    """The file cannot be looked into just now."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """A file as it was last found in order."""
@@ -86,7 +99,10 @@ class FileWatch:
         is_cut = WAL in now and now[WAL].size < self._seen[WAL].size
         # SQLite itself writes into the file now and then: look whether all of it is there.
         if is_cut or now[""] != self._seen[""]:
-            problem = self._inside(events)
+            try:
+                problem = self._inside(events)
+            except _UndecidedError:
+                return None  # the next change looks again
             if problem is not None:
                 return problem
         self._seen = now
@@ -108,7 +124,7 @@ class FileWatch:
             with self._path(WAL).open("rb") as file:
                 return file.read(4) in _WAL_MAGIC
         except OSError:
-            return False
+            return True  # it was there a moment ago: no more files can be opened just now
 
     def _inside(self, events: int) -> str | None:
         """Look with other eyes than those of connections that remember what they read."""
@@ -117,8 +133,8 @@ class FileWatch:
             with connected(self._database) as other:
                 found = contents(other)
         except sqlite3.OperationalError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-                return None
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+                raise _UndecidedError from None
             return f"{name} was emptied or damaged ({error})"
         except sqlite3.Error as error:
             return f"{name} was emptied or damaged ({error})"
