@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class ProjectFile:
         self._stack = ExitStack()
         self._watch: FileWatch | None = None
         self._identity, self._written = "", -1
+        self._lock = threading.Lock()
         _check_place(path)
         refuse_what_is_lost(path)
         try:
@@ -73,9 +75,11 @@ class ProjectFile:
         if self._watch is None:
             return
         self._watch.check(events, wrote=True)
-        if events != self._written:
+        with self._lock:
+            if events <= self._written:
+                return  # another thread was faster, and has acknowledged more
             self._receive(events)
-            self._copies.consider(events)
+        self._copies.consider(events)
 
     def close(self) -> None:
         """The connections are closed: make a last copy."""
