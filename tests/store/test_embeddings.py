@@ -91,13 +91,30 @@ def test_abandoned_parts_are_cleared_away_and_fresh_ones_are_not(
     store: EmbeddingStore, fake_model: FakeModel
 ) -> None:
     store.put(fake_model, "a", fake_model.encode(blobs()))
-    folder = store.path(fake_model, "a").parent
-    old, fresh = folder / ".old.part", folder / ".fresh.part"
+    path = store.path(fake_model, "a")
+    old, fresh = (path.with_name(f".{path.name}.0000000{k}.part") for k in (1, 2))
     old.write_bytes(b"x")
     fresh.write_bytes(b"x")
     os.utime(old, (1, 1))
     assert store.nbytes > 0
     assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_files_of_others_in_the_folder_are_neither_removed_nor_counted(
+    tmp_path: Path, fake_model: FakeModel
+) -> None:
+    store = EmbeddingStore(tmp_path, limit=1)
+    mine = tmp_path / "my models"
+    mine.mkdir()
+    others = [mine / "model.safetensors", mine / "film.mkv.part"]
+    for other in others:
+        other.write_bytes(b"x" * 1000)
+        os.utime(other, (0, 0))
+    for content in ("a", "b"):
+        store.put(fake_model, content, fake_model.encode(blobs()))
+    assert store.nbytes == store.path(fake_model, "b").stat().st_size
+    assert not store.path(fake_model, "a").exists()
+    assert all(other.read_bytes() == b"x" * 1000 for other in others)
 
 
 def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path, fake_model: FakeModel) -> None:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from samadapt.data.outputs import check_output
 from samadapt.errors import AdapterError
 from samadapt.models.hashing import hash_tensors, not_finite
 
@@ -130,6 +131,8 @@ def _write_both(folder: Path, config: bytes, weights: bytes) -> None:
     parent = folder.parent if is_new else folder
     parent.mkdir(parents=True, exist_ok=True)
     staging = parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.part"
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        check_output(folder / name)
     try:
         staging.mkdir()
         _write_durably(staging / WEIGHTS_FILE, weights)

@@ -117,7 +117,9 @@ def interactive(
     if compare_frozen and not adapter:
         raise DataError("--compare-frozen: name the adapter to compare with --adapter")
     paths = dataset_paths(images, masks, dataset, split)
-    common.check_outputs(("--json", json_path), ("--html", html_path), inputs=(paths[1],))
+    common.check_outputs(
+        ("--json", json_path), ("--html", html_path), inputs=(paths[1], model, *(adapter or ()))
+    )
     from samadapt.benchmark.interactive.compare import run_compared
     from samadapt.benchmark.interactive.report import interactive_report
     from samadapt.benchmark.interactive.run import run_interactive

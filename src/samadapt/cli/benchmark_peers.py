@@ -75,7 +75,9 @@ def peers(
     Reports clicks needed (NoC), failures (FR), IoU after k clicks and time per click.
     """
     places = _places(images, masks, dataset, split)
-    common.check_outputs(("--json", json_path), inputs=[path for _, path in places.values()])
+    common.check_outputs(
+        ("--json", json_path), inputs=[*(path for _, path in places.values()), model]
+    )
     from samadapt.benchmark.baselines.registry import create_baselines
     from samadapt.benchmark.peers.comparison import compare_peers, comparison_table
     from samadapt.benchmark.peers.run import PeersOptions

@@ -70,7 +70,9 @@ def robustness(
     each kind of prompt, with 95 % intervals, and the time per click.
     """
     paths = dataset_paths(images, masks, dataset, split)
-    common.check_outputs(("--json", json_path), ("--html", html_path), inputs=(paths[1],))
+    common.check_outputs(
+        ("--json", json_path), ("--html", html_path), inputs=(paths[1], model, *(adapter or ()))
+    )
     from samadapt.benchmark.robustness.report import robustness_report, robustness_table
     from samadapt.benchmark.robustness.run import RobustnessOptions, run_robustness
     from samadapt.data.datasets import open_dataset

@@ -125,7 +125,7 @@ def task(
     if cache_gb < 0:
         raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
     common.check_outputs(
-        ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks)
+        ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks, model)
     )
     from samadapt.benchmark.task.options import METHODS, TaskOptions
     from samadapt.benchmark.task.report import task_report, task_tables

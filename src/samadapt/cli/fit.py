@@ -161,8 +161,9 @@ def fit(
         method = _with_point_matching(method)
     if cache_gb < 0:
         raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
-    common.check_output_folder("--out", out)
-    common.check_outputs(("--json", json_path), inputs=[path for _, path in places])
+    read = [*(path for place in places for path in place), model, start]
+    common.check_output_folder("--out", out, read)
+    common.check_outputs(("--json", json_path), inputs=[path for _, path in places] + read[-2:])
     settings: dict[str, Any] = {
         "category": category,
         "shots": shots,

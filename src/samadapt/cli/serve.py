@@ -75,7 +75,7 @@ def serve(
         raise DataError(f"--images {images} is not a folder")
     if url is not None and not url.startswith(("http://", "https://")):
         raise DataError(f"--url {url}: give an address such as http://localhost:8080")
-    common.check_output_folder("--out", out)
+    common.check_output_folder("--out", out, (images,), keeps_project=True)
     from samadapt.server import run
     from samadapt.server.label_studio import LabelStudioBackend
     from samadapt.server.label_studio_app import create_label_studio_app

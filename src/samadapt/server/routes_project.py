@@ -16,9 +16,8 @@ from samadapt.errors import DataError, SamadaptError
 from samadapt.server.who import Here, Me
 from samadapt.server.wire import AdapterRequest, LabelsRequest, NameRequest
 from samadapt.server.workspace import Workspace
-from samadapt.store.dataset import to_dataset
 from samadapt.store.events import Label
-from samadapt.store.export import FORMATS, save_dataset
+from samadapt.store.export import FORMATS, check_format, export_project
 from samadapt.store.importing import import_dataset
 from samadapt.store.readers import read_annotations
 
@@ -103,22 +102,29 @@ def export(
     here: Here,
     format: Annotated[str, Query(max_length=30)] = "coco",
 ) -> StreamingResponse:
-    """All objects as a file (COCO) or a zip archive (all other formats)."""
-    if format not in FORMATS:
-        raise DataError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
-    dataset = to_dataset(here.project, here.folder)
+    """All objects as a file (COCO) or a zip archive (all other formats).
+
+    What cannot be written is named: in the file's "info", or in `left-out.txt` of the archive.
+    """
+    check_format(format)
     folder = Path(tempfile.mkdtemp(prefix="samadapt-"))
     try:
         is_file = format.startswith("coco")
         out = folder / ("annotations.json" if is_file else format)
-        save_dataset(dataset, format, out)
+        left_out = export_project(here.project, here.folder, format, out).left_out
         if not is_file:
+            if left_out:
+                text = "".join(f"{line}\n" for line in left_out)
+                (out / "left-out.txt").write_text(text, encoding="utf-8")
             out = Path(shutil.make_archive(str(out), "zip", out))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     kind = "application/json" if is_file else "application/zip"
-    headers = {"content-disposition": f'attachment; filename="{out.name}"'}
+    headers = {
+        "content-disposition": f'attachment; filename="{out.name}"',
+        "x-samadapt-left-out": str(len(left_out)),
+    }
     return StreamingResponse(_sent(out, folder), media_type=kind, headers=headers)
 
 

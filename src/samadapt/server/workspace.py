@@ -111,12 +111,13 @@ class Workspace:
         the improvement was saved and only the answer got lost.
 
         Raises:
-            ConflictError: the improved object was changed by somebody else.
+            ConflictError: the improved object was changed by somebody else, or the key belongs
+                to another image.
+            MissingError: the label was removed.
             SessionError: no mask.
         """
         project, session = self.project, sitting.session
-        self.project.labels.check(label_id)
-        known = project.objects.find_key(key)
+        known = project.objects.find_key(key, sitting.image.id)
         if known is not None:
             return known
         person, given = sitting.log.person, session.prompts_given

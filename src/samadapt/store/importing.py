@@ -214,7 +214,7 @@ class _Import:
             key = candidate.key(image_id)
             if (
                 named[candidate.name, counts] > candidate.earlier
-                or self._project.objects.find_key(key) is not None
+                or self._project.objects.find_key(key, image_id) is not None
             ):
                 self._known += 1
             elif counts in masks and not named[candidate.name, counts]:
