@@ -7,6 +7,7 @@ from sqlalchemy import update
 
 from samadapt.errors import DataError
 from samadapt.store.events import Label
+from samadapt.store.label_rows import put_labels
 from samadapt.store.projects import Project
 from samadapt.store.tables import projects
 
@@ -35,8 +36,8 @@ def test_names_are_stored_clean(project: Project) -> None:
 def test_labels_that_an_earlier_version_let_in_do_not_lock_the_list(project: Project) -> None:
     odd = label("x" * 200, 1)
     with project.database.write() as tx:
-        text = f"[{odd.model_dump_json()}]"
-        tx.execute(update(projects).values(labels=text, labels_revision=1))
+        put_labels(tx, project.id, [odd])
+        tx.execute(update(projects).values(labels_revision=1))
     assert project.labels.named([odd.name], "ann") == {odd.name: 1}
     assert project.labels.set([odd, label("cell")], 1, "ann") == 2
     with pytest.raises(DataError, match="200 characters"):

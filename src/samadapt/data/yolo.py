@@ -252,8 +252,12 @@ def _names_in(file: Path, findings: Findings) -> dict[int, str]:
     text = read_text(file, findings)
     try:
         # A few aliases of aliases make texts of gigabytes; YOLO's own files have none.
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise DataError(f"{file} has aliases (*name): write the names of the classes out")
+        has_aliases = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+    except (yaml.YAMLError, RecursionError):
+        has_aliases = False  # what cannot be scanned cannot be loaded either
+    if has_aliases:
+        raise DataError(f"{file} has aliases (*name): write the names of the classes out")
+    try:
         # Words stay words: "no" is a name, not a falsehood.
         document: Any = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
         names = document["names"]
