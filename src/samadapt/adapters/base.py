@@ -252,9 +252,10 @@ class Adapter(Seams):
         path = find_folder(folder)
         values, tensors = read_folder(path)
         if values.get("method") != cls.method:
+            other = str(values.get("method"))[:40]
             raise AdapterError(
-                f"{path} holds an adapter of method {values.get('method')!r}, not {cls.method!r}: "
-                "use load_adapter()"
+                f"{path} holds an adapter of method {other!r}, not {cls.method!r}: use "
+                "load_adapter()"
             )
         try:
             adapter = cls(cls.config_class.from_dict(values))
@@ -262,7 +263,12 @@ class Adapter(Seams):
                 adapter.bind(model)
             adapter.load_state_dict(tensors)
         except AdapterError as error:
-            raise AdapterError(f"{path}: {error}") from None
+            raise AdapterError(f"{path}: {_line(error)}") from None
+        except Exception as error:  # what a damaged file provokes, nobody knows beforehand
+            raise AdapterError(
+                f"{path} is damaged ({type(error).__name__}: {_line(error)}): copy or download "
+                "the adapter again, or train it again"
+            ) from None
         return adapter
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.files import CONFIG_FILE, shipped_names
-from samadapt.adapters.online import OnlineAdapter
+from samadapt.adapters.online import OnlineAdapter, OnlineConfig
 from samadapt.adapters.online.settings import DEFAULT, preset_names
 from samadapt.adapters.registry import create_adapter
 from samadapt.errors import AdapterError
@@ -81,6 +84,9 @@ class Learning:
             self._close()
             self.specs = tuple(spec for spec in specs if spec != NONE)
             self.adapters = fresh
+            for adapter in fresh:
+                if isinstance(adapter, OnlineAdapter):
+                    adapter.resume(self._model, fresh)
 
     def choose(self, spec: str) -> None:
         """Use one of `choices`.
@@ -192,14 +198,19 @@ class Learning:
         if not isinstance(adapter, OnlineAdapter):
             return adapter
         place = self._place(spec)
-        state, config = adapter.state_dict(), adapter.config
-        if (place / CONFIG_FILE).is_file():
+        if place.is_file() or (place.is_dir() and any(p.is_file() for p in place.iterdir())):
             try:
                 saved = OnlineAdapter.from_pretrained(place, self._model)
-                state, config = saved.state_dict(), saved.config
+                return self._ready(saved.config, saved.state_dict(), place)
             except AdapterError as error:
                 aside = self._move_aside(place)
                 self.notes.append(f"{error}. Learning begins anew; the old state is in {aside}")
+        return self._ready(adapter.config, adapter.state_dict(), place)
+
+    def _ready(
+        self, config: OnlineConfig, state: Mapping[str, Tensor], place: Path
+    ) -> OnlineAdapter:
+        """An adapter that learns in the background and is saved to `place`."""
         ready = OnlineAdapter(config, background=True, autosave=place)
         ready.bind(self._model)
         ready.load_state_dict(state)

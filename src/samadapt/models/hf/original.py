@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samadapt.errors import CheckpointError
+from samadapt.errors import CheckpointError, first_line
+from samadapt.models.hashing import not_finite
 from samadapt.models.hf.architecture import Recognised, recognise
-from samadapt.models.hf.files import first_line, some
+from samadapt.models.hf.files import some
 from samadapt.models.hf.folder import Placement
 from samadapt.models.hf.model import TransformersModel
 from samadapt.models.hf.quiet import quiet_transformers
@@ -85,6 +86,8 @@ def load_original(path: Path, placement: Placement) -> TransformersModel:
     """
     state = read_state(path)
     recognised = recognise({name: tuple(tensor.shape) for name, tensor in state.items()}, path)
+    if (name := not_finite(state)) is not None:
+        raise CheckpointError(f"{path} has numbers in {name} that are not finite: it is damaged")
     network = _build(recognised, convert(state, path), path)
     return placement.segmenter(SamSegmenter, network)
 
