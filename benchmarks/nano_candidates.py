@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from samadapt.metrics import iou
-from samadapt.models.base import DecoderOutput
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import DecoderOutput
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.prompts import Prompt

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.metrics import iou
+from samadapt.models import zoom_in
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.models.nano import close_up
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.prompts import Click, Prompt
 from samadapt.session.robot import next_click
@@ -82,7 +82,7 @@ class Annotator:
         if earlier is not None:
             prompt = prompt.with_mask(*earlier)  # type: ignore[arg-type]
         embedding: ImageEmbedding = self.sides[side]
-        view = self.model.focus(embedding, prompt)
+        view = self.model.view(embedding, prompt)
         ambiguous = self.variant.candidates and len(clicks) == 1
         if earlier is not None and self.variant.newest:
             newest = Prompt.from_clicks(placed[-self.variant.newest :])
@@ -115,17 +115,19 @@ def curve(model: NanoModel, example: Example, variant: Variant, count: int) -> l
 @contextmanager
 def used(model: NanoModel, variant: Variant) -> Iterator[None]:
     """The model in this variant, until the block ends."""
-    kept = close_up.LARGEST_SHARE, close_up.MARGIN, model.config
+    kept = zoom_in.LARGEST_SHARE, zoom_in.MARGIN, model.config, model.spec
     if variant.largest_share is not None:
-        close_up.LARGEST_SHARE = variant.largest_share
+        zoom_in.LARGEST_SHARE = variant.largest_share
     if variant.margin is not None:
-        close_up.MARGIN = variant.margin
+        zoom_in.MARGIN = variant.margin
     if variant.close_up_side is not None:
-        model.config = dataclasses.replace(model.config, close_up_side=variant.close_up_side)
+        side = variant.close_up_side
+        model.config = dataclasses.replace(model.config, close_up_side=side)
+        model.spec = dataclasses.replace(model.spec, close_up_side=side)
     try:
         yield
     finally:
-        close_up.LARGEST_SHARE, close_up.MARGIN, model.config = kept
+        zoom_in.LARGEST_SHARE, zoom_in.MARGIN, model.config, model.spec = kept
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from samadapt.adapters.base import Adapter, AdapterConfig, Interaction
 from samadapt.errors import AdapterError
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import PromptEmbedding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +69,8 @@ class ToyAdapter(Adapter):
         super().load_state_dict(state)
         self._states = {0: self._amount()}
 
-    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-        return tokens + self.module.amount
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        return embedded.with_tokens(embedded.tokens + self.module.amount)
 
     def on_open(self, embedding: ImageEmbedding) -> None:
         self.seen.note("open")

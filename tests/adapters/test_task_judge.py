@@ -85,7 +85,7 @@ class TestFeatures:
         masks = torch.zeros(3, *model.logits_size(embedding))
         masks[1:, :4, :6] = 1
         found = pooled_features(masks, embedding)
-        assert found.shape == (3, 2 * model.embedding_channels + 2)
+        assert found.shape == (3, 2 * model.spec.width + 2)
         assert found[1].equal(found[2])
         assert found.isfinite().all()
 

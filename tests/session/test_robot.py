@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fakes import FakeModel, OracleModel, blobs
 from samadapt.errors import DataError, SessionError
-from samadapt.models.base import DecoderOutput
+from samadapt.models.interface import DecoderOutput
 from samadapt.prompts import Click
 from samadapt.session.events import Accepted, Skipped
 from samadapt.session.options import SessionOptions

@@ -18,6 +18,7 @@ from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.geometry import Window
+from samadapt.models.interface import ModelInterface
 from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Click, Prompt
 
@@ -93,7 +94,7 @@ class Interaction:
     """The current object as an adapter sees it: all that was said and what came of it.
 
     Attributes:
-        model: the model in use; `model.decode(model.focus(embedding, prompt), [prompt],
+        model: the model in use; `model.decode(model.view(embedding, prompt), [prompt],
             adapters=adapters)` gives differentiable logits.
         adapters: all adapters in use, in order, the one that is told included.
         embedding: the image.
@@ -141,6 +142,11 @@ class Adapter(Seams):
     module: nn.Module | None = None
     """Everything that is learned, or None."""
 
+    @property
+    def title(self) -> str:
+        """The method's name."""
+        return self.method or type(self).__name__
+
     def __init__(self, config: AdapterConfig | None = None) -> None:
         self.config = config or self.config_class(method=self.method)
         if self.config.method != self.method:
@@ -171,7 +177,7 @@ class Adapter(Seams):
         if self.config.base_model is None:
             self.config = replace(self.config, base_model=model.identity)
 
-    def check_model(self, model: SegmentationModel) -> None:
+    def check_model(self, model: ModelInterface) -> None:
         """Raise `AdapterError`, naming both, when this adapter was made for another model."""
         base = self.config.base_model
         if base is not None and base != model.identity:

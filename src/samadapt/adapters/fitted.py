@@ -11,7 +11,7 @@ from torch import nn
 
 from samadapt.adapters.base import Adapter, AdapterConfig
 from samadapt.errors import AdapterError
-from samadapt.models.base import SegmentationModel
+from samadapt.models.interface import ModelInterface
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -53,14 +53,14 @@ class FittedAdapter(Adapter, Generic[M]):
         """How many numbers are learned; 0 before `bind`."""
         return int(getattr(self.config, "parameters", 0))
 
-    def check_model(self, model: SegmentationModel) -> None:
+    def check_model(self, model: ModelInterface) -> None:
         """Raise `AdapterError` when this adapter was made for another model or width."""
         super().check_model(model)
         width = getattr(self.config, "channels", 0)
-        if isinstance(width, int) and width not in (0, model.embedding_channels):
+        if isinstance(width, int) and width not in (0, model.spec.width):
             raise AdapterError(
                 f"this {self.method!r} adapter has width {width}, the model {model.identity} has "
-                f"width {model.embedding_channels}: load the model it was made for, or train it "
+                f"width {model.spec.width}: load the model it was made for, or train it "
                 "again"
             )
 

@@ -15,16 +15,25 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from samadapt.models.base import SegmentationModel
     from samadapt.models.embedding import ImageEmbedding
+    from samadapt.models.interface import ModelInterface, PromptEmbedding
 
 
 class Seams:
     """What an adapter may change. Override the seams you need; the rest stays the identity."""
 
-    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-        """Seam 1: sparse prompt tokens (B, N, C), before they enter the mask decoder."""
-        return tokens
+    @property
+    def title(self) -> str:
+        """What messages and logs call this adapter."""
+        return type(self).__name__
+
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        """Seam 1: the embedded prompts, before they enter the mask decoder.
+
+        Tokens may be changed and added (`PromptEmbedding.with_tokens`); dense map, bias and prior
+        may be changed where the decoder has them.
+        """
+        return embedded
 
     def mask_attention(self, features: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """Seam 2: what the last layer's token-to-image attention sees.
@@ -48,15 +57,7 @@ class Seams:
         """Seam 4: mask logits (B, K, H, W) at original size, before the threshold at 0."""
         return logits
 
-    def cautious(self) -> Seams:
-        """What answers in its place where its own answer disobeys clicks.
-
-        It is the adapter itself unless it has a side with less of a say, closer to what the model
-        makes of the clicks. Acts at the same seams, on the same parameters.
-        """
-        return self
-
-    def check_model(self, model: SegmentationModel) -> None:
+    def check_model(self, model: ModelInterface) -> None:
         """Raise `AdapterError` when this adapter does not fit `model`."""
 
 

@@ -91,7 +91,7 @@ class LoraAdapter(WeightChange):
         super().bind(model)
         if self.module is None:
             shapes = self._layers(model.decoder)
-            rank = self.config.rank or equal_rank(shapes, model.embedding_channels)
+            rank = self.config.rank or equal_rank(shapes, model.spec.width)
             self.config = replace(self.config, rank=rank)
             generator = torch.Generator().manual_seed(self.config.seed)
             factors: dict[str, Tensor] = {}

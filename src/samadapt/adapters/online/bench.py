@@ -112,7 +112,7 @@ class Bench:
         """
         click = self._settings.click
         prompt = interaction.prompts[-1]
-        view = self._model.focus(interaction.embedding, prompt)
+        view = self._model.view(interaction.embedding, prompt)
         labelled = distinct_clicks(clicks, interaction.embedding.original_size)
         self._work.learn(self._by_clicks)
         for step in range(click.steps + click.violated_steps):

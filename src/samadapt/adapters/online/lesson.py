@@ -72,7 +72,7 @@ def lesson_of(
 
     def example(prompt: Prompt, has_candidates: bool = False) -> Example:
         is_single = len(prompt.points) == 1 and prompt.box is None
-        view = model.focus(interaction.embedding, prompt)
+        view = model.view(interaction.embedding, prompt)
         return Example(view, prompt, has_candidates and is_single)
 
     sent = interaction.prompts

@@ -110,7 +110,7 @@ class StableAdapter(FittedAdapter["StableModule"]):
         """Tie this adapter to `model`, or check that it is the one it was made for."""
         super().bind(model)
         if self.module is None:
-            self._build(model.embedding_channels, mask_token_of(model.decoder))
+            self._build(model.spec.width, model.spec.mask_token)
         self._on(model.device)
 
     # -- private ------------------------------------------------------------------------------
@@ -145,12 +145,3 @@ class StableModule(nn.Module):
         record(alphas)
         moved: Tensor = self.sampling(features, grid)
         return torch.addcmul(alphas[:, 1, None, None] * features, alphas[:, 0, None, None], moved)
-
-
-def mask_token_of(decoder: nn.Module) -> int:
-    """Place of the first mask token among the output tokens.
-
-    They begin with the token of the predicted IoU; decoders that also score whether there is an
-    object at all (SAM 2, SAM 3) put that token first.
-    """
-    return 2 if hasattr(decoder, "obj_score_token") else 1

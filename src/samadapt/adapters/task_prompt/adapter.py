@@ -12,23 +12,16 @@ from torch import Tensor, nn
 
 from samadapt.adapters.base import AdapterConfig
 from samadapt.adapters.fitted import FittedAdapter
-from samadapt.adapters.prompt_tokens.appending import (
-    DecoderView,
-    Inputs,
-    show_further_tokens,
-    starting_tokens,
-)
 from samadapt.adapters.registry import register
-from samadapt.adapters.task_prompt.cautious import CautiousSide
 from samadapt.adapters.task_prompt.config import VARIANTS, TaskPromptConfig
-from samadapt.adapters.task_prompt.dense import DensePrompt, with_dense_prompt
+from samadapt.adapters.task_prompt.dense import DensePrompt
 from samadapt.adapters.task_prompt.examples import MarkedImage, gather
 from samadapt.adapters.task_prompt.judge import Judge, pooled_features
 from samadapt.adapters.task_prompt.module import PromptLearning
-from samadapt.adapters.task_prompt.positions import frequencies_of
+from samadapt.adapters.tokens import starting_tokens
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.models.seams import Seams
+from samadapt.models.interface import DecoderSpec, PromptEmbedding
 
 if TYPE_CHECKING:
     from samadapt.adapters.point_matching import PointMatchingAdapter
@@ -41,11 +34,10 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     """Prompt learning for one task (PLM; Kim et al., arXiv 2403.09199); SAM stays as it is.
 
     Acts at seam 1: prompt tokens go through `PromptLearning`, together with the image and with a
-    few tokens that stand for the task, and take these tokens along into the mask decoder. What
-    the decoder hears of the prompt in dense form is changed where it is called (`DensePrompt`, at
-    seam 3; no weight changes). With `point_matching` it also acts at seam 4, where a
-    `PointMatchingAdapter` refines the outline. Until something is learned the tokens pass as they
-    are, and no bit changes.
+    few tokens that stand for the task, and take these tokens along into the mask decoder; the
+    dense prompt and the prior get an addition (`DensePrompt`). With `point_matching` it also acts
+    at seam 4, where a `PointMatchingAdapter` refines the outline. Until something is learned the
+    prompt passes as it is, and no bit changes.
 
         hair = samadapt.fit("task-prompt", model, dataset, out="hair", category="hair", shots=16)
         model.predict(embedding, Prompt([(x, y)]), adapters=[hair])
@@ -60,8 +52,6 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
 
     def __init__(self, config: TaskPromptConfig | None = None) -> None:
         super().__init__(config)
-        self._view = DecoderView(self._inputs)
-        self._cautious = CautiousSide(self)
         self.outline: PointMatchingAdapter | None = None
         """PMM, when it is part of this adapter."""
         if self.config.point_matching:
@@ -76,36 +66,21 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
 
     # -- the seams ----------------------------------------------------------------------------
 
-    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-        """Prompt tokens (B, N, C) to (B, N + T, C); prompts without a token stay without."""
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        """Transform N tokens, add T of the task and change the dense prompt.
+
+        Prompts without a token stay as they are.
+        """
+        tokens = embedded.tokens
         if self.module is None or not tokens.shape[1] or not self.module.prompt.is_in_use:
-            return tokens
-        prompt = self._on(tokens.device).prompt
-        learned: Tensor = prompt(tokens, embedding.image.to(tokens.device))
-        return learned
-
-    def mask_decoder(self, base: nn.Module) -> nn.Module:
-        """`base`, told of the task's tokens and given its dense prompt."""
-        module = self.module
-        if module is None or not module.prompt.is_in_use:
-            return base
-        return self._view.of(base)
-
-    def cautious(self) -> Seams:
-        """The side that answers where clicks are disobeyed; see `CautiousSide`."""
-        module = self.module
-        if module is None or module.dense is None or not self.config.doubts:
-            return self
-        return self._cautious if module.prompt.is_in_use else self
-
-    def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
-        args, kwargs = show_further_tokens(args, kwargs)
-        module = self.module
-        if module is None or module.dense is None:
-            return args, kwargs
+            return embedded
+        module, image = self._on(tokens.device), embedding.image.to(tokens.device)
+        embedded = embedded.with_tokens(module.prompt(tokens, image))
+        if module.dense is None:
+            return embedded
         learns = torch.is_grad_enabled() and module.dense.dense.weight.requires_grad
-        say = 1.0 if learns else self.config.say
-        return with_dense_prompt(module.dense, args, kwargs, say)
+        strength = 1.0 if learns else self.config.strength
+        return module.dense.added_to(embedded, image, strength)
 
     def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
         """Logits (B, K, H, W) with refined outlines, if point matching is part of the adapter.
@@ -196,11 +171,11 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
                 self.config = replace(self.config, outline=_plain(self.outline.config))
             self.config = replace(
                 self.config,
-                channels=model.embedding_channels,
-                cells=model.position_cells,
-                has_prior=model.has_prior,
+                channels=model.spec.width,
+                cells=model.spec.position_cells,
+                has_prior=model.spec.has_prior,
             )
-            self._build(frequencies_of(model))
+            self._build(_frequencies(model.spec))
         self._on(model.device)
 
     # -- private ------------------------------------------------------------------------------
@@ -252,6 +227,17 @@ class TaskModule(nn.Module):
         self.dense = dense
         self.outline = outline
         self.judge = judge
+
+
+def _frequencies(spec: DecoderSpec) -> Tensor:
+    """Frequencies (2, C/2) of the model's positions, or 0 where it has none.
+
+    Without them nothing tells the attention where a feature lies, but the rest works.
+    """
+    known = spec.position_frequencies
+    if known is None:
+        return torch.zeros(2, spec.width // 2)
+    return known.detach().float().clone()
 
 
 def _plain(config: AdapterConfig) -> dict[str, Any]:

@@ -41,8 +41,7 @@ class TaskPromptConfig(AdapterConfig):
         context: convolutions in it, with which a place knows what is around it.
         gain: factor of what it adds.
         doubt: once learned, what it adds is shrunk by masks / (masks + doubt), since what few
-            masks taught is too sure of itself on other images, and left out where clicks are
-            disobeyed; 0 for neither.
+            masks taught is too sure of itself on other images; 0 for no shrinking.
         masks: how many it learns from; 0 if that is not known, and then nothing is shrunk.
         few: fewer masks than that teach convolutions nothing but themselves: there are none then,
             no gain and nothing is shrunk.
@@ -54,7 +53,7 @@ class TaskPromptConfig(AdapterConfig):
         has_prior: whether the model's decoder starts from a first guess that can be changed.
         seed: of the weights that do not start as zero or identity.
         channels: C of the model it belongs to; 0 until it meets one.
-        cells: along the side of the model's input, see `SegmentationModel.position_cells`.
+        cells: along the side of the model's input, see `DecoderSpec.position_cells`.
         parameters: exact number of learned parameters; 0 until it meets a model.
     """
 
@@ -114,14 +113,9 @@ class TaskPromptConfig(AdapterConfig):
             raise AdapterError(f"category={self.category!r}: use the task's name")
 
     @property
-    def say(self) -> float:
+    def strength(self) -> float:
         """Factor of what the dense prompt adds, once it is learned: 0 to 1."""
         return self.masks / (self.masks + self.doubt) if self.looks_around and self.masks else 1.0
-
-    @property
-    def doubts(self) -> bool:
-        """Whether the dense prompt is left out where clicks are disobeyed."""
-        return self.masks > 0 and self.doubt > 0
 
     @property
     def looks_around(self) -> bool:

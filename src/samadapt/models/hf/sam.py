@@ -42,7 +42,7 @@ class SamSegmenter(TransformersModel):
 
     def _no_tokens(self, count: int) -> Tensor:
         # SAM gives its decoder no sparse tokens at all then.
-        return torch.zeros(count, 0, self.embedding_channels, device=self.device)
+        return torch.zeros(count, 0, self.spec.width, device=self.device)
 
     def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:
         return {}

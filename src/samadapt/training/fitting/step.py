@@ -21,7 +21,6 @@ from samadapt.training.fitting.material import Visit
 from samadapt.training.fitting.methods import Loss
 from samadapt.training.fitting.prompts import drawn_prompt
 from samadapt.training.fitting.recipe import FitRecipe
-from samadapt.training.fitting.views import view_groups
 from samadapt.training.prompt_sampling import PromptSampler, object_generator
 
 _BATCH = 16
@@ -121,9 +120,9 @@ def learn_image(
 ) -> Tally:
     """Add the gradients of the sum of all answers' losses to the adapters' parameters.
 
-    Every prompt is answered as in use: on the view that `model.focus` gives, and several clicks in
-    turn where the model wants that; then the last turn alone is learned. Adapters that have a
-    loss of their own (`OutlineLearner`) add it, times `points_weight`.
+    Every prompt is answered as in use (`model.groups`); of clicks answered in sequence the last
+    answer alone is learned. Adapters that have a loss of their own (`OutlineLearner`) add it,
+    times `points_weight`.
 
     Raises:
         AdapterError: the masks do not depend on anything that is learned.
@@ -172,11 +171,10 @@ def answers_to(
 ) -> Iterator[tuple[ImageEmbedding, Tensor, Tensor]]:
     """Views, logits (B, h, w) of all prompts answered there, and their targets (B, h, w)."""
     given = [exercise.prompt for exercise in exercises]
-    prompts = dict(enumerate(model.settled(embedding, given, adapters)))
-    for view, indices in view_groups(model, embedding, prompts, _BATCH):
-        output = model.decode(view, [prompts[i] for i in indices], adapters=adapters)
-        logits = output.logits[:, 0].float()
-        yield view, logits, targets_on(view.geometry, [exercises[i].mask for i in indices], logits)
+    for group in model.groups(embedding, given, adapters, _BATCH):
+        logits = model.decode(group.view, group.prompts, adapters=adapters).logits[:, 0].float()
+        masks = [exercises[i].mask for i in group.indices]
+        yield group.view, logits, targets_on(group.view.geometry, masks, logits)
 
 
 def targets_on(geometry: InputGeometry, masks: Sequence[Tensor], logits: Tensor) -> Tensor:
