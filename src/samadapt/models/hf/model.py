@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from samadapt.models.hashing import hash_tensors
 from samadapt.models.hf.preprocessing import Preprocessing
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.precision import cast_matrix_layers
+from samadapt.models.registry import LoadOptions, refuse_hq_token_only
 from samadapt.models.seams import install_mask_attention_seam
 from samadapt.prompts import Box, Prompt
 
@@ -77,6 +78,18 @@ class TransformersModel(SegmentationModel):
         if encoder_dtype != torch.float32:
             cast_matrix_layers(network.vision_encoder, encoder_dtype)
         freeze(network)
+
+    @classmethod
+    def wrap(cls, network: Any, name: str, options: LoadOptions) -> Self:
+        """A model around a loaded network.
+
+        Raises:
+            ModelError: an option that this family does not have.
+        """
+        refuse_hq_token_only(options, name)
+        build: Any = cls
+        loaded: Self = build(network, name, options.device, options.encoder_dtype)
+        return loaded
 
     # -- what a family implements ---------------------------------------------------------
 

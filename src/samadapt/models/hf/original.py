@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from samadapt.errors import CheckpointError
 from samadapt.models.hf.architecture import Recognised, recognise
 from samadapt.models.hf.files import first_line, some
-from samadapt.models.hf.folder import Placement
 from samadapt.models.hf.model import TransformersModel
 from samadapt.models.hf.quiet import quiet_transformers
 from samadapt.models.hf.sam import SamSegmenter
+from samadapt.models.registry import LoadOptions
 
 _ATTENTION = r"(self_attn|cross_attn_token_to_image|cross_attn_image_to_token)\.([qkv]|out)_proj"
 _RENAMES: tuple[tuple[str, str], ...] = (
@@ -72,12 +72,17 @@ _NOT_TENSORS = re.compile(r"GLOBAL|Can only (create|build)")
 _POSITIONS = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 
 
-def load_original(path: Path, placement: Placement) -> TransformersModel:
+def load_original(path: Path, name: str, options: LoadOptions) -> TransformersModel:
     """Load a SAM checkpoint of the segment-anything repository, of any depth and width.
 
     Fine-tuned ones too, also inside {"model": ...} or {"state_dict": ...} and with the "module."
     that data-parallel training puts before each name. Layer-norm epsilons are those of the
     transformers model, so that the same weights give the same masks from either file format.
+
+    Args:
+        path: the checkpoint.
+        name: stable name of the weights.
+        options: where the model runs, and how.
 
     Raises:
         CheckpointError: not a checkpoint, code instead of data, another architecture, tensors
@@ -86,7 +91,7 @@ def load_original(path: Path, placement: Placement) -> TransformersModel:
     state = read_state(path)
     recognised = recognise({name: tuple(tensor.shape) for name, tensor in state.items()}, path)
     network = _build(recognised, convert(state, path), path)
-    return placement.segmenter(SamSegmenter, network)
+    return SamSegmenter.wrap(network, name, options)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
