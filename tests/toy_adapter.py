@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from samadapt.adapters.base import Adapter, AdapterConfig, Interaction
+from samadapt.adapters.base import Adapter, Interaction
+from samadapt.adapters.config import AdapterConfig
 from samadapt.errors import AdapterError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import PromptEmbedding
@@ -51,6 +52,7 @@ class Seen:
 
 class ToyAdapter(Adapter):
     method = "toy"
+    learns_in_session = True
     config_class = ToyConfig
     config: ToyConfig
     module: Shift

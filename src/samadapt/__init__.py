@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from samadapt.adapters.online import OnlineAdapter
     from samadapt.adapters.registry import load_adapter
     from samadapt.adapters.stable import StableAdapter
-    from samadapt.adapters.task_prompt import TaskPromptAdapter, Tasks
+    from samadapt.adapters.task_prompt import TaskPromptAdapter
+    from samadapt.adapters.tasks import Tasks
     from samadapt.errors import (
         AdapterError,
         CheckpointError,
@@ -70,7 +71,8 @@ _HOMES = {
     "samadapt.adapters.online": ("OnlineAdapter",),
     "samadapt.adapters.registry": ("load_adapter",),
     "samadapt.adapters.stable": ("StableAdapter",),
-    "samadapt.adapters.task_prompt": ("TaskPromptAdapter", "Tasks"),
+    "samadapt.adapters.task_prompt": ("TaskPromptAdapter",),
+    "samadapt.adapters.tasks": ("Tasks",),
     "samadapt.errors": (
         "AdapterError",
         "CheckpointError",

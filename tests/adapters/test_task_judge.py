@@ -238,7 +238,7 @@ class TestInTheAdapter:
         model, labels = oracle(), label_map()
         adapter = task(model)
         embedding = model.encode(blobs())
-        adapter.finish(model, iter([(embedding, [labels == 1])]), 1, 0)
+        adapter.calibrate(model, iter([(embedding, [labels == 1])]), 1, 0)
         size = model.logits_size(embedding)
         masks = torch.cat(
             [

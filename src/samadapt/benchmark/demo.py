@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 REPORT = "report.html"
 RESULT = "frozen.json"
 ADAPTED = "adapted.json"
-ADAPTER = "online"
 
 
 def demo_dataset() -> CocoDataset:
@@ -54,7 +53,7 @@ def demo_results(
     seed: int = 0,
     max_objects: int | None = None,
     progress: Progress | None = None,
-    adapter: str | None = ADAPTER,
+    adapter: str | None = None,
 ) -> list[InteractiveResult]:
     """Annotate the demo's objects with the standard protocol.
 
@@ -85,7 +84,7 @@ def run_demo(
     seed: int,
     max_objects: int | None,
     console: Console,
-    adapter: str | None = ADAPTER,
+    adapter: str | None = None,
 ) -> int:
     """Run the demo, print its table, leave JSON results and an HTML report in `out`.
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from samadapt.adapters.base import Adapter
 from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
 
@@ -138,6 +137,4 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _describe(spec: str, adapter: Seams) -> dict[str, Any]:
-    config = adapter.config.to_dict() if isinstance(adapter, Adapter) else {}
-    method = getattr(adapter, "method", "") or type(adapter).__name__
-    return {"spec": spec, "method": method, "config": config}
+    return {"spec": spec, "method": adapter.title, "config": adapter.describe()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -36,8 +36,6 @@ SessionMaker: TypeAlias = Callable[[SegmentationModel, Sequence[Seams], SessionO
 
 PROTOCOL = ClickProtocol(max_clicks=30, targets=(0.85, 0.90))
 """30 clicks and a stop at IoU 0.90: from one such run follow all numbers of the summary."""
-
-_LEARNING = ("on_open", "on_click", "on_undo", "on_accept", "on_skip")
 
 
 def plain_session(
@@ -103,7 +101,7 @@ def run_interactive(
     started = time.perf_counter()
     objects = selection.objects(dataset)
     attached = _attach(adapters, model, seed)
-    learns = any(_learns(seam) for _, seam in attached)
+    learns = any(seam.learns_in_session for _, seam in attached)
     session = make_session(model, [seam for _, seam in attached], protocol.session_options)
     cache = EmbeddingCache(cache_bytes if learns else 0)
     run = _Run(dataset, objects, session, protocol, seed, cache)
@@ -236,9 +234,8 @@ def seeded_adapter(spec: str, model: SegmentationModel, seed: int) -> Adapter:
         AdapterError: an unknown adapter, or one made for another model.
     """
     adapter = create_adapter(spec)
-    is_new = spec.partition(":")[0] in method_names()
-    if is_new and any(field.name == "seed" for field in fields(adapter.config)):
-        adapter = type(adapter)(replace(adapter.config, seed=seed))  # type: ignore[call-arg]
+    if spec.partition(":")[0] in method_names():
+        adapter = type(adapter)(adapter.config.seeded(seed))
     adapter.bind(model)
     return adapter
 
@@ -252,23 +249,14 @@ def _attach(
         if isinstance(given, str):
             found.append((given, seeded_adapter(given, model, seed)))
         else:
-            found.append((getattr(given, "method", "") or type(given).__name__, given))
+            found.append((given.title, given))
     return found
 
 
 def _close(adapters: Iterable[Seams]) -> None:
     """Let adapters that nobody else has release their threads and temporary files."""
     for adapter in adapters:
-        close = getattr(adapter, "close", None)
-        if callable(close):
-            close()
-
-
-def _learns(seam: Seams) -> bool:
-    """Whether an adapter follows what happens in a session, so that the order of objects counts."""
-    return isinstance(seam, Adapter) and any(
-        getattr(type(seam), name) is not getattr(Adapter, name) for name in _LEARNING
-    )
+        adapter.close()
 
 
 def _by_image(objects: Iterable[ObjectRef]) -> list[ObjectRef]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.adapters.stable import recorded_alphas
+from samadapt.adapters.readings import readings
 from samadapt.benchmark.encoding import ImageSource
 from samadapt.benchmark.environment import describe_environment
 from samadapt.benchmark.interactive import (
@@ -252,10 +252,12 @@ class _Run:
         alphas: list[list[tuple[float, float]]] = [[] for _ in self._rows]
         for batch in batches:
             for index, row in enumerate(self._rows):
-                with recorded_alphas() as said:
+                with readings() as said:
                     found = self._model.predict(embedding, batch, adapters=row.adapters)
                 masks[index] += [prediction.masks[0] for prediction in found]
-                alphas[index] += [(one, two) for call in said for one, two in call.tolist()]
+                alphas[index] += [
+                    (one, two) for call in said.get("alphas", ()) for one, two in call.tolist()
+                ]
         for index, into in enumerate(answers):
             into[kind] = Answers(
                 tuple(iou(one, mask) for one in masks[index]),
@@ -301,7 +303,7 @@ def _rows(
         for name, seams in adapters.items():
             for seam in seams:
                 seam.check_model(model)
-            named = tuple((getattr(s, "method", "") or type(s).__name__, s) for s in seams)
+            named = tuple((s.title, s) for s in seams)
             rows.append(_Row(name, named))
         return rows
     for spec in adapters:
@@ -331,8 +333,7 @@ def _finished(row: _Row, first: _Row, seed: int) -> RobustnessRow:
 
 def _described(spec: str, adapter: Seams) -> dict[str, Any]:
     """What an adapter is, in a few words: the environment holds the main row's in full."""
-    config = getattr(adapter, "config", None)
-    values = {} if config is None else config.to_dict()
+    values = adapter.describe()
     kept = ("method", "base_model", "parameters", "training_data")
     return {"spec": spec, **{name: values[name] for name in kept if name in values}}
 

@@ -15,7 +15,7 @@ from samadapt.benchmark.environment import describe_environment
 from samadapt.benchmark.interactive import Progress, describe_dataset
 from samadapt.benchmark.task_fits import Fit, Fits
 from samadapt.benchmark.task_measure import Examination, TaskRow
-from samadapt.benchmark.task_options import FITTED, FROZEN, TaskOptions, shots_name
+from samadapt.benchmark.task_options import FROZEN, TaskOptions, fit_spec, shots_name
 from samadapt.benchmark.task_summary import Cell, kept_gain, summarise
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import replacing
@@ -101,7 +101,7 @@ class TaskResult:
         """All cells; those of frozen rows, which no shots change, only once."""
         first = next(iter(self.cells))[1] if self.cells else None
         return [
-            (key, cells) for key, cells in self.cells.items() if key[2] in FITTED or key[1] == first
+            (key, cells) for key, cells in self.cells.items() if fit_spec(key[2]) or key[1] == first
         ]
 
     def _summary(self, cells: Sequence[Cell]) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class TaskResult:
     def _add_kept(self, table: Table) -> None:
         for shots, rows in table.items():
             for method, row in rows.items():
-                if method not in FITTED or FROZEN not in rows:
+                if not fit_spec(method) or FROZEN not in rows:
                     continue
                 names = {c.category for c in self._cells(TRANSFER, shots, method)}
                 home = [
@@ -251,7 +251,7 @@ class _Run:
         return {key: tuple(cells) for key, cells in found.items()}
 
     def _fit(self, method: str, category: str, shots: int | None, seed: int) -> Fit | None:
-        fit = self._fits.get(method, category, shots, seed) if method in FITTED else None
+        fit = self._fits.get(method, category, shots, seed) if fit_spec(method) else None
         self._tell()
         return fit
 

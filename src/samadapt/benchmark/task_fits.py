@@ -12,8 +12,9 @@ from typing import Any
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.registry import get_method
 from samadapt.benchmark.interactive import describe_dataset
-from samadapt.benchmark.task_options import FITTED, TaskOptions, shots_name
+from samadapt.benchmark.task_options import TaskOptions, fit_spec, shots_name
 from samadapt.data.coco import CocoDataset
+from samadapt.errors import DataError
 from samadapt.models.base import SegmentationModel
 from samadapt.training.fit import run_fit
 from samadapt.training.fitting.methods import fit_method
@@ -69,7 +70,7 @@ class Fits:
         """
         key = self.key(method, category, shots, seed)
         report = run_fit(
-            FITTED[method],
+            self._spec(method),
             self._model,
             [self._train],
             self._folder / key,
@@ -79,20 +80,16 @@ class Fits:
             settings=self._options.settings_of(method, category, shots, seed),
         )
         adapter = report.adapter
-        tensors = (
-            adapter.state_dict().values() if adapter.module is None else adapter.module.parameters()
-        )
-        count = sum(tensor.numel() for tensor in tensors)
-        return Fit(adapter, count, float(report.values["seconds"]), key)
+        return Fit(adapter, adapter.parameter_count, float(report.values["seconds"]), key)
 
     def key(self, method: str, category: str, shots: int | None, seed: int) -> str:
         """Named for people, with a digest of all that the fit depends on."""
-        name, _, variant = FITTED[method].partition(":")
+        name, _, variant = self._spec(method).partition(":")
         recipe = fit_method(name).recipe.changed(
             **self._options.settings_of(method, category, shots, seed)
         )
         about: dict[str, Any] = {
-            "method": FITTED[method],
+            "method": self._spec(method),
             "adapter": get_method(name).create(variant or None).config.to_dict(),
             "recipe": recipe.to_dict(),
             "data": self._data,
@@ -105,3 +102,9 @@ class Fits:
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
         parts = (category, method, shots_name(shots), f"seed{seed}")
         return "_".join(re.sub(r"[^A-Za-z0-9.+-]+", "-", part) for part in parts) + f"_{digest}"
+
+    def _spec(self, method: str) -> str:
+        spec = fit_spec(method)
+        if spec is None:
+            raise DataError(f"the row {method!r} is not trained")
+        return spec

@@ -75,6 +75,7 @@ def annotate(
     Clicks, boxes and a brush; everything is saved at once, in one file beside
     the images. With --adapter none the model stays as it is.
     """
+    from samadapt.adapters.registry import default_specs
     from samadapt.server import run
     from samadapt.server.app import create_app
     from samadapt.server.learning import ADAPTERS
@@ -106,7 +107,7 @@ def annotate(
                 found = import_dataset(opened, dataset, "", annotations.name)
                 _tell_import(found.added, found.known, [*found.unmatched, *found.broken])
             loaded = common.load_model(model, device, dtype)
-            specs = tuple(adapter or ("online",))
+            specs = tuple(adapter or default_specs())
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
             guard = Guard(secret, bound, names)

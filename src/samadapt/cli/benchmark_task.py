@@ -136,13 +136,13 @@ def task(
         ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks)
     )
     from samadapt.benchmark.task import run_task
-    from samadapt.benchmark.task_options import METHODS, TaskOptions
+    from samadapt.benchmark.task_options import TaskOptions, all_rows
     from samadapt.data.datasets import open_dataset
 
     options = TaskOptions(
         categories=tuple(_names("category", category)) if category else None,
         shots=_shots(shots),
-        methods=tuple(_names("methods", [methods])) if methods else METHODS,
+        methods=tuple(_names("methods", [methods])) if methods else all_rows(),
         draws=draws,
         max_objects=max_objects,
         max_images=max_images,

@@ -35,7 +35,7 @@ def load_tasks(model: SegmentationModel, specs: Sequence[str]) -> dict[str, Adap
         AdapterError: one that cannot be loaded, is made for another model or names no task; two
             of one name.
     """
-    from samadapt.adapters.task_prompt import Tasks
+    from samadapt.adapters.tasks import Tasks
 
     tasks = Tasks(model, *specs)
     return {name: tasks[name] for name in tasks}

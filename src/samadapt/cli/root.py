@@ -17,6 +17,7 @@ from samadapt.cli.embed import embed
 from samadapt.cli.export import export
 from samadapt.cli.fit import fit
 from samadapt.cli.guard import GuardedGroup
+from samadapt.cli.methods import methods
 from samadapt.cli.models import models
 from samadapt.cli.predict import predict
 from samadapt.cli.serve import serve
@@ -40,6 +41,7 @@ benchmark_app.command()(robustness)
 benchmark_app.command()(task)
 app.add_typer(benchmark_app, name="benchmark")
 app.command()(models)
+app.command()(methods)
 app.command()(doctor)
 
 

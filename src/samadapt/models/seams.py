@@ -7,10 +7,10 @@ variable (one value per thread and task, so that two people never see each other
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -22,10 +22,20 @@ if TYPE_CHECKING:
 class Seams:
     """What an adapter may change. Override the seams you need; the rest stays the identity."""
 
+    learns_in_session: ClassVar[bool] = False
+    """Whether it learns from what happens in a session, so that the order of objects counts."""
+
     @property
     def title(self) -> str:
         """What messages and logs call this adapter."""
         return type(self).__name__
+
+    def describe(self) -> Mapping[str, Any]:
+        """Its settings as plain JSON values, for reports."""
+        return {}
+
+    def close(self) -> None:
+        """Release threads and temporary files; what was learned stays."""
 
     def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
         """Seam 1: the embedded prompts, before they enter the mask decoder.

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from samadapt.adapters.online import OnlineAdapter
 from samadapt.data.images import read_image
 from samadapt.data.label_studio import brush_to_mask
 from samadapt.errors import DataError, SamadaptError
@@ -134,7 +133,7 @@ class LabelStudioBackend:
     @property
     def version(self) -> str:
         """Name of the model with what it learned, as Label Studio shows it."""
-        learned = sum(getattr(a, "objects_learned", 0) for a in self.learning.adapters)
+        learned = sum(adapter.report().objects for adapter in self.learning.adapters)
         name = self._model.identity.name
         return f"samadapt-{name}" + (f"-{learned}" if learned else "")
 
@@ -249,8 +248,7 @@ class LabelStudioBackend:
         try:
             count = self.fit(task, annotation, config)
             for adapter in self.learning.adapters:
-                if isinstance(adapter, OnlineAdapter):
-                    adapter.wait(_SETTLE_SECONDS)  # or images would pile up in the memory
+                adapter.wait(_SETTLE_SECONDS)  # or images would pile up in the memory
             return count
         except SamadaptError as error:
             _LOG.warning("Label Studio, task %s: %s", task.get("id"), error)

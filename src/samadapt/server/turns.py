@@ -17,14 +17,6 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import ModelInterface, PromptEmbedding
 from samadapt.models.seams import Seams
 
-_LIFE = ("on_open", "on_click", "on_undo", "on_accept", "on_skip")
-
-
-def learns(adapter: Seams) -> bool:
-    """Whether an adapter does anything in a session's life cycle."""
-    kind = type(adapter)
-    return any(getattr(kind, name, None) is not getattr(Adapter, name) for name in _LIFE)
-
 
 class Turns:
     """Whose object the adapters are learning from: sessions share them, one after the other.
@@ -47,7 +39,7 @@ class Turns:
             if self._owner is not session:
                 self._owner = session
                 for adapter in adapters:
-                    if isinstance(adapter, Adapter) and learns(adapter):
+                    if isinstance(adapter, Adapter) and adapter.learns_in_session:
                         adapter.on_open(embedding)
             yield
 
@@ -72,7 +64,7 @@ class Turns:
         adapters: Sequence[Seams],
     ) -> tuple[Seams, ...]:
         """The adapters as they are for this session now, whatever others teach them meanwhile."""
-        if not any(learns(adapter) for adapter in adapters):
+        if not any(adapter.learns_in_session for adapter in adapters):
             return tuple(adapters)
         with self.of(session, embedding, adapters):
             return _pinned(model.decoder, adapters)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import AdapterConfig
-from samadapt.adapters.decoder.merging import WeightChange, trainable_names
+from samadapt.adapters.config import AdapterConfig
+from samadapt.adapters.fitting import TASK_SCHEDULE, Fitting
 from samadapt.adapters.registry import register
+from samadapt.adapters.weights import WeightChange, trainable_names
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 
@@ -34,14 +35,17 @@ class DecoderAdapter(WeightChange):
     A baseline: it costs as much to store as the decoder, and nothing keeps it near the frozen one.
     """
 
+    about = "the whole mask decoder"
+    # Few steps on few masks need a higher rate than an epoch over photographs does: on 16 masks of
+    # hair and 60 steps the running IoU ended at 0.31 with 3e-5, at 0.51 with 3e-4.
+    fitting = Fitting(
+        recipe={"learning_rate": 3e-5},
+        task_recipe={**TASK_SCHEDULE, "learning_rate": 3e-4},
+        row="decoder",
+    )
     config_class = DecoderConfig
     config: DecoderConfig
     module: Differences | None = None
-
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned; 0 before `bind`."""
-        return self.config.parameters
 
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""

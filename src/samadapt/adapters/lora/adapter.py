@@ -10,11 +10,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import AdapterConfig
-from samadapt.adapters.decoder.merging import WeightChange
-from samadapt.adapters.online.weights import chosen_names
+from samadapt.adapters.config import AdapterConfig
+from samadapt.adapters.fitting import TASK_SCHEDULE, Fitting
 from samadapt.adapters.registry import register
-from samadapt.adapters.stable.adapter import StableConfig, StableModule
+from samadapt.adapters.weights import WeightChange, chosen_names
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 
@@ -52,6 +51,10 @@ class LoraConfig(AdapterConfig):
         """As plain JSON values."""
         return {**super().to_dict(), "layers": list(self.layers)}
 
+    def seeded(self, seed: int) -> Self:
+        """The config with this seed."""
+        return replace(self, seed=seed)
+
 
 @register("lora")
 class LoraAdapter(WeightChange):
@@ -64,6 +67,8 @@ class LoraAdapter(WeightChange):
     what it costs without an adapter.
     """
 
+    about = "low-rank changes of the decoder's linear layers"
+    fitting = Fitting(task_recipe=TASK_SCHEDULE, row="lora")
     config_class = LoraConfig
     config: LoraConfig
     module: LowRank | None = None
@@ -81,10 +86,10 @@ class LoraAdapter(WeightChange):
             raise AdapterError(f"adapter method 'lora' has no variant {variant!r}: give a rank")
         return cls(LoraConfig(rank=int(variant)))
 
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned; 0 before `bind`."""
-        return self.config.parameters
+    @classmethod
+    def variant_texts(cls) -> Mapping[str, str]:
+        """Any rank."""
+        return {"RANK": "rank of the changes, a whole number such as 4"}
 
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""
@@ -177,11 +182,12 @@ class LowRank(nn.Module):
 def equal_rank(shapes: Mapping[str, tuple[int, int]], channels: int) -> int:
     """The rank whose parameter count is nearest to a stable adapter's of this width, at least 1.
 
+    That is C^2 + 55 C + 124, about 0.08 million for SAM's C = 256 (Fan et al., ICLR 2025), so
+    that the two can be compared.
+
     Args:
         shapes: (out, in) of the layers.
         channels: C of the model.
     """
-    with torch.device("meta"):
-        stable = StableModule(StableConfig(channels=channels))
-    wanted = sum(parameter.numel() for parameter in stable.parameters())
+    wanted = channels**2 + 55 * channels + 124
     return max(1, round(wanted / sum(rows + columns for rows, columns in shapes.values())))

@@ -23,7 +23,8 @@ from samadapt.adapters.online.losses import (
 )
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import OnlineSettings
-from samadapt.adapters.online.weights import Layout, Workbench, chosen_names
+from samadapt.adapters.online.weights import Layout, Workbench
+from samadapt.adapters.weights import chosen_names
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Click, Prompt

@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
+from samadapt.adapters.weights import chosen_names
 from samadapt.errors import AdapterError
 
 
@@ -78,34 +78,6 @@ class Layout:
     def of(self, decoder: nn.Module) -> Tensor:
         """The trained parameters of `decoder` as a new vector (P,)."""
         return self.flat({n: p.detach() for n, p in decoder.named_parameters()})
-
-
-def chosen_names(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    """The parameter names that patterns choose, in order.
-
-    Args:
-        names: all names.
-        patterns: shell patterns such as "transformer.*norm*"; one that begins with "!" takes
-            names out again.
-
-    Raises:
-        AdapterError: no name is left.
-    """
-    wanted = [p for p in patterns if not p.startswith("!")]
-    unwanted = [p[1:] for p in patterns if p.startswith("!")]
-    found = tuple(
-        name
-        for name in names
-        if any(fnmatchcase(name, p) for p in wanted)
-        and not any(fnmatchcase(name, p) for p in unwanted)
-    )
-    if not found:
-        known = ", ".join(sorted({name.split(".")[0] for name in names}))
-        raise AdapterError(
-            f"the patterns {list(patterns)} match no parameter of the mask decoder; its parts "
-            f"are: {known}"
-        )
-    return found
 
 
 def decoder_with(base: nn.Module, layout: Layout, flat: Tensor) -> nn.Module:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.fitted import FittedAdapter
+from samadapt.adapters.fitting import NOISY, TASK_RECIPE, Fitting, Phase
+from samadapt.adapters.losses import no_loss
 from samadapt.adapters.point_matching.contours import Points, draw
 from samadapt.adapters.point_matching.learning import (
     boundary_share,
@@ -105,6 +107,10 @@ class PointMatchingConfig(AdapterConfig):
         if self.slack > 0.5:
             raise AdapterError(f"slack={self.slack}: use a share of the contour up to 0.5")
 
+    def seeded(self, seed: int) -> Self:
+        """The config with this seed."""
+        return replace(self, seed=seed)
+
 
 @register("point-matching")
 class PointMatchingAdapter(FittedAdapter[PointMover]):
@@ -115,13 +121,15 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
     mask is drawn anew (`contours.draw`). A mask is changed only where its module is confident that
     the new one is better; otherwise, and untrained, no bit of it changes.
 
-    It is learned from masks of one task: `samadapt.fit("point-matching", ...)`, or together with a
-    prompt learning module through `training_loss`.
+    It is learned from masks of one task: `samadapt.fit("point-matching", ...)`, or as a part of
+    another adapter that takes over the loss of its only phase.
 
     Args:
         config: settings and what an adapter folder says.
     """
 
+    about = "where the points of a mask's outline belong"
+    fitting = Fitting(recipe={**TASK_RECIPE, "prompts": ("1p", "3p", NOISY, "box")}, row="pmm")
     config_class: ClassVar[type[PointMatchingConfig]] = PointMatchingConfig
     config: PointMatchingConfig
 
@@ -165,6 +173,11 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
         return torch.where(changed, turned, logits)
 
     # -- learning -----------------------------------------------------------------------------
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase that learns from the points alone: the decoder's logits stay as they are."""
+        parameters = () if self.module is None else tuple(self.module.parameters())
+        return (Phase(parameters, no_loss, self.training_loss),)
 
     def training_loss(
         self, logits: Tensor, target: Tensor, valid: Tensor, embedding: ImageEmbedding

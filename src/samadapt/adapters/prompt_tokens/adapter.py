@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.fitted import FittedAdapter
+from samadapt.adapters.fitting import TASK_RECIPE, Fitting
 from samadapt.adapters.registry import register
 from samadapt.adapters.tokens import starting_tokens
 from samadapt.errors import AdapterError
@@ -50,6 +51,15 @@ class PromptTokensConfig(AdapterConfig):
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise AdapterError(f"scale={self.scale}: use a positive number")
 
+    @property
+    def task(self) -> str | None:
+        """The category that it was taught."""
+        return super().task if self.category is None else self.category
+
+    def with_task(self, name: str | None) -> Self:
+        """The config of an adapter that is taught this category."""
+        return replace(self, category=name)
+
 
 @register("tokens")
 class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
@@ -63,6 +73,8 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
         config: settings and what an adapter folder says.
     """
 
+    about = "a few prompt tokens"
+    fitting = Fitting(recipe={**TASK_RECIPE, "learning_rate": 1e-2}, row="tokens")
     config_class: ClassVar[type[PromptTokensConfig]] = PromptTokensConfig
     config: PromptTokensConfig
 
@@ -78,6 +90,11 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
             return embedded
         learned = self._on(tokens.device)().expand(len(tokens), -1, -1)
         return embedded.with_tokens(torch.cat([tokens, learned], dim=1))
+
+    @property
+    def width(self) -> int:
+        """C of the model it belongs to."""
+        return self.config.channels
 
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.base import Adapter
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.fitted import FittedAdapter
-from samadapt.adapters.registry import register
+from samadapt.adapters.fitting import TASK_RECIPE, Fitting, MarkedImage, Phase
+from samadapt.adapters.losses import mask_loss
+from samadapt.adapters.registry import get_method, register
 from samadapt.adapters.task_prompt.config import VARIANTS, TaskPromptConfig
 from samadapt.adapters.task_prompt.dense import DensePrompt
-from samadapt.adapters.task_prompt.examples import MarkedImage, gather
+from samadapt.adapters.task_prompt.examples import gather
 from samadapt.adapters.task_prompt.judge import Judge, pooled_features
 from samadapt.adapters.task_prompt.module import PromptLearning
 from samadapt.adapters.tokens import starting_tokens
@@ -23,10 +26,9 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import DecoderSpec, PromptEmbedding
 
-if TYPE_CHECKING:
-    from samadapt.adapters.point_matching import PointMatchingAdapter
-
 _JUDGE = "judge."
+_OUTLINE = "point-matching"
+"""Method of the adapter that refines outlines."""
 
 
 @register("task-prompt")
@@ -36,7 +38,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     Acts at seam 1: prompt tokens go through `PromptLearning`, together with the image and with a
     few tokens that stand for the task, and take these tokens along into the mask decoder; the
     dense prompt and the prior get an addition (`DensePrompt`). With `point_matching` it also acts
-    at seam 4, where a `PointMatchingAdapter` refines the outline. Until something is learned the
+    at seam 4, where an adapter of that method refines the outline. Until something is learned the
     prompt passes as it is, and no bit changes.
 
         hair = samadapt.fit("task-prompt", model, dataset, out="hair", category="hair", shots=16)
@@ -46,13 +48,16 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         config: settings and what an adapter folder says.
     """
 
+    about = "prompt tokens for one task"
+    # Outlines that weigh more distract from the masks.
+    fitting = Fitting(recipe={**TASK_RECIPE, "points_weight": 0.1}, one_task=True, row="plm")
     config_class: ClassVar[type[TaskPromptConfig]] = TaskPromptConfig
     config: TaskPromptConfig
     variants = VARIANTS
 
     def __init__(self, config: TaskPromptConfig | None = None) -> None:
         super().__init__(config)
-        self.outline: PointMatchingAdapter | None = None
+        self.outline: Adapter | None = None
         """PMM, when it is part of this adapter."""
         if self.config.point_matching:
             self.outline = _outline(self.config.outline)
@@ -60,9 +65,9 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
             self._build(torch.zeros(2, self.config.channels // 2))
 
     @property
-    def category(self) -> str | None:
-        """The task's name."""
-        return self.config.category
+    def width(self) -> int:
+        """C of the model it belongs to."""
+        return self.config.channels
 
     # -- the seams ----------------------------------------------------------------------------
 
@@ -88,49 +93,36 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         While it learns they stay as they are, unless its loss is `shared`: the prompt's part
         learns what it would without it.
         """
-        if self.outline is None or any(part.requires_grad for part in self.learned_apart()):
-            return logits
-        return self.outline.mask_boundary(logits, embedding)
+        learns = not self.config.shared and any(p.requires_grad for p in self._outline_parameters())
+        return (
+            logits
+            if self.outline is None or learns
+            else self.outline.mask_boundary(logits, embedding)
+        )
 
     # -- learning -----------------------------------------------------------------------------
 
-    def training_loss(
-        self, logits: Tensor, target: Tensor, valid: Tensor, view: ImageEmbedding
-    ) -> Tensor | None:
-        """What point matching adds to the loss of each prompt, (B,); None if it does not learn.
+    def phases(self) -> Sequence[Phase]:
+        """First the prompt; second the outline, on the finished prompt's predictions.
 
-        Unless the config says `shared`, the prompt's part does not learn from it.
-
-        Args:
-            logits: (B, h, w) of the view.
-            target: (B, h, w) in 0..1.
-            valid: (h, w) bool.
-            view: that was decoded.
+        If the config says `shared` there is one phase: the loss of the outline's points reaches
+        the prompt through the logits.
         """
-        apart = self.learned_apart()
-        if self.outline is None or (apart and not apart[0].requires_grad):
-            return None
-        given = logits if self.config.shared else logits.detach()
-        return self.outline.training_loss(given, target, valid, view)
+        every = () if self.module is None else tuple(self.module.parameters())
+        if self.outline is None:
+            return (Phase(every, mask_loss),)
+        points_loss = self.outline.phases()[0].points_loss
+        if points_loss is None or self.config.shared:
+            return (Phase(every, mask_loss, points_loss),)
+        outline = self._outline_parameters()
+        known = {id(parameter) for parameter in outline}
+        prompt = tuple(parameter for parameter in every if id(parameter) not in known)
+        return Phase(prompt, mask_loss), Phase(outline, points_loss)
 
-    def learned_apart(self) -> Sequence[nn.Parameter]:
-        """The parameters of the outline's part, unless its loss is `shared`."""
-        module = self.module
-        if module is None or module.outline is None or self.config.shared:
-            return ()
-        return tuple(module.outline.parameters())
-
-    def finish(
+    def calibrate(
         self, model: SegmentationModel, images: Iterable[MarkedImage], count: int, seed: int
     ) -> None:
-        """Learn to judge masks, once the rest is learned; see `Judge` and `gather`.
-
-        Args:
-            model: that the adapter is bound to.
-            images: with their masks of the task.
-            count: how many images there are.
-            seed: of the points that are answered.
-        """
+        """Learn to judge masks; see `Judge` and `gather`."""
         self.check_model(model)
         judge = self._on(model.device).judge
         judge.learn(*gather(model, self, images, count, seed))
@@ -179,6 +171,10 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         self._on(model.device)
 
     # -- private ------------------------------------------------------------------------------
+
+    def _outline_parameters(self) -> tuple[nn.Parameter, ...]:
+        outline = None if self.module is None else self.module.outline
+        return () if outline is None else tuple(outline.parameters())
 
     def _build(self, frequencies: Tensor) -> None:
         config = self.config
@@ -246,9 +242,7 @@ def _plain(config: AdapterConfig) -> dict[str, Any]:
     return found
 
 
-def _outline(values: Mapping[str, Any]) -> PointMatchingAdapter:
-    from samadapt.adapters.point_matching import PointMatchingAdapter
-
-    if not values:
-        return PointMatchingAdapter()
-    return PointMatchingAdapter(PointMatchingAdapter.config_class.from_dict(values))
+def _outline(values: Mapping[str, Any]) -> Adapter:
+    """An adapter of the method that refines outlines, from its config's values."""
+    method = get_method(_OUTLINE)
+    return method(method.config_class.from_dict({"method": _OUTLINE, **values}))

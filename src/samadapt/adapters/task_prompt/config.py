@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.config import AdapterConfig
+from samadapt.adapters.fitting import TrainingFacts, Variant
 from samadapt.errors import AdapterError
 
-VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "point-matching": {"point_matching": True},
-    "shared-outline": {"point_matching": True, "shared": True},
-    "no-tokens": {"tokens": 0},
-    "no-context": {"context": 0, "gain": 1.0, "doubt": 0.0, "few": 0},
-    "sure": {"doubt": 0.0},
-    "no-dense": {"dense": 0},
-    "plain": {"tokens": 0, "dense": 0},
+_NO_CONTEXT = {"context": 0, "gain": 1.0, "doubt": 0.0, "few": 0}
+
+VARIANTS = {
+    "point-matching": Variant({"point_matching": True}, "refines outlines as well", "plm+pmm"),
+    "shared-outline": Variant(
+        {"point_matching": True, "shared": True},
+        "refines outlines, and the prompt learns from them too, as in the paper",
+    ),
+    "no-tokens": Variant({"tokens": 0}, "no learned tokens beside the prompt's own"),
+    "no-context": Variant(_NO_CONTEXT, "a dense prompt without convolutions"),
+    "sure": Variant({"doubt": 0.0}, "a dense prompt that is not shrunk for few masks"),
+    "no-dense": Variant({"dense": 0}, "no dense prompt: tokens alone"),
+    "plain": Variant({"tokens": 0, "dense": 0}, "the prompt's own tokens alone"),
 }
-"""What `task-prompt:VARIANT` changes of the default settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +118,24 @@ class TaskPromptConfig(AdapterConfig):
             raise AdapterError(f"category={self.category!r}: use the task's name")
 
     @property
+    def task(self) -> str | None:
+        """The category that it was taught."""
+        return super().task if self.category is None else self.category
+
+    def with_task(self, name: str | None) -> Self:
+        """The config of an adapter that is taught this category."""
+        return replace(self, category=name)
+
+    def seeded(self, seed: int) -> Self:
+        """The config with this seed."""
+        return replace(self, seed=seed)
+
+    def for_training(self, facts: TrainingFacts) -> Self:
+        """The config with the number of masks and how far apart they lie."""
+        spread = round(facts.position_spread(), 4)
+        return replace(self.seeded(facts.seed), masks=facts.masks, spread=spread)
+
+    @property
     def strength(self) -> float:
         """Factor of what the dense prompt adds, once it is learned: 0 to 1."""
         return self.masks / (self.masks + self.doubt) if self.looks_around and self.masks else 1.0
@@ -130,7 +153,7 @@ class TaskPromptConfig(AdapterConfig):
         Raises:
             AdapterError: unknown or missing fields, or bad values.
         """
-        return super().from_dict({**VARIANTS["no-context"], **values})
+        return super().from_dict({**_NO_CONTEXT, **values})
 
 
 def _is_finite(value: object) -> bool:

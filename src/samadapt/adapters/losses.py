@@ -30,7 +30,7 @@ def dice_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return 1 - (2 * overlap + 1) / ((probability + truth).sum((-2, -1)) + 1)
 
 
-def mask_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+def mask_loss(logits: Tensor, target: Tensor, valid: Tensor, view: object = None) -> Tensor:
     """Dice plus cross-entropy, (B,); see `entropy_loss`."""
     return dice_loss(logits, target, valid) + entropy_loss(logits, target, valid)
 
@@ -43,6 +43,6 @@ def overlaps(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     return torch.where(union > 0, shared / union.clamp_min(1), 1.0)
 
 
-def no_loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+def no_loss(logits: Tensor, target: Tensor, valid: Tensor, view: object = None) -> Tensor:
     """0 for each prompt, (B,): for methods that act on masks after the decoder and leave it be."""
     return logits.new_zeros(len(logits))

@@ -1,11 +1,12 @@
-"""Adapters whose effect is a change of decoder weights (seam 3)."""
+"""Decoder weights that differ from a base (seam 3)."""
 
 from __future__ import annotations
 
 import copy
 import threading
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
@@ -86,3 +87,31 @@ def with_changes(base: nn.Module, changes: Mapping[str, Tensor], *, keep_graph: 
 def trainable_names(decoder: nn.Module) -> tuple[str, ...]:
     """Names of all parameters of a decoder that gradients can change."""
     return tuple(name for name, p in decoder.named_parameters() if p.is_floating_point())
+
+
+def chosen_names(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """The parameter names that patterns choose, in order.
+
+    Args:
+        names: all names.
+        patterns: shell patterns such as "transformer.*norm*"; one that begins with "!" takes
+            names out again.
+
+    Raises:
+        AdapterError: no name is left.
+    """
+    wanted = [p for p in patterns if not p.startswith("!")]
+    unwanted = [p[1:] for p in patterns if p.startswith("!")]
+    found = tuple(
+        name
+        for name in names
+        if any(fnmatchcase(name, p) for p in wanted)
+        and not any(fnmatchcase(name, p) for p in unwanted)
+    )
+    if not found:
+        known = ", ".join(sorted({name.split(".")[0] for name in names}))
+        raise AdapterError(
+            f"the patterns {list(patterns)} match no parameter of the mask decoder; its parts "
+            f"are: {known}"
+        )
+    return found
