@@ -67,6 +67,15 @@ class Seams:
         """Seam 4: mask logits (B, K, H, W) at original size, before the threshold at 0."""
         return logits
 
+    def judge(self, masks: Tensor, embedding: ImageEmbedding) -> Tensor | None:
+        """How likely masks show the kind of thing that was learned, (B,); None if it cannot tell.
+
+        Args:
+            masks: (B, h, w) in 0..1 on the decoder's grid of the whole image.
+            embedding: that image.
+        """
+        return None
+
     def check_model(self, model: ModelInterface) -> None:
         """Raise `AdapterError` when this adapter does not fit `model`."""
 

@@ -130,6 +130,9 @@ class _Pinned(Seams):
     def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
         return self._adapter.mask_boundary(logits, embedding)
 
+    def judge(self, masks: Tensor, embedding: ImageEmbedding) -> Tensor | None:
+        return self._adapter.judge(masks, embedding)
+
     def check_model(self, model: ModelInterface) -> None:
         self._adapter.check_model(model)
 

@@ -65,6 +65,11 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
             self._build(torch.zeros(2, self.config.channels // 2))
 
     @property
+    def category(self) -> str | None:
+        """The task's name."""
+        return self.config.category
+
+    @property
     def width(self) -> int:
         """C of the model it belongs to."""
         return self.config.channels
