@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Self
 
@@ -16,6 +16,9 @@ from samadapt.models.embedding import ModelIdentity
 @dataclass(frozen=True, kw_only=True)
 class AdapterConfig:
     """Everything about an adapter but its weights. Methods add their own fields in a subclass.
+
+    Two names mean the same in every method: `category` is the task that an adapter was taught,
+    and `seed` that of everything random.
 
     Attributes:
         method: name of the method, as registered.
@@ -63,16 +66,17 @@ class AdapterConfig:
     @property
     def task(self) -> str | None:
         """The one category that the adapter was taught; None if it was taught no single one."""
-        name = self.recipe.get("category")
+        own = vars(self).get("category")
+        name = self.recipe.get("category") if own is None else own
         return name if isinstance(name, str) else None
 
     def with_task(self, name: str | None) -> Self:
         """The config of an adapter that is taught this category, where it has such a field."""
-        return self
+        return self._with("category", name)
 
     def seeded(self, seed: int) -> Self:
         """The config with this seed; the same for a method in which nothing is random."""
-        return self
+        return self._with("seed", seed)
 
     def for_training(self, facts: TrainingFacts) -> Self:
         """The config of a new adapter for a training run."""
@@ -95,3 +99,7 @@ class AdapterConfig:
             return cls(**given)
         except (TypeError, KeyError) as error:
             raise AdapterError(f"adapter config is incomplete or broken: {error}") from None
+
+    def _with(self, name: str, value: object) -> Self:
+        changes: dict[str, Any] = {name: value}
+        return replace(self, **changes) if name in vars(self) else self

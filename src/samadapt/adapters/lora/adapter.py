@@ -51,10 +51,6 @@ class LoraConfig(AdapterConfig):
         """As plain JSON values."""
         return {**super().to_dict(), "layers": list(self.layers)}
 
-    def seeded(self, seed: int) -> Self:
-        """The config with this seed."""
-        return replace(self, seed=seed)
-
 
 @register("lora")
 class LoraAdapter(WeightChange):

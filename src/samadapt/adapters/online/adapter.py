@@ -55,10 +55,6 @@ class OnlineConfig(AdapterConfig):
         object.__setattr__(self, "settings", MappingProxyType(chosen.to_dict()))
         super().__post_init__()
 
-    def seeded(self, seed: int) -> Self:
-        """The config with this seed."""
-        return replace(self, seed=seed)
-
 
 @register("online")
 class OnlineAdapter(Adapter):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -106,10 +106,6 @@ class PointMatchingConfig(AdapterConfig):
                 raise AdapterError(f"{name}={value}: use a positive number")
         if self.slack > 0.5:
             raise AdapterError(f"slack={self.slack}: use a share of the contour up to 0.5")
-
-    def seeded(self, seed: int) -> Self:
-        """The config with this seed."""
-        return replace(self, seed=seed)
 
 
 @register("point-matching")

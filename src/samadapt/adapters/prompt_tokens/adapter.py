@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -50,15 +50,6 @@ class PromptTokensConfig(AdapterConfig):
                 raise AdapterError(f"{name}={value!r}: use a whole number, 0 or more")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise AdapterError(f"scale={self.scale}: use a positive number")
-
-    @property
-    def task(self) -> str | None:
-        """The category that it was taught."""
-        return super().task if self.category is None else self.category
-
-    def with_task(self, name: str | None) -> Self:
-        """The config of an adapter that is taught this category."""
-        return replace(self, category=name)
 
 
 @register("tokens")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self, get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -65,10 +65,6 @@ class StableConfig(AdapterConfig):
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < (name == "hidden"):
                 raise AdapterError(f"{name}={value!r}: use a whole number that makes sense")
-
-    def seeded(self, seed: int) -> Self:
-        """The config with this seed."""
-        return replace(self, seed=seed)
 
 
 @register("stable")

@@ -117,19 +117,6 @@ class TaskPromptConfig(AdapterConfig):
         if self.category is not None and not (self.category and isinstance(self.category, str)):
             raise AdapterError(f"category={self.category!r}: use the task's name")
 
-    @property
-    def task(self) -> str | None:
-        """The category that it was taught."""
-        return super().task if self.category is None else self.category
-
-    def with_task(self, name: str | None) -> Self:
-        """The config of an adapter that is taught this category."""
-        return replace(self, category=name)
-
-    def seeded(self, seed: int) -> Self:
-        """The config with this seed."""
-        return replace(self, seed=seed)
-
     def for_training(self, facts: TrainingFacts) -> Self:
         """The config with the number of masks and how far apart they lie."""
         spread = round(facts.position_spread(), 4)
