@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from samadapt.clicks import next_click
 from samadapt.metrics import iou
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import DecoderOutput
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.prompts import Prompt
-from samadapt.session.robot import next_click
 from samadapt.training.nano.validate import OWN, Example, examples
 
 RULES = ("single", "score head", "surest", "best")

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.clicks import next_click
 from samadapt.metrics import iou
 from samadapt.models import zoom_in
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.prompts import Click, Prompt
-from samadapt.session.robot import next_click
 from samadapt.training.nano.validate import OWN, Example, examples
 
 SHOWN = (1, 3, 5, 10, 15, 20)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from samadapt.clicks import next_click
 from samadapt.data.images import read_image
 from samadapt.data.label_studio import brush_to_mask
 from samadapt.errors import DataError, SamadaptError
@@ -42,7 +43,6 @@ from samadapt.server.turns import Turns
 from samadapt.session.events import ImageReference
 from samadapt.session.images import hash_pixels
 from samadapt.session.log import EventLog
-from samadapt.session.robot import next_click
 from samadapt.store.embeddings import EmbeddingStore
 
 _LOG = logging.getLogger(__name__)

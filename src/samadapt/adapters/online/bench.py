@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.clicking import click_per_error
 from samadapt.adapters.online.labels import distinct_clicks, labels_on_view
 from samadapt.adapters.online.lesson import Example, Lesson
 from samadapt.adapters.online.losses import (
@@ -25,6 +24,7 @@ from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import OnlineSettings
 from samadapt.adapters.online.weights import Layout, Workbench
 from samadapt.adapters.weights import chosen_names
+from samadapt.clicks import click_per_error
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Click, Prompt

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online.bench import Bench
-from samadapt.adapters.online.clicking import overlap
 from samadapt.adapters.online.evidence import first_answers
 from samadapt.adapters.online.lesson import Lesson
+from samadapt.metrics import iou
 from samadapt.prompts import Prompt
 
 
@@ -46,6 +46,4 @@ class Judge:
         """IoU of the answer to any prompt that was sent."""
         now = self._interaction
         seams = self._bench.seams(now, delta)
-        return overlap(
-            now.model.predict(now.embedding, prompt, adapters=seams).masks[0], self._mask
-        )
+        return iou(now.model.predict(now.embedding, prompt, adapters=seams).masks[0], self._mask)

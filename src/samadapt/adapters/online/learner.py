@@ -14,7 +14,6 @@ from torch import Tensor
 
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online.bench import Bench, Interrupted, NotFinite
-from samadapt.adapters.online.clicking import overlap
 from samadapt.adapters.online.depths import BOUNDS, depth_of, late_prompts
 from samadapt.adapters.online.domains import Domain, DomainBook, Signature
 from samadapt.adapters.online.judge import Judge
@@ -24,6 +23,7 @@ from samadapt.adapters.online.memory import MEGABYTE, ReplayMemory
 from samadapt.adapters.online.object import ClickedObject
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import OnlineSettings
+from samadapt.metrics import iou
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
@@ -223,7 +223,7 @@ class Learner:
         guard = self.settings.guard
         if not guard.outlier:
             return domain, True
-        surprise = 0.0 if interaction.mask is None else 1 - overlap(interaction.mask, mask)
+        surprise = 0.0 if interaction.mask is None else 1 - iou(interaction.mask, mask)
         is_credible = (
             not domain.evidence.is_outlier(surprise, guard)
             and disagreement(mask, interaction.clicks) <= _MOST_CONTRADICTED

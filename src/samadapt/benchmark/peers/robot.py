@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from samadapt.benchmark.peers.base import Peer
 from samadapt.benchmark.peers.canvas import WORKING_SIZE, Canvas, pixel_of
+from samadapt.clicks import next_click
 from samadapt.errors import DataError
 from samadapt.metrics import ClicksNeeded, clicks_to_reach, iou
 from samadapt.prompts import Click
-from samadapt.session.robot import ClickProtocol, next_click
+from samadapt.session.robot import ClickProtocol
 
 
 @dataclass(frozen=True, slots=True, eq=False)
