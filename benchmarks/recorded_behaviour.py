@@ -34,8 +34,8 @@ import samadapt
 from fakes import blobs
 from samadapt.adapters.registry import create_adapter, load_adapter
 from samadapt.prompts import Prompt
+from samadapt.proposals.grid import ProposalOptions, propose
 from samadapt.session.options import SessionOptions
-from samadapt.session.proposals import ProposalOptions, propose
 from samadapt.session.replay import replay
 from samadapt.session.session import Session
 from small_models import NAMES, tiny_model

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from samadapt.models.prediction import Prediction
     from samadapt.models.registry import load
     from samadapt.prompts import Box, Click, Prompt
+    from samadapt.proposals.grid import ProposalOptions, propose
+    from samadapt.proposals.proposal import Proposal
+    from samadapt.proposals.similar import SimilarObjects, propose_similar
     from samadapt.session.options import SessionOptions
     from samadapt.session.robot import ClickProtocol, annotate_object
     from samadapt.session.session import Session
@@ -50,11 +53,14 @@ __all__ = [
     "Prediction",
     "Prompt",
     "PromptError",
+    "Proposal",
+    "ProposalOptions",
     "SamadaptError",
     "SegmentationModel",
     "Session",
     "SessionError",
     "SessionOptions",
+    "SimilarObjects",
     "StableAdapter",
     "TaskPromptAdapter",
     "Tasks",
@@ -64,6 +70,8 @@ __all__ = [
     "fit",
     "load",
     "load_adapter",
+    "propose",
+    "propose_similar",
 ]
 
 _HOMES = {
@@ -89,6 +97,9 @@ _HOMES = {
     "samadapt.models.prediction": ("Prediction",),
     "samadapt.models.registry": ("load",),
     "samadapt.prompts": ("Box", "Click", "Prompt"),
+    "samadapt.proposals.grid": ("ProposalOptions", "propose"),
+    "samadapt.proposals.proposal": ("Proposal",),
+    "samadapt.proposals.similar": ("SimilarObjects", "propose_similar"),
     "samadapt.session.options": ("SessionOptions",),
     "samadapt.session.robot": ("ClickProtocol", "annotate_object"),
     "samadapt.session.session": ("Session",),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from samadapt.errors import DataError
-from samadapt.session.proposals import ProposalOptions
+from samadapt.proposals.grid import ProposalOptions
 from samadapt.training.fitting.methods import fit_method, fit_methods
 from samadapt.training.prompt_sampling import kinds
 

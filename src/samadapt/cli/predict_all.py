@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from samadapt.adapters.base import Adapter
     from samadapt.models.base import SegmentationModel
-    from samadapt.session.proposals import Proposal
+    from samadapt.proposals.proposal import Proposal
 
 _SUFFIX = ".json"
 _OVERLAY_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -77,7 +77,7 @@ def predict_all(
     """
     from samadapt.adapters.registry import create_adapter
     from samadapt.data.images import read_image
-    from samadapt.session.proposals import ProposalOptions, propose
+    from samadapt.proposals.grid import ProposalOptions, propose
 
     options = ProposalOptions(points=grid, min_score=min_score)
     learned = load_tasks(model, tasks)

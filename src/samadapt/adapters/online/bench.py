@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.labels import distinct_clicks, labels_on_view
-from samadapt.adapters.online.lesson import Example, Lesson
-from samadapt.adapters.online.losses import (
+from samadapt.adapters.losses import (
     click_loss,
     distillation_loss,
     gaussian_click_loss,
+    label_loss,
     logits_at,
-    mask_loss,
     score_loss,
 )
+from samadapt.adapters.online.labels import distinct_clicks, labels_on_view
+from samadapt.adapters.online.lesson import Example, Lesson
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import OnlineSettings
 from samadapt.adapters.online.weights import Layout, Workbench
@@ -193,7 +193,9 @@ class Bench:
         losses = []
         for index in range(logits.shape[1]):
             candidate = logits[:, index : index + 1]
-            loss = by_mask * mask_loss(candidate, labels, accept.entropy, accept.dice, accept.focal)
+            loss = by_mask * label_loss(
+                candidate, labels, accept.entropy, accept.dice, accept.focal
+            )
             if by_clicks and clicks:
                 loss = loss + by_clicks * click_loss(candidate, clicks, view.geometry)
             losses.append(loss)

@@ -1,4 +1,4 @@
-"""Find similar: further objects of an image that look like those accepted on it."""
+"""Proposals by similarity: further objects of an image that look like given ones."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
+from samadapt.proposals.proposal import Proposal
 
 Mask = NDArray[np.bool_]
 Map = NDArray[np.float32]
@@ -30,16 +31,8 @@ _SHRINKAGE = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Proposal:
-    """A proposed object: its mask (H, W) and how much it looks like the examples, 0..1."""
-
-    mask: Mask
-    likeness: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """What a search brought.
+class SimilarObjects:
+    """The result of `propose_similar`.
 
     Attributes:
         proposals: the most likely first.
@@ -52,7 +45,7 @@ class Found:
     more: bool = False
 
 
-def find_similar(
+def propose_similar(
     model: SegmentationModel,
     embedding: ImageEmbedding,
     pixels: NDArray[np.uint8],
@@ -63,8 +56,8 @@ def find_similar(
     seconds: float = SECONDS,
     rejected: Sequence[Rle] = (),
     tried: Sequence[tuple[float, float]] = (),
-) -> Found:
-    """Propose objects that look like `examples`, the most likely first.
+) -> SimilarObjects:
+    """Propose objects that look like `examples`, the most likely first; scores are likeness.
 
     Every pixel is described by its colour, by its surroundings at the scale of the examples, and
     by how much its image features agree with theirs. Fisher's linear discriminant between the
@@ -91,12 +84,12 @@ def find_similar(
     known = _union([*examples, *others], pixels)
     closed = known | _union(rejected, pixels)
     if closed.all() or not wanted.any():
-        return Found()
+        return SimilarObjects()
     areas = np.array([rle.area for rle in examples], np.float64)
     radius = float(np.sqrt(np.median(areas) / np.pi))
     likeness, low, high = _likeness(embedding, pixels, wanted, known, radius)
     deadline = time.monotonic() + seconds
-    found: list[tuple[float, Mask]] = []
+    found: list[Proposal] = []
     taken, failed, more = closed.copy(), list[tuple[float, float]](), False
     for prompts in _clicks(likeness, closed, (low + high) / 2, radius, tried):
         fresh = [p for p in prompts if not taken[int(p.points[0][1]), int(p.points[0][0])]]
@@ -115,13 +108,13 @@ def find_similar(
             if gaps[index] <= np.log(_SIZES) and covered <= _COVERED * np.count_nonzero(mask):
                 alike = float(np.clip((likeness[mask].mean() - low) / max(high - low, 1e-6), 0, 1))
             if alike >= 0.5:
-                found.append((alike, mask))
+                x, y = prompt.points[0]
+                found.append(Proposal(Rle.from_mask(mask), alike, (x, y)))
                 taken |= mask
             else:
                 failed.append((prompt.points[0][0], prompt.points[0][1]))
-    found.sort(key=lambda item: -item[0])
-    proposals = tuple(Proposal(mask, alike) for alike, mask in found[:most])
-    return Found(proposals, tuple(failed), more or len(found) > most)
+    found.sort(key=lambda proposal: -proposal.score)
+    return SimilarObjects(tuple(found[:most]), tuple(failed), more or len(found) > most)
 
 
 def _union(rles: Sequence[Rle], pixels: NDArray[np.uint8]) -> Mask:

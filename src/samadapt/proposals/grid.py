@@ -23,7 +23,8 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.session.suppression import suppress
+from samadapt.proposals.proposal import Proposal
+from samadapt.proposals.suppression import suppress
 
 _BATCH = 32
 """Prompts per decoder call."""
@@ -79,27 +80,6 @@ class ProposalOptions:
                 raise PromptError(f"{name.replace('_', ' ')} {value}: use a number from 0 to 1")
         if not (math.isfinite(self.offset) and self.offset > 0):
             raise PromptError(f"offset {self.offset}: use a positive number")
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """One object that was found.
-
-    Attributes:
-        rle: its mask, compressed.
-        score: 0..1; predicted IoU times stability, times the probability that it is of the task's
-            kind, times how well two answers agree.
-        point: (x, y) that it was found from.
-    """
-
-    rle: Rle
-    score: float
-    point: tuple[float, float]
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """(H, W) bool at the image's original size."""
-        return self.rle.mask()
 
 
 def propose(

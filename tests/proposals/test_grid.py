@@ -19,8 +19,8 @@ from samadapt.models.interface import DecoderOutput, PromptEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.session.proposals import ProposalOptions, grid_points, propose
-from samadapt.session.suppression import suppress
+from samadapt.proposals.grid import ProposalOptions, grid_points, propose
+from samadapt.proposals.suppression import suppress
 from small_models import NAMES, tiny_model
 from tiny_dataset import label_map, oracle
 from toy_adapter import ToyAdapter
