@@ -15,7 +15,7 @@ from story import Story
 
 from fakes import OracleModel
 from samadapt.data.coco import CocoDataset
-from samadapt.server import similar
+from samadapt.proposals import similar
 
 Opener = Callable[..., Any]
 
@@ -332,7 +332,7 @@ def test_similar_objects_are_proposed_until_none_is_left(
     whole = similar.propose_similar
     asked: list[dict[str, Any]] = []
 
-    def two(*args: Any, **more: Any) -> similar.Found:
+    def two(*args: Any, **more: Any) -> similar.SimilarObjects:
         asked.append(more)
         return whole(*args[:6], 2, seconds=60, **more)
 

@@ -18,10 +18,10 @@ from samadapt.adapters.online.depths import BOUNDS, depth_of, late_prompts
 from samadapt.adapters.online.domains import Domain, DomainBook, Signature
 from samadapt.adapters.online.judge import Judge
 from samadapt.adapters.online.labels import disagreement
-from samadapt.adapters.online.lesson import Lesson, lesson_of
 from samadapt.adapters.online.memory import MEGABYTE, ReplayMemory
 from samadapt.adapters.online.object import ClickedObject
 from samadapt.adapters.online.optimiser import Moments
+from samadapt.adapters.online.replay_sample import ReplaySample, replay_sample_of
 from samadapt.adapters.online.settings import OnlineSettings
 from samadapt.metrics import iou
 from samadapt.models.embedding import ImageEmbedding
@@ -88,12 +88,12 @@ class Learner:
             self._bench = Bench(interaction, self._own, self.settings, self._check)
         return self._bench
 
-    def start_from(self, book: DomainBook, lessons: Path | None = None) -> None:
-        """Take over what was loaded, with the replay memory kept in the folder `lessons`."""
+    def start_from(self, book: DomainBook, samples: Path | None = None) -> None:
+        """Take over what was loaded, with the replay memory kept in the folder `samples`."""
         self.book = book
         self.memory.close()
-        if lessons is not None:
-            self.memory.load(lessons, {domain.number for domain in book.domains})
+        if samples is not None:
+            self.memory.load(samples, {domain.number for domain in book.domains})
         self._next_object()
 
     # -- events ---------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class Learner:
         ):
             return
         bench = self.bench(interaction)
-        lesson = lesson_of(
+        sample = replay_sample_of(
             interaction.model,
             interaction,
             mask,
@@ -163,9 +163,9 @@ class Learner:
             candidates=finished.has_candidates,
         )
         try:
-            domain = yield from self._taught(domain, bench, interaction, lesson, skip.parts)
+            domain = yield from self._taught(domain, bench, interaction, sample, skip.parts)
             if skip.replay:
-                self.memory.add(domain.number, lesson)
+                self.memory.add(domain.number, sample)
         except NotFinite:
             self.notes.append(_undone("an object that was given up"))
         self._settle(domain)
@@ -192,10 +192,12 @@ class Learner:
             return
         bench = self.bench(interaction)
         several = finished.has_candidates
-        lesson = lesson_of(interaction.model, interaction, mask, self._prompts, candidates=several)
+        sample = replay_sample_of(
+            interaction.model, interaction, mask, self._prompts, candidates=several
+        )
         domain, is_credible = self._checked(domain, interaction, mask)
         if is_credible:
-            judge = Judge(bench, interaction, lesson)
+            judge = Judge(bench, interaction, sample)
             domain, before = yield from self._with_evidence(domain, judge, interaction.prompts)
             try:
                 if self.settings.click.keep:
@@ -203,11 +205,11 @@ class Learner:
                     long_term = zeros if domain.delta is None else domain.delta
                     domain = replace(domain, delta=long_term + finished.change(zeros))
                 steps = self.settings.accept.parts
-                taught = yield from self._taught(domain, bench, interaction, lesson, steps)
+                taught = yield from self._taught(domain, bench, interaction, sample, steps)
                 after = yield from _patiently(lambda: judge.first(taught.delta, before))
                 if after >= before - _MOST_LOST:
                     domain = replace(taught, accepted=domain.accepted + 1)
-                    self.memory.add(domain.number, lesson)
+                    self.memory.add(domain.number, sample)
                 else:  # it did not even help the object that was learned
                     domain = replace(domain, moments=Moments())
             except NotFinite:
@@ -263,7 +265,7 @@ class Learner:
         domain: Domain,
         bench: Bench,
         interaction: Interaction,
-        lesson: Lesson,
+        sample: ReplaySample,
         steps: tuple[tuple[tuple[str, str], ...], ...],
     ) -> Generator[None, None, Domain]:
         """Take the steps of the recipe."""
@@ -278,7 +280,7 @@ class Learner:
         for parts in steps:
             chosen = []
             for which, prompt in parts:
-                source = lesson if which == "new" else self.memory.draw(domain.number, rng)
+                source = sample if which == "new" else self.memory.draw(domain.number, rng)
                 example = None if source is None else source.draw(prompt, rng)
                 if source is not None and example is not None:
                     chosen.append((source, prompt, example))

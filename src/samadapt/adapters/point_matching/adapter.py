@@ -22,8 +22,8 @@ from samadapt.adapters.point_matching.learning import (
     boundary_share,
     contours_of,
     gains,
-    lesson,
     point_loss,
+    point_targets,
 )
 from samadapt.adapters.point_matching.module import Moved, MoverSizes, PointMover
 from samadapt.adapters.point_matching.points import Outline, PointSet
@@ -208,7 +208,7 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
             return shown.sum((-2, -1)) * 0 + module.leave.bias.sum() * 0
         moved = self._move(module, points, shown, frame, embedding)
         truth = contours_of(true - 0.5, frame)
-        wanted = lesson(outlines, truth, self.config.limit, self.config.slack)
+        wanted = point_targets(outlines, truth, self.config.limit, self.config.slack)
         share = boundary_share(
             frame, embedding.original_size, max(embedding.geometry.scale), (height, width)
         )
