@@ -240,6 +240,17 @@ class TestClickConsistency:
         both = fake_model.predict(embedding, CLICK, adapters=[Dense(-50.0), Tokens()])
         np.testing.assert_array_equal(both.logits, tokens.logits)
 
+    def test_a_dense_prompt_that_is_kept_stays(
+        self, fake_model: FakeModel, embedding: ImageEmbedding
+    ) -> None:
+        class Kept(Dense):
+            def prompt(
+                self, embedded: PromptEmbedding, embedding: ImageEmbedding
+            ) -> PromptEmbedding:
+                return replace(super().prompt(embedded, embedding), keeps_dense=True)
+
+        assert not fake_model.predict(embedding, CLICK, adapters=[Kept(-50.0)]).masks.any()
+
     def test_nobody_is_asked_twice_without_need(
         self, fake_model: FakeModel, embedding: ImageEmbedding
     ) -> None:

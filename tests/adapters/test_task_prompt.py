@@ -368,6 +368,22 @@ class TestClickConsistency:
                 )
         assert chosen == {False, True}
 
+    def test_it_is_kept_where_nothing_is_doubted(self) -> None:
+        for changes, yields in (
+            ({}, True),
+            ({"masks": 0}, False),
+            ({"doubt": 0}, False),
+            ({"context": 0, "doubt": 0}, False),
+            ({"masks": 3}, True),
+            ({"masks": 4, "spread": 0.2}, True),
+        ):
+            values: dict[str, Any] = {"masks": 16, "channels": 16, **changes}
+            adapter = TaskPromptAdapter(TaskPromptConfig(**values))
+            shake(adapter)
+            embedded = PromptEmbedding(torch.zeros(1, 1, 16), torch.zeros(1, 16, 8, 8))
+            found = adapter.prompt(embedded, tiny_nano().encode(blobs()))
+            assert found.keeps_dense != yields
+
     def test_a_decoder_without_a_prior_is_refused_in_words(self) -> None:
         adapter = TaskPromptAdapter(TaskPromptConfig(channels=16, has_prior=True))
         shake(adapter)

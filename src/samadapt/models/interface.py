@@ -63,6 +63,8 @@ class PromptEmbedding:
             for a decoder that sees them all.
         prior: (B, 1, h, w) logits of a first guess; None for a decoder without one.
         extra: whatever else the family's decoder needs; adapters leave it alone.
+        keeps_dense: whether the dense map and the prior stay even where a mask violates clicks.
+            The predictor goes back to the model's own there unless an adapter says so.
     """
 
     tokens: Tensor
@@ -70,6 +72,7 @@ class PromptEmbedding:
     bias: Tensor | None = None
     prior: Tensor | None = None
     extra: tuple[Tensor, ...] = ()
+    keeps_dense: bool = False
 
     def with_tokens(self, tokens: Tensor) -> PromptEmbedding:
         """With other tokens (B, M, C), M >= N; those beyond the first N are all seen."""

@@ -157,10 +157,11 @@ class Predictor:
 
         An adapter that changes the dense prompt can be so sure of its task that a mask leaves out
         what was clicked. Such a prompt is decoded again with the model's own dense map and prior
-        beside the adapters' tokens; of each candidate the version that violates fewer clicks stays.
+        beside the adapters' tokens, unless `PromptEmbedding.keeps_dense`; of each candidate the
+        version that violates fewer clicks stays.
         """
-        found, is_dense_changed = self._answers(group.view, group.prompts, multimask, adapters)
-        if not is_dense_changed:
+        found, can_yield = self._answers(group.view, group.prompts, multimask, adapters)
+        if not can_yield:
             return found
         rows = [i for i, p in enumerate(group.prompts) if violated_clicks(found[i].masks, p).any()]
         if rows:
@@ -178,8 +179,8 @@ class Predictor:
         adapters: Sequence[Seams],
         own_dense: bool = False,
     ) -> tuple[list[Prediction], bool]:
-        """Predictions for prompts of one structure; whether an adapter changed the dense prompt."""
-        output, is_dense_changed = self._decode(view, prompts, multimask, adapters, own_dense)
+        """Predictions for prompts of one structure; whether a changed dense prompt can yield."""
+        output, can_yield = self._decode(view, prompts, multimask, adapters, own_dense)
         found = []
         for row in range(len(prompts)):
             logits = output.logits[row : row + 1]
@@ -192,7 +193,7 @@ class Predictor:
                     view.geometry.window,
                 )
             )
-        return found, is_dense_changed
+        return found, can_yield
 
     def _decode(
         self,
@@ -214,11 +215,12 @@ class Predictor:
         for seam in adapters:
             embedded = self._checked(seam, embedded, seam.prompt(embedded, view))
             decoder = seam.mask_decoder(decoder)
-        is_dense_changed = embedded.dense is not own.dense or embedded.prior is not own.prior
+        is_changed = embedded.dense is not own.dense or embedded.prior is not own.prior
+        can_yield = is_changed and not embedded.keeps_dense
         if own_dense:
             embedded = replace(embedded, dense=own.dense, prior=own.prior)
         with active(adapters), decoder_grid(view.grid):
-            return model.run_decoder(decoder, view, embedded, multimask), is_dense_changed
+            return model.run_decoder(decoder, view, embedded, multimask), can_yield
 
     def _checked(
         self, seam: Seams, before: PromptEmbedding, after: PromptEmbedding

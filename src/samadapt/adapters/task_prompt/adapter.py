@@ -90,7 +90,8 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
             return embedded
         learns = torch.is_grad_enabled() and module.dense.dense.weight.requires_grad
         strength = 1.0 if learns else self.config.strength
-        return module.dense.added_to(embedded, image, strength)
+        embedded = module.dense.added_to(embedded, image, strength)
+        return embedded if self.config.yields_to_clicks else replace(embedded, keeps_dense=True)
 
     def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
         """Logits (B, K, H, W) with refined outlines, if point matching is part of the adapter.

@@ -21,7 +21,9 @@ VARIANTS = {
     ),
     "no-tokens": Variant({"tokens": 0}, "no learned tokens beside the prompt's own"),
     "no-context": Variant(_NO_CONTEXT, "a dense prompt without convolutions"),
-    "sure": Variant({"doubt": 0.0}, "a dense prompt that is not shrunk for few masks"),
+    "sure": Variant(
+        {"doubt": 0.0}, "a dense prompt that is neither shrunk nor gives way to clicks"
+    ),
     "no-dense": Variant({"dense": 0}, "no dense prompt: tokens alone"),
     "plain": Variant({"tokens": 0, "dense": 0}, "the prompt's own tokens alone"),
 }
@@ -46,7 +48,8 @@ class TaskPromptConfig(AdapterConfig):
         context: convolutions in it, with which a place knows what is around it.
         gain: factor of what it adds.
         doubt: once learned, what it adds is shrunk by masks / (masks + doubt), since what few
-            masks taught is too sure of itself on other images; 0 for no shrinking.
+            masks taught is too sure of itself on other images, and gives way where a mask violates
+            clicks; 0 for neither.
         masks: how many it learns from; 0 if that is not known, and then nothing is shrunk.
         few: fewer masks than that teach convolutions nothing but themselves: there are none then,
             no gain and nothing is shrunk.
@@ -121,6 +124,11 @@ class TaskPromptConfig(AdapterConfig):
         """The config with the number of masks and how far apart they lie."""
         spread = round(facts.position_spread(), 4)
         return replace(self.seeded(facts.seed), masks=facts.masks, spread=spread)
+
+    @property
+    def yields_to_clicks(self) -> bool:
+        """Whether the dense prompt gives way where a mask violates clicks."""
+        return self.masks > 0 and self.doubt > 0
 
     @property
     def strength(self) -> float:
