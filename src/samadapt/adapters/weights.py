@@ -63,8 +63,7 @@ def with_changes(base: nn.Module, changes: Mapping[str, Tensor], *, keep_graph: 
         AdapterError: a name that `base` lacks, or another shape.
     """
     known = dict(base.named_parameters())
-    shared: list[Tensor] = [*base.parameters(), *base.buffers()]
-    decoder = copy.deepcopy(base, {id(tensor): tensor for tensor in shared})
+    decoder = shared_copy(base)
     for name, change in changes.items():
         own = known.get(name)
         if own is None or own.shape != change.shape:
@@ -73,15 +72,24 @@ def with_changes(base: nn.Module, changes: Mapping[str, Tensor], *, keep_graph: 
                 f"the mask decoder {what} {name!r} {tuple(change.shape)}: the adapter belongs to "
                 "another model, or one before it changes the decoder's parts"
             )
-        path, _, leaf = name.rpartition(".")
-        module = decoder.get_submodule(path)
         weight = own.detach() + change.to(own.device)
-        if keep_graph:
-            del module._parameters[leaf]
-            setattr(module, leaf, weight)
-        else:
-            module._parameters[leaf] = nn.Parameter(weight, requires_grad=False)
+        put_weight(decoder, name, weight if keep_graph else nn.Parameter(weight, False))
     return decoder
+
+
+def shared_copy(base: nn.Module) -> nn.Module:
+    """A copy of a module that shares all parameters and buffers with it."""
+    shared: list[Tensor] = [*base.parameters(), *base.buffers()]
+    return copy.deepcopy(base, {id(tensor): tensor for tensor in shared})
+
+
+def put_weight(module: nn.Module, name: str, weight: Tensor) -> None:
+    """Put a tensor in the place of a parameter; one with a graph is no parameter any more."""
+    path, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(path)
+    if not isinstance(weight, nn.Parameter):
+        delattr(owner, leaf)
+    setattr(owner, leaf, weight)
 
 
 def trainable_names(decoder: nn.Module) -> tuple[str, ...]:

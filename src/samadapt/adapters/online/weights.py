@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -10,7 +9,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.weights import chosen_names
+from samadapt.adapters.weights import chosen_names, put_weight, shared_copy
 from samadapt.errors import AdapterError
 
 
@@ -85,12 +84,9 @@ def decoder_with(base: nn.Module, layout: Layout, flat: Tensor) -> nn.Module:
 
     Everything else (untrained parameters, buffers) is shared with `base`.
     """
-    shared: list[Tensor] = [*base.parameters(), *base.buffers()]
-    decoder = copy.deepcopy(base, {id(tensor): tensor for tensor in shared})
+    decoder = shared_copy(base)
     for name, view in layout.views(flat).items():
-        path, _, leaf = name.rpartition(".")
-        module = decoder.get_submodule(path)
-        module._parameters[leaf] = nn.Parameter(view, requires_grad=False)
+        put_weight(decoder, name, nn.Parameter(view, requires_grad=False))
     return decoder
 
 
