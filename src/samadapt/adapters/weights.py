@@ -6,31 +6,66 @@ import copy
 import threading
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from samadapt.adapters.base import Adapter
+from samadapt.adapters.config import AdapterConfig
 from samadapt.errors import AdapterError
 
 
 class WeightChange(Adapter):
     """Base of adapters that add something to parameters of the mask decoder.
 
-    What is learned is in `module`; `changes` turns it into one tensor per changed parameter. For
-    predictions the sum with the base weights is kept until either of the two changes; while
-    gradients are wanted it is made anew in every call, so that they reach `module`.
+    What is learned is in `module`, and counted in the config's field `parameters`; `changes` turns
+    it into one tensor per changed parameter. For predictions the sum with the base weights is kept
+    until either of the two changes; while gradients are wanted it is made anew in every call, so
+    that they reach `module`.
     """
 
-    def __init__(self, config: object = None) -> None:
-        super().__init__(config)  # type: ignore[arg-type] # each method checks its own config
+    module: NamedTensors | None = None
+
+    def __init__(self, config: AdapterConfig | None = None) -> None:
+        super().__init__(config)
         self._merged: tuple[nn.Module, tuple[int, ...], nn.Module] | None = None
         self._lock = threading.Lock()
 
     @abstractmethod
     def changes(self) -> Mapping[str, Tensor]:
         """What is added to parameters of the decoder, by name; empty while there is nothing."""
+
+    def check_state(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether tensors may be what this method learned."""
+        return True
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """What was learned, by name."""
+        named = {} if self.module is None else self.module.named()
+        return {name: tensor.detach() for name, tensor in named.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises:
+            AdapterError: no tensor, or other names or shapes than this adapter has.
+        """
+        own = {name: tensor.shape for name, tensor in self.state_dict().items()}
+        fits = not own or own == {name: tensor.shape for name, tensor in state.items()}
+        if not state or not fits or not self.check_state(state):
+            raise AdapterError(
+                f"weights do not fit the {self.method!r} adapter: other names or shapes"
+            )
+        self._build(state)
+
+    def _build(self, tensors: Mapping[str, Tensor]) -> None:
+        device = None if self.module is None else next(self.module.parameters()).device
+        self.module = NamedTensors(tensors).to(device)
+        changes: dict[str, Any] = {"parameters": sum(t.numel() for t in tensors.values())}
+        self.config = replace(self.config, **changes)
 
     def mask_decoder(self, base: nn.Module) -> nn.Module:
         """A decoder with `base`'s weights plus the changes; everything else is shared with it."""
@@ -48,6 +83,21 @@ class WeightChange(Adapter):
                     merged = with_changes(base, self.changes(), keep_graph=False)
                 kept = self._merged = (base, version, merged)
             return kept[2]
+
+
+class NamedTensors(nn.Module):
+    """Learned tensors by any names."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.names = tuple(tensors)
+        self.values = nn.ParameterList(
+            nn.Parameter(tensors[name].detach().clone(), requires_grad=False) for name in self.names
+        )
+
+    def named(self) -> dict[str, Tensor]:
+        """The tensors by name."""
+        return dict(zip(self.names, self.values, strict=True))
 
 
 def with_changes(base: nn.Module, changes: Mapping[str, Tensor], *, keep_graph: bool) -> nn.Module:

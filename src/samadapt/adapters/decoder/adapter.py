@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.fitting import TASK_SCHEDULE, Fitting
@@ -45,7 +45,6 @@ class DecoderAdapter(WeightChange):
     )
     config_class = DecoderConfig
     config: DecoderConfig
-    module: Differences | None = None
 
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""
@@ -65,43 +64,3 @@ class DecoderAdapter(WeightChange):
     def changes(self) -> Mapping[str, Tensor]:
         """The differences, by parameter name."""
         return {} if self.module is None else self.module.named()
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        """The differences, by parameter name."""
-        return {name: tensor.detach() for name, tensor in self.changes().items()}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave.
-
-        Raises:
-            AdapterError: no tensor, or other names or shapes than this adapter has.
-        """
-        own = self.state_dict()
-        if not state or (own and {n: t.shape for n, t in own.items()} != _shapes(state)):
-            raise AdapterError("weights do not fit the 'decoder' adapter: other names or shapes")
-        self._build(state)
-
-    def _build(self, tensors: Mapping[str, Tensor]) -> None:
-        device = None if self.module is None else next(self.module.parameters()).device
-        self.module = Differences(tensors).to(device)
-        count = sum(tensor.numel() for tensor in tensors.values())
-        self.config = replace(self.config, parameters=count)
-
-
-class Differences(nn.Module):
-    """One parameter for each changed parameter of a decoder."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.names = tuple(tensors)
-        self.values = nn.ParameterList(
-            nn.Parameter(tensors[name].detach().clone(), requires_grad=False) for name in self.names
-        )
-
-    def named(self) -> dict[str, Tensor]:
-        """The differences by the decoder's names."""
-        return dict(zip(self.names, self.values, strict=True))
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> Mapping[str, Sequence[int]]:
-    return {name: tensor.shape for name, tensor in tensors.items()}

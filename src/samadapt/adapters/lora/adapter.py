@@ -67,7 +67,6 @@ class LoraAdapter(WeightChange):
     fitting = Fitting(task_recipe=TASK_SCHEDULE, row="lora")
     config_class = LoraConfig
     config: LoraConfig
-    module: LowRank | None = None
 
     @classmethod
     def create(cls, variant: str | None = None) -> Self:
@@ -110,27 +109,19 @@ class LoraAdapter(WeightChange):
         if self.module is None:
             return {}
         scale = (self.config.alpha or self.config.rank) / self.config.rank
-        return {f"{layer}.weight": scale * (b @ a) for layer, (a, b) in self.module.pairs().items()}
+        factors = self.module.named()
+        layers = dict.fromkeys(name.rpartition(".")[0] for name in factors)
+        return {
+            f"{layer}.weight": scale * (factors[f"{layer}.lora_B"] @ factors[f"{layer}.lora_A"])
+            for layer in layers
+        }
 
-    def state_dict(self) -> Mapping[str, Tensor]:
-        """The factors as "LAYER.lora_A" and "LAYER.lora_B"."""
-        return {} if self.module is None else self.module.named()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave.
-
-        Raises:
-            AdapterError: no tensor, or other names or shapes than this adapter has.
-        """
-        own = self.state_dict()
-        shapes = {name: tensor.shape for name, tensor in state.items()}
-        fits = not own or {name: tensor.shape for name, tensor in own.items()} == shapes
+    def check_state(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether there is a pair of matrices for each layer."""
         ranks = {min(tensor.shape) if tensor.ndim == 2 else 0 for tensor in state.values()}
         layers = {name.rpartition(".")[0] for name in state}
         wanted = {f"{layer}.lora_{factor}" for layer in layers for factor in "AB"}
-        if not state or not fits or wanted != set(state) or not all(r > 0 for r in ranks):
-            raise AdapterError("weights do not fit the 'lora' adapter: other names or shapes")
-        self._build(state)
+        return wanted == set(state) and all(rank > 0 for rank in ranks)
 
     def _layers(self, decoder: nn.Module) -> dict[str, tuple[int, int]]:
         """(out, in) of the chosen linear layers.
@@ -146,33 +137,6 @@ class LoraAdapter(WeightChange):
         if not found:
             raise AdapterError("the mask decoder has no linear layer for LoRA to change")
         return {name: found[name] for name in chosen_names(tuple(found), self.config.layers)}
-
-    def _build(self, factors: Mapping[str, Tensor]) -> None:
-        device = None if self.module is None else next(self.module.parameters()).device
-        self.module = LowRank(factors).to(device)
-        count = sum(tensor.numel() for tensor in factors.values())
-        self.config = replace(self.config, parameters=count)
-
-
-class LowRank(nn.Module):
-    """The factors A and B of every changed layer."""
-
-    def __init__(self, factors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.names = tuple(factors)
-        self.factors = nn.ParameterList(
-            nn.Parameter(factors[name].detach().clone(), requires_grad=False) for name in self.names
-        )
-
-    def named(self) -> dict[str, Tensor]:
-        """The factors by name."""
-        return {n: f.detach() for n, f in zip(self.names, self.factors, strict=True)}
-
-    def pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """(A, B) by layer."""
-        factors = dict(zip(self.names, self.factors, strict=True))
-        layers = dict.fromkeys(name.rpartition(".")[0] for name in self.names)
-        return {n: (factors[f"{n}.lora_A"], factors[f"{n}.lora_B"]) for n in layers}
 
 
 def equal_rank(shapes: Mapping[str, tuple[int, int]], channels: int) -> int:
