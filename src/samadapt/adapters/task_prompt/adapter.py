@@ -99,12 +99,10 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         While it learns they stay as they are, unless its loss is `shared`: the prompt's part
         learns what it would without it.
         """
-        learns = not self.config.shared and any(p.requires_grad for p in self._outline_parameters())
-        return (
-            logits
-            if self.outline is None or learns
-            else self.outline.mask_boundary(logits, embedding)
-        )
+        learns = any(parameter.requires_grad for parameter in self._outline_parameters())
+        if self.outline is None or (learns and not self.config.shared):
+            return logits
+        return self.outline.mask_boundary(logits, embedding)
 
     # -- learning -----------------------------------------------------------------------------
 
