@@ -19,10 +19,11 @@ from samadapt.adapters.base import Adapter, Interaction, SessionReport
 from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.fitted import FittedAdapter
 from samadapt.adapters.fitting import Fitting, Variant
-from samadapt.benchmark.interactive import run_interactive
-from samadapt.benchmark.robustness import RobustnessOptions, run_robustness
-from samadapt.benchmark.task import run_task
-from samadapt.benchmark.task_options import TaskOptions
+from samadapt.benchmark.interactive.run import run_interactive
+from samadapt.benchmark.options import Selection
+from samadapt.benchmark.robustness.run import RobustnessOptions, run_robustness
+from samadapt.benchmark.task.options import TaskOptions
+from samadapt.benchmark.task.run import run_task
 from samadapt.cli import app
 from samadapt.errors import AdapterError, UnknownModelError
 from samadapt.models import registry as families
@@ -155,7 +156,9 @@ def test_the_command_line_fits_the_method_on_the_family(tiny: TinyDataset, tmp_p
 def test_all_benchmarks_take_them(tiny: TinyDataset, tmp_path: Path) -> None:
     model, dataset = samadapt.load("toy-model", device="cpu"), tiny.open()
     protocol = ClickProtocol(max_clicks=2, at_failure="accept")
-    done = run_interactive(dataset, model, protocol, ["gain:bold", "counting"], max_objects=2)
+    done = run_interactive(
+        dataset, model, protocol, ["gain:bold", "counting"], Selection(max_objects=2)
+    )
     assert [a["method"] for a in done.environment["adapters"]] == ["gain", "counting"]
     robust = run_robustness(
         dataset, model, ["gain:bold"], RobustnessOptions(draws=2, max_objects=1)

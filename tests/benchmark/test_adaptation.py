@@ -13,25 +13,33 @@ from test_report import Page
 
 from fakes import FakeModel, blobs
 from samadapt.adapters.base import Interaction
-from samadapt.benchmark import adaptation, cells
-from samadapt.benchmark.adaptation import AdaptationResult, Average, run_adaptation
-from samadapt.benchmark.adaptation_report import render_adaptation_report
-from samadapt.benchmark.adaptation_tables import adaptation_tables, lines_of
-from samadapt.benchmark.compare import (
+from samadapt.benchmark.adaptation import evaluator
+from samadapt.benchmark.adaptation.report import adaptation_report, adaptation_tables
+from samadapt.benchmark.adaptation.run import (
+    AdaptationResult,
+    Average,
+    ScenarioResult,
+    run_adaptation,
+)
+from samadapt.benchmark.adaptation.scenarios import Scenario
+from samadapt.benchmark.adaptation.streams import CarelessSession, dilated, mixed, repeated, shifted
+from samadapt.benchmark.interactive.compare import (
     Estimate,
     average,
     compare_frozen,
     compare_runs,
     run_compared,
 )
-from samadapt.benchmark.interactive import run_interactive
-from samadapt.benchmark.plots import running_mean
-from samadapt.benchmark.results import InteractiveResult, ObjectResult
-from samadapt.benchmark.streams import CarelessSession, dilated, mixed, repeated, shifted
-from samadapt.benchmark.summary import KEYS, MEASURES, difference, intervals
+from samadapt.benchmark.interactive.plots import running_mean
+from samadapt.benchmark.interactive.result import InteractiveResult, ObjectResult
+from samadapt.benchmark.interactive.run import run_interactive
+from samadapt.benchmark.interactive.summary import KEYS, MEASURES, intervals
+from samadapt.benchmark.options import Selection
+from samadapt.benchmark.report import render_report
+from samadapt.benchmark.tables import terminal_table
 from samadapt.data.coco import CocoDataset
 from samadapt.errors import AdapterError, DataError
-from samadapt.metrics import iou
+from samadapt.metrics import bootstrap_interval, iou
 from samadapt.prompts import Click
 from samadapt.session.robot import ClickProtocol
 from tiny_dataset import TinyDataset, label_map, make_dataset, oracle
@@ -78,12 +86,18 @@ class TestComparison:
         assert found.change["seconds_per_click"].value == pytest.approx(0)
 
     def test_the_same_numbers_as_the_summarys_own(self):
-        """An independent path: `difference` and `intervals` draw for one measure at a time."""
+        """An independent path: `bootstrap_interval` draws for one measure at a time."""
         found = compare_frozen(self.FROZEN, self.ADAPTED)
         spans = intervals(list(self.FROZEN.curves.values()), 30, 0.9)
         for measure in MEASURES:
-            value, span = difference(measure, self.FROZEN.curves, self.ADAPTED.curves)
-            assert found.change[measure.key].value == pytest.approx(value)
+            changes = [
+                measure.of(after.ious) - measure.of(before.ious)
+                for before, after in zip(
+                    self.FROZEN.curves.values(), self.ADAPTED.curves.values(), strict=True
+                )
+            ]
+            span = bootstrap_interval(changes, groups=[1, 2, 3, 4])
+            assert found.change[measure.key].value == pytest.approx(np.mean(changes))
             assert found.change[measure.key].interval == pytest.approx(span)
             assert found.frozen[measure.key].interval == pytest.approx(spans[measure.key])
         assert found.frozen["seconds_per_click"].interval == pytest.approx((0.1, 0.1))
@@ -152,9 +166,14 @@ class TestCompared:
     def test_same_objects_in_the_same_order(self, tiny: TinyDataset, fake_model: FakeModel):
         seen = []
         found = run_compared(
-            tiny.open(), fake_model, SHORT, ["toy:fast"], seed=1, progress=lambda *p: seen.append(p)
+            tiny.open(),
+            fake_model,
+            SHORT,
+            ["toy:fast"],
+            selection=Selection(seed=1),
+            progress=lambda *p: seen.append(p),
         )
-        frozen = run_interactive(tiny.open(), fake_model, SHORT, seed=1)
+        frozen = run_interactive(tiny.open(), fake_model, SHORT, selection=Selection(seed=1))
         assert [r.ious for r in found.frozen.objects] == [r.ious for r in frozen.objects]
         assert [r.key for r in found.objects] == [r.key for r in frozen.objects]
         assert found.name == "fake + toy:fast"
@@ -283,11 +302,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """What is really run: the adapters of each run."""
     made: list[tuple[str, ...]] = []
 
-    def counted(dataset, model, protocol, adapters=(), **options):
+    def counted(dataset, model, protocol, adapters, selection, **options):
         made.append(tuple(adapters))
-        return run_interactive(dataset, model, protocol, adapters, **options)
+        return run_interactive(dataset, model, protocol, adapters, selection, **options)
 
-    monkeypatch.setattr(cells, "run_interactive", counted)
+    monkeypatch.setattr(evaluator, "run_interactive", counted)
     return made
 
 
@@ -298,7 +317,7 @@ class TestRun:
         found = run_adaptation(
             datasets, fake_model, ["toy", "toy:fast"], seeds, protocol=SHORT, max_objects=4
         )
-        assert [(row.course.name, row.adapter) for row in found.rows] == [
+        assert [(row.scenario.name, row.adapter) for row in found.rows] == [
             ("one", "toy"),
             ("one", "toy:fast"),
             ("two", "toy"),
@@ -307,7 +326,11 @@ class TestRun:
         values = []
         for seed in seeds:
             single = run_interactive(
-                datasets["two"], fake_model, SHORT, ["toy:fast"], seed=seed, max_objects=4
+                datasets["two"],
+                fake_model,
+                SHORT,
+                ["toy:fast"],
+                selection=Selection(seed=seed, max_objects=4),
             )
             values.append(single.summary["iou@1"])
         row = found.rows[3].comparison
@@ -321,12 +344,16 @@ class TestRun:
     def test_two_adapters_in_one_row(self, datasets, fake_model: FakeModel, tmp_path: Path, runs):
         found = run_adaptation(
             datasets, fake_model, ["toy+toy:fast"], (0,), protocol=SHORT, max_objects=2,
-            cells=tmp_path,
+            runs=tmp_path,
         )  # fmt: skip
         assert [row.adapter for row in found.rows] == ["toy+toy:fast"] * 2
         assert ("toy", "toy:fast") in runs
         alone = run_interactive(
-            datasets["two"], fake_model, SHORT, ["toy", "toy:fast"], seed=0, max_objects=2
+            datasets["two"],
+            fake_model,
+            SHORT,
+            ["toy", "toy:fast"],
+            selection=Selection(seed=0, max_objects=2),
         )
         assert found.rows[1].comparison.adapted["iou@1"].value == pytest.approx(
             alone.summary["iou@1"]
@@ -335,7 +362,7 @@ class TestRun:
     def test_finished_runs_are_not_run_again(
         self, datasets, fake_model: FakeModel, tmp_path: Path, runs
     ):
-        options = {"protocol": SHORT, "max_objects": 3, "cells": tmp_path / "cells"}
+        options = {"protocol": SHORT, "max_objects": 3, "runs": tmp_path / "cells"}
         first = run_adaptation(datasets, fake_model, ["toy"], (0,), **options)
         assert len(runs) == 4
         assert len(list((tmp_path / "cells").iterdir())) == 4
@@ -357,7 +384,7 @@ class TestRun:
             if done == 8:
                 raise KeyboardInterrupt
 
-        options = {"protocol": SHORT, "max_objects": 3, "cells": tmp_path / "cells"}
+        options = {"protocol": SHORT, "max_objects": 3, "runs": tmp_path / "cells"}
         with pytest.raises(KeyboardInterrupt):
             run_adaptation(
                 datasets, fake_model, ["toy"], (0,), progress=stop_in_the_third_run, **options
@@ -371,7 +398,7 @@ class TestRun:
         assert (steps[0], steps[-1]) == ((3, 12), (12, 12))
 
     def test_a_damaged_run_is_made_again(self, datasets, fake_model, tmp_path: Path, runs):
-        options = {"protocol": SHORT, "max_objects": 2, "cells": tmp_path / "cells"}
+        options = {"protocol": SHORT, "max_objects": 2, "runs": tmp_path / "cells"}
         run_adaptation(datasets, fake_model, ["toy"], (0,), **options)
         next((tmp_path / "cells").iterdir()).write_text("{")
         run_adaptation(datasets, fake_model, ["toy"], (0,), **options)
@@ -382,7 +409,7 @@ class TestRun:
         found = run_adaptation(datasets, fake_model, ["toy"], (0, 1), protocol=SHORT)
         assert runs.count(()) == 1
         frozen = found.rows[0].runs[1][0]
-        direct = run_interactive(tiny.open(), fake_model, SHORT, seed=1)
+        direct = run_interactive(tiny.open(), fake_model, SHORT, selection=Selection(seed=1))
         assert [(r.key, r.ious) for r in frozen.objects] == [
             (r.key, r.ious) for r in direct.objects
         ]
@@ -402,7 +429,7 @@ class TestRun:
             max_objects=7,
             streams=["repeated", "mixed", "wrong-accepts"],
         )
-        assert [row.course.title for row in found.rows] == [
+        assert [row.scenario.title for row in found.rows] == [
             "one",
             "two",
             "2 datasets, mixed",
@@ -440,14 +467,14 @@ class TestRun:
     def test_an_unknown_adapter_is_found_before_the_work(self, datasets, tmp_path: Path):
         model = oracle()
         with pytest.raises(AdapterError, match="toi"):
-            run_adaptation(datasets, model, ["toy", "toi"], cells=tmp_path / "cells")
+            run_adaptation(datasets, model, ["toy", "toi"], runs=tmp_path / "cells")
         assert model.encoded == 0
         assert not (tmp_path / "cells").exists()
 
     def test_a_folder_that_cannot_be_made(self, datasets, tmp_path: Path):
         (tmp_path / "file").touch()
         with pytest.raises(DataError, match=r"file.*cannot be made"):
-            run_adaptation(datasets, oracle(), ["toy"], cells=tmp_path / "file")
+            run_adaptation(datasets, oracle(), ["toy"], runs=tmp_path / "file")
 
 
 class TestShown:
@@ -461,41 +488,38 @@ class TestShown:
         harmed = result_of([PASS, LATE], [1, 2]), result_of([LATE, LATE], [1, 2])
         rows = []
         for name, (frozen, adapted) in (("good", helped), ("bad", harmed)):
-            course = adaptation.Course("sequential", {name: CocoDataset(())})
+            scenario = Scenario("sequential", {name: CocoDataset(())})
             runs = {0: (frozen, adapted), 1: (frozen, adapted)}
             comparison = compare_runs(list(runs.values()))
-            rows.append(adaptation.CourseResult(course, "<toy>", runs, comparison))
+            rows.append(ScenarioResult(scenario, "<toy>", runs, comparison))
         environment = {"date": "today", "model": {"name": "fake"}, "samadapt": "1"}
         options = {"seeds": [0, 1], "max_clicks": 30, "stop_at": 0.9}
         return AdaptationResult(environment, options, tuple(rows), (Average.of(rows),))
 
     def test_lines(self, result: AdaptationResult):
-        good, bad, mean = lines_of(result, "<toy>")
-        assert (good.title, good.visits, good.frozen, good.adapted) == (
-            "good",
-            "8",
-            "15.25",
-            "1.00",
-        )
-        assert good.verdict == "better"
-        assert good.rates == ("75.0 → 0.0 %", "50.0 → 0.0 %")
-        assert good.reductions[0].startswith("100.0 %")
-        assert bad.rates[0] == "50.0 → 100.0 %"
-        assert bad.reductions[0].startswith("-100.0 %")
-        assert mean.reductions[0].startswith("0.0 %")
-        assert mean.change.startswith("-2.38")
+        (table,) = adaptation_tables(result)
+        good, bad, mean = table.rows
+        assert (good.label, bad.label, mean.label) == ("good", "bad", "average")
+        visits, noc, change, fr20, less20, fr30, _, seconds = good.cells
+        assert (visits.text, noc.text, change.text) == ("8", "15.25 → 1.00", "-14.25")
+        assert (change.verdict, bad.cells[2].verdict) == ("better", "")
+        assert (fr20.text, fr30.text) == ("75.0 → 0.0 %", "50.0 → 0.0 %")
+        assert (less20.text, seconds.text) == ("100.0 %", "100 ms → 100 ms")
+        assert [cell.text for cell in bad.cells[3:5]] == ["50.0 → 100.0 %", "-100.0 %"]
+        assert (mean.cells[2].text, mean.cells[4].text) == ("-2.38", "0.0 %")
+        assert len(table.columns) == 8
 
     def test_table(self, result: AdaptationResult):
         console = Console(width=80, file=io.StringIO(), color_system=None)
         for table in adaptation_tables(result):
-            console.print(table)
+            console.print(terminal_table(table))
         text = console.file.getvalue()
         assert "<toy> against frozen, 2 seeds" in text
         assert "15.25 → 1.00" in text
         assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
 
     def test_report(self, result: AdaptationResult):
-        text = render_adaptation_report(result)
+        text = render_report(adaptation_report(result))
         page = Page(text)
         assert "<toy> reduces FR20@85 by 0.0 %" in page.words
         assert page.all("toy") == []

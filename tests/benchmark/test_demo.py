@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from fakes import FakeModel
 from samadapt.adapters.registry import default_specs
 from samadapt.benchmark import demo
 from samadapt.benchmark.demo import ADAPTED, REPORT, RESULT, demo_dataset, demo_results, run_demo
-from samadapt.benchmark.interactive import run_interactive
-from samadapt.benchmark.results import InteractiveResult
+from samadapt.benchmark.interactive.result import InteractiveResult
+from samadapt.benchmark.interactive.run import run_interactive
+from samadapt.benchmark.options import Selection
 from samadapt.errors import SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.nano.model import load_nano
@@ -43,11 +42,8 @@ def test_the_objects_are_those_that_one_sees() -> None:
 @pytest.mark.usefixtures("toy_method")
 def test_the_demo_shows_frozen_against_adapting(tmp_path: Path) -> None:
     assert default_specs() == ("online",)
-    screen = io.StringIO()
-    console = Console(file=screen, width=100)
-    assert run_demo(tmp_path, FakeModel(), 0, 2, console, "toy:fast") == 0
-    assert "fake + toy:fast" in screen.getvalue()
-    assert "change (95 % interval)" in screen.getvalue()
+    results = run_demo(tmp_path, FakeModel(), 0, 2, "toy:fast")
+    assert [result.name for result in results] == ["fake", "fake + toy:fast"]
     frozen = InteractiveResult.load(tmp_path / RESULT)
     adapted = InteractiveResult.load(tmp_path / ADAPTED)
     assert [row.key for row in frozen.objects] == [row.key for row in adapted.objects]
@@ -69,24 +65,22 @@ def test_the_objects_come_image_by_image(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_frozen_model_alone_leaves_a_table_a_result_and_a_report(
     tmp_path: Path, nano: SegmentationModel
 ) -> None:
-    screen = io.StringIO()
     out = tmp_path / "new" / "folder"
-    assert run_demo(out, nano, 0, 2, Console(file=screen, width=100), adapter=None) == 0
+    (result,) = run_demo(out, nano, 0, 2, None)
     assert sorted(path.name for path in out.iterdir()) == [RESULT, REPORT]
-    assert "NoC20@85" in screen.getvalue()
-    assert str(out / REPORT) in screen.getvalue().replace("\n", "")
     saved = InteractiveResult.load(out / RESULT)
+    assert saved.to_dict() == result.to_dict()
     assert len(saved.objects) == 2
     assert saved.environment["model"]["weights_hash"] == nano.identity.weights_hash
     page = (out / REPORT).read_text()
     assert page.count("data:image/") >= 2
     with pytest.raises(SamadaptError, match="out"):
-        run_demo(Path(__file__) / "out", nano, 0, 2, Console(file=screen))
+        run_demo(Path(__file__) / "out", nano, 0, 2)
 
 
 def test_the_shipped_weights_reach_their_floor(nano: SegmentationModel) -> None:
     """Far below what the weights reach today, far above what broken ones would."""
     protocol = ClickProtocol(max_clicks=5)
-    result = run_interactive(demo_dataset(), nano, protocol, max_objects=12)
+    result = run_interactive(demo_dataset(), nano, protocol, selection=Selection(max_objects=12))
     assert float(result.summary["iou@1"] or 0) > 0.4
     assert float(result.summary["iou@5"] or 0) > 0.7

@@ -9,10 +9,11 @@ import pytest
 
 from fakes import FakeModel
 from samadapt.adapters import registry
-from samadapt.benchmark.environment import describe_environment
-from samadapt.benchmark.interactive import PROTOCOL, hash_files, run_interactive
-from samadapt.benchmark.results import InteractiveResult
-from samadapt.benchmark.summary import KEYS
+from samadapt.benchmark.environment import describe_environment, hash_files
+from samadapt.benchmark.interactive.result import InteractiveResult
+from samadapt.benchmark.interactive.run import PROTOCOL, run_interactive
+from samadapt.benchmark.interactive.summary import KEYS
+from samadapt.benchmark.options import Selection
 from samadapt.errors import AdapterError, DataError
 from samadapt.session.robot import ClickProtocol
 from tiny_dataset import TinyDataset, label_map, oracle
@@ -37,7 +38,7 @@ class TestResults:
         assert found.intervals["noc20@90"] == (1, 1)
 
     def test_rows(self, tiny: TinyDataset):
-        found = run_interactive(tiny.open(), oracle(), order="file")
+        found = run_interactive(tiny.open(), oracle(), selection=Selection(order="file"))
         row = found.objects[4]
         assert (row.image, row.image_id, row.annotation_id, row.category) == (
             "2.png",
@@ -65,16 +66,18 @@ class TestResults:
         assert found.summary["fr30@90"] == pytest.approx(fails)
 
     def test_the_dataset_is_not_the_models_problem(self, tiny: TinyDataset):
-        found = run_interactive(tiny.open(), oracle(), categories=["bar"], min_area=1)
+        found = run_interactive(
+            tiny.open(), oracle(), selection=Selection(categories=("bar",), min_area=1)
+        )
         assert [row.category for row in found.objects] == ["bar"] * 3
         with pytest.raises(DataError, match="no object to evaluate"):
-            run_interactive(tiny.open(), oracle(), min_area=10_000)
+            run_interactive(tiny.open(), oracle(), selection=Selection(min_area=10_000))
 
 
 class TestOrder:
     def test_seeded_and_random(self, tiny: TinyDataset):
         def visits(**options: object) -> list[object]:
-            found = run_interactive(tiny.open(), oracle(), **options)
+            found = run_interactive(tiny.open(), oracle(), selection=Selection(**options))
             return [row.annotation_id for row in found.objects]
 
         assert visits(order="file") == list(range(1, 10))
@@ -84,8 +87,10 @@ class TestOrder:
         assert visits(seed=1, max_objects=4) == visits(seed=1)[:4]
 
     def test_a_smaller_run_is_part_of_the_larger(self, tiny: TinyDataset, fake_model: FakeModel):
-        whole = run_interactive(tiny.open(), fake_model, SHORT, seed=5)
-        part = run_interactive(tiny.open(), fake_model, SHORT, seed=5, max_objects=4)
+        whole = run_interactive(tiny.open(), fake_model, SHORT, selection=Selection(seed=5))
+        part = run_interactive(
+            tiny.open(), fake_model, SHORT, selection=Selection(seed=5, max_objects=4)
+        )
         assert comparable(part) == comparable(whole)[:4]
 
     def test_without_learning_each_image_is_encoded_once(
@@ -97,8 +102,10 @@ class TestOrder:
     def test_without_learning_the_order_of_work_changes_nothing(
         self, tiny: TinyDataset, fake_model: FakeModel
     ):
-        shuffled = run_interactive(tiny.open(), fake_model, SHORT, order="file")
-        filed = run_interactive(tiny.open(), fake_model, SHORT, seed=0)
+        shuffled = run_interactive(
+            tiny.open(), fake_model, SHORT, selection=Selection(order="file")
+        )
+        filed = run_interactive(tiny.open(), fake_model, SHORT, selection=Selection(seed=0))
         assert sorted(comparable(filed), key=lambda row: row.annotation_id) == comparable(shuffled)
 
 
@@ -106,7 +113,9 @@ class TestOrder:
 class TestAdapters:
     def test_learning_follows_the_order_of_visits(self, tiny: TinyDataset, fake_model: FakeModel):
         adapter = ToyAdapter()
-        found = run_interactive(tiny.open(), fake_model, SHORT, [adapter], seed=1)
+        found = run_interactive(
+            tiny.open(), fake_model, SHORT, [adapter], selection=Selection(seed=1)
+        )
         images = [row.image_id for row in found.objects]
         changes = 1 + sum(a != b for a, b in pairwise(images))
         assert changes > 3, "the seed should mix the images"
@@ -115,12 +124,16 @@ class TestAdapters:
     def test_images_that_come_back_are_not_encoded_again(
         self, tiny: TinyDataset, fake_model: FakeModel
     ):
-        run_interactive(tiny.open(), fake_model, SHORT, ["toy"], seed=1)
+        run_interactive(tiny.open(), fake_model, SHORT, ["toy"], selection=Selection(seed=1))
         assert fake_model.encoded == 3
 
     def test_memory_for_embeddings_is_bounded(self, tiny: TinyDataset, fake_model: FakeModel):
-        roomy = run_interactive(tiny.open(), fake_model, SHORT, ["toy"], seed=1)
-        tight = run_interactive(tiny.open(), fake_model, SHORT, ["toy"], seed=1, cache_bytes=0)
+        roomy = run_interactive(
+            tiny.open(), fake_model, SHORT, ["toy"], selection=Selection(seed=1)
+        )
+        tight = run_interactive(
+            tiny.open(), fake_model, SHORT, ["toy"], selection=Selection(seed=1), cache_bytes=0
+        )
         assert tight.timing["images_encoded"] > 3
         assert comparable(tight) == comparable(roomy)
 
@@ -134,13 +147,17 @@ class TestAdapters:
 
     def test_it_lives_through_the_run(self, tiny: TinyDataset, fake_model: FakeModel):
         adapter = ToyAdapter.create("fast")
-        options = {"order": "file", "categories": ["disc"]}
-        found = run_interactive(tiny.open(), fake_model, SHORT, [adapter], **options)
+        options = {"order": "file", "categories": ("disc",)}
+        found = run_interactive(
+            tiny.open(), fake_model, SHORT, [adapter], selection=Selection(**options)
+        )
         assert adapter.seen.calls.count("open") == 3
         assert adapter.seen.calls.count("click") == sum(len(r.clicks) for r in found.objects)
 
     def test_what_is_recorded(self, tiny: TinyDataset, fake_model: FakeModel):
-        found = run_interactive(tiny.open(), fake_model, SHORT, ["toy:fast"], max_objects=1)
+        found = run_interactive(
+            tiny.open(), fake_model, SHORT, ["toy:fast"], selection=Selection(max_objects=1)
+        )
         (adapter,) = found.environment["adapters"]
         assert (adapter["spec"], adapter["method"], adapter["config"]["rate"]) == (
             "toy:fast",
@@ -157,17 +174,15 @@ class TestAdapters:
 class TestBadData:
     def test_an_unreadable_image_is_skipped(self, tiny: TinyDataset):
         tiny.truncate(2)
-        told, steps = [], []
+        steps = []
         found = run_interactive(
             tiny.open(),
             oracle(),
-            order="file",
-            on_skip=told.append,
+            selection=Selection(order="file"),
             progress=lambda done, total: steps.append((done, total)),
         )
         assert [row.annotation_id for row in found.objects] == [1, 2, 3, 7, 8, 9]
         (skipped,) = found.skipped
-        assert told == [skipped]
         assert (skipped.image, skipped.annotation_ids) == ("2.png", (4, 5, 6))
         assert "2.png" in skipped.reason
         assert steps == [(n, 9) for n in range(1, 10)]
@@ -212,13 +227,16 @@ class TestBadData:
     )
     def test_bad_options(self, tiny: TinyDataset, options: dict[str, object], message: str):
         with pytest.raises(DataError, match=message):
-            run_interactive(tiny.open(), oracle(), **options)
+            run_interactive(tiny.open(), oracle(), selection=Selection(**options))
 
 
 class TestFile:
     def test_layout(self, tiny: TinyDataset):
         found = run_interactive(
-            tiny.open(), oracle(), seed=3, max_objects=5, command=["samadapt", "x"]
+            tiny.open(),
+            oracle(),
+            selection=Selection(seed=3, max_objects=5),
+            command=["samadapt", "x"],
         )
         path = tiny.masks.with_name("out.json")
         found.save(path)
@@ -255,7 +273,7 @@ class TestFile:
     def test_every_choice_of_the_protocol_is_recorded(self, tiny: TinyDataset):
         from dataclasses import fields
 
-        found = run_interactive(tiny.open(), oracle(), PROTOCOL, max_objects=1)
+        found = run_interactive(tiny.open(), oracle(), PROTOCOL, selection=Selection(max_objects=1))
         assert {f.name for f in fields(ClickProtocol)} <= set(found.protocol)
 
     def test_round_trip(self, tiny: TinyDataset, fake_model: FakeModel):
@@ -300,7 +318,9 @@ def test_environment_names_what_matters(fake_model: FakeModel):
 class TestImageByImage:
     def test_objects_of_an_image_stay_together(self, tiny: TinyDataset):
         def visits(**options: object) -> list[tuple[object, object]]:
-            found = run_interactive(tiny.open(), oracle(), order="image", **options)
+            found = run_interactive(
+                tiny.open(), oracle(), selection=Selection(order="image", **options)
+            )
             return [(row.image_id, row.annotation_id) for row in found.objects]
 
         images = [image for image, _ in visits(seed=1)]
@@ -328,10 +348,14 @@ class RandomAdapter(ToyAdapter):
 def test_new_adapters_are_seeded_and_closed(tiny: TinyDataset, fake_model: FakeModel, monkeypatch):
     monkeypatch.setitem(registry._METHODS, "toy", RandomAdapter)
     monkeypatch.setattr(RandomAdapter, "closed", 0)
-    found = run_interactive(tiny.open(), fake_model, SHORT, ["toy"], seed=5, max_objects=1)
+    found = run_interactive(
+        tiny.open(), fake_model, SHORT, ["toy"], selection=Selection(seed=5, max_objects=1)
+    )
     assert found.environment["adapters"][0]["config"]["seed"] == 5
     assert RandomAdapter.closed == 1
     own = RandomAdapter()
-    found = run_interactive(tiny.open(), fake_model, SHORT, [own], seed=5, max_objects=1)
+    found = run_interactive(
+        tiny.open(), fake_model, SHORT, [own], selection=Selection(seed=5, max_objects=1)
+    )
     assert found.environment["adapters"][0]["config"]["seed"] == 0
     assert RandomAdapter.closed == 1, "it may be needed after the run"

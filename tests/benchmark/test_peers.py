@@ -11,17 +11,19 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
-from samadapt.benchmark.interactive import run_interactive
-from samadapt.benchmark.peers.base import Peer
-from samadapt.benchmark.peers.canvas import BACKGROUND, OBJECT, UNKNOWN, Canvas
+from samadapt.benchmark.baselines.base import Baseline
+from samadapt.benchmark.baselines.geodesic import edge_cost, geodesic_distance
+from samadapt.benchmark.baselines.regions import confirmed, distance_from
+from samadapt.benchmark.baselines.registry import BASELINES, create_baselines
+from samadapt.benchmark.baselines.robot import annotate_with_baseline
+from samadapt.benchmark.baselines.working_image import BACKGROUND, OBJECT, UNKNOWN, WorkingImage
+from samadapt.benchmark.interactive.result import InteractiveResult
+from samadapt.benchmark.interactive.run import run_interactive
+from samadapt.benchmark.interactive.summary import KEYS
+from samadapt.benchmark.options import Selection
 from samadapt.benchmark.peers.comparison import compare_peers, comparison_table
-from samadapt.benchmark.peers.geodesic import edge_cost, geodesic_distance
-from samadapt.benchmark.peers.regions import confirmed, distance_from
-from samadapt.benchmark.peers.registry import PEERS, create_peers
-from samadapt.benchmark.peers.robot import annotate_with_peer
-from samadapt.benchmark.peers.run import PROTOCOL, run_peer
-from samadapt.benchmark.results import InteractiveResult
-from samadapt.benchmark.summary import KEYS
+from samadapt.benchmark.peers.run import PROTOCOL, PeersOptions, run_baseline
+from samadapt.benchmark.tables import terminal_table
 from samadapt.cli import app, common
 from samadapt.errors import DataError
 from samadapt.prompts import Click
@@ -32,9 +34,9 @@ SIZE = (48, 64)
 SHORT = ClickProtocol(max_clicks=3, targets=(0.85,), stop_at=0.85)
 
 
-@pytest.fixture(params=PEERS)
-def peer(request: pytest.FixtureRequest) -> Peer:
-    (found,) = create_peers([request.param])
+@pytest.fixture(params=BASELINES)
+def baseline(request: pytest.FixtureRequest) -> Baseline:
+    (found,) = create_baselines([request.param])
     return found
 
 
@@ -51,114 +53,114 @@ def picture(mask: NDArray[np.bool_], noise: int = 12) -> NDArray[np.uint8]:
 
 
 def segment(
-    peer: Peer, image: NDArray[np.uint8], clicks: list[Click], working_size: int = 320
+    baseline: Baseline, image: NDArray[np.uint8], clicks: list[Click], working_size: int = 320
 ) -> NDArray[np.bool_]:
     """The mask after these clicks, given one after the other."""
-    canvas = Canvas.of(image, working_size)
+    canvas = WorkingImage.of(image, working_size)
     before = None
     for count, click in enumerate(clicks, 1):
         where = (
             int(click.y * canvas.shape[0] / canvas.size[0]),
             int(click.x * canvas.shape[1] / canvas.size[1]),
         )
-        seeds = canvas.seeds(clicks[:count], peer.seed_radius)
-        found = peer.segment(canvas.pixels, seeds, before, where)
+        seeds = canvas.seeds(clicks[:count], baseline.seed_radius)
+        found = baseline.segment(canvas.pixels, seeds, before, where)
         before = found > 0.5
     return canvas.full_size(found, clicks)
 
 
 class TestEveryPeer:
-    def test_a_red_disc_on_blue(self, peer: Peer):
+    def test_a_red_disc_on_blue(self, baseline: Baseline):
         truth = disc()
         protocol = ClickProtocol(max_clicks=4, targets=(0.9,))
-        trace = annotate_with_peer(peer, picture(truth), truth, protocol)
+        trace = annotate_with_baseline(baseline, picture(truth), truth, protocol)
         assert trace.ious[-1] > 0.9
         assert trace.reached[0.9].reached
         assert len(trace.clicks) == len(trace.ious) == len(trace.seconds) <= 4
         assert np.mean(trace.mask == truth) > 0.9
 
-    def test_two_parts_take_a_click_each(self, peer: Peer):
+    def test_two_parts_take_a_click_each(self, baseline: Baseline):
         left, right = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
         left[14:34, 8:22], right[14:34, 40:54] = True, True
         image = picture(left | right)
         first, second = Click(15.5, 24.5), Click(47.5, 24.5)
-        one = segment(peer, image, [first])
+        one = segment(baseline, image, [first])
         assert one[left].mean() > 0.9
         assert not one[right].any(), "nobody clicked there"
-        both = segment(peer, image, [first, second])
+        both = segment(baseline, image, [first, second])
         assert both[left | right].mean() > 0.9
         assert both[~(left | right)].mean() < 0.1
-        again = segment(peer, image, [first, second, Click(49.5, 18.5, False)])
+        again = segment(baseline, image, [first, second, Click(49.5, 18.5, False)])
         assert not again[18, 49]
         assert again[24, 15]
 
-    def test_clicks_are_obeyed_even_against_all_colours(self, peer: Peer):
+    def test_clicks_are_obeyed_even_against_all_colours(self, baseline: Baseline):
         rng = np.random.default_rng(3)
         image = picture(disc())
         clicks = [Click(35.5, 21.5)]
         for _ in range(4):
             x, y = rng.uniform(0, SIZE[1]), rng.uniform(0, SIZE[0])
             clicks.append(Click(x, y, bool(rng.integers(2))))
-        mask = segment(peer, image, clicks)
+        mask = segment(baseline, image, clicks)
         for click in clicks:
             assert mask[int(click.y), int(click.x)] == click.positive
 
-    def test_clicks_are_obeyed_where_two_share_a_working_pixel(self, peer: Peer):
+    def test_clicks_are_obeyed_where_two_share_a_working_pixel(self, baseline: Baseline):
         image = picture(disc(100, (360, 480)))
         clicks = [Click(264.5, 160.5), Click(266.5, 160.5, False), Click(268.5, 160.5)]
-        mask = segment(peer, image, clicks, working_size=32)
+        mask = segment(baseline, image, clicks, working_size=32)
         assert [mask[160, x] for x in (264, 266, 268)] == [True, False, True]
 
-    def test_the_same_twice(self, peer: Peer):
+    def test_the_same_twice(self, baseline: Baseline):
         truth = disc(14)
         image = picture(truth, noise=45)
         protocol = ClickProtocol(max_clicks=5, targets=(1.0,))
-        first = annotate_with_peer(peer, image, truth, protocol)
+        first = annotate_with_baseline(baseline, image, truth, protocol)
         cv2.setRNGSeed(77)
-        second = annotate_with_peer(peer, image, truth, protocol)
+        second = annotate_with_baseline(baseline, image, truth, protocol)
         assert (first.clicks, first.ious) == (second.clicks, second.ious)
         np.testing.assert_array_equal(first.mask, second.mask)
 
     @pytest.mark.parametrize("grey", [0, 128, 255])
-    def test_a_picture_of_one_colour(self, peer: Peer, grey: int):
+    def test_a_picture_of_one_colour(self, baseline: Baseline, grey: int):
         image = np.full((*SIZE, 3), grey, np.uint8)
-        mask = segment(peer, image, [Click(30.5, 30.5)])
+        mask = segment(baseline, image, [Click(30.5, 30.5)])
         assert mask.shape == SIZE
         assert mask.dtype == np.bool_
         assert mask[30, 30]
-        mask = segment(peer, image, [Click(30.5, 30.5), Click(60.5, 40.5, False)])
+        mask = segment(baseline, image, [Click(30.5, 30.5), Click(60.5, 40.5, False)])
         assert mask[30, 30]
         assert not mask[40, 60]
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 30), (30, 1), (2, 2), (5, 7)])
-    def test_tiny_pictures(self, peer: Peer, size: tuple[int, int]):
+    def test_tiny_pictures(self, baseline: Baseline, size: tuple[int, int]):
         image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
         clicks = [Click(0.5, 0.5), Click(size[1] - 0.5, size[0] - 0.5, False)]
         for count in (1, 2):
-            mask = segment(peer, image, clicks[:count])
+            mask = segment(baseline, image, clicks[:count])
             assert mask.shape == size
             last = clicks[count - 1]
             assert mask[int(last.y), int(last.x)] == last.positive
 
-    def test_working_size(self, peer: Peer):
+    def test_working_size(self, baseline: Baseline):
         """A picture of four times the size gives much the same mask, four times as large."""
         truth = disc()
         large = np.kron(truth, np.ones((4, 4))).astype(bool)
         image = picture(truth, noise=0)
-        coarse = segment(peer, np.repeat(np.repeat(image, 4, 0), 4, 1), [Click(140, 84)], 64)
-        fine = segment(peer, image, [Click(35, 21)])
+        coarse = segment(baseline, np.repeat(np.repeat(image, 4, 0), 4, 1), [Click(140, 84)], 64)
+        fine = segment(baseline, image, [Click(35, 21)])
         assert coarse.shape == large.shape
         assert np.mean(coarse == np.kron(fine, np.ones((4, 4)))) > 0.98
 
-    def test_settings_can_be_written_down(self, peer: Peer):
-        assert json.loads(json.dumps(peer.settings))["seed_radius"] == peer.seed_radius
-        assert replace(peer, seed_radius=0.05).settings != peer.settings  # type: ignore[type-var]
+    def test_settings_can_be_written_down(self, baseline: Baseline):
+        assert json.loads(json.dumps(baseline.settings))["seed_radius"] == baseline.seed_radius
+        assert replace(baseline, seed_radius=0.05).settings != baseline.settings  # type: ignore[type-var]
 
 
-class TestCanvas:
+class TestWorkingImage:
     def test_small_pictures_stay_as_they_are(self):
         image = picture(disc())
-        canvas = Canvas.of(image, 320)
+        canvas = WorkingImage.of(image, 320)
         np.testing.assert_array_equal(canvas.pixels, image)
         probability = np.zeros(SIZE, np.float32)
         probability[3, 4] = 0.6
@@ -166,16 +168,16 @@ class TestCanvas:
         assert np.argwhere(mask).tolist() == [[3, 4]]
 
     def test_large_ones_are_shrunk(self):
-        canvas = Canvas.of(np.zeros((100, 401, 3), np.uint8), 40)
+        canvas = WorkingImage.of(np.zeros((100, 401, 3), np.uint8), 40)
         assert canvas.shape == (10, 40)
         assert canvas.size == (100, 401)
 
     def test_a_click_on_the_far_border_is_in_the_last_pixel(self):
-        seeds = Canvas.of(np.zeros((40, 60, 3), np.uint8)).seeds([Click(60, 40)], 0)
+        seeds = WorkingImage.of(np.zeros((40, 60, 3), np.uint8)).seeds([Click(60, 40)], 0)
         assert seeds[39, 59] == OBJECT
 
     def test_discs(self):
-        canvas = Canvas.of(np.zeros((50, 100, 3), np.uint8))
+        canvas = WorkingImage.of(np.zeros((50, 100, 3), np.uint8))
         seeds = canvas.seeds([Click(20.5, 20.5), Click(70.5, 30.5, False)], 0.03)
         rows, columns = np.ogrid[:50, :100]
         near = np.hypot(rows - 20, columns - 20) <= 3
@@ -184,13 +186,13 @@ class TestCanvas:
         np.testing.assert_array_equal(seeds == BACKGROUND, far)
 
     def test_discs_that_meet_share_the_pixels(self):
-        canvas = Canvas.of(np.zeros((50, 100, 3), np.uint8))
+        canvas = WorkingImage.of(np.zeros((50, 100, 3), np.uint8))
         seeds = canvas.seeds([Click(50.5, 20.5), Click(54.5, 20.5, False)], 0.05)
         assert seeds[20, 45:60].tolist() == [1] * 7 + [2] * 8
         assert seeds[20, 44] == seeds[20, 60] == UNKNOWN
 
     def test_two_clicks_in_one_working_pixel(self):
-        canvas = Canvas.of(np.zeros((640, 640, 3), np.uint8), 64)
+        canvas = WorkingImage.of(np.zeros((640, 640, 3), np.uint8), 64)
         seeds = canvas.seeds([Click(105, 105), Click(106, 106, False)], 0)
         assert seeds[10, 10] == BACKGROUND, "the later one counts"
 
@@ -246,21 +248,21 @@ class TestGeodesic:
 
 
 class TestRobot:
-    def test_it_stops_when_content_and_never_goes_beyond_the_limit(self, peer: Peer):
+    def test_it_stops_when_content_and_never_goes_beyond_the_limit(self, baseline: Baseline):
         truth = disc()
-        content = annotate_with_peer(peer, picture(truth), truth, PROTOCOL)
+        content = annotate_with_baseline(baseline, picture(truth), truth, PROTOCOL)
         assert content.ious[-1] >= 0.85
         assert all(iou < 0.85 for iou in content.ious[:-1])
         noise = np.random.default_rng(0).random(SIZE) < 0.5
-        hopeless = annotate_with_peer(peer, picture(noise), noise, SHORT)
+        hopeless = annotate_with_baseline(baseline, picture(noise), noise, SHORT)
         assert len(hopeless.clicks) == SHORT.max_clicks
         assert not hopeless.reached[0.85].reached
 
-    def test_bad_references(self, peer: Peer):
+    def test_bad_references(self, baseline: Baseline):
         with pytest.raises(DataError, match="empty"):
-            annotate_with_peer(peer, picture(disc()), disc(0))
+            annotate_with_baseline(baseline, picture(disc()), disc(0))
         with pytest.raises(DataError, match="shape"):
-            annotate_with_peer(peer, picture(disc()), disc()[1:])
+            annotate_with_baseline(baseline, picture(disc()), disc()[1:])
 
 
 class TestRun:
@@ -268,20 +270,19 @@ class TestRun:
         protocol = replace(SHORT, first_click="random", ties="random")
         options = {"max_objects": 5, "seed": 3}
         data = tiny.open()
-        model = run_interactive(data, oracle(), protocol, **options)
-        for peer in create_peers(list(PEERS)):
-            found = run_peer(data, peer, protocol, **options)
+        model = run_interactive(data, oracle(), protocol, selection=Selection(**options))
+        for baseline in create_baselines(list(BASELINES)):
+            found = run_baseline(data, baseline, protocol, options=PeersOptions(**options))
             assert [row.key for row in found.objects] == [row.key for row in model.objects]
             assert [r.clicks[0] for r in found.objects] == [r.clicks[0] for r in model.objects]
 
-    def test_numbers_rows_and_description(self, tiny: TinyDataset, peer: Peer):
+    def test_numbers_rows_and_description(self, tiny: TinyDataset, baseline: Baseline):
         steps = []
-        found = run_peer(
+        found = run_baseline(
             tiny.open(),
-            peer,
+            baseline,
             PROTOCOL,
-            max_objects=4,
-            seed=1,
+            options=PeersOptions(max_objects=4, seed=1),
             progress=lambda done, total: steps.append((done, total)),
             command=["samadapt", "x"],
         )
@@ -290,48 +291,51 @@ class TestRun:
         first = np.mean([row.ious[0] for row in found.objects])
         assert found.summary["iou@1"] == pytest.approx(first)
         assert found.summary["noc20@90"] is None, "it stopped at 0.85"
-        assert found.name == peer.name
-        assert found.environment["model"]["settings"] == peer.settings
+        assert found.name == baseline.name
+        assert found.environment["model"]["settings"] == baseline.settings
         assert found.environment["command"] == ["samadapt", "x"]
         assert found.environment["scikit-image"]
         assert found.protocol["seed"] == 1
         assert len(found.protocol["dataset"]["sha256"]) == 64
 
     def test_a_result_can_be_saved_like_a_models(self, tiny: TinyDataset, tmp_path: Path):
-        found = run_peer(tiny.open(), PEERS["grabcut"](), SHORT, max_objects=2)
+        found = run_baseline(
+            tiny.open(), BASELINES["grabcut"](), SHORT, options=PeersOptions(max_objects=2)
+        )
         found.save(tmp_path / "r.json")
         assert InteractiveResult.load(tmp_path / "r.json").summary == found.summary
 
     def test_processes_change_nothing(self, tiny: TinyDataset):
-        peer = PEERS["grabcut"]()
+        baseline = BASELINES["grabcut"]()
         threads = cv2.getNumThreads()
-        alone = run_peer(tiny.open(), peer, SHORT, max_objects=2)
+        alone = run_baseline(tiny.open(), baseline, SHORT, options=PeersOptions(max_objects=2))
         assert cv2.getNumThreads() == threads
-        shared = run_peer(tiny.open(), peer, SHORT, max_objects=2, workers=2)
+        shared = run_baseline(
+            tiny.open(), baseline, SHORT, options=PeersOptions(max_objects=2, workers=2)
+        )
         assert len(shared.objects) == 2
         for one, other in zip(alone.objects, shared.objects, strict=True):
             assert replace(one, seconds=()) == replace(other, seconds=())
 
     def test_unreadable_images_are_skipped(self, tiny: TinyDataset):
         tiny.truncate(2)
-        told, steps = [], []
-        found = run_peer(
+        steps = []
+        found = run_baseline(
             tiny.open(),
-            PEERS["grabcut"](),
+            BASELINES["grabcut"](),
             replace(SHORT, max_clicks=1),
-            on_skip=told.append,
             progress=lambda done, total: steps.append((done, total)),
         )
         assert {row.image_id for row in found.objects} == {1, 3}
-        assert list(found.skipped) == told
-        assert sorted(told[0].annotation_ids) == [4, 5, 6]
+        (skipped,) = found.skipped
+        assert sorted(skipped.annotation_ids) == [4, 5, 6]
         assert steps[-1] == (9, 9)
 
     def test_nothing_readable(self, tiny: TinyDataset):
         for number in (1, 2, 3):
             tiny.truncate(number)
         with pytest.raises(DataError, match=r"none of the 9 objects.*\.png"):
-            run_peer(tiny.open(), PEERS["grabcut"](), SHORT)
+            run_baseline(tiny.open(), BASELINES["grabcut"](), SHORT)
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -344,19 +348,23 @@ class TestRun:
     )
     def test_bad_options(self, tiny: TinyDataset, options: dict[str, int], message: str):
         with pytest.raises(DataError, match=message):
-            run_peer(tiny.open(), PEERS["grabcut"](), SHORT, **options)
+            run_baseline(
+                tiny.open(), BASELINES["grabcut"](), SHORT, options=PeersOptions(**options)
+            )
 
 
 class TestComparison:
     def test_the_same_objects_for_each_method(self, tiny: TinyDataset):
-        methods = create_peers(list(PEERS))
-        found = compare_peers({"a": tiny.open()}, methods, oracle(), SHORT, max_objects=4)
+        methods = create_baselines(list(BASELINES))
+        found = compare_peers(
+            {"a": tiny.open()}, methods, oracle(), SHORT, options=PeersOptions(max_objects=4)
+        )
         rows = found.to_dict()["objects"]
         by_method = {
             method: [
                 (row["image"], row["annotation_id"]) for row in rows if row["method"] == method
             ]
-            for method in ("fake", *PEERS)
+            for method in ("fake", *BASELINES)
         }
         assert len(by_method["fake"]) == 4
         assert by_method["fake"] == by_method["grabcut"] == by_method["random-walker"]
@@ -370,10 +378,10 @@ class TestComparison:
         data = {"a": tiny.open(), "b": tiny.open()}
         compare_peers(
             data,
-            create_peers(["grabcut"]),
+            create_baselines(["grabcut"]),
             oracle(),
             replace(SHORT, max_clicks=1),
-            max_objects=2,
+            options=PeersOptions(max_objects=2),
             progress=lambda done, total: steps.append((done, total)),
         )
         assert steps == [(n, 8) for n in range(1, 9)]
@@ -385,10 +393,12 @@ class TestComparison:
     def test_table(self, tiny: TinyDataset):
         from rich.console import Console
 
-        methods = create_peers(list(PEERS))
-        found = compare_peers({"tiny": tiny.open()}, methods, oracle(), SHORT, max_objects=3)
+        methods = create_baselines(list(BASELINES))
+        found = compare_peers(
+            {"tiny": tiny.open()}, methods, oracle(), SHORT, options=PeersOptions(max_objects=3)
+        )
         screen = io.StringIO()
-        Console(file=screen, width=80).print(comparison_table(found))
+        Console(file=screen, width=80).print(terminal_table(comparison_table(found)))
         lines = screen.getvalue().splitlines()
         assert lines[0].split() == ["fake", "grabcut", "random-walker"]
         assert any("tiny (3)" in line for line in lines)

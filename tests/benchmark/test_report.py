@@ -11,13 +11,15 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from samadapt.benchmark.formats import summary_rows
-from samadapt.benchmark.interactive import run_interactive
-from samadapt.benchmark.pictures import LONGEST_SIDE, crop_around, draw, outline
+from samadapt.benchmark.interactive.pictures import LONGEST_SIDE, crop_around, draw, outline
+from samadapt.benchmark.interactive.report import interactive_report
+from samadapt.benchmark.interactive.result import InteractiveResult, ObjectResult
+from samadapt.benchmark.interactive.run import run_interactive
+from samadapt.benchmark.interactive.summary import KEYS
+from samadapt.benchmark.interactive.tables import summary_rows, summary_table
+from samadapt.benchmark.options import Selection
 from samadapt.benchmark.report import render_report, write_report
-from samadapt.benchmark.results import InteractiveResult, ObjectResult
-from samadapt.benchmark.summary import KEYS
-from samadapt.benchmark.tables import summary_table
+from samadapt.benchmark.tables import UNKNOWN, terminal_table
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 from samadapt.prompts import Click
@@ -68,7 +70,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def result(tiny: TinyDataset) -> InteractiveResult:
-    return run_interactive(tiny.open(), oracle(), order="file", max_objects=6)
+    return run_interactive(tiny.open(), oracle(), selection=Selection(order="file", max_objects=6))
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def worse(result: InteractiveResult) -> InteractiveResult:
 
 class TestPage:
     def test_needs_nothing_from_outside(self, tiny: TinyDataset, result: InteractiveResult):
-        page = Page(render_report([result], tiny.open()))
+        page = Page(render_report(interactive_report([result], tiny.open())))
         for _, attributes in page.elements:
             for name in ("src", "href", "xlink:href", "srcset", "poster", "action", "data"):
                 value = attributes.get(name, "")
@@ -102,7 +104,7 @@ class TestPage:
         assert "prefers-color-scheme: dark" in page.style
 
     def test_pictures_and_clicks(self, tiny: TinyDataset, result: InteractiveResult):
-        page = Page(render_report([result], tiny.open()))
+        page = Page(render_report(interactive_report([result], tiny.open())))
         pictures = page.all("image")
         assert len(pictures) == 6
         for picture in pictures:
@@ -115,12 +117,12 @@ class TestPage:
         assert len(page.all("path", "mask")) == len(page.all("path", "reference")) == 6
 
     def test_clicks_are_numbered_and_coloured(self, tiny: TinyDataset, worse: InteractiveResult):
-        page = Page(render_report([worse], tiny.open()))
+        page = Page(render_report(interactive_report([worse], tiny.open())))
         assert len(page.all("circle", "object")) == len(page.all("circle", "background")) == 6
         assert "click 2 on the background: IoU 0.950" in page.words
 
     def test_numbers(self, tiny: TinyDataset, result: InteractiveResult):
-        words = Page(render_report([result])).words
+        words = Page(render_report(interactive_report([result]))).words
         assert "reaches IoU 0.90 on 100 % of 6 objects within 20 clicks, with 1.0 clicks" in words
         for label in ("NoC20@85", "NoC20@90", "FR20@85", "FR20@90", "FR30@90", "IoU@10"):
             assert label in words
@@ -128,11 +130,11 @@ class TestPage:
     def test_a_shorter_protocol_has_a_smaller_goal(self, tiny: TinyDataset):
         protocol = ClickProtocol(max_clicks=5, stop_at=0.8)
         found = run_interactive(tiny.open(), oracle(), protocol)
-        words = Page(render_report([found])).words
+        words = Page(render_report(interactive_report([found]))).words
         assert "reaches IoU 0.80 on 100 % of 9 objects within 5 clicks" in words
 
     def test_without_a_dataset_there_are_no_pictures(self, result: InteractiveResult):
-        page = Page(render_report([result]))
+        page = Page(render_report(interactive_report([result])))
         assert page.all("image") == []
 
     def test_a_result_from_a_file_has_pictures_without_masks(
@@ -140,14 +142,14 @@ class TestPage:
     ):
         path = tiny.masks.with_name("r.json")
         result.save(path)
-        page = Page(render_report([InteractiveResult.load(path)], tiny.open()))
+        page = Page(render_report(interactive_report([InteractiveResult.load(path)], tiny.open())))
         assert len(page.all("image")) == 6
         assert page.all("path", "mask") == []
 
     def test_two_results_side_by_side(
         self, tiny: TinyDataset, result: InteractiveResult, worse: InteractiveResult
     ):
-        page = Page(render_report([result, worse], tiny.open()))
+        page = Page(render_report(interactive_report([result, worse], tiny.open())))
         assert len(page.all("image")) == 12
         assert "fake + slow" in page.words
         assert "Clicks per object while the work goes on" in page.words
@@ -160,7 +162,9 @@ class TestPage:
         rows = list(result.objects)
         rows[4] = replace(rows[4], ious=(0.1,))
         found = replace(result, objects=tuple(rows))
-        page = Page(render_report([found], tiny.open(), max_pictures=2, max_worst=1))
+        page = Page(
+            render_report(interactive_report([found], tiny.open(), max_pictures=2, max_worst=1))
+        )
         labels = [svg["aria-label"] for svg in page.all("svg", "shot")]
         assert len(labels) == 3
         assert labels[-1] == "square in 2.png: 1 click, IoU 0.100"
@@ -172,12 +176,12 @@ class TestPage:
         rows = tuple(replace(row, category=evil) for row in result.objects)
         environment = {**result.environment, "model": {"name": evil, "weights_hash": evil}}
         found = replace(result, objects=rows, environment=environment)
-        page = Page(render_report([found, found], tiny.open(), title=evil))
+        page = Page(render_report(interactive_report([found, found], tiny.open(), title=evil)))
         assert page.all("script") == []
         assert 'alert("x")' in page.words
 
     def test_ids_are_unique_across_plots(self, result: InteractiveResult):
-        text = render_report([result, result])
+        text = render_report(interactive_report([result, result]))
         page = Page(text)
         used = {a["href"][1:] for _, a in page.elements if a.get("href", "").startswith("#")}
         known = [a["id"] for _, a in page.elements if "id" in a]
@@ -187,20 +191,20 @@ class TestPage:
     def test_skipped_images_are_told(self, tiny: TinyDataset):
         tiny.truncate(2)
         found = run_interactive(tiny.open(), oracle())
-        words = Page(render_report([found], tiny.open())).words
+        words = Page(render_report(interactive_report([found], tiny.open()))).words
         assert "1 image could not be evaluated" in words
         assert "2.png" in words
 
     def test_no_result(self):
         with pytest.raises(DataError, match="no result"):
-            render_report([])
+            interactive_report([])
 
     def test_a_failure_leaves_the_old_report(self, tiny: TinyDataset, result: InteractiveResult):
         path = tiny.masks.with_name("report.html")
         path.write_text("old")
         (tiny.images / "1.png").unlink()
         with pytest.raises(DataError):
-            write_report(path, [result], tiny.open())
+            write_report(path, interactive_report([result], tiny.open()))
         assert path.read_text() == "old"
         assert [p.name for p in path.parent.glob("*part*")] == []
 
@@ -270,20 +274,21 @@ class TestTable:
 
     def test_verdicts(self, result: InteractiveResult, worse: InteractiveResult):
         rows = {row.label: row for row in summary_rows([result, worse])}
-        assert rows["NoC20@90"].verdict == rows["IoU@1"].verdict == "worse"
-        assert rows["FR20@90"].verdict == "", "no object changed"
-        rows = {row.label: row for row in summary_rows([worse, result])}
-        assert rows["NoC20@90"].verdict == rows["IoU@1"].verdict == "better"
+        changes = {label: row.cells[-1] for label, row in rows.items()}
+        assert changes["NoC20@90"].verdict == changes["IoU@1"].verdict == "worse"
+        assert changes["FR20@90"].verdict == "", "no object changed"
+        changes = {row.label: row.cells[-1] for row in summary_rows([worse, result])}
+        assert changes["NoC20@90"].verdict == changes["IoU@1"].verdict == "better"
 
     def test_hidden_numbers_are_dashes(self, result: InteractiveResult):
         found = replace(result, summary=dict(result.summary) | {"fr30@90": None})
         (row,) = (r for r in summary_rows([found]) if r.label == "FR30@90")
-        assert row.values == ("–",)  # noqa: RUF001
+        assert [cell.text for cell in row.cells] == [UNKNOWN]
 
 
 def printed(results: list[InteractiveResult]) -> str:
     console = Console(width=80, file=io.StringIO(), color_system=None)
-    console.print(summary_table(results))
+    console.print(terminal_table(summary_table(results)))
     return console.file.getvalue()
 
 

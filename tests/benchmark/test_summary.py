@@ -1,9 +1,13 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from samadapt.benchmark.summary import KEYS, MEASURES, Curve, difference, intervals, summarise
+from samadapt.benchmark.interactive.summary import (
+    KEYS,
+    Curve,
+    intervals,
+    summarise,
+)
 from samadapt.errors import DataError
 
 QUICK = Curve((0.95,), seconds=0.1, group="a")
@@ -11,10 +15,6 @@ STEADY = Curve((0.5, 0.86, 0.91), seconds=0.3, group="a")
 HOPELESS = Curve((0.2,) * 30, seconds=3.0, group="b")
 LAST_CLICK = Curve((0.1,) * 19 + (0.9,), seconds=2.0, group="b")
 LATE = Curve((0.4,) * 24 + (0.93,), seconds=2.5, group="c")
-
-
-def measure(key: str):
-    return next(m for m in MEASURES if m.key == key)
 
 
 class TestSummarise:
@@ -98,29 +98,3 @@ class TestIntervals:
     def test_same_seed_same_interval(self):
         curves = [QUICK, STEADY, HOPELESS, LATE]
         assert intervals(curves, 30, 0.9, seed=3) == intervals(curves, 30, 0.9, seed=3)
-
-
-class TestDifference:
-    def test_paired_by_object(self):
-        before = {1: STEADY, 2: HOPELESS, 3: QUICK}
-        after = {2: LAST_CLICK, 1: QUICK, 9: QUICK}
-        change, span = difference(measure("noc20@90"), before, after)
-        assert change == pytest.approx(((1 - 3) + (20 - 20)) / 2)
-        assert span == pytest.approx((-2, 0))
-
-    def test_pairing_takes_out_how_hard_objects_are(self):
-        rng = np.random.default_rng(0)
-        before = {i: Curve((v,), 0.1, i) for i, v in enumerate(rng.uniform(0, 0.8, 40))}
-        after = {i: Curve((c.ious[0] + 0.1,), 0.1, i) for i, c in before.items()}
-        change, span = difference(measure("iou@1"), before, after)
-        assert change == pytest.approx(0.1)
-        assert span == pytest.approx((0.1, 0.1))
-
-    def test_no_shared_object(self):
-        assert difference(measure("iou@1"), {1: QUICK}, {2: QUICK}) is None
-
-    def test_one_image_has_no_interval(self):
-        assert difference(measure("iou@1"), {1: QUICK}, {1: STEADY}) == (
-            pytest.approx(-0.45),
-            None,
-        )

@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-import samadapt.benchmark.task_fits as task_fits
+import samadapt.benchmark.task.fits as task_fits
 from fakes import FakeModel
-from samadapt.benchmark.average_precision import THRESHOLDS, average_precision, match
-from samadapt.benchmark.task import TRANSFER, run_task
-from samadapt.benchmark.task_measure import Examination, TaskObject, TaskRow
-from samadapt.benchmark.task_options import TaskOptions, all_rows
-from samadapt.benchmark.task_summary import Cell, kept_gain, summarise
-from samadapt.benchmark.task_tables import render_task_report, save_task, task_table
+from samadapt.benchmark.report import render_report
+from samadapt.benchmark.results import Overlaps
+from samadapt.benchmark.tables import terminal_table
+from samadapt.benchmark.task.average_precision import THRESHOLDS, average_precision, match
+from samadapt.benchmark.task.evaluator import TaskEvaluator, TaskObject, TaskRow
+from samadapt.benchmark.task.options import TaskOptions, all_rows
+from samadapt.benchmark.task.report import task_report, task_tables
+from samadapt.benchmark.task.run import run_task
+from samadapt.benchmark.task.summary import CategoryRow, kept_gain, summarise
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 from samadapt.metrics import boundary_iou, iou
@@ -211,9 +214,9 @@ class TestMeasuring:
                 return super().predict(embedding, prompt, multimask, adapters)
 
         options = TaskOptions(draws=3, max_images=0)
-        exam = Examination(tiny.open(), "disc", options)
+        evaluator = TaskEvaluator(tiny.open(), "disc", options)
         rows = [TaskRow("frozen-1p"), TaskRow("lora", (Seams(),))]
-        exam.measure(Notes(), rows, store(tmp_path), lambda: None)
+        evaluator.measure(Notes(), rows, store(tmp_path), lambda: None)
         assert seen[False] == seen[True]
         assert len(seen[False]) == 3 * 2 * 3  # objects, kinds, draws
         assert len(set(map(str, seen[False]))) >= 16
@@ -225,10 +228,10 @@ class TestMeasuring:
         content["annotations"] = [a for a in content["annotations"] if a["id"] != 1]
         tiny.masks.write_text(json.dumps(content))
         data = tiny.open()
-        assert set(Examination(data, "disc", TaskOptions()).searched) == {1, 2, 3}
-        assert len(Examination(data, "disc", TaskOptions(max_images=2)).searched) == 2
-        assert Examination(data, "disc", TaskOptions(max_images=0)).searched == ()
-        assert len(Examination(data, "disc", TaskOptions(max_objects=1)).objects) == 1
+        assert set(TaskEvaluator(data, "disc", TaskOptions()).searched) == {1, 2, 3}
+        assert len(TaskEvaluator(data, "disc", TaskOptions(max_images=2)).searched) == 2
+        assert TaskEvaluator(data, "disc", TaskOptions(max_images=0)).searched == ()
+        assert len(TaskEvaluator(data, "disc", TaskOptions(max_objects=1)).objects) == 1
 
 
 def store(tmp_path: Path) -> Any:
@@ -237,12 +240,12 @@ def store(tmp_path: Path) -> Any:
     return EmbeddingStore(tmp_path / "embeddings", 0, Three())
 
 
-def cell(category: str, values: Sequence[float], seed: int | None = 0, **fit: Any) -> Cell:
+def cell(category: str, values: Sequence[float], seed: int | None = 0, **fit: Any) -> CategoryRow:
     objects = [
-        TaskObject(f"{n}.png", n, n, {"1p": (v,), "box0.4": (v,)}, {"1p": (v,), "box0.4": (v,)})
+        TaskObject(f"{n}.png", n, n, dict.fromkeys(("1p", "box0.4"), Overlaps((v,), (v,))))
         for n, v in enumerate(values)
     ]
-    return Cell(category, seed, TaskRow("lora", (), objects), **fit)
+    return CategoryRow(category, seed, TaskRow("lora", (), objects), **fit)
 
 
 class TestSummary:
@@ -286,7 +289,7 @@ class TestRun:
         told: list[tuple[int, int]] = []
         first = run_task(data, data, model, QUICK, **places, progress=lambda *at: told.append(at))
         assert told[-1][0] == told[-1][1]
-        save_task(tmp_path / "r.json", first)
+        first.save(tmp_path / "r.json")
         values = json.loads((tmp_path / "r.json").read_text())
         assert list(values["summary"]) == ["1"]
         assert list(values["summary"]["1"]) == list(QUICK.methods)
@@ -306,7 +309,7 @@ class TestRun:
         def never(*args: Any, **kwargs: Any) -> None:
             raise AssertionError("measured again")
 
-        monkeypatch.setattr(Examination, "measure", never)
+        monkeypatch.setattr(TaskEvaluator, "measure", never)
         second = run_task(data, data, model, QUICK, **places).to_dict()
         again = {k: v for k, v in second.items() if k not in ("environment", "timing")}
         before = {k: v for k, v in first.to_dict().items() if k not in ("environment", "timing")}
@@ -355,16 +358,16 @@ class TestRun:
         )
         result = run_task(data, data, tiny_nano(), options, transfer=data, cache=tmp_path / "c")
         console = Console(file=io.StringIO(), width=120)
-        console.print(task_table(result))
-        console.print(task_table(result, TRANSFER))
+        for table in task_tables(result):
+            console.print(terminal_table(table))
         text = console.file.getvalue()  # type: ignore[attr-defined]
         assert "1 shots" in text
         assert "all shots" in text
         value = f"{100 * result.table()['1']['frozen-1p']['miou@1p']:.1f}"
         assert value in text
-        page = render_task_report(result)
+        page = render_report(task_report(result))
         assert value in page
-        assert "other data" in page
+        assert "Other data" in page
 
 
 class TestRefused:

@@ -7,7 +7,7 @@ import pytest
 from outcome import one_error
 
 from fakes import FakeModel
-from samadapt.benchmark.summary import KEYS
+from samadapt.benchmark.interactive.summary import KEYS
 from samadapt.cli import common
 from tiny_dataset import TinyDataset
 
@@ -70,13 +70,6 @@ class TestRun:
             "crowd": False,
         }
         assert [row["category"] for row in values["objects"]] == ["disc", "square"] * 3
-
-    def test_side_by_side_with_an_earlier_run(self, run, model, data):
-        assert run(*benchmark(*data, "--json", "a.json")).exit_code == 0
-        result = run(*benchmark(*data, "--against", "a.json", "--html", "r.html"))
-        assert result.exit_code == 0
-        assert "change (95 % interval)" in result.stdout
-        assert "Clicks per object while the work goes on" in Path("r.html").read_text()
 
     def test_dataset_by_name(self, run, model, tiny: TinyDataset, monkeypatch):
         assert "SAMADAPT_DATA" in one_error(run(*benchmark("--dataset", "tiny")))
@@ -141,7 +134,6 @@ class TestBadInput:
             (["--json", "gone/r.json"], "gone does not exist"),
             (["--html", "gone/r.html"], "gone does not exist"),
             (["--json", "x", "--html", "x"], "both name x"),
-            (["--against", "gone.json"], "gone.json cannot be read"),
             (["--adapter", "nosuch"], "nosuch"),
             (["--dataset", "x"], "one or the other"),
         ],
@@ -211,8 +203,6 @@ class TestCompareFrozen:
     def test_bad_input(self, run, model, data):
         line = one_error(run(*benchmark(*data, "--compare-frozen")))
         assert "--adapter" in line
-        both = ("--adapter", "toy", "--compare-frozen", "--against", "a.json")
-        assert "one or the other" in one_error(run(*benchmark(*data, *both)))
 
 
 @pytest.mark.usefixtures("toy_method")

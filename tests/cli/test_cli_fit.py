@@ -11,7 +11,7 @@ import pytest
 from outcome import one_error
 
 import samadapt
-from samadapt.benchmark.robustness_summary import KEYS
+from samadapt.benchmark.robustness.result import KEYS
 from samadapt.cli import common
 from samadapt.models.nano.model import NanoModel
 from small_models import tiny_nano

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from outcome import one_error
 
-import samadapt.benchmark
+from samadapt.benchmark import demo
+from samadapt.benchmark.interactive.result import InteractiveResult
+from samadapt.benchmark.interactive.run import run_interactive
 from samadapt.cli import checks, common
 from samadapt.cli.checks import Check, all_checks
 from samadapt.errors import CheckpointError
 from samadapt.models import registry
-from tiny_dataset import oracle
+from tiny_dataset import TinyDataset, oracle
 
 WEIGHTS_SHA256 = hashlib.sha256(b"weights").hexdigest()
 
@@ -130,30 +131,30 @@ class TestDoctor:
 
 class TestDemo:
     @pytest.fixture
-    def calls(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    def calls(self, monkeypatch: pytest.MonkeyPatch, tiny: TinyDataset) -> list[tuple[object, ...]]:
         calls: list[tuple[object, ...]] = []
 
-        def run_demo(*arguments: object) -> int:
+        def run_demo(*arguments: object) -> list[InteractiveResult]:
             calls.append(arguments)
-            return 0
+            return [run_interactive(tiny.open(), oracle())]
 
-        stand_in = SimpleNamespace(run_demo=run_demo, REPORT="report.html")
-        monkeypatch.setattr(samadapt.benchmark, "demo", stand_in, raising=False)
-        monkeypatch.setitem(__import__("sys").modules, "samadapt.benchmark.demo", stand_in)
+        monkeypatch.setattr(demo, "run_demo", run_demo)
         monkeypatch.setattr(common, "load_model", lambda *wanted: wanted)
         return calls
 
     def test_options(self, run, calls):
         result = run("demo", "--out", "there", "--seed", "3", "--max-objects", "5", "-m", "x")
-        assert result.exit_code == 0
-        ((out, model, seed, max_objects, console, adapter),) = calls
+        assert result.exit_code == 0, result.output
+        ((out, model, seed, max_objects, adapter, _),) = calls
         assert (out, model) == (Path("there"), ("x", "auto", "auto"))
         assert (seed, max_objects, adapter) == (3, 5, "online")
-        assert hasattr(console, "print")
+        assert "9 objects in 3 images" in result.stdout
+        assert "NoC20@85" in result.stdout
+        assert str(Path("there/report.html")) in result.stdout
 
     def test_without_learning(self, run, calls):
         assert run("demo", "--adapter", "none").exit_code == 0
-        assert calls[0][-1] is None
+        assert calls[0][-2] is None
 
     def test_bad_options(self, run, calls):
         assert "at least one object" in one_error(run("demo", "--max-objects", "0"))

@@ -145,7 +145,7 @@ class TestBenchmark:
         result = run("benchmark", "task", *data, *small, *rows, *other, *files)
         assert result.exit_code == 0, result.output
         assert "2 shots" in result.stdout
-        assert "other data" in result.stdout
+        assert "Other data" in result.stdout
         values = json.loads(Path("r.json").read_text())
         assert list(values["summary"]["2"]) == ["frozen-1p", "tokens"]
         assert list(values["categories"]["2"]["tokens"]) == ["disc", "bar"]

@@ -18,11 +18,11 @@ class EmbeddingCache:
 
     @property
     def nbytes(self) -> int:
-        """Memory of all embeddings that are kept."""
+        """Return the memory of all embeddings that are kept."""
         return self._bytes
 
     def get(self, key: Hashable, encode: Callable[[], ImageEmbedding]) -> ImageEmbedding:
-        """The embedding of `key`; `encode` is called when it is not (or no longer) there."""
+        """Return the embedding of `key`; call `encode` if it is not kept."""
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)

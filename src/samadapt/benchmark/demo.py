@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from samadapt.benchmark.compare import run_compared
-from samadapt.benchmark.interactive import PROTOCOL, Progress, run_interactive
+from samadapt.benchmark.interactive.compare import run_compared
+from samadapt.benchmark.interactive.report import interactive_report
+from samadapt.benchmark.interactive.result import InteractiveResult
+from samadapt.benchmark.interactive.run import PROTOCOL, run_interactive
+from samadapt.benchmark.options import Progress, Selection
 from samadapt.benchmark.report import write_report
-from samadapt.benchmark.results import InteractiveResult
 from samadapt.data.coco import CocoDataset
 from samadapt.data.datasets import open_dataset
 from samadapt.errors import DataError, SamadaptError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from samadapt.models.base import SegmentationModel
+from samadapt.models.base import SegmentationModel
 
 REPORT = "report.html"
 RESULT = "frozen.json"
@@ -30,7 +27,7 @@ ADAPTED = "adapted.json"
 
 
 def demo_dataset() -> CocoDataset:
-    """The demo's images, where scikit-image installed them, with their reference masks.
+    """Return the demo's images, where scikit-image installed them, with their reference masks.
 
     Raises:
         DataError: this scikit-image does not carry the images.
@@ -66,66 +63,43 @@ def demo_results(
         AdapterError: an unknown adapter, or one made for another model.
     """
     dataset = demo_dataset()
-    options: dict[str, Any] = {
-        "seed": seed,
-        "order": "image",
-        "max_objects": max_objects,
-        "progress": progress,
-    }
+    selection = Selection(seed=seed, order="image", max_objects=max_objects)
     if adapter is None:
-        return [run_interactive(dataset, model, PROTOCOL, **options)]
-    adapted = run_compared(dataset, model, PROTOCOL, [adapter], **options)
+        return [run_interactive(dataset, model, PROTOCOL, (), selection, progress=progress)]
+    adapted = run_compared(dataset, model, PROTOCOL, [adapter], selection, progress=progress)
     return [*filter(None, [adapted.frozen]), adapted]
 
 
 def run_demo(
     out: Path,
     model: SegmentationModel,
-    seed: int,
-    max_objects: int | None,
-    console: Console,
+    seed: int = 0,
+    max_objects: int | None = None,
     adapter: str | None = None,
-) -> int:
-    """Run the demo, print its table, leave JSON results and an HTML report in `out`.
+    progress: Progress | None = None,
+) -> list[InteractiveResult]:
+    """Run the demo, leave JSON results and an HTML report in `out`, and return the results.
 
     Args:
         out: folder; made if it is not there.
-        model: annotates with the robot.
+        model: answers the robot's clicks.
         seed: of the order of objects.
         max_objects: at most so many; None for all.
-        console: where the table goes.
         adapter: learns beside the frozen model; None shows the frozen model alone.
+        progress: told after every object.
 
-    Returns:
-        0; mistakes come as `SamadaptError`.
+    Raises:
+        SamadaptError: the folder cannot be made or written to, or as `demo_results`.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    from samadapt.benchmark.tables import summary_table
-
-    _prepare(out)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"{model.identity.name} annotates", total=max_objects)
-        results = demo_results(
-            model,
-            seed,
-            max_objects,
-            lambda done, all_: bar.update(task, completed=done, total=all_),
-            adapter,
-        )
-    for name, result in zip((RESULT, ADAPTED), results, strict=False):
-        result.save(out / name)
-    write_report(out / REPORT, results, demo_dataset(), title="samadapt demo", max_pictures=60)
-    console.print(summary_table(results))
-    console.print(f"Pictures of every object and click: {out / REPORT}")
-    return 0
-
-
-def _prepare(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SamadaptError(
             f"cannot make the folder {out} ({error.strerror}): choose another with --out"
         ) from None
+    results = demo_results(model, seed, max_objects, progress, adapter)
+    for name, result in zip((RESULT, ADAPTED), results, strict=False):
+        result.save(out / name)
+    report = interactive_report(results, demo_dataset(), "samadapt demo", max_pictures=60)
+    write_report(out / REPORT, report)
+    return results

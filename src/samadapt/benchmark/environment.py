@@ -1,21 +1,26 @@
-"""What a result depends on besides its inputs: software, machine, model and adapters."""
+"""Descriptions of what a result depends on: software, machine, model, data and protocol."""
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from samadapt.benchmark.adapters import describe_adapter
+from samadapt.data.coco import CocoDataset
 from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
+from samadapt.session.robot import ClickProtocol
 
 PACKAGES = {
     "samadapt": "samadapt",
@@ -30,11 +35,11 @@ PACKAGES = {
 def describe_machine(
     command: Sequence[str] | None = None, packages: Mapping[str, str] = PACKAGES
 ) -> dict[str, Any]:
-    """Software and machine, as plain JSON values.
+    """Describe software and machine, as plain JSON values.
 
     Args:
         command: the arguments of the command line; `sys.argv` when left out.
-        packages: packages whose versions to tell, and the names they are installed under.
+        packages: packages whose versions are recorded, and the names they are installed under.
     """
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -53,7 +58,7 @@ def describe_environment(
     adapters: Sequence[tuple[str, Seams]] = (),
     command: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Everything that one needs to know to run the same thing again, as plain JSON values.
+    """Describe everything that running the same thing again takes, as plain JSON values.
 
     Args:
         model: the model in use.
@@ -70,12 +75,12 @@ def describe_environment(
             "weights_hash": model.identity.weights_hash,
             "preprocessing": model.preprocessing,
         },
-        "adapters": [_describe(spec, adapter) for spec, adapter in adapters],
+        "adapters": [describe_adapter(spec, adapter) for spec, adapter in adapters],
     }
 
 
 def package_version(package: str) -> str | None:
-    """The installed version of a package, None if it is not installed."""
+    """Return the installed version of a package, None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -83,7 +88,7 @@ def package_version(package: str) -> str | None:
 
 
 def cpu_name() -> str:
-    """The processor's name, as its maker gives it where the system tells."""
+    """Return the processor's name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             if line.lower().startswith(("model name", "hardware")):
@@ -94,21 +99,21 @@ def cpu_name() -> str:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def device_name(device: torch.device) -> str:
-    """Such as "cpu" or "cuda:0 (NVIDIA A100)"."""
+    """Return a name such as "cpu" or "cuda:0 (NVIDIA A100)"."""
     if device.type != "cuda":
         return str(device)
     return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
 def source_commit() -> str | None:
-    """The Git commit of a samadapt that runs from its source tree, "+" when files have changed.
+    """Return the Git commit of the source tree, followed by "+" when files have changed.
 
     None for an installed package, without Git, and when the tree cannot be read.
     """
@@ -136,5 +141,51 @@ def _git(root: Path, *arguments: str) -> str:
     return found.stdout.strip() if found.returncode == 0 else ""
 
 
-def _describe(spec: str, adapter: Seams) -> dict[str, Any]:
-    return {"spec": spec, "method": adapter.title, "config": adapter.describe()}
+def describe_dataset(dataset: CocoDataset) -> dict[str, Any]:
+    """Return the files of a dataset and the hash of its masks, as plain JSON values."""
+    return {
+        "images": None if dataset.folder is None else str(dataset.folder),
+        "masks": dataset.source,
+        "sha256": hash_files(Path(dataset.source)),
+        "image_count": len(dataset.images),
+        "annotation_count": len(dataset.annotations),
+        "category_count": len(dataset.categories),
+    }
+
+
+def describe_protocol(protocol: ClickProtocol) -> dict[str, Any]:
+    """Return every choice of a click protocol, as plain JSON values."""
+    return {
+        **asdict(protocol),
+        "targets": list(protocol.targets),
+        "stop_at": protocol.content_at,
+    }
+
+
+def fingerprint(model: SegmentationModel) -> list[str]:
+    """Return what a kept run depends on of its model."""
+    encoder_dtype = str(model.encoder_dtype)
+    return [model.identity.weights_hash, model.preprocessing, encoder_dtype]
+
+
+def hash_files(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or over names and contents of all files below a folder.
+
+    None when there is no such file or folder.
+    """
+    if path.is_file():
+        return _digest([path], None)
+    if path.is_dir():
+        return _digest(sorted(file for file in path.rglob("*") if file.is_file()), path)
+    return None
+
+
+def _digest(files: Iterable[Path], root: Path | None) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        if root is not None:
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0")
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,21 +1,20 @@
-"""Plots of benchmark results as SVG that takes its colours from the page it stands in.
+"""Plots as SVG that takes its colours from the page it stands in.
 
-The page also says which line is which: lines are in the colours `--series-1`, `--series-2`, ...
-and differ in their dashes.
+The page also has the legend: lines are in the colours `--series-1`, `--series-2`, ... and differ
+in their dashes.
 """
 
 from __future__ import annotations
 
 import io
-import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samadapt.benchmark.results import InteractiveResult
-from samadapt.metrics import bootstrap_interval, clicks_to_reach, iou_after
+from samadapt.benchmark.statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,139 +24,87 @@ _COLOURS = {
     "#010101": "var(--ink)",
     "#020202": "var(--muted)",
     "#030303": "var(--line)",
-    "#040404": "var(--series-1)",
-    "#050505": "var(--series-2)",
-    "#060606": "var(--series-3)",
-    "#070707": "var(--series-4)",
-    "#080808": "var(--series-5)",
-    "#090909": "var(--series-6)",
+    **{f"#0{n + 3}0{n + 3}0{n + 3}": f"var(--series-{n})" for n in range(1, 7)},
 }
 """Stand-ins that no plot needs as real colours, and the page's variables they become."""
 
 _INK, _MUTED, _LINE, *_SERIES = _COLOURS
-_HALF, _LOW, _WIDE = (5.6, 3.5), (5.6, 2.4), (11.8, 2.2)
-"""Sizes of a figure, in inches: half the page wide, the same but lower, all of the page wide."""
-
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 
-
-def clicks_versus_iou(results: Sequence[InteractiveResult], max_clicks: int) -> str:
-    """Mean IoU after each click, with the 95 % interval over images, as SVG."""
-    figure, axes = _axes("clicks", "mean IoU", _HALF if len(results) == 1 else _LOW)
-    clicks = list(range(1, max_clicks + 1))
-    lowest = 1.0
-    for index, result in enumerate(results):
-        curves = [row.ious for row in result.objects]
-        groups = [row.image_id for row in result.objects]
-        means = [iou_after(curves, k) for k in clicks]
-        colour = _colour(index)
-        lowest = min(lowest, *means)
-        if len(set(groups)) > 1:
-            spans = [
-                bootstrap_interval([iou_after([c], k) for c in curves], groups=groups)
-                for k in clicks
-            ]
-            lowest = min(lowest, *(low for low, _ in spans))
-            axes.fill_between(clicks, *np.transpose(spans), color=colour, alpha=0.15, linewidth=0)
-        axes.plot(clicks, means, color=colour, linestyle=_dash(index), linewidth=2)
-    targets = [float(target) for target in results[0].protocol.get("targets", ())]
-    for target in targets:
-        axes.axhline(target, color=_MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
-    axes.set_ylim(max(0.0, math.floor(lowest * 10) / 10 - 0.1), 1.0)
-    axes.set_xlim(1, max(2, max_clicks))
-    axes.set_xticks(_ticks(max_clicks))
-    return _svg(figure, "iou")
+HALF, LOW, WIDE, SQUARE = (5.6, 3.5), (5.6, 2.4), (11.8, 2.2), (5.6, 3.2)
+"""Sizes of a figure in inches: half the page wide, half the page but lower, all of it, higher."""
 
 
-def clicks_distribution(
-    results: Sequence[InteractiveResult], target: float, max_clicks: int
-) -> str:
-    """How many objects needed 1, 2, ... clicks to reach `target`, and how many never did."""
-    figure, axes = _axes(f"clicks to IoU {target:.2f}", "share of objects", _WIDE)
-    width = 0.8 / len(results)
-    places = [*range(1, max_clicks + 1), max_clicks + 2]
-    for index, result in enumerate(results):
-        counts = np.zeros(max_clicks + 1)
-        for row in result.objects:
-            needed = clicks_to_reach(row.ious, target, max_clicks)
-            counts[needed.clicks - 1 if needed.reached else max_clicks] += 1
-        axes.bar(
-            np.array(places) - 0.4 + width * (index + 0.5),
-            counts / len(result.objects),
-            width,
-            color=_colour(index),
-        )
-    shown = _ticks(max_clicks)
-    axes.set_xticks([*shown, places[-1]], [*(str(k) for k in shown), "never"])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
-    return _svg(figure, "noc")
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A plot of a report.
+
+    Attributes:
+        title: above it.
+        svg: the plot.
+        note: behind the title.
+        is_wide: whether it is as wide as the page.
+    """
+
+    title: str
+    svg: str = field(repr=False)
+    note: str = ""
+    is_wide: bool = False
 
 
-def learning_curve(results: Sequence[InteractiveResult], target: float, max_clicks: int) -> str:
-    """Clicks per object against objects annotated so far, one line per result."""
-    return learning_curves([[result] for result in results], target, max_clicks)
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a plot, with an optional band around it (low and high of each point)."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    band: Sequence[Interval] = ()
 
 
-def learning_curves(
-    series: Sequence[Sequence[InteractiveResult]],
-    target: float,
-    max_clicks: int,
-    name: str = "learning",
-) -> str:
-    """Clicks per object against objects annotated so far, running means, as SVG.
+class Drawing:
+    """A figure with axis labels, to draw on.
 
     Args:
-        series: one line each; of several runs, as with several seeds, the mean is drawn.
-        target: the IoU to reach.
-        max_clicks: counted for an object that does not reach it.
-        name: of the plot, unique in its page.
+        x, y: the labels.
+        size: in inches.
     """
-    count = max(len(run.objects) for runs in series for run in runs)
-    window = min(max(3, count // 8), 50)
-    figure, axes = _axes(f"objects annotated (mean of the last {window})", "clicks/object", _LOW)
-    for index, runs in enumerate(series):
-        clicks = [
-            [clicks_to_reach(row.ious, target, max_clicks).clicks for row in run.objects]
-            for run in runs
-        ]
-        seen, means = running_mean(clicks, window)
-        axes.plot(seen, means, color=_colour(index), linestyle=_dash(index), linewidth=2)
-    axes.set_ylim(bottom=0)
-    return _svg(figure, name)
 
+    def __init__(self, x: str, y: str, size: tuple[float, float]) -> None:
+        self._figure, self.axes = _axes(x, y, size)
 
-def running_mean(runs: Sequence[Sequence[float]], window: int) -> tuple[list[int], list[float]]:
-    """Mean of the last `window` values, and over runs, after each value that all runs have.
+    def lines(self, lines: Sequence[Line], markers: bool = False) -> None:
+        """Draw lines, each in its colour and dashes."""
+        for index, line in enumerate(lines):
+            colour, dash = _SERIES[index % len(_SERIES)], _DASHES[index % len(_DASHES)]
+            if line.band:
+                self.axes.fill_between(
+                    line.x, *np.transpose(line.band), color=colour, alpha=0.15, linewidth=0
+                )
+            marker = "o" if markers else None
+            self.axes.plot(line.x, line.y, color=colour, linestyle=dash, marker=marker, linewidth=2)
 
-    Returns:
-        (counts, means): after so many values, from the first full window on.
-    """
-    length = min(len(run) for run in runs)
-    window = min(window, length)
-    counts = list(range(window, length + 1))
-    return counts, [
-        float(np.mean([np.mean(run[count - window : count]) for run in runs])) for count in counts
-    ]
+    def bars(self, x: Sequence[float], heights: Sequence[Sequence[float]]) -> None:
+        """Draw bars beside each other, one series per colour."""
+        width = 0.8 / len(heights)
+        for index, values in enumerate(heights):
+            places = np.array(x) - 0.4 + width * (index + 0.5)
+            self.axes.bar(places, values, width, color=_SERIES[index % len(_SERIES)])
 
+    def target(self, value: float) -> None:
+        """Draw a thin horizontal line."""
+        self.axes.axhline(value, color=_MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
 
-def _ticks(max_clicks: int) -> list[int]:
-    """The first click and every few more."""
-    step = max(1, round(max_clicks / 5))
-    return [k for k in range(1, max_clicks + 1) if k == 1 or k % step == 0]
+    def svg(self, name: str) -> str:
+        """Return the plot as one `<svg>` element.
 
-
-def _colour(index: int) -> str:
-    """The stand-in for the colour of a line."""
-    return _SERIES[index % len(_SERIES)]
-
-
-def _dash(index: int) -> str | tuple[int, tuple[float, ...]]:
-    """Lines differ in dashes as well, for those who do not see the colours."""
-    return _DASHES[index % len(_DASHES)]
+        Args:
+            name: of the plot, unique in its page.
+        """
+        return _svg(self._figure, name)
 
 
 def _axes(x: str, y: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
-    """A figure of its own: `pyplot` would keep it in a global list."""
+    """Return a figure that `pyplot` does not keep in its global list."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -178,7 +125,7 @@ def _axes(x: str, y: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, prefix: str) -> str:
-    """The figure as one `<svg>` element that can stand in a page beside others."""
+    """Return the figure as one `<svg>` element that can stand in a page beside others."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()

@@ -1,57 +1,148 @@
-"""Benchmark results in the terminal."""
+"""`Table`: one table of a benchmark, for the terminal, the HTML report and Markdown documents."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from samadapt.benchmark.formats import labels, reduction_lines, summary_rows
-from samadapt.benchmark.results import InteractiveResult
-from samadapt.benchmark.summary import OBJECTS
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-_STYLES = {"better": "green", "worse": "red", "": ""}
-
-
-def summary_table(results: Sequence[InteractiveResult]) -> Table:
-    """The summary of one result, or of several side by side, for a rich console.
-
-    One result comes with its 95 % intervals. With two, a last column gives the mean change per
-    object from the first to the second and the 95 % interval of that: green for the better, red
-    for the worse, plain where the interval holds 0. All of it fits 80 columns.
-    """
-    from rich.table import Table
+    import rich.table
     from rich.text import Text
 
-    table = Table(title=_title(results), title_justify="left", box=None, pad_edge=False)
-    single = len(results) == 1
-    table.add_column("")
-    if single:
-        table.add_column("")
-    for label in labels(results):
-        table.add_column(Text(label, overflow="fold"), justify="right")
-    if single:
-        table.add_column(Text("95 % interval", style="dim"), style="dim")
-    elif len(results) == 2:
-        table.add_column("change (95 % interval)")
-    for row in summary_rows(results):
-        cells = [Text(row.label, style="bold"), *(Text(value) for value in row.values)]
-        if single:
-            cells.insert(1, Text(row.meaning))
-            cells.append(Text(row.intervals[0]))
-        elif len(results) == 2:
-            cells.append(Text(row.change, style=_STYLES[row.verdict]))
-        table.add_row(*cells)
-    if lines := reduction_lines(results):
-        table.caption = Text("\n".join(lines))
-        table.caption_justify = "left"
-    return table
+UNKNOWN = "–"  # noqa: RUF001 - an en dash is what a table shows for "nothing"
+Verdict: TypeAlias = Literal["better", "worse", ""]
+RowKind: TypeAlias = Literal["plain", "measure", "heading", "average"]
+
+_STYLES: Mapping[str, str] = {"better": "green", "worse": "red", "": ""}
 
 
-def _title(results: Sequence[InteractiveResult]) -> str:
-    counts = sorted({int(result.summary[OBJECTS] or 0) for result in results})
-    images = sorted({len({row.image_id for row in result.objects}) for result in results})
-    objects = " / ".join(str(count) for count in counts)
-    return f"{objects} objects in {' / '.join(str(count) for count in images)} images"
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A number as people read it.
+
+    Attributes:
+        text: the number with its unit.
+        interval: its 95 % interval, or "".
+        verdict: "better" or "worse" where a change is beyond its interval.
+    """
+
+    text: str = ""
+    interval: str = ""
+    verdict: Verdict = ""
+
+    @property
+    def full(self) -> str:
+        """Return the number with its interval, such as "-1.20 (-1.50 to -0.90)"."""
+        return f"{self.text} ({self.interval})" if self.interval else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of numbers.
+
+    Attributes:
+        title: its heading.
+        in_terminal: False leaves the column out where there are only 80 characters.
+        terminal_intervals: whether the terminal shows the intervals of its cells.
+        key: number of the line in a plot that belongs to the column; 0 for none.
+    """
+
+    title: str
+    in_terminal: bool = True
+    terminal_intervals: bool = False
+    key: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        label: its heading.
+        cells: one per column; none for a heading.
+        meaning: what the label means, in words.
+        kind: "measure" for a row whose label is a measure's name, "heading" for a row that begins
+            a group, "average" for one that summarises others.
+    """
+
+    label: str
+    cells: tuple[Cell, ...] = ()
+    meaning: str = ""
+    kind: RowKind = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: above the table.
+        columns: those after the labels.
+        rows: from top to bottom.
+        corner: heading of the labels.
+        notes: sentences below the table.
+        caption: lines below the table in the terminal alone, which has no room for intervals.
+        show_meaning: whether the terminal shows what labels mean.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    corner: str = ""
+    notes: tuple[str, ...] = ()
+    caption: tuple[str, ...] = ()
+    show_meaning: bool = False
+
+
+def terminal_table(table: Table) -> rich.table.Table:
+    """Return the table for a rich console."""
+    import rich.table
+    from rich.text import Text
+
+    shown = rich.table.Table(title=table.title, title_justify="left", box=None, pad_edge=False)
+    shown.add_column("")
+    if table.show_meaning:
+        shown.add_column("")
+    kept = [index for index, column in enumerate(table.columns) if column.in_terminal]
+    for column in (table.columns[index] for index in kept):
+        justify: Literal["left", "right"] = "left" if column.terminal_intervals else "right"
+        shown.add_column(Text(column.title, overflow="fold"), justify=justify)
+    is_grouped = any(row.kind == "heading" for row in table.rows)
+    for row in table.rows:
+        indent = "  " if is_grouped and row.kind != "heading" else ""
+        style = "" if row.kind == "plain" else "bold"
+        cells = [Text(indent + row.label, style=style, overflow="fold")]
+        if table.show_meaning:
+            cells.append(Text(row.meaning))
+        if row.cells:
+            cells += [_text(row.cells[index], table.columns[index]) for index in kept]
+        shown.add_row(*cells)
+    if table.caption:
+        shown.caption = Text("\n".join(table.caption))
+        shown.caption_justify = "left"
+    return shown
+
+
+def markdown_table(table: Table) -> str:
+    """Return the table as Markdown, with the intervals in brackets and without title and notes."""
+    lines = [
+        [table.corner, *(column.title for column in table.columns)],
+        ["---", *("---:" for _ in table.columns)],
+    ]
+    for row in table.rows:
+        label = f"**{row.label}**" if row.kind in ("heading", "average") else row.label
+        cells = row.cells or (Cell(),) * len(table.columns)
+        lines.append([label, *(cell.full for cell in cells)])
+    return "\n".join(f"| {' | '.join(_escaped(line))} |" for line in lines) + "\n"
+
+
+def _text(cell: Cell, column: Column) -> Text:
+    from rich.text import Text
+
+    text = cell.full if column.terminal_intervals else cell.text
+    return Text(text, style=_STYLES[cell.verdict])
+
+
+def _escaped(cells: Sequence[str]) -> list[str]:
+    return [cell.replace("|", "\\|").replace("\n", " ") for cell in cells]

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.benchmark import dataset_paths, note_skipped
+from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.common import DeviceOption, DtypeOption, SeedOption, ThreadsOption
 from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     ImagesOption,
     JsonOption,
     MasksOption,
+    MaxClicksOption,
+    MaxObjectsOption,
     SplitOption,
+    StopAtOption,
+    dataset_paths,
 )
 from samadapt.errors import DataError
-
-if TYPE_CHECKING:
-    from samadapt.benchmark.peers.comparison import PeerComparison
 
 NO_MODEL = "none"
 
@@ -47,15 +48,10 @@ def peers(
             "--model", "-m", help="Model to compare; see `samadapt models`. none: peers only."
         ),
     ] = "nano",
-    max_objects: Annotated[
-        int | None,
-        typer.Option("--max-objects", metavar="N", help="At most so many objects per dataset."),
-    ] = None,
+    max_objects: MaxObjectsOption = None,
     seed: SeedOption = 0,
-    max_clicks: Annotated[int, typer.Option("--max-clicks", help="Clicks per object.")] = 20,
-    stop_at: Annotated[
-        float, typer.Option("--stop-at", help="IoU at which the robot is content.")
-    ] = 0.85,
+    max_clicks: MaxClicksOption = 20,
+    stop_at: StopAtOption = 0.85,
     working_size: Annotated[
         int,
         typer.Option(
@@ -79,14 +75,18 @@ def peers(
     """
     places = _places(images, masks, dataset, split)
     common.check_outputs(("--json", json_path), inputs=[path for _, path in places.values()])
-    from samadapt.benchmark.peers.comparison import compare_peers
-    from samadapt.benchmark.peers.registry import create_peers
+    from samadapt.benchmark.baselines.registry import create_baselines
+    from samadapt.benchmark.peers.comparison import compare_peers, comparison_table
+    from samadapt.benchmark.peers.run import PeersOptions
     from samadapt.data.datasets import open_dataset
     from samadapt.session.robot import ClickProtocol
 
-    chosen = create_peers(_split(peers))
+    chosen = create_baselines(_split(peers))
     targets = tuple(target for target in (0.85, 0.90) if target <= stop_at)
     protocol = ClickProtocol(max_clicks=max_clicks, targets=targets, stop_at=stop_at)
+    options = PeersOptions(
+        max_objects=max_objects, seed=seed, working_size=working_size, workers=workers
+    )
     data = {name: open_dataset(*paths) for name, paths in places.items()}
     common.set_threads(threads)
     loaded = None if model == NO_MODEL else common.load_model(model, device, dtype)
@@ -96,28 +96,11 @@ def peers(
             chosen,
             loaded,
             protocol,
-            max_objects=max_objects,
-            seed=seed,
-            working_size=working_size,
-            workers=workers,
+            options,
             progress=progress,
-            on_skip=note_skipped,
             command=ctx.ensure_object(Invocation).command,
         )
-    _deliver(found, json_path)
-
-
-def _deliver(found: PeerComparison, json_path: Path | None) -> None:
-    """The file first: a result must not be lost because nobody reads the table."""
-    from rich.console import Console
-
-    from samadapt.benchmark.peers.comparison import comparison_table
-
-    if json_path is not None:
-        found.save(json_path)
-    Console().print(comparison_table(found))
-    if json_path is not None:
-        typer.echo(f"wrote {json_path}")
+    deliver(found, found.skipped, [comparison_table(found)], json_path)
 
 
 def _places(

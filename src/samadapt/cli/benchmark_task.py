@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from samadapt.cli import common
+from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.common import (
     DATA_VARIABLE,
     DeviceOption,
@@ -21,12 +21,12 @@ from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     CacheOption,
     DrawsOption,
+    HtmlOption,
     ImagesOption,
+    KeptJsonOption,
+    split_names,
 )
 from samadapt.errors import DataError
-
-if TYPE_CHECKING:
-    from samadapt.benchmark.task import TaskResult
 
 _ALL = "all"
 
@@ -109,18 +109,8 @@ def task(
     cache_gb: Annotated[
         float, typer.Option("--cache-gb", help="Most space for embeddings; 0 keeps none.")
     ] = 4.0,
-    json_path: Annotated[
-        Path | None,
-        typer.Option(
-            "--json",
-            metavar="FILE",
-            help="Write everything as JSON; fits and finished cells go to a folder beside it, "
-            "FILE.runs, and are not done again.",
-        ),
-    ] = None,
-    html_path: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write the tables as a page.")
-    ] = None,
+    json_path: KeptJsonOption = None,
+    html_path: HtmlOption = None,
 ) -> None:
     """Teach a task from 1, 4, 16, ... masks and measure it on other images.
 
@@ -135,14 +125,15 @@ def task(
     common.check_outputs(
         ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks)
     )
-    from samadapt.benchmark.task import run_task
-    from samadapt.benchmark.task_options import TaskOptions, all_rows
+    from samadapt.benchmark.task.options import TaskOptions, all_rows
+    from samadapt.benchmark.task.report import task_report, task_tables
+    from samadapt.benchmark.task.run import run_task
     from samadapt.data.datasets import open_dataset
 
     options = TaskOptions(
-        categories=tuple(_names("category", category)) if category else None,
+        categories=tuple(split_names("category", category)) if category else None,
         shots=_shots(shots),
-        methods=tuple(_names("methods", [methods])) if methods else all_rows(),
+        methods=tuple(split_names("methods", [methods])) if methods else all_rows(),
         draws=draws,
         max_objects=max_objects,
         max_images=max_images,
@@ -170,27 +161,7 @@ def task(
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
         )
-    _deliver(result, json_path, html_path)
-
-
-def _deliver(result: TaskResult, json_path: Path | None, html_path: Path | None) -> None:
-    """Files first: a result must not be lost because nobody reads the table."""
-    from rich.console import Console
-
-    from samadapt.benchmark.task import TRANSFER
-    from samadapt.benchmark.task_tables import save_task, task_table, write_task_report
-
-    if json_path is not None:
-        save_task(json_path, result)
-    if html_path is not None:
-        write_task_report(html_path, result)
-    console = Console()
-    console.print(task_table(result))
-    if result.table(TRANSFER):
-        console.print(task_table(result, TRANSFER))
-    for path in (json_path, html_path):
-        if path is not None:
-            typer.echo(f"wrote {path}")
+    deliver(result, (), task_tables(result), json_path, html_path, lambda: task_report(result))
 
 
 def _paths(
@@ -204,13 +175,6 @@ def _paths(
     if images is None or train is None or test is None:
         raise DataError("no data: give --images, --train and --test, or --dataset NAME")
     return images, train, test
-
-
-def _names(option: str, given: Sequence[str]) -> list[str]:
-    names = [part.strip() for text in given for part in text.split(",")]
-    if not all(names):
-        raise DataError(f"--{option}: give one name, or several with commas between them")
-    return names
 
 
 def _shots(text: str) -> tuple[int | None, ...]:

@@ -9,9 +9,7 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, SeedOption
-from samadapt.cli.options import (
-    MaxObjectsOption,
-)
+from samadapt.cli.options import MaxObjectsOption
 from samadapt.errors import DataError
 
 
@@ -50,11 +48,16 @@ def demo(
     common.check_output_folder("--out", out)
     from samadapt.adapters.registry import default_specs
     from samadapt.benchmark import demo as the_demo
+    from samadapt.benchmark.interactive.tables import summary_table
+    from samadapt.benchmark.tables import terminal_table
 
     chosen = None if adapter == "none" else adapter or default_specs()[0]
     loaded = common.load_model(model, device, dtype)
-    code = the_demo.run_demo(out, loaded, seed, max_objects, Console(), chosen)
+    with common.progress_bar("annotating") as progress:
+        results = the_demo.run_demo(out, loaded, seed, max_objects, chosen, progress)
     report = out / the_demo.REPORT
-    if open_report and report.is_file():
+    console = Console()
+    console.print(terminal_table(summary_table(results)))
+    console.print(f"Pictures of every object and click: {report}")
+    if open_report:
         typer.launch(str(report.resolve()))
-    raise typer.Exit(code)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.benchmark import dataset_paths
 from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, ThreadsOption
 from samadapt.cli.options import (
     CacheOption,
     JsonOption,
     SplitOption,
+    dataset_paths,
 )
 from samadapt.errors import DataError
 

@@ -8,9 +8,6 @@ import typer
 
 from samadapt.cli.annotate import annotate
 from samadapt.cli.benchmark import benchmark_app
-from samadapt.cli.benchmark_peers import peers
-from samadapt.cli.benchmark_robustness import robustness
-from samadapt.cli.benchmark_task import task
 from samadapt.cli.demo import demo
 from samadapt.cli.doctor import doctor
 from samadapt.cli.embed import embed
@@ -36,9 +33,6 @@ app.command()(embed)
 app.command()(export)
 app.command()(serve)
 app.command()(fit)
-benchmark_app.command()(peers)
-benchmark_app.command()(robustness)
-benchmark_app.command()(task)
 app.add_typer(benchmark_app, name="benchmark")
 app.command()(models)
 app.command()(methods)

@@ -1,1 +1,1 @@
-"""Peers: interactive segmentation without any training, under the robot's very same clicks."""
+"""The comparison of a model with baselines that need no training, under the same clicks."""

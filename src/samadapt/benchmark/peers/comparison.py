@@ -1,41 +1,47 @@
-"""`PeerComparison`: peers and a model on the same objects, as a value, a file and a table."""
+"""`PeerComparison`: a model and baselines on the same objects, as a value, a file and a table."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from samadapt.benchmark.environment import describe_machine
-from samadapt.benchmark.formats import summary_rows
-from samadapt.benchmark.interactive import Progress, describe_dataset, run_interactive
-from samadapt.benchmark.peers.base import Peer
-from samadapt.benchmark.peers.canvas import WORKING_SIZE
-from samadapt.benchmark.peers.describe import PEER_PACKAGES, describe_protocol
-from samadapt.benchmark.peers.run import PROTOCOL, check_options, run_peer
-from samadapt.benchmark.results import InteractiveResult, SkippedImage, dump_result
+from samadapt.benchmark.baselines.base import Baseline
+from samadapt.benchmark.environment import (
+    describe_dataset,
+    describe_machine,
+    describe_protocol,
+)
+from samadapt.benchmark.interactive.result import InteractiveResult
+from samadapt.benchmark.interactive.run import run_interactive
+from samadapt.benchmark.interactive.tables import summary_rows
+from samadapt.benchmark.options import Progress
+from samadapt.benchmark.peers.run import (
+    BASELINE_PACKAGES,
+    PROTOCOL,
+    PeersOptions,
+    run_baseline,
+)
+from samadapt.benchmark.results import BenchmarkResult, SkippedImage
+from samadapt.benchmark.statistics import plain_intervals
+from samadapt.benchmark.tables import Cell, Column, Row, Table
 from samadapt.data.coco import CocoDataset
-from samadapt.data.files import replacing
 from samadapt.errors import DataError
 from samadapt.models.base import SegmentationModel
 from samadapt.session.robot import ClickProtocol
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 FORMAT = "samadapt-peers-1"
 
 _SHOWN = ("NoC20@85", "FR20@85", "IoU@1", "IoU@3", "IoU@5", "Time per click")
 
 
-@dataclass(frozen=True, slots=True)
-class PeerComparison:
-    """What several methods made of the same objects, clicked by the same robot.
+@dataclass(frozen=True)
+class PeerComparison(BenchmarkResult):
+    """The results of several methods on the same objects, clicked by the same robot.
 
     Attributes:
         environment: software and machine.
-        protocol: click protocol, seed, working size of the peers, datasets.
+        protocol: click protocol, seed, working size of the baselines, datasets.
         results: by dataset, then by method; the rows of all methods are the same objects in the
             same order.
     """
@@ -44,8 +50,15 @@ class PeerComparison:
     protocol: Mapping[str, Any]
     results: Mapping[str, Mapping[str, InteractiveResult]] = field(repr=False)
 
+    @property
+    def skipped(self) -> tuple[SkippedImage, ...]:
+        """Return the images that could not be evaluated, of all datasets."""
+        return tuple(
+            skip for runs in self.results.values() for skip in next(iter(runs.values())).skipped
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         found = self.results.items()
         return {
             "format": FORMAT,
@@ -54,11 +67,7 @@ class PeerComparison:
             "methods": self._methods(),
             "summary": {d: {m: dict(r.summary) for m, r in runs.items()} for d, runs in found},
             "intervals": {
-                d: {
-                    m: {k: list(v) if v else None for k, v in r.intervals.items()}
-                    for m, r in runs.items()
-                }
-                for d, runs in found
+                d: {m: plain_intervals(r.intervals) for m, r in runs.items()} for d, runs in found
             },
             "timing": {d: {m: dict(r.timing) for m, r in runs.items()} for d, runs in found},
             "skipped": {
@@ -68,17 +77,8 @@ class PeerComparison:
             "objects": list(self._rows()),
         }
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON file, completely or not at all.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
-        with replacing(path) as file:
-            file.write(dump_result(self.to_dict()).encode("utf-8", "surrogatepass"))
-
     def _methods(self) -> dict[str, Any]:
-        """What each method is: the model with its weights, a peer with its settings."""
+        """Describe each method: the model with its weights, a baseline with its settings."""
         runs = next(iter(self.results.values()))
         kept = ("model", "device", "encoder_dtype", "threads")
         return {
@@ -95,76 +95,58 @@ class PeerComparison:
 
 def compare_peers(
     datasets: Mapping[str, CocoDataset],
-    peers: Sequence[Peer],
+    baselines: Sequence[Baseline],
     model: SegmentationModel | None = None,
     protocol: ClickProtocol = PROTOCOL,
+    options: PeersOptions | None = None,
     *,
-    max_objects: int | None = None,
-    seed: int = 0,
-    working_size: int = WORKING_SIZE,
-    workers: int = 1,
     progress: Progress | None = None,
-    on_skip: Callable[[SkippedImage], None] | None = None,
     command: Sequence[str] | None = None,
 ) -> PeerComparison:
-    """Annotate the same objects with a model and with peers, under one protocol.
+    """Annotate the same objects with a model and with baselines, under one protocol.
 
     Args:
         datasets: by name.
-        peers: methods to compare with.
-        model: answers at full size, in this process; None compares peers only.
+        baselines: methods to compare with.
+        model: answers at full size, in this process; None compares baselines only.
         protocol: how the robot clicks, the same for all.
-        max_objects: of each dataset; None for all.
-        seed: of the order of objects, and of the robot's own random choices.
-        working_size: longest side in pixels that the peers work at.
-        workers: processes for the peers.
+        options: objects of each dataset, working size and processes of the baselines.
         progress: told after every object, counted over all datasets and methods.
-        on_skip: told once of every image that cannot be used.
-        command: what to record as the command line; `sys.argv` when left out.
+        command: recorded as the command line; `sys.argv` when left out.
 
     Raises:
-        DataError: no method, no object, or as `run_peer` and `run_interactive`.
+        DataError: no method, no object, or as `run_baseline` and `run_interactive`.
     """
-    if not peers and model is None:
+    if not baselines and model is None:
         raise DataError("nothing to compare: give at least one peer or a model")
-    check_options(seed, working_size, workers)
-    counts = [len(d.objects(max_objects=max_objects, seed=seed)) for d in datasets.values()]
-    steps = _Steps(progress, sum(counts) * (len(peers) + (model is not None)))
+    chosen = options or PeersOptions()
+    counts = {name: len(chosen.objects(dataset)) for name, dataset in datasets.items()}
+    total = sum(counts.values()) * (len(baselines) + (model is not None))
+    before = 0
     results: dict[str, dict[str, InteractiveResult]] = {}
+
+    def told(done: int, _: int) -> None:
+        if progress is not None:
+            progress(before + done, total)
+
     for name, dataset in datasets.items():
-        told = on_skip
         runs = results[name] = {}
         if model is not None:
             runs[model.identity.name] = run_interactive(
-                dataset,
-                model,
-                protocol,
-                max_objects=max_objects,
-                seed=seed,
-                progress=steps.next(),
-                on_skip=told,
-                command=command,
+                dataset, model, protocol, (), chosen, progress=told, command=command
             )
-            told = None
-        for peer in peers:
-            runs[peer.name] = run_peer(
-                dataset,
-                peer,
-                protocol,
-                max_objects=max_objects,
-                seed=seed,
-                working_size=working_size,
-                workers=workers,
-                progress=steps.next(),
-                on_skip=told,
-                command=command,
+            before += counts[name]
+        for baseline in baselines:
+            runs[baseline.name] = run_baseline(
+                dataset, baseline, protocol, chosen, progress=told, command=command
             )
-            told = None
+            before += counts[name]
     return PeerComparison(
-        describe_machine(command, PEER_PACKAGES),
+        describe_machine(command, BASELINE_PACKAGES),
         {
-            **describe_protocol(protocol, max_objects, seed, working_size),
-            "workers": workers,
+            **describe_protocol(protocol),
+            **chosen.to_dict(),
+            "workers": chosen.workers,
             "datasets": {name: describe_dataset(d) for name, d in datasets.items()},
         },
         results,
@@ -172,51 +154,16 @@ def compare_peers(
 
 
 def comparison_table(comparison: PeerComparison) -> Table:
-    """Datasets down, methods across, for a rich console."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("")
-    table.add_column("")
-    for name in next(iter(comparison.results.values())):
-        table.add_column(Text(name, overflow="fold"), justify="right")
+    """Return the table: methods across, a group of measures per dataset."""
+    rows: list[Row] = []
     for dataset, runs in comparison.results.items():
         results = list(runs.values())
-        title = f"{dataset} ({len(results[0].objects)})"
+        rows.append(Row(f"{dataset} ({len(results[0].objects)})", kind="heading"))
         for row in summary_rows(results):
-            if row.label not in _SHOWN:
-                continue
-            table.add_row(Text(title, style="bold"), row.label, *map(Text, row.values))
+            if row.label in _SHOWN:
+                rows.append(Row(row.label, row.cells[: len(results)]))
             if row.label == _SHOWN[0]:
-                table.add_row("", Text("95 % interval", style="dim"), *map(_dim, row.intervals))
-            title = ""
-        table.add_section()
-    return table
-
-
-class _Steps:
-    """One count of objects over several runs."""
-
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._before = 0
-
-    def next(self) -> Progress | None:
-        """What to tell the next run to tell."""
-        if self._progress is None:
-            return None
-        tell, start = self._progress, self._before
-
-        def step(done: int, total: int) -> None:
-            self._before = start + total
-            tell(start + done, self._total)
-
-        return step
-
-
-def _dim(text: str) -> Any:
-    from rich.text import Text
-
-    return Text(text, style="dim")
+                spans = tuple(Cell(cell.interval) for cell in row.cells[: len(results)])
+                rows.append(Row("95 % interval", spans))
+    methods = next(iter(comparison.results.values()))
+    return Table("", tuple(Column(name) for name in methods), tuple(rows))

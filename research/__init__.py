@@ -1,0 +1,1 @@
+"""Research: training of the shipped models, experiments and measurements; not in the wheel."""

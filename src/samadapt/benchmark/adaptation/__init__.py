@@ -1,0 +1,1 @@
+"""The adaptation benchmark: frozen against adapting, over datasets, adapters, seeds and orders."""

@@ -1,0 +1,1 @@
+"""Baselines: interactive segmentation without any training, under the robot's clicks."""

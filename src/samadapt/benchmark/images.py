@@ -1,0 +1,137 @@
+"""The images of a benchmark: which objects are visited, and what could not be read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
+
+from samadapt.benchmark.cache import EmbeddingCache
+from samadapt.benchmark.options import Progress
+from samadapt.benchmark.results import SkippedImage
+from samadapt.data.coco import CocoDataset
+from samadapt.data.records import Id, ObjectRef
+from samadapt.errors import DataError, ImageError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.seams import Seams
+from samadapt.prompts import Prompt
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class ObjectVisits(Generic[T]):
+    """Visits the objects of a benchmark and skips those whose image cannot be used.
+
+    Args:
+        dataset: of the objects.
+        objects: all that are to be visited.
+        read: returns an image as the benchmark needs it, such as its embedding.
+    """
+
+    def __init__(
+        self, dataset: CocoDataset, objects: Sequence[ObjectRef], read: Callable[[Id], T]
+    ) -> None:
+        self._dataset, self._objects, self._read = dataset, objects, read
+        self._index = {a.id: index for index, a in enumerate(dataset.annotations)}
+        self._skipped: dict[Id, SkippedImage] = {}
+
+    @property
+    def skipped(self) -> tuple[SkippedImage, ...]:
+        """Return the images that could not be used so far."""
+        return tuple(self._skipped.values())
+
+    def index(self, ref: ObjectRef) -> int:
+        """Return the position of an object in the file, which seeds its random choices."""
+        return self._index[ref.annotation_id]
+
+    def visit(
+        self, order: Iterable[ObjectRef], progress: Progress | None = None
+    ) -> Iterator[tuple[ObjectRef, T]]:
+        """Yield each object with its image; `progress` is told after every object."""
+        for done, ref in enumerate(order, 1):
+            if ref.image_id not in self._skipped:
+                try:
+                    image = self._read(ref.image_id)
+                except (ImageError, DataError) as error:
+                    self._skip(ref.image_id, str(error))
+                else:
+                    yield ref, image
+            if progress is not None:
+                progress(done, len(self._objects))
+
+    def ordered(self, rows: Mapping[Id, R]) -> tuple[R, ...]:
+        """Return the rows of all evaluated objects in the order of visits.
+
+        Raises:
+            DataError: no object could be evaluated; the message gives the first reason.
+        """
+        if not rows:
+            reason = next(iter(self._skipped.values())).reason
+            raise DataError(
+                f"none of the {len(self._objects)} objects could be evaluated: {reason}"
+            )
+        return tuple(rows[r.annotation_id] for r in self._objects if r.annotation_id in rows)
+
+    def _skip(self, image_id: Id, reason: str) -> None:
+        self._skipped[image_id] = SkippedImage(
+            self._dataset.image(image_id).file_name,
+            image_id,
+            tuple(ref.annotation_id for ref in self._objects if ref.image_id == image_id),
+            reason,
+        )
+
+
+class ImageEncoder:
+    """Encodes the images of a dataset, keeps the latest embeddings and counts the time.
+
+    Args:
+        dataset: of the images.
+        model: encodes them.
+        adapters: one sequence per row of the benchmark's table. Each answers one prompt on the
+            first image, which is not counted, so that no time includes one-off costs.
+        cache_bytes: memory for embeddings of images that come back.
+    """
+
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        model: SegmentationModel,
+        adapters: Iterable[Sequence[Seams]] = ((),),
+        cache_bytes: int = 0,
+    ) -> None:
+        self._dataset, self._model, self._adapters = dataset, model, adapters
+        self._cache = EmbeddingCache(cache_bytes)
+        self._started = time.perf_counter()
+        self._seconds = 0.0
+        self._encoded = 0
+
+    def __call__(self, image_id: Id) -> ImageEmbedding:
+        """Return the embedding of one image.
+
+        Raises:
+            DataError, ImageError: the image is missing or unreadable, or of another size than the
+                dataset says.
+        """
+        return self._cache.get(image_id, lambda: self._encode(image_id))
+
+    def timing(self) -> dict[str, float | int]:
+        """Return the seconds since the encoder was made, and those of encoding, for the JSON."""
+        return {
+            "seconds": round(time.perf_counter() - self._started, 3),
+            "encode_seconds": round(self._seconds, 3),
+            "images_encoded": self._encoded,
+        }
+
+    def _encode(self, image_id: Id) -> ImageEmbedding:
+        pixels = self._dataset.read_image(image_id)
+        start = time.perf_counter()
+        embedding = self._model.encode(pixels)
+        self._seconds += time.perf_counter() - start
+        self._encoded += 1
+        if self._encoded == 1:
+            height, width = embedding.original_size
+            for adapters in self._adapters:
+                self._model.predict(embedding, Prompt([(width / 2, height / 2)]), adapters=adapters)
+        return embedding

@@ -1,0 +1,1 @@
+"""The interactive benchmark: a robot annotates real objects, click by click."""

@@ -1,0 +1,1 @@
+"""The robustness benchmark: prompts of every quality for the same objects."""
