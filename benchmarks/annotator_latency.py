@@ -252,7 +252,9 @@ def _open_page(browser: Any, url: str) -> tuple[Any, float]:
     context = browser.new_context(viewport={"width": 1280, "height": 720}, bypass_csp=True)
     page = context.new_page()
     began = time.perf_counter()
-    page.goto(f"{url}/?token={TOKEN}")
+    with _client(url, "page") as client:
+        code = client.post("/api/code").raise_for_status().json()["code"]
+    page.goto(f"{url}/?code={code}")
     page.wait_for_selector("html[data-ready=true]", timeout=60_000)
     took = time.perf_counter() - began
     page.wait_for_timeout(1500)

@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from PIL import Image
 from skimage import data
 
@@ -76,11 +75,11 @@ def _annotator(folder: Path, model: str) -> Iterator[str]:
         store = EmbeddingStore(folder.parent / "cache")
         workspace = Workspace(project, folder, load(model), store, folder / ADAPTERS, ("online",))
         port = int(listener.getsockname()[1])
-        app = create_app(workspace, Guard(TOKEN, port))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        guard = Guard(TOKEN, port)
+        server = run.Server(run.configured(create_app(workspace, guard)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{port}/?token={TOKEN}"
+        yield run.address("127.0.0.1", port, guard.access.new_code())
         server.should_exit = True
         thread.join()
 

@@ -87,24 +87,38 @@ def _options() -> argparse.Namespace:
 
 def _draw(folder: Path) -> None:
     folder.mkdir()
-    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     for index in range(IMAGES):
-        rng = np.random.default_rng(index)
-        picture = rng.normal(60, 5, (*SIZE, 3))
-        for _ in range(6):
-            y, x, radius = rng.uniform(10, 118), rng.uniform(10, 150), rng.uniform(6, 14)
-            picture[(rows - y) ** 2 + (columns - x) ** 2 < radius**2] += 90
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"{index}.png")
+        picture(index).save(folder / f"{index}.png")
+
+
+def picture(seed: int, size: tuple[int, int] = SIZE) -> Image.Image:
+    """Bright discs on a dark ground, of (height, width) pixels."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    rng = np.random.default_rng(seed)
+    pixels = rng.normal(60, 5, (*size, 3))
+    for _ in range(6):
+        y, x = rng.uniform(10, size[0] - 10), rng.uniform(10, size[1] - 10)
+        pixels[(rows - y) ** 2 + (columns - x) ** 2 < rng.uniform(6, 14) ** 2] += 90
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 # -- the server -----------------------------------------------------------------------------
 
 
-def _serve(folder: Path, model: str, adapter: str, told: Connection) -> None:
-    with Project.open(project_file(folder)) as project, run.listen("127.0.0.1", 0) as listener:
+def serve(
+    folder: Path,
+    where: str | Path,
+    model: str,
+    adapter: str,
+    adapters: Path,
+    told: Connection,
+    port: int = 0,
+) -> None:
+    """Serve a project until killed; tells its port when it answers."""
+    with Project.open(where) as project, run.listen("127.0.0.1", port) as listener:
         project.images.scan(folder)
         cache = EmbeddingStore(folder.parent / "cache")
-        workspace = Workspace(project, folder, load(model), cache, folder / ADAPTERS, (adapter,))
+        workspace = Workspace(project, folder, load(model), cache, adapters, (adapter,))
         port = int(listener.getsockname()[1])
         app = create_app(workspace, Guard(TOKEN, port))
         run.serve(app, listener, lambda: told.send(port))
@@ -120,8 +134,9 @@ def _one_round(
     # Everything is imported already: a forked process is up within moments.
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    arguments = (folder, options.model, options.adapter, theirs)
-    server = context.Process(target=_serve, args=arguments)
+    where, adapters = project_file(folder), folder / ADAPTERS
+    arguments = (folder, where, options.model, options.adapter, adapters, theirs)
+    server = context.Process(target=serve, args=arguments)
     server.start()
     if not ours.poll(60):
         sys.exit(f"round {number}: the server did not start")

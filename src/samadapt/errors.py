@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+_ADVICE = re.compile(r"weights_only|torch\.load|safe_globals|trust", re.IGNORECASE)
+"""Words in which libraries advise to open a file in spite of what it holds."""
+
 
 class SamadaptError(Exception):
     """Base of all errors raised on purpose; the command line prints its text and exits with 2."""
@@ -13,6 +18,10 @@ class PromptError(SamadaptError, ValueError):
 
 class ImageError(SamadaptError, ValueError):
     """An image that cannot be read or has no pixels."""
+
+
+class BusyError(SamadaptError, RuntimeError):
+    """The machine has not enough memory or open files at this moment; nothing is wrong with it."""
 
 
 class DataError(SamadaptError, ValueError):
@@ -37,3 +46,14 @@ class AdapterError(SamadaptError, ValueError):
 
 class SessionError(SamadaptError, RuntimeError):
     """An action that the session's state does not allow (no image open, nothing to undo)."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another package's error, for a one-line message of our own.
+
+    Advice to load a refused file unsafely is never repeated.
+    """
+    text = str(error).strip()
+    if _ADVICE.search(text):
+        return "it holds more than tensors and could run code when opened, which is refused"
+    return text.splitlines()[0].strip() if text else type(error).__name__

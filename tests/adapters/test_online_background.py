@@ -106,6 +106,28 @@ def test_a_prediction_makes_learning_stop_and_go_on_later(worker: Worker) -> Non
     assert later
 
 
+def test_events_without_a_pause_do_not_hold_long_work_up_for_good(worker: Worker) -> None:
+    pieces: list[int] = []
+
+    def long() -> Iterator[None]:
+        while len(pieces) < 3:
+            yield
+            try:
+                for _ in range(20):  # a piece takes longer than the pause between two events
+                    worker.check()
+                    time.sleep(0.001)
+                pieces.append(1)
+            except Interrupted:
+                continue
+
+    worker.submit(long)
+    end = time.monotonic() + 20
+    while len(pieces) < 3:
+        assert time.monotonic() < end, "nothing was finished"
+        worker.submit(lambda: None)
+        time.sleep(0.005)
+
+
 def test_predictions_wait_for_quick_events_only(worker: Worker) -> None:
     gate, order = threading.Event(), []
     worker.submit(lambda: gate.wait(5) and None)
@@ -211,9 +233,9 @@ def test_hooks_return_at_once_and_learning_arrives() -> None:
 
         setattr(adapter, name, timed)
     base = session.model.decoder
-    for _ in range(3):
-        session.click(14.5, 12.5)
-        session.click(38.5, 29.5, positive=False)
+    for place in ((14.5, 12.5), (38.5, 29.5), (3.5, 36.5)):
+        session.click(*place)
+        session.click(50.5, 20.5, positive=False)
         session.undo()
         session.accept()
     session.click(3.5, 3.5)

@@ -17,7 +17,7 @@ from fakes import FakeModel, blobs
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "server"))
 
-from annotator import TOKEN, Annotator
+from annotator import Annotator
 
 BROWSER = "SAMADAPT_TEST_BROWSER"
 """Environment variable with the path of a Chromium."""
@@ -74,7 +74,7 @@ def open_page(annotator: Annotator, chromium: Any) -> Iterator[Opener]:
         context.set_default_timeout(20_000)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{annotator.url}/?token={TOKEN}")
+        page.goto(annotator.page())
         page.wait_for_selector("html[data-ready=true]")
         return page
 

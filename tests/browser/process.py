@@ -8,6 +8,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 # What takes long to import is imported once, in the process that the servers are forked from.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["samadapt.server.app", "samadapt.server.workspace", "fakes"])
@@ -25,7 +27,11 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/?token={self.token}"
+        """An address that lets one browser in."""
+        home = f"http://127.0.0.1:{self.port}"
+        login = {"authorization": f"Bearer {self.token}"}
+        code = httpx.post(f"{home}/api/code", headers=login).json()["code"]
+        return f"{home}/?code={code}"
 
     def start(self, folder: Path | None = None) -> ServerProcess:
         ours, theirs = _CONTEXT.Pipe()

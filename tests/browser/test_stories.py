@@ -282,7 +282,7 @@ def test_import_in_the_page(annotator: Annotator, open_page: Opener, tmp_path: P
     with story.page.expect_file_chooser() as chooser:
         story.page.click("text=Import COCO file")
     chooser.value.set_files(str(path))
-    story.page.wait_for_selector(".dialog >> text=1 objects added")
+    story.page.wait_for_selector(".dialog >> text=imported 1 objects")
     story.page.click(".dialog button")
     story.until("samadapt.state.objects.size === 1")
     ((number, mask),) = story.objects().items()

@@ -220,6 +220,34 @@ def test_planar_16_bit_tiff(tmp_path):
     np.testing.assert_array_equal(read_image(path), read_image(PHOTO.astype(np.uint16)))
 
 
+@pytest.mark.parametrize("photometric", ["rgb", "minisblack"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_band_that_is_no_alpha_is_not_seen(tmp_path, kind, photometric):
+    near_infrared = np.full((*PHOTO.shape[:2], 1), 3)
+    values = np.concatenate([PHOTO, near_infrared], axis=2).astype(kind)
+    extra = {"extrasamples": (0,)} if photometric == "rgb" else {}
+    path = tmp_path / "nir.tif"
+    tifffile.imwrite(path, values, photometric=photometric, planarconfig="contig", **extra)
+    np.testing.assert_array_equal(read_image(path), read_image(PHOTO.astype(kind)))
+
+
+@pytest.mark.parametrize(("mark", "half"), [("unassalpha", 0.5), ("assocalpha", 1)])
+def test_alpha_of_deep_tiff_counts_once(tmp_path, mark, half):
+    values = np.zeros((2, 2, 4), np.uint16)
+    values[0, :, :3] = 60000
+    values[:, 0, 3], values[:, 1, 3] = 32768, 65535
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values, photometric="rgb", extrasamples=(mark,))
+    assert read_image(path)[0, :, 0].tolist() == [round(255 * half + 0.1), 255]
+
+
+@pytest.mark.parametrize("most", [255, 4095, 65535])
+def test_opaque_alpha_of_fewer_bits_is_opaque(most):
+    values = np.full((*PHOTO.shape[:2], 4), most, np.uint16)
+    values[:, :, :3] = PHOTO
+    np.testing.assert_array_equal(read_image(values), read_image(PHOTO.astype(np.uint16)))
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float64])
 def test_tiff_where_white_is_zero_is_inverted(tmp_path, kind):
     path = tmp_path / "w.tif"

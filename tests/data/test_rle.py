@@ -101,6 +101,21 @@ def test_every_form_of_segmentation_is_read():
         np.testing.assert_array_equal(Rle.from_coco(form, (3, 4)).mask(), M)
 
 
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [[0, 0, 2, 0, 2, 2, 0, 2], [3, 3, 9, 3]],
+        [[], [0, 0, 2, 0, 2, 2, 0, 2]],
+        [[[0, 0], [2, 0], [2, 2], [0, 2]]],
+        [[0, 0], [2, 0], [2, 2], [0, 2]],
+    ],
+)
+def test_points_in_pairs_and_parts_that_enclose_nothing(segmentation):
+    expected = np.zeros((4, 5), bool)
+    expected[:2, :2] = True
+    np.testing.assert_array_equal(Rle.from_coco(segmentation, (4, 5)).mask(), expected)
+
+
 def test_a_single_polygon_may_stand_without_its_outer_list():
     square = [1, 1, 3, 1, 3, 3, 1, 3]
     assert Rle.from_coco(square, (5, 5)) == Rle.from_coco([square], (5, 5))
@@ -188,7 +203,7 @@ def test_random_characters_are_refused_or_consistent(data):
         ([[]], "at least 3 points"),
         ([[0, 0, 2, 2]], "at least 3 points"),
         ([[0, 0, 2, 2, 1, 1, 5]], "polygon 1 has 7 numbers"),
-        ([[0, 0, 2, 0, 2, 2], [0, 0]], "polygon 2 has 2"),
+        ([[0, 0, 2, 0, 2, 2], [0, 0, 1]], "polygon 2 has 3"),
         ([[0, 0, 2, 0, 2, "x"]], "list of numbers"),
         ([["a"]], "list of numbers"),
         ([{"x": 1}], "list of numbers"),

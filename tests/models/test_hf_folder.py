@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_models import DECODER, FAMILIES, HIERA, HIERA_PROMPTS, Family, picture, randomise
 
@@ -242,6 +243,19 @@ def test_pickled_code(sam_folder: Path) -> None:
     torch.save({"a": Exploit(marker)}, sam_folder / "pytorch_model.bin")
     refused(sam_folder, "cannot load the weights")
     assert not marker.exists()
+    with pytest.raises(CheckpointError) as caught:
+        load(str(sam_folder))
+    assert "could run code" in str(caught.value)
+    assert not any(word in str(caught.value) for word in ("weights_only", "trust", "torch.load"))
+
+
+def test_numbers_that_are_not_finite(sam_folder: Path) -> None:
+    name = "mask_decoder.iou_token.weight"
+    with safe_open(sam_folder / "model.safetensors", "pt") as file:
+        damaged = file.get_tensor(name)
+    damaged[0, 0] = torch.nan
+    rewrite(sam_folder, **{name: damaged})
+    refused(sam_folder, name, "not finite")
 
 
 class Exploit:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
+import tarfile
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from torch import Tensor
 
 from samadapt.errors import CheckpointError
 from samadapt.models.hf.architecture import recognise
+from samadapt.models.hf.original import read_state
 from samadapt.models.hf.quiet import quiet_transformers
 from samadapt.models.registry import load
 from samadapt.prompts import Prompt
@@ -353,3 +358,36 @@ def test_cut_off_and_foreign_files(state: OrderedDict[str, Tensor], path: Path) 
 def test_other_contents(path: Path, content: Any) -> None:
     torch.save(content, path)
     refused(path, "named tensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite(
+    state: OrderedDict[str, Tensor], path: Path, value: float
+) -> None:
+    state["image_encoder.pos_embed"].view(-1)[5] = value
+    torch.save(state, path)
+    refused(path, "image_encoder.pos_embed", "not finite")
+
+
+def test_no_refusal_advises_to_open_it_all_the_same(tmp_path: Path, path: Path) -> None:
+    archive = tmp_path / "archive.pth"
+    with tarfile.open(archive, "w") as file:
+        for name in ("storages", "tensors", "pickle"):
+            data = pickle.dumps(Exploit(tmp_path / "hacked"))
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            file.addfile(member, io.BytesIO(data))
+    torch.save({"a": np.float64(1)}, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        script = torch.jit.script(torch.nn.Linear(2, 2))
+        torch.jit.save(script, tmp_path / "script.pth")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Exploit(tmp_path / "hacked")))
+    for file in (archive, path, tmp_path / "script.pth", tmp_path / "plain.pth"):
+        with pytest.raises(CheckpointError) as caught:
+            read_state(file)
+        told = str(caught.value)
+        assert "could run code" in told
+        for advice in ("weights_only", "trust", "torch.load", "safe_globals"):
+            assert advice not in told
+    assert not (tmp_path / "hacked").exists()

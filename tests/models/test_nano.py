@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -214,7 +215,12 @@ def test_bad_weights_are_refused_in_one_line(tmp_path: Path, weights_path: Path)
         network = NanoNetwork(TINY)
         patch.setattr(network, "state_dict", lambda: tensors)
         write_weights(network, lacking, {})
-    for path in (missing, torn, foreign, lacking):
+    not_finite = tmp_path / "not-finite.safetensors"
+    tensors = load_file(weights_path)
+    next(t for t in tensors.values() if t.is_floating_point()).view(-1)[0] = torch.nan
+    with safe_open(weights_path, "pt") as file:
+        save_file(tensors, not_finite, file.metadata())
+    for path in (missing, torn, foreign, lacking, not_finite):
         with pytest.raises(CheckpointError) as caught:
             read_weights(path)
         assert str(path) in str(caught.value)

@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import uvicorn
 from numpy.typing import NDArray
 
 from fakes import FakeModel
@@ -18,6 +17,7 @@ from samadapt.data.rle import Rle
 from samadapt.models.base import SegmentationModel
 from samadapt.server import run
 from samadapt.server.app import create_app
+from samadapt.server.connections import ConnectionLimits
 from samadapt.server.learning import ADAPTERS
 from samadapt.server.security import Guard
 from samadapt.server.wire import Crop, crop_of
@@ -41,6 +41,7 @@ class Annotator:
     specs: tuple[str, ...] = ("none",)
     model: SegmentationModel = field(default_factory=FakeModel)
     people: list[Person] = field(default_factory=list)
+    limits: ConnectionLimits = field(default_factory=ConnectionLimits)
 
     def start(self, port: int = 0) -> Annotator:
         self.project = Project.open(project_file(self.folder))
@@ -55,9 +56,11 @@ class Annotator:
         self.listener: socket.socket = run.listen("127.0.0.1", port)
         self.port = int(self.listener.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
-        self.app = create_app(self.workspace, Guard(TOKEN, self.port))
-        config = uvicorn.Config(self.app, log_level="error", timeout_graceful_shutdown=1)
-        self.server = uvicorn.Server(config)
+        self.guard = Guard(TOKEN, self.port)
+        self.app = create_app(self.workspace, self.guard)
+        config = run.configured(self.app, self.limits)
+        config.timeout_graceful_shutdown = 1
+        self.server = run.Server(config)
         self.thread = threading.Thread(
             target=self.server.run, kwargs={"sockets": [self.listener]}, daemon=True
         )
@@ -83,6 +86,10 @@ class Annotator:
     def person(self, client: str = "tab-one", name: str = "Ann") -> Person:
         self.people.append(Person(self.url, client, name))
         return self.people[-1]
+
+    def page(self) -> str:
+        """An address that lets one browser in."""
+        return run.address("127.0.0.1", self.port, self.guard.access.new_code())
 
     def ids(self) -> list[int]:
         return [entry.id for entry in self.project.images.entries()]

@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 from annotator import SIZE, TOKEN
 from fastapi.testclient import TestClient
 from hypothesis import given
@@ -23,9 +22,10 @@ from samadapt.data.label_studio import brush_to_mask, mask_to_brush
 from samadapt.errors import DataError
 from samadapt.prompts import Box, Click, Prompt
 from samadapt.server import run
-from samadapt.server.label_studio import ImageFinder, LabelStudioBackend
+from samadapt.server.label_studio import LabelStudioBackend
 from samadapt.server.label_studio_app import create_label_studio_app
-from samadapt.server.label_studio_prompts import Said, read_tags
+from samadapt.server.label_studio_images import ImageFinder
+from samadapt.server.label_studio_prompts import Said, read_prompts, read_tags
 from samadapt.server.learning import Learning
 from samadapt.server.security import Guard
 from samadapt.store.embeddings import EmbeddingStore
@@ -121,7 +121,7 @@ def studio(folder: Path, tmp_path: Path) -> Iterator[httpx.Client]:
         backend = LabelStudioBackend(model, learning, store, ImageFinder(folder, None, None))
         port = listener.getsockname()[1]
         app = create_label_studio_app(backend, Guard(TOKEN, port), patience=60)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        server = run.Server(run.configured(app))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         with httpx.Client(
@@ -254,7 +254,7 @@ def test_several_annotations_come_with_their_tasks(studio: httpx.Client) -> None
     answer = studio.post("/webhook", json=created([TASK, TASK | {"id": 6}], two))
     assert answer.json()["learned"] == 2
     answer = studio.post("/webhook", json=created([TASK, TASK, TASK], two))
-    assert (answer.status_code, "3 tasks and 2" in answer.json()["error"]) == (422, True)
+    assert (answer.status_code, "3 tasks and 2" in answer.json()["error"]) == (400, True)
 
 
 def test_each_object_is_learned_with_its_own_prompts(
@@ -300,9 +300,9 @@ def test_starting_to_train_needs_label_studio(studio: httpx.Client) -> None:
     project = {"id": 3, "label_config": CONFIG}
     body = {"action": "START_TRAINING", "project": project}
     answer = studio.post("/webhook", json=body)
-    assert (answer.status_code, "--api-key" in answer.json()["error"]) == (422, True)
+    assert (answer.status_code, "--api-key" in answer.json()["error"]) == (400, True)
     answer = studio.post("/webhook", json={"action": "START_TRAINING"})
-    assert (answer.status_code, "no project" in answer.json()["error"]) == (422, True)
+    assert (answer.status_code, "no project" in answer.json()["error"]) == (400, True)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_what_cannot_be_is_said(studio: httpx.Client, change: dict[str, Any], te
         "params": {"context": {"result": [point(14, 12)]}},
     }
     answer = studio.post("/predict", json=body | change)
-    assert answer.status_code == 422
+    assert answer.status_code == 400
     assert text in answer.json()["error"]
 
 
@@ -377,15 +377,48 @@ def test_refusals_are_told_at_the_terminal(
     assert "no password, or another one" in caplog.text
 
 
-def test_images_are_found_under_label_studios_names(folder: Path) -> None:
-    finder = ImageFinder(folder, None, None)
-    for address in ("a.png", "/data/upload/3/1f2e3d4c-a.png", "/data/local-files/?d=a.png"):
-        assert finder.pixels(address).shape == (40, 56, 3)
-    elsewhere = ImageFinder(None, "http://localhost:1", "key")
-    with pytest.raises(DataError, match="is not at http://localhost:1"):
-        elsewhere.pixels("http://example.com/a.png")
-    with pytest.raises(DataError, match="cannot fetch"):
-        elsewhere.pixels("/data/upload/a.png")
+def _box(**changes: Any) -> dict[str, Any]:
+    """A box of 16 x 10 pixels at (8, 4) in an image of 80 x 40, or a change of it."""
+    value = {"x": 10, "y": 10, "width": 20, "height": 25, "rectanglelabels": ["Disc"]}
+    whole = {"type": "rectanglelabels", "original_width": 80, "original_height": 40}
+    return {**whole, "image_rotation": changes.pop("view", 0), "value": {**value, **changes}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, (8, 4, 24, 14)),
+        ({"rotation": 90, "x": 50}, (30, 4, 40, 20)),  # about its top-left corner (40, 4)
+        ({"rotation": 45, "x": 50}, (40 - 10 / 2**0.5, 4, 40 + 16 / 2**0.5, 4 + 26 / 2**0.5)),
+        ({"rotation": 90}, (0, 4, 8, 20)),  # partly outside
+        # Seen turned, the image is 40 x 80: the box is 8 x 20 at (4, 8) there.
+        ({"view": 90}, (8, 28, 28, 36)),
+        ({"view": 270}, (52, 4, 72, 12)),
+        ({"view": 180}, (56, 26, 72, 36)),
+        ({"view": -90}, (52, 4, 72, 12)),
+    ],
+)
+def test_turned_boxes_and_images(changes: dict[str, Any], expected: tuple[float, ...]) -> None:
+    said = read_prompts([_box(**changes)], read_tags(CONFIG))
+    assert said is not None
+    assert said.box is not None
+    assert said.box.as_tuple() == pytest.approx(expected)
+
+
+def test_clicks_on_a_turned_image() -> None:
+    click = {
+        "type": "keypointlabels",
+        "original_width": 80,
+        "original_height": 40,
+        "image_rotation": 90,
+        "value": {"x": 10, "y": 25, "width": 0.5, "keypointlabels": ["Disc"]},
+    }
+    said = read_prompts([click], read_tags(CONFIG))
+    assert said is not None
+    # (4, 20) of 40 x 80 as seen.
+    assert (said.clicks[0].x, said.clicks[0].y) == pytest.approx((20, 36))
+    with pytest.raises(DataError, match="turned by 45 degrees"):
+        read_prompts([{**click, "image_rotation": 45}], read_tags(CONFIG))
 
 
 def test_names_come_from_the_configuration() -> None:

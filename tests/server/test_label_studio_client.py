@@ -15,9 +15,10 @@ from PIL import Image
 
 from fakes import FakeModel, blobs
 from samadapt.data.label_studio import mask_to_brush
-from samadapt.errors import DataError
-from samadapt.server.label_studio import ImageFinder, LabelStudioBackend
+from samadapt.errors import DataError, ImageError
+from samadapt.server.label_studio import LabelStudioBackend
 from samadapt.server.label_studio_client import LabelStudioClient
+from samadapt.server.label_studio_images import ImageFinder
 from samadapt.server.learning import Learning
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.projects import Project
@@ -85,8 +86,9 @@ def url() -> Iterator[str]:
 @pytest.mark.parametrize("key", [PERSONAL, LEGACY])
 def test_personal_and_legacy_tokens_let_in(url: str, key: str) -> None:
     finder = ImageFinder(None, f"{url}/", key)
-    assert np.array_equal(finder.pixels(PICTURE), blobs())
-    assert np.array_equal(finder.pixels(url + PICTURE), blobs())
+    for address in (PICTURE, url + PICTURE):
+        with finder.pixels(finder.find(address)) as pixels:
+            assert np.array_equal(pixels, blobs())
 
 
 @pytest.mark.parametrize(
@@ -105,8 +107,13 @@ def test_personal_and_legacy_tokens_let_in(url: str, key: str) -> None:
 def test_what_cannot_be_fetched_is_one_line(
     url: str, key: str | None, address: str, text: str
 ) -> None:
-    with pytest.raises(DataError, match=text) as caught:
-        ImageFinder(None, url, key).pixels(address)
+    def fetch() -> None:
+        finder = ImageFinder(None, url, key)
+        with finder.pixels(finder.find(address)):
+            pass
+
+    with pytest.raises((DataError, ImageError), match=text) as caught:
+        fetch()
     assert "\n" not in str(caught.value)
 
 

@@ -58,6 +58,7 @@ def test_what_is_local(host: str, local: bool) -> None:
 
 
 def test_addresses() -> None:
-    assert run.address("0.0.0.0", 1, "t") == "http://127.0.0.1:1/?token=t"  # noqa: S104
-    assert run.address("::1", 1, "t") == "http://[::1]:1/?token=t"
+    assert run.address("0.0.0.0", 1, "t") == "http://127.0.0.1:1/?code=t"  # noqa: S104
+    assert run.address("::1", 1, "t") == "http://[::1]:1/?code=t"
+    assert run.address("127.0.0.1", 1) == "http://127.0.0.1:1"
     assert socket.has_ipv6 is not None

@@ -1,4 +1,7 @@
-"""Every route, by its own description and against it: schemathesis finds no error of the server."""
+"""Every route, by its own description and against it: schemathesis finds no error of the server.
+
+Of the annotator, and of the back end of Label Studio.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,18 @@ from typing import Any
 
 import pytest
 from annotator import TOKEN, Annotator
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 
-from fakes import blobs
+from fakes import FakeModel, blobs
+from samadapt.server.label_studio import LabelStudioBackend
+from samadapt.server.label_studio_app import create_label_studio_app
+from samadapt.server.label_studio_images import ImageFinder
+from samadapt.server.learning import Learning
+from samadapt.server.security import Guard
+from samadapt.store.embeddings import EmbeddingStore
+from samadapt.store.projects import Project
 
 schemathesis = pytest.importorskip(
     "schemathesis", reason="schemathesis is missing: pip install 'samadapt[test]'"
@@ -18,6 +30,7 @@ schemathesis = pytest.importorskip(
 requests = pytest.importorskip("requests")  # comes with it
 
 EXAMPLES = 6
+STUDIO_INPUTS = ("/predict", "/webhook", "/train")
 
 _HEADERS = {"authorization": f"Bearer {TOKEN}", "x-samadapt-client": "schema"}
 
@@ -50,8 +63,6 @@ def web() -> Iterator[Any]:
 
 def _operations() -> list[tuple[str, str]]:
     """(method, path) of every route, before there is a server."""
-    from fastapi import FastAPI
-
     from samadapt.server import routes_images, routes_objects, routes_project
 
     app = FastAPI()
@@ -72,6 +83,45 @@ def test_requests_by_the_description_and_against_it(
             continue
         _run(server, web, operation, mode, statuses)
     assert statuses, "nothing was sent"
+
+
+# -- the back end of Label Studio -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
+    place = tmp_path_factory.mktemp("studio-schema")
+    model = FakeModel()
+    with Project.open(place / "p.sqlite") as project:
+        learning = Learning(project, model, place, ("none",))
+        finder = ImageFinder(place, None, None)
+        backend = LabelStudioBackend(model, learning, EmbeddingStore(place / "cache"), finder)
+        yield create_label_studio_app(backend, Guard(TOKEN, 80), patience=20)
+        backend.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/setup", "/versions", *STUDIO_INPUTS])
+def test_label_studio_by_the_description_and_against_it(studio: FastAPI, path: str) -> None:
+    described = schemathesis.openapi.from_dict(studio.openapi())
+    (operation,) = described[path].values()
+    client = TestClient(studio, "http://localhost", headers=_HEADERS)
+    for mode in schemathesis.GenerationMode:
+        if mode.is_negative and not _has_input(operation):
+            continue
+
+        @settings(max_examples=EXAMPLES * 2, suppress_health_check=list(HealthCheck), deadline=None)
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def check(case: Any) -> None:
+            sent = case.as_transport_kwargs(base_url="http://localhost")
+            named = {"data": "content"} | {k: k for k in ("method", "url", "params", "json")}
+            answer = client.request(**{named[k]: v for k, v in sent.items() if k in named})
+            assert answer.status_code in (200, 400, 405), answer.text
+            if answer.status_code >= 400:
+                told = answer.json()["error"]
+                assert told.strip()
+                assert len(told.splitlines()) == 1
+
+        check()
 
 
 def _has_input(operation: Any) -> bool:

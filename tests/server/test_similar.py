@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
 from annotator import Annotator, sent, shown
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from fakes import OracleModel
 from samadapt.data.rle import Rle
+from samadapt.proposals import likeness, similar
+from samadapt.proposals.likeness import Frame, blurred
 from samadapt.proposals.similar import propose_similar
 
 RED, BLUE = (220, 40, 40), (40, 60, 210)
@@ -110,5 +117,86 @@ def test_over_http(
     again = ann.post(f"{path}/similar", rejected=[found[1]["mask"]], tried=[[0.5, 0.5]])
     assert len(again["proposals"]) == 2
     assert again["more"] is False
+    assert ann.get(f"{path}/similar") == {"looked": again["looked"], "places": again["places"]}
+    other = annotator.person("tab-of-somebody-else")
+    assert other.get(f"{path}/similar") == {"looked": 0, "places": 0}
     outside = {"x": 50, "y": 0, "width": 40, "height": 4, "counts": found[1]["mask"]["counts"]}
     assert ann.refused(f"{path}/similar", rejected=[outside])[0] == 422
+
+
+# -- large images -------------------------------------------------------------------------------
+
+
+@given(st.data(), st.integers(1, 60), st.integers(1, 60), st.integers(4, 30))
+def test_masks_are_sampled_without_being_decoded(
+    data: st.DataObject, height: int, width: int, side: int
+) -> None:
+    bits = data.draw(st.binary(min_size=height * width, max_size=height * width))
+    mask = (np.frombuffer(bits, np.uint8) > 200).reshape(height, width)
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    mask[:top] = False
+    mask[:, :left] = False
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(likeness, "SIDE", side)
+        frame = likeness.Frame((height, width))
+    assert max(frame.shape) <= side
+    plain = mask[np.ix_(frame._rows, frame._columns)]
+    found = frame.sampled(Rle.from_mask(mask))
+    crop = frame.sampled_crop(mask[top:, left:], left, top)
+    if plain.any() or not mask.any():
+        assert np.array_equal(found, plain)
+        assert np.array_equal(crop, plain)
+    else:  # too small for the samples: one pixel of it
+        for one in (found, crop):
+            ((row, column),) = np.argwhere(one)
+            y, x = row * height / frame.shape[0], column * width / frame.shape[1]
+            block = mask[int(y) : int(y) + -(-height // frame.shape[0]) + 1]
+            assert block[:, int(x) : int(x) + -(-width // frame.shape[1]) + 1].any()
+
+
+def test_a_large_image_gives_the_same_from_small_maps(
+    labels: NDArray[np.int_], pixels: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(likeness, "SIDE", 200)
+    times = 12  # 480 x 672 pixels, discs of 112
+    large = np.kron(labels, np.ones((times, times), np.int_))
+    picture = np.repeat(np.repeat(pixels, times, 0), times, 1)
+    model = OracleModel(large)
+    told: list[tuple[int, int]] = []
+    found = propose_similar(
+        model,
+        model.encode(picture),
+        picture,
+        [Rle.from_mask(large == 1)],
+        [],
+        seconds=60,
+        progress=lambda looked, places: told.append((looked, places)),
+    )
+    assert sorted(int(large[p.mask].max()) for p in found.proposals) == [2, 3, 4, 5]
+    assert all(np.array_equal(p.mask, large == large[p.mask].max()) for p in found.proposals)
+    assert told == sorted(told)
+    assert told[-1] == (found.looked, found.places)
+    assert found.looked == found.places
+
+
+@pytest.mark.parametrize("radius", [3.0, 400.0])
+def test_the_cost_of_a_map_does_not_grow_with_the_image_or_the_objects(radius: float) -> None:
+    size = 4000, 3000
+    frame = Frame(size)
+    assert frame.shape == (1024, 768)
+    rows, columns = np.mgrid[:4000:4, :3000:4]
+    disc = np.hypot(rows - 2000, columns - 1500) < max(radius, 8)
+    rle = Rle.from_mask(np.kron(disc, np.ones((4, 4), np.bool_)))
+    tracemalloc.start()
+    began = time.process_time()
+    inside = frame.union([rle] * 100)
+    near = blurred(inside.astype(np.float32), 2.5 * radius * frame.scale)
+    ring = likeness._ring(inside, max(radius * frame.scale, 1.0))
+    peaks = similar._peaks(near, inside, 0.0, max(radius * frame.scale, 1.0), frame)
+    took = time.process_time() - began
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ring.any()
+    assert all(0 <= x < 3000 and 0 <= y < 4000 for x, y in peaks)
+    assert peak < 64 << 20  # the image itself has 36 MB, its masks 12 MB each
+    assert took < 5

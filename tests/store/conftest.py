@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +9,23 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy import create_engine, make_url, text
+from typer.testing import CliRunner, Result
 
-from fakes import blobs
+from fakes import FakeModel, blobs
+from samadapt.cli import app, common
 from samadapt.store.projects import Project
 
 POSTGRES = "SAMADAPT_TEST_POSTGRES"
 """Environment variable with the URL of a PostgreSQL database in which tests may make schemas."""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """Run `samadapt` with a tiny model and a cache of its own."""
+    monkeypatch.delenv("SAMADAPT_DEBUG", raising=False)
+    monkeypatch.setenv("SAMADAPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(common, "load_model", lambda name, device, dtype: FakeModel())
+    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 @pytest.fixture
@@ -28,14 +39,19 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def project(request: pytest.FixtureRequest, tmp_path: Path, folder: Path) -> Iterator[Project]:
-    """A project of the three pictures, once in a file and once on a server."""
-    where: str | Path = tmp_path / "project.sqlite"
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty place for a database, once a file and once a server."""
     if request.param == "postgresql":
         server = os.environ.get(POSTGRES, "")
         if not server:
             pytest.skip(f"no PostgreSQL server: set {POSTGRES} to the URL of an empty database")
-        where = _emptied(server)
+        return _emptied(server)
+    return str(tmp_path / "project.sqlite")
+
+
+@pytest.fixture
+def project(where: str, folder: Path) -> Iterator[Project]:
+    """A project of the three pictures, once in a file and once on a server."""
     with Project.open(where) as opened:
         opened.images.scan(folder)
         yield opened

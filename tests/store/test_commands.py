@@ -10,24 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from fakes import FakeModel
-from samadapt.cli import app, common
 from samadapt.data.coco import CocoDataset
 from samadapt.data.rle import Rle
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import PROJECT_FILE, Project
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.delenv("SAMADAPT_DEBUG", raising=False)
-    monkeypatch.setenv("SAMADAPT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(common, "load_model", lambda name, device, dtype: FakeModel())
-    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
 
 
 def one_error(result: Result) -> str:

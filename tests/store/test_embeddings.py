@@ -91,13 +91,30 @@ def test_abandoned_parts_are_cleared_away_and_fresh_ones_are_not(
     store: EmbeddingStore, fake_model: FakeModel
 ) -> None:
     store.put(fake_model, "a", fake_model.encode(blobs()))
-    folder = store.path(fake_model, "a").parent
-    old, fresh = folder / ".old.part", folder / ".fresh.part"
+    path = store.path(fake_model, "a")
+    old, fresh = (path.with_name(f".{path.name}.0000000{k}.part") for k in (1, 2))
     old.write_bytes(b"x")
     fresh.write_bytes(b"x")
     os.utime(old, (1, 1))
     assert store.nbytes > 0
     assert (old.exists(), fresh.exists()) == (False, True)
+
+
+def test_files_of_others_in_the_folder_are_neither_removed_nor_counted(
+    tmp_path: Path, fake_model: FakeModel
+) -> None:
+    store = EmbeddingStore(tmp_path, limit=1)
+    mine = tmp_path / "my models"
+    mine.mkdir()
+    others = [mine / "model.safetensors", mine / "film.mkv.part"]
+    for other in others:
+        other.write_bytes(b"x" * 1000)
+        os.utime(other, (0, 0))
+    for content in ("a", "b"):
+        store.put(fake_model, content, fake_model.encode(blobs()))
+    assert store.nbytes == store.path(fake_model, "b").stat().st_size
+    assert not store.path(fake_model, "a").exists()
+    assert all(other.read_bytes() == b"x" * 1000 for other in others)
 
 
 def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path, fake_model: FakeModel) -> None:
@@ -141,3 +158,14 @@ def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_hashes_tell_shapes_apart() -> None:
     flat = np.zeros((2, 6, 3), np.uint8)
     assert hash_pixels(flat) != hash_pixels(flat.reshape(3, 4, 3))
+
+
+def test_a_flipped_bit_counts_as_missing(store: EmbeddingStore, fake_model: FakeModel) -> None:
+    embedding = fake_model.encode(blobs())
+    assert store.put(fake_model, "content", embedding)
+    path = store.path(fake_model, "content")
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 0x10  # a number among the features: nothing else would notice
+    path.write_bytes(data)
+    assert store.get(fake_model, "content") is None
+    assert not path.exists()

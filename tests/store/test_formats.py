@@ -15,6 +15,7 @@ from PIL import Image
 
 from samadapt.data import voc
 from samadapt.data.coco import CocoDataset
+from samadapt.data.findings import Findings
 from samadapt.data.labelme import load_labelme, save_labelme
 from samadapt.data.masks import load_mask_folder
 from samadapt.data.polygons import mask_to_polygons
@@ -22,8 +23,9 @@ from samadapt.data.rle import Rle
 from samadapt.data.voc import load_voc, save_voc
 from samadapt.data.yolo import joined, load_yolo, save_yolo
 from samadapt.errors import DataError
-from samadapt.store.dataset import import_dataset, to_dataset
+from samadapt.store.dataset import to_dataset
 from samadapt.store.export import FORMATS, save_dataset
+from samadapt.store.importing import import_dataset
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
 
@@ -36,8 +38,8 @@ READERS: dict[str, Reader] = {
     "masks": lambda path, images: load_mask_folder(images, path),
     "label-maps": lambda path, images: load_mask_folder(images, path),
     "yolo": lambda path, images: load_yolo(path, images),
-    "labelme": lambda path, images: load_labelme(path),
-    "voc": lambda path, images: load_voc(path),
+    "labelme": lambda path, images: load_labelme(path, images),
+    "voc": lambda path, images: load_voc(path, images),
 }
 NAMELESS = {"masks", "label-maps"}
 """Formats whose files do not carry the classes' names (a table beside them does)."""
@@ -126,7 +128,7 @@ def test_importing_gives_the_same_objects_and_only_once(
     with Project.open(tmp_path / "other.sqlite") as other:
         other.images.scan(folder)
         found = import_dataset(other, dataset, "bob", "file")
-        assert (found.added, found.known, found.unmatched, found.broken) == (5, 0, (), ())
+        assert (found.added, found.known, found.left_out, found.differing) == (5, 0, (), ())
         assert masks_of(to_dataset(other, folder)) == masks_of(dataset)
         assert import_dataset(other, dataset, "bob", "file").known == 5
 
@@ -140,9 +142,12 @@ def test_what_does_not_fit_is_named_and_left_out(
     with Project.open(tmp_path / "other.sqlite") as other:
         other.images.scan(folder)
         found = import_dataset(other, dataset, "bob", "file")
-    assert (found.added, found.unmatched) == (0, ("sub/it's “ünï”.png",))
-    assert len(found.broken) == 3
-    assert "56 x 40 pixels" in found.broken[0]
+    assert (found.added, found.left_out_count) == (0, 5)
+    assert [str(one) for one in found.left_out if one.objects == 2] == [
+        "file: sub/it's “ünï”.png: no such image here"
+    ]
+    sizes = [one for one in found.left_out if "56 x 40 pixels, the image has 9 x 9" in one.why]
+    assert len(sizes) == 3
 
 
 def test_only_finished_images_if_asked_for(annotated: Project, folder: Path) -> None:
@@ -175,15 +180,28 @@ def test_yolo_boxes_and_names_of_other_tools(folder: Path, tmp_path: Path) -> No
     assert np.array_equal(dataset.mask(thing.id), expected)
 
 
-@pytest.mark.parametrize("line", ["x 0 0 1 1 0 1", "0 0.1 0.2", "-1 0 0 1 1 0 1", "0 0 0 1 1 0 z"])
-def test_broken_yolo_lines_are_named(folder: Path, tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x 0 0 1 1 0 1",
+        "0 0.1 0.2",
+        "-1 0 0 1 1 0 1",
+        "0 0 0 1 1 0 z",
+        "0 nan 0 1 1 0 1",
+        "0.5 0 0 1",
+    ],
+)
+def test_broken_yolo_lines_are_named_one_by_one(folder: Path, tmp_path: Path, line: str) -> None:
     (tmp_path / "classes.txt").write_text("a\n")
-    (tmp_path / "img2.txt").write_text(f"0 0 0 1 1 0 1\n{line}\n")
-    with pytest.raises(DataError, match=r"img2.txt, line 2"):
-        load_yolo(tmp_path, folder)
+    (tmp_path / "img2.txt").write_text(f"0 0 0 1 0 1 1\n{line}\n0 0 0 1 0 1 1 0 1\n")
+    findings = Findings()
+    dataset = load_yolo(tmp_path, folder, findings)
+    assert [dataset.rle(a.id).area for a in dataset.annotations][1:] == [40 * 56]
+    (one,) = findings.left_out
+    assert (one.where, one.objects) == (f"{tmp_path / 'img2.txt'}, line 2", 1)
 
 
-def test_labelme_shapes_of_other_kinds(tmp_path: Path) -> None:
+def test_labelme_shapes_of_other_kinds(tmp_path: Path, folder: Path) -> None:
     shapes = [
         {"label": "a", "shape_type": "rectangle", "points": [[2, 1], [6, 4]]},
         {"label": "b", "shape_type": "point", "points": [[2, 1]]},
@@ -191,7 +209,11 @@ def test_labelme_shapes_of_other_kinds(tmp_path: Path) -> None:
     ]
     document = {"imagePath": "a.png", "imageHeight": 20, "imageWidth": 20, "shapes": shapes}
     (tmp_path / "a.json").write_text(json.dumps(document))
-    dataset = load_labelme(tmp_path)
+    findings = Findings()
+    dataset = load_labelme(tmp_path, folder, findings)
+    assert [str(one).partition(", ")[2] for one in findings.left_out] == [
+        "shape 2: it is a point of 1 points, which encloses nothing"
+    ]
     assert [c.name for c in dataset.categories] == ["a", "c"]
     assert dataset.rle(1).box == (2, 1, 4, 3)
     assert dataset.rle(2).area == pytest.approx(np.pi * 25, rel=0.1)
@@ -201,10 +223,11 @@ def test_labelme_shapes_of_other_kinds(tmp_path: Path) -> None:
     "content",
     ["no json", "[]", "{}", '{"imagePath":"a","imageHeight":2,"imageWidth":2,"shapes":[{}]}'],
 )
-def test_broken_labelme_files_are_named(tmp_path: Path, content: str) -> None:
+def test_broken_labelme_files_are_named(tmp_path: Path, folder: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(DataError, match=r"a\.json"):
-        load_labelme(tmp_path)
+    findings = Findings()
+    assert load_labelme(tmp_path, folder, findings).annotations == ()
+    assert [one.where.partition(",")[0] for one in findings.left_out] == [str(tmp_path / "a.json")]
 
 
 def test_voc_refuses_more_than_it_can_number(
@@ -225,11 +248,12 @@ def test_voc_refuses_more_than_it_can_number(
         save_voc(to_dataset(annotated, folder), tmp_path / "out")
 
 
-def test_voc_with_entities_is_refused(tmp_path: Path) -> None:
+def test_voc_with_entities_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "Annotations").mkdir()
     (tmp_path / "Annotations" / "a.xml").write_text('<!DOCTYPE x [<!ENTITY a "b">]><annotation/>')
-    with pytest.raises(DataError, match="document type"):
-        load_voc(tmp_path)
+    findings = Findings()
+    load_voc(tmp_path, tmp_path, findings)
+    assert "document type" in str(findings.left_out)
 
 
 @pytest.mark.parametrize("save", [save_yolo, save_labelme, save_voc])

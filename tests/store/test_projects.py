@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from fakes import FakeModel, blobs
 from samadapt.data.rle import Rle
@@ -265,7 +265,8 @@ def test_the_tables_are_what_the_log_adds_up_to(project: Project, square: Mask) 
     assert read_log(project).objects[kept.id] == project.objects.get(kept.id)
     with project.database.write() as tx:
         tx.execute(text("UPDATE objects SET counts = '0', revision = 77"))
-        tx.execute(text("UPDATE projects SET labels = '[]', labels_revision = 9"))
+        tx.execute(text("UPDATE projects SET labels_revision = 9"))
+        tx.execute(text("UPDATE object_labels SET name = 'other' WHERE name = 'debris'"))
         tx.execute(text("UPDATE images SET mark = 'done'"))
     rebuild(project)
     after = (
@@ -342,11 +343,18 @@ def test_files_are_written_ahead_and_synchronously(tmp_path: Path) -> None:
 def test_only_missing_migrations_run_and_newer_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.sqlite"
     Project.open(path).close()
-    steps = (*MIGRATIONS, lambda tx: tx.exec_driver_sql("ALTER TABLE images ADD note TEXT"))
+    following = max(MIGRATIONS) + 1
+
+    def step(tx: Connection) -> None:
+        tx.exec_driver_sql("ALTER TABLE images ADD note TEXT")
+
+    steps = {**MIGRATIONS, following: step}
     for _ in range(2):  # the second time there is nothing left to do
         Database(path, steps).close()
     with sqlite3.connect(path) as raw:
-        assert [row[0] for row in raw.execute("SELECT version FROM samadapt_schema")] == [1, 2]
+        assert [row[0] for row in raw.execute("SELECT version FROM samadapt_schema")] == [
+            *range(1, following + 1)
+        ]
         assert "note" in [row[1] for row in raw.execute("PRAGMA table_info(images)")]
     raw.close()
     with pytest.raises(StoreError, match="newer samadapt"):
@@ -357,12 +365,12 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "p.sqlite"
     Project.open(path).close()
 
-    def breaks(tx: object) -> None:
-        tx.exec_driver_sql("ALTER TABLE images ADD note TEXT")  # type: ignore[attr-defined]
+    def breaks(tx: Connection) -> None:
+        tx.exec_driver_sql("ALTER TABLE images ADD note TEXT")
         raise StoreError("broken")
 
     with pytest.raises(StoreError, match="broken"):
-        Database(path, (*MIGRATIONS, breaks))
+        Database(path, {**MIGRATIONS, max(MIGRATIONS) + 1: breaks})
     with sqlite3.connect(path) as raw:
         assert "note" not in [row[1] for row in raw.execute("PRAGMA table_info(images)")]
     raw.close()
@@ -413,7 +421,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(
         pages = _pragma(project, "page_count")
         noise = np.random.default_rng(0).random((400, 400)) < 0.5
         # SQLite's own bound on the file's size stands for the disk's.
-        project.database.close()
+        project.database.engine.dispose()
         from sqlalchemy import event
 
         @event.listens_for(project.database.engine, "connect")

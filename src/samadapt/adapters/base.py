@@ -199,6 +199,9 @@ class Adapter(Seams):
         """The same adapter for a server: it learns in the background and keeps that in `folder`."""
         return self
 
+    def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
+        """Go on with learning that a server's end cut short; `adapters` are all those in use."""
+
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until everything is learned; False when that took longer than `seconds`."""
         return True
@@ -269,9 +272,10 @@ class Adapter(Seams):
         path = find_folder(folder)
         values, tensors = read_folder(path)
         if values.get("method") != cls.method:
+            other = str(values.get("method"))[:40]
             raise AdapterError(
-                f"{path} holds an adapter of method {values.get('method')!r}, not {cls.method!r}: "
-                "use load_adapter()"
+                f"{path} holds an adapter of method {other!r}, not {cls.method!r}: use "
+                "load_adapter()"
             )
         try:
             adapter = cls(cls.config_class.from_dict(values))
@@ -279,7 +283,12 @@ class Adapter(Seams):
                 adapter.bind(model)
             adapter.load_state_dict(tensors)
         except AdapterError as error:
-            raise AdapterError(f"{path}: {error}") from None
+            raise AdapterError(f"{path}: {_line(error)}") from None
+        except Exception as error:  # what a damaged file provokes, nobody knows beforehand
+            raise AdapterError(
+                f"{path} is damaged ({type(error).__name__}: {_line(error)}): copy or download "
+                "the adapter again, or train it again"
+            ) from None
         return adapter
 
     def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:

@@ -19,8 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from samadapt.data.outputs import check_output
 from samadapt.errors import AdapterError
-from samadapt.models.hashing import hash_tensors
+from samadapt.models.hashing import hash_tensors, not_finite
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -29,6 +30,8 @@ FORMAT_VERSION = 1
 _VERSION = "format_version"
 _HASH = "weights_sha256"
 _COPY = "adapter_config"
+_LARGEST_SIZE = 4096
+_LARGEST_SEED = 2**63 - 1
 _SHIPPED = Path(__file__).parent / "shipped"
 
 
@@ -66,15 +69,20 @@ def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
         if not (folder / name).is_file():
             raise AdapterError(f"{folder} is not an adapter: it has no {name}")
     configs, tensors = _read_both(folder)
+    if (broken := not_finite(tensors)) is not None:
+        raise AdapterError(
+            f"{folder}: the weights have numbers in {broken} that are not finite: train it again"
+        )
     found = hash_tensors(tensors)
     for config in configs:
         if config.pop(_HASH, None) == found:
             version = config.pop(_VERSION, 0)
             if version != FORMAT_VERSION:
                 raise AdapterError(
-                    f"{folder}: adapter of format {version!r}, this samadapt reads "
+                    f"{folder}: adapter of format {str(version)[:40]!r}, this samadapt reads "
                     f"{FORMAT_VERSION}: install a newer samadapt"
                 )
+            _check_sizes(folder, config, tensors)
             return config, tensors
     raise AdapterError(
         f"{folder}: the weights are not those that {CONFIG_FILE} names, one of the files is "
@@ -123,6 +131,8 @@ def _write_both(folder: Path, config: bytes, weights: bytes) -> None:
     parent = folder.parent if is_new else folder
     parent.mkdir(parents=True, exist_ok=True)
     staging = parent / f".{folder.name}.{uuid.uuid4().hex[:8]}.part"
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        check_output(folder / name)
     try:
         staging.mkdir()
         _write_durably(staging / WEIGHTS_FILE, weights)
@@ -151,7 +161,7 @@ def _read_both(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
             texts.append((file.metadata() or {}).get(_COPY, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         configs = [json.loads(text) for text in texts]
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise AdapterError(
             f"cannot read the adapter in {folder} ({' '.join(str(error).split())}): copy or "
             "download it again"
@@ -159,6 +169,17 @@ def _read_both(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     if not all(isinstance(config, dict) for config in configs):
         raise AdapterError(f"{folder}/{CONFIG_FILE} is not a JSON object: download it again")
     return configs, tensors
+
+
+def _check_sizes(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse sizes that the weights cannot have, before anything is built from them."""
+    most = max(_LARGEST_SIZE, sum(tensor.numel() for tensor in tensors.values()))
+    for name, value in config.items():
+        if isinstance(value, int) and abs(value) > (_LARGEST_SEED if "seed" in name else most):
+            raise AdapterError(
+                f"{folder}/{CONFIG_FILE}: {name} is too large for the weights beside it: the file "
+                "is damaged, copy or download the adapter again"
+            )
 
 
 def _download(repo_id: str) -> Path:

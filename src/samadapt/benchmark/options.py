@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id, ObjectRef
+from samadapt.data.selection import why_no_object
 from samadapt.errors import DataError
 
 Order: TypeAlias = Literal["random", "file", "image"]
@@ -66,7 +67,8 @@ class Selection:
             found = tuple(by_image(found))[: self.max_objects]
         if not found:
             raise DataError(
-                f"{dataset.source} has no object to evaluate: check the filters, and that its "
+                f"{dataset.source} has no object to evaluate "
+                f"({why_no_object(dataset.annotations)}): check the filters, and that its "
                 "annotations have masks"
             )
         for image_id in dict.fromkeys(ref.image_id for ref in found):

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.common import (
+    AdapterOption,
+    CrowdsOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    ThreadsOption,
+)
 from samadapt.cli.embed import GigabytesOption, cache_bytes
 from samadapt.errors import DataError
+
+if TYPE_CHECKING:
+    from samadapt.store.importing import Imported
+
+_MOST_TOLD = 10
 
 
 def annotate(
@@ -34,9 +47,10 @@ def annotate(
             "--import",
             metavar="JSON|DIR",
             help="Annotations to begin with: a COCO file, or a folder of masks, labelme, YOLO or "
-            "VOC. Importing the same again adds nothing.",
+            "VOC. Importing the same again adds nothing, of a changed one what is new.",
         ),
     ] = None,
+    crowds: CrowdsOption = False,
     project: Annotated[
         str | None,
         typer.Option(
@@ -62,7 +76,13 @@ def annotate(
         ),
     ] = None,
     token: Annotated[
-        str | None, typer.Option("--token", help="Secret of the address; a new one if left out.")
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="SAMADAPT_TOKEN",
+            help="Secret of this server; a new one if left out. The environment variable is not "
+            "seen by others who list this machine's processes.",
+        ),
     ] = None,
     cache_gb: GigabytesOption = 10.0,
     device: DeviceOption = "auto",
@@ -81,8 +101,8 @@ def annotate(
     from samadapt.server.learning import ADAPTERS
     from samadapt.server.security import Guard
     from samadapt.server.workspace import Workspace
-    from samadapt.store.dataset import import_dataset
     from samadapt.store.embeddings import EmbeddingStore
+    from samadapt.store.importing import import_dataset
     from samadapt.store.projects import Project, project_file
     from samadapt.store.readers import read_annotations
 
@@ -104,29 +124,41 @@ def annotate(
                 opened.labels.named(list(label), "")
             if annotations is not None:
                 dataset = read_annotations(annotations, folder)
-                found = import_dataset(opened, dataset, "", annotations.name)
-                _tell_import(found.added, found.known, [*found.unmatched, *found.broken])
+                _tell_import(import_dataset(opened, dataset, "", annotations.name, crowds=crowds))
             loaded = common.load_model(model, device, dtype)
             specs = tuple(adapter or default_specs())
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
-            guard = Guard(secret, bound, names)
-            url = run.address(host, bound, secret)
+            guard = Guard(secret, bound, names, entered=lambda code: entered(code))
+            access = guard.access
+            printed = access.new_code()
+
+            def entered(code: str) -> None:
+                nonlocal printed
+                if code == printed and not as_json:  # every address is good once
+                    printed = access.new_code()
+                    again = run.address(host, bound, printed)
+                    with suppress(OSError):  # nobody reads the terminal any more
+                        typer.echo(f"a browser came in; for another one open {again}")
 
             def ready() -> None:
+                url = run.address(host, bound, printed)
                 if as_json:
                     typer.echo(json.dumps({"url": url, "port": bound, "token": secret}))
                 else:
                     typer.echo(f"samadapt annotates {folder}: open {url}\nCtrl-C ends it.")
                 if browser:
-                    typer.launch(url)
+                    typer.launch(run.address(host, bound, access.new_code()))
 
             run.serve(create_app(workspace, guard), listener, ready)
 
 
-def _tell_import(added: int, known: int, left_out: list[str]) -> None:
-    typer.echo(f"imported {added} objects ({known} were there already)", err=True)
-    for text in left_out[:10]:
-        typer.echo(f"left out: {text}", err=True)
-    if len(left_out) > 10:
-        typer.echo(f"left out: {len(left_out) - 10} more", err=True)
+def _tell_import(found: Imported) -> None:
+    typer.echo(found.summary(), err=True)
+    for title, some in (("left out", found.left_out), ("differs", found.differing)):
+        for one in some[:_MOST_TOLD]:
+            typer.echo(f"{title if one.objects else 'note'}: {one}", err=True)
+        if len(some) > _MOST_TOLD:
+            rest = some[_MOST_TOLD:]
+            objects = sum(one.objects for one in rest)
+            typer.echo(f"{title}: {len(rest)} more lines ({objects} objects)", err=True)

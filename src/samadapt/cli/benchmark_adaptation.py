@@ -85,9 +85,10 @@ def adaptation(
     numbers = split_numbers("seeds", seeds, "0,1,2")
     chosen = _streams(streams)
     paths = {name: common.named_dataset(name, split) for name in names}
-    common.check_outputs(("--json", json_path), inputs=[masks for _, masks in paths.values()])
+    read: list[str | Path] = [*(masks for _, masks in paths.values()), model]
+    common.check_outputs(("--json", json_path), inputs=read)
     if report is not None:
-        common.check_output_folder("--report", report)
+        common.check_output_folder("--report", report, [p for pair in paths.values() for p in pair])
     from samadapt.benchmark.adaptation.report import adaptation_report, adaptation_tables
     from samadapt.benchmark.adaptation.run import run_adaptation
     from samadapt.data.datasets import open_dataset

@@ -11,6 +11,7 @@ from samadapt.cli import common
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.common import (
     AdapterOption,
+    CrowdsOption,
     DeviceOption,
     DtypeOption,
     ModelOption,
@@ -46,6 +47,7 @@ def interactive(
     masks: MasksOption = None,
     dataset: DatasetOption = None,
     split: SplitOption = "test",
+    crowds: CrowdsOption = False,
     model: ModelOption = "nano",
     adapter: AdapterOption = None,
     max_objects: MaxObjectsOption = None,
@@ -115,7 +117,9 @@ def interactive(
     if compare_frozen and not adapter:
         raise DataError("--compare-frozen: name the adapter to compare with --adapter")
     paths = dataset_paths(images, masks, dataset, split)
-    common.check_outputs(("--json", json_path), ("--html", html_path), inputs=(paths[1],))
+    common.check_outputs(
+        ("--json", json_path), ("--html", html_path), inputs=(paths[1], model, *(adapter or ()))
+    )
     from samadapt.benchmark.interactive.compare import run_compared
     from samadapt.benchmark.interactive.report import interactive_report
     from samadapt.benchmark.interactive.run import run_interactive
@@ -135,7 +139,7 @@ def interactive(
         multimask_first=multimask_first,
         at_failure=at_failure,  # type: ignore[arg-type]
     )
-    data = open_dataset(*paths)
+    data = open_dataset(*paths, crowds=crowds)
     common.set_threads(threads)
     selection = Selection(
         max_objects=max_objects,

@@ -9,7 +9,7 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.benchmark_output import deliver
-from samadapt.cli.common import DeviceOption, DtypeOption, SeedOption, ThreadsOption
+from samadapt.cli.common import CrowdsOption, DeviceOption, DtypeOption, SeedOption, ThreadsOption
 from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     ImagesOption,
@@ -39,6 +39,7 @@ def peers(
     images: ImagesOption = None,
     masks: MasksOption = None,
     split: SplitOption = "test",
+    crowds: CrowdsOption = False,
     peers: Annotated[
         str, typer.Option("--peers", metavar="NAME[,NAME]", help="Methods to compare with.")
     ] = "grabcut,random-walker",
@@ -74,7 +75,9 @@ def peers(
     Reports clicks needed (NoC), failures (FR), IoU after k clicks and time per click.
     """
     places = _places(images, masks, dataset, split)
-    common.check_outputs(("--json", json_path), inputs=[path for _, path in places.values()])
+    common.check_outputs(
+        ("--json", json_path), inputs=[*(path for _, path in places.values()), model]
+    )
     from samadapt.benchmark.baselines.registry import create_baselines
     from samadapt.benchmark.peers.comparison import compare_peers, comparison_table
     from samadapt.benchmark.peers.run import PeersOptions
@@ -87,7 +90,7 @@ def peers(
     options = PeersOptions(
         max_objects=max_objects, seed=seed, working_size=working_size, workers=workers
     )
-    data = {name: open_dataset(*paths) for name, paths in places.items()}
+    data = {name: open_dataset(*paths, crowds=crowds) for name, paths in places.items()}
     common.set_threads(threads)
     loaded = None if model == NO_MODEL else common.load_model(model, device, dtype)
     with common.progress_bar("clicking") as progress:

@@ -8,7 +8,14 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.benchmark_output import deliver
-from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, SeedOption, ThreadsOption
+from samadapt.cli.common import (
+    CrowdsOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    SeedOption,
+    ThreadsOption,
+)
 from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     DatasetOption,
@@ -29,6 +36,7 @@ def robustness(
     masks: MasksOption = None,
     dataset: DatasetOption = None,
     split: SplitOption = "test",
+    crowds: CrowdsOption = False,
     model: ModelOption = "nano",
     adapter: Annotated[
         list[str] | None,
@@ -62,7 +70,9 @@ def robustness(
     each kind of prompt, with 95 % intervals, and the time per click.
     """
     paths = dataset_paths(images, masks, dataset, split)
-    common.check_outputs(("--json", json_path), ("--html", html_path), inputs=(paths[1],))
+    common.check_outputs(
+        ("--json", json_path), ("--html", html_path), inputs=(paths[1], model, *(adapter or ()))
+    )
     from samadapt.benchmark.robustness.report import robustness_report, robustness_table
     from samadapt.benchmark.robustness.run import RobustnessOptions, run_robustness
     from samadapt.data.datasets import open_dataset
@@ -74,7 +84,7 @@ def robustness(
         max_objects=max_objects,
         seed=seed,
     )
-    data = open_dataset(*paths)
+    data = open_dataset(*paths, crowds=crowds)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
     with common.progress_bar("prompting") as progress:

@@ -11,6 +11,7 @@ from samadapt.cli import common
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.common import (
     DATA_VARIABLE,
+    CrowdsOption,
     DeviceOption,
     DtypeOption,
     ModelOption,
@@ -34,6 +35,7 @@ _ALL = "all"
 def task(
     ctx: typer.Context,
     images: ImagesOption = None,
+    crowds: CrowdsOption = False,
     train: Annotated[
         Path | None,
         typer.Option("--train", help="COCO file of masks to learn from.", metavar="JSON"),
@@ -123,7 +125,7 @@ def task(
     if cache_gb < 0:
         raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
     common.check_outputs(
-        ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks)
+        ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks, model)
     )
     from samadapt.benchmark.task.options import TaskOptions, all_rows
     from samadapt.benchmark.task.report import task_report, task_tables
@@ -142,10 +144,10 @@ def task(
         seeds=seeds,
         settings=None if steps is None else {"steps": steps},
     )
-    learned, measured = open_dataset(paths[0], paths[1]), open_dataset(paths[0], paths[2])
+    learned, measured = (open_dataset(paths[0], path, crowds=crowds) for path in paths[1:3])
     other = None
     if transfer_images is not None and transfer_masks is not None:
-        other = open_dataset(transfer_images, transfer_masks)
+        other = open_dataset(transfer_images, transfer_masks, crowds=crowds)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
     with common.progress_bar("teaching") as progress:

@@ -47,6 +47,14 @@ DtypeOption = Annotated[
 DATA_VARIABLE = "SAMADAPT_DATA"
 """Environment variable that names the folder of datasets."""
 
+CrowdsOption = Annotated[
+    bool,
+    typer.Option(
+        "--crowds",
+        help="Take masks that are marked as crowds (iscrowd 1) as objects: CVAT marks all brush "
+        "masks so.",
+    ),
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", help="Processor threads to use.", metavar="N")
@@ -78,6 +86,16 @@ def named_dataset(name: str, split: str) -> tuple[Path, Path]:
     return folder / "images", folder / f"{split}.json"
 
 
+def project_place(project: str) -> str | Path:
+    """The file or URL of a project that is named by its folder, its file or its URL."""
+    from samadapt.store.projects import project_file
+
+    if "://" in project:
+        return project
+    path = Path(project)
+    return project_file(path) if path.is_dir() else path
+
+
 def set_threads(threads: int | None) -> None:
     """Limit the threads of one operation; None leaves them as they are."""
     if threads is None:
@@ -89,43 +107,78 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
-def check_outputs(*outputs: tuple[str, Path | None], inputs: Sequence[Path | None] = ()) -> None:
+Inputs = Sequence[str | Path | None]
+"""Files and folders that a command reads; names that are neither are passed over."""
+
+
+def check_outputs(*outputs: tuple[str, Path | None], inputs: Inputs = ()) -> None:
     """Check that every output file can be written, before long work begins.
 
     Args:
         outputs: option names and the files they give, or None.
-        inputs: files that are read and must not be overwritten.
+        inputs: what is read and must not be overwritten.
 
     Raises:
-        DataError: a missing folder, one that cannot be written to, a folder in the place of the
-            file, two outputs in one file, or an output over an input.
+        DataError: a missing folder, one that cannot be written to, two outputs in one file, or
+            an output over something that must not be replaced, see `check_output`.
     """
+    from samadapt.data.outputs import check_output
+
     seen: dict[Path, str] = {}
-    taken = {path.resolve() for path in inputs if path is not None}
     for option, path in outputs:
         if path is None:
             continue
-        target = path.resolve()
-        if target in taken:
-            raise DataError(f"{option} {path} would overwrite an input: choose another file")
+        try:
+            target = check_output(path, inputs)
+        except DataError as error:
+            raise DataError(f"{option} {error}") from None
         if target in seen:
             raise DataError(f"{option} and {seen[target]} both name {path}: choose two files")
         seen[target] = option
-        _check_writable(option, path)
+        if not target.parent.is_dir():
+            raise DataError(
+                f"{option} {path}: the folder {target.parent} does not exist, make it first"
+            )
+        _check_folder(option, path, target.parent)
 
 
-def check_output_folder(option: str, folder: Path) -> None:
+def check_output_folder(
+    option: str, folder: Path, inputs: Inputs = (), *, keeps_project: bool = False
+) -> None:
     """Check that files can be written into a folder that exists or can be made.
 
+    Args:
+        option: name of the option.
+        folder: what it gives.
+        inputs: what is read and must not be written into.
+        keeps_project: whether the command keeps a project there itself.
+
     Raises:
-        DataError: it is a file, or neither it nor the nearest folder above can be written to.
+        DataError: it is a file, an input or the folder of a project, or neither it nor the
+            nearest folder above can be written to.
     """
-    if folder.exists() and not folder.is_dir():
+    from samadapt.data.outputs import is_database_part
+
+    if os.path.lexists(folder) and not folder.is_dir():
         raise DataError(f"{option} {folder} is a file: give a folder")
-    nearest = folder.absolute()
+    target = folder.resolve()
+    if any(given is not None and Path(given).resolve() == target for given in inputs):
+        raise DataError(f"{option} {folder} is an input: give a folder of its own")
+    files = [f for f in folder.iterdir() if f.is_file()] if target.is_dir() else []
+    if not keeps_project and any(map(is_database_part, files)):
+        raise DataError(f"{option} {folder} holds a project: give a folder of its own")
+    nearest = target
     while not nearest.exists():
         nearest = nearest.parent
     _check_folder(option, folder, nearest)
+
+
+def tell_left_out(lines: Sequence[str], most: int = 10) -> None:
+    """Name on stderr what was left out; the first of many."""
+    for text in lines[:most]:
+        typer.echo(f"left out: {text}", err=True)
+    if len(lines) > most:
+        typer.echo(f"left out: {len(lines) - most} more", err=True)
 
 
 def progress_console() -> Console:
@@ -162,15 +215,6 @@ def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     with bar:
         task = bar.add_task(text, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _check_writable(option: str, path: Path) -> None:
-    folder = path.parent
-    if path.is_dir():
-        raise DataError(f"{option} {path} is a folder: give the name of a file")
-    if not folder.is_dir():
-        raise DataError(f"{option} {path}: the folder {folder} does not exist, make it first")
-    _check_folder(option, path, folder)
 
 
 def _check_folder(option: str, path: Path, folder: Path) -> None:

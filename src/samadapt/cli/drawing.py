@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from samadapt.data.files import save_image
 from samadapt.prompts import Box, Prompt
 
 _MASK = (25, 200, 230)
@@ -14,6 +17,11 @@ _WHITE = (255, 255, 255)
 _TINT = 0.4
 _READABLE = 5
 """Radius in pixels of the smallest mark that a number fits into."""
+
+
+def save_drawing(path: Path, drawing: Image.Image) -> None:
+    """Write a drawing in the format that the name asks for: PNG, WebP or else JPEG."""
+    save_image(path, drawing, {".png": "PNG", ".webp": "WEBP"}.get(path.suffix.lower(), "JPEG"))
 
 
 def draw_overlay(pixels: NDArray[np.uint8], mask: NDArray[np.bool_], prompt: Prompt) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli.guard import PARTLY_DONE
 from samadapt.errors import DataError
 
 
@@ -47,35 +48,38 @@ def export(
 ) -> None:
     """Write a project's objects: true areas, every part and hole, the same ids every time.
 
-    Images, objects and classes keep their numbers from export to export.
+    Images, objects and classes keep their numbers from export to export. What
+    cannot be written is named; the exit code is 3 then.
     """
-    from samadapt.store.dataset import to_dataset
-    from samadapt.store.export import FORMATS, save_dataset
-    from samadapt.store.projects import Project, project_file
+    from samadapt.store.export import check_format, export_project
+    from samadapt.store.projects import Project
 
-    if format not in FORMATS:
-        raise DataError(f"--format {format}: choose one of {', '.join(FORMATS)}")
+    try:
+        check_format(format)
+    except DataError as error:
+        raise DataError(f"--format: {error}") from None
     if format.startswith("coco"):
         common.check_outputs(("--out", out))
     else:
         common.check_output_folder("--out", out)
-    where: str | Path = project
-    folder = images
-    if "://" not in project:
-        path = Path(project)
-        folder = folder or (path if path.is_dir() else path.parent)
-        where = project_file(path) if path.is_dir() else path
+    where, folder = common.project_place(project), images
+    if isinstance(where, Path):
+        folder = folder or where.parent
     with Project.open(where, name, create=False) as opened:
-        dataset = to_dataset(opened, folder, done_only=done_only)
-    save_dataset(dataset, format, out)
+        exported = export_project(opened, folder, format, out, done_only=done_only)
+    dataset, left_out = exported.dataset, exported.left_out
     result = {
         "out": str(out),
         "format": format,
         "images": len(dataset.images),
         "objects": len(dataset.annotations),
         "categories": [category.name for category in dataset.categories],
+        "left_out": list(left_out),
     }
     if as_json:
         typer.echo(json.dumps(result))
     else:
         typer.echo(f"{out}: {result['objects']} objects on {result['images']} images ({format})")
+    common.tell_left_out(left_out)
+    if left_out:
+        raise typer.Exit(PARTLY_DONE)

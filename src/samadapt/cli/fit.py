@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.common import CrowdsOption, DeviceOption, DtypeOption, ModelOption, ThreadsOption
 from samadapt.cli.options import (
     CacheOption,
     JsonOption,
@@ -60,6 +60,7 @@ def fit(
         ),
     ] = None,
     split: SplitOption = "train",
+    crowds: CrowdsOption = False,
     model: ModelOption = "nano",
     start: Annotated[
         str | None,
@@ -159,8 +160,9 @@ def fit(
         method = _with_variant(method, "--point-matching", "point-matching")
     if cache_gb < 0:
         raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
-    common.check_output_folder("--out", out)
-    common.check_outputs(("--json", json_path), inputs=[path for _, path in places])
+    read = [*(path for place in places for path in place), model, start]
+    common.check_output_folder("--out", out, read)
+    common.check_outputs(("--json", json_path), inputs=[path for _, path in places] + read[-2:])
     settings: dict[str, Any] = {
         "category": category,
         "shots": shots,
@@ -187,7 +189,7 @@ def fit(
     from samadapt.training.fitting.processes import local_device
 
     fit_method(method.partition(":")[0]).recipe.changed(**chosen)
-    data = [open_dataset(*paths) for paths in places]
+    data = [open_dataset(*paths, crowds=crowds) for paths in places]
     common.set_threads(threads)
     loaded = common.load_model(model, local_device(device), dtype)
     report = run_fit(

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from samadapt.errors import SamadaptError
 
 USER_ERROR = 2
+PARTLY_DONE = 3
 UNEXPECTED = 1
 INTERRUPTED = 130
 PIPE_CLOSED = 141
@@ -36,8 +37,9 @@ class Invocation:
 class GuardedGroup(TyperGroup):
     """A group of commands that never ends in a traceback unless it is asked for.
 
-    Exit codes: 0 done, 2 an error that the person can correct, 1 an unexpected error, 130
-    interrupted, 141 the reader of the output went away. Each error is one line on stderr.
+    Exit codes: 0 done, 3 done in part and the rest named, 2 an error that the person can correct,
+    1 an unexpected error, 130 interrupted, 141 the reader of the output went away. Each error is
+    one line on stderr.
     `--debug` anywhere, or SAMADAPT_DEBUG=1, shows the traceback as well.
     """
 

@@ -97,7 +97,7 @@ def predict(
 
         prompted = bool(point or box or mask or multimask)
         check_all(task or (), prompted, out, overlay)
-        check_files(out, overlay, image)
+        check_files(out, overlay, (image, model, *(adapter or ()), *(task or ())))
         found_by = common.load_model(model, device, dtype)
         predict_all(
             image, out, task or (), adapter or (), found_by, grid, min_score, overlay, as_json
@@ -106,7 +106,8 @@ def predict(
     if len(task or ()) > 1:
         raise PromptError("a prompt asks for one task: give one --task, or --all to find them all")
     files = _targets(out, multimask)
-    _check_files(files, overlay, (image, mask))
+    read = (image, mask, model, *(adapter or ()), *(task or ()))
+    _check_files(files, overlay, read)
     clicks, corners = [parse_point(text) for text in point or ()], parse_box(box)
     from samadapt.data.images import read_image
     from samadapt.prompts import Prompt
@@ -207,7 +208,7 @@ def _targets(out: Path, multimask: bool) -> list[Path]:
     return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in (1, 2, 3)]
 
 
-def _check_files(files: list[Path], overlay: Path | None, inputs: tuple[Path | None, ...]) -> None:
+def _check_files(files: list[Path], overlay: Path | None, inputs: common.Inputs) -> None:
     if files[0].suffix.lower() != _MASK_SUFFIX:
         raise DataError(
             f"--out {files[0]}: a mask is written as PNG, give a name that ends in .png"
@@ -244,21 +245,17 @@ def _read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
 def _write_mask(path: Path, mask: NDArray[np.bool_]) -> None:
     from PIL import Image
 
-    from samadapt.data.files import replacing
+    from samadapt.data.files import save_image
 
-    with replacing(path) as file:
-        Image.fromarray(mask.astype("uint8") * 255).save(file, "PNG")
+    save_image(path, Image.fromarray(mask.astype("uint8") * 255), "PNG")
 
 
 def _write_overlay(
     path: Path, pixels: NDArray[np.uint8], mask: NDArray[np.bool_], prompt: Prompt
 ) -> None:
-    from samadapt.cli.drawing import draw_overlay
-    from samadapt.data.files import replacing
+    from samadapt.cli.drawing import draw_overlay, save_drawing
 
-    kind = {".png": "PNG", ".webp": "WEBP"}.get(path.suffix.lower(), "JPEG")
-    with replacing(path) as file:
-        draw_overlay(pixels, mask, prompt).save(file, kind, quality=92)
+    save_drawing(path, draw_overlay(pixels, mask, prompt))
 
 
 def _describe(file: Path, mask: NDArray[np.bool_], score: float) -> dict[str, Any]:

@@ -168,17 +168,15 @@ def _save(
 def _write_overlay(
     path: Path, pixels: NDArray[np.uint8], found: Mapping[str, Sequence[Proposal]]
 ) -> None:
-    from samadapt.data.files import replacing
+    from samadapt.cli.drawing import save_drawing
 
-    kind = {".png": "PNG", ".webp": "WEBP"}.get(path.suffix.lower(), "JPEG")
-    with replacing(path) as file:
-        draw_objects(pixels, found).save(file, kind, quality=92)
+    save_drawing(path, draw_objects(pixels, found))
 
 
-def check_files(out: Path, overlay: Path | None, image: Path) -> None:
+def check_files(out: Path, overlay: Path | None, inputs: common.Inputs) -> None:
     """Check that the outputs can be written and overwrite no input.
 
     Raises:
         DataError: they cannot.
     """
-    common.check_outputs(("--out", out), ("--overlay", overlay), inputs=(image,))
+    common.check_outputs(("--out", out), ("--overlay", overlay), inputs=inputs)

@@ -50,7 +50,13 @@ def serve(
     ] = None,
     port: Annotated[int, typer.Option("--port", metavar="N", help="Port.")] = 9090,
     token: Annotated[
-        str | None, typer.Option("--token", help="Password; a new one if left out.")
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="SAMADAPT_TOKEN",
+            help="Password; a new one if left out. The environment variable is not seen by others "
+            "who list this machine's processes.",
+        ),
     ] = None,
     cache_gb: GigabytesOption = 10.0,
     device: DeviceOption = "auto",
@@ -69,11 +75,12 @@ def serve(
         raise DataError(f"--images {images} is not a folder")
     if url is not None and not url.startswith(("http://", "https://")):
         raise DataError(f"--url {url}: give an address such as http://localhost:8080")
-    common.check_output_folder("--out", out)
+    common.check_output_folder("--out", out, (images,), keeps_project=True)
     from samadapt.adapters.registry import default_specs
     from samadapt.server import run
-    from samadapt.server.label_studio import ImageFinder, LabelStudioBackend
+    from samadapt.server.label_studio import LabelStudioBackend
     from samadapt.server.label_studio_app import create_label_studio_app
+    from samadapt.server.label_studio_images import ImageFinder
     from samadapt.server.learning import Learning
     from samadapt.server.security import Guard
     from samadapt.store.embeddings import EmbeddingStore
@@ -86,14 +93,13 @@ def serve(
         loaded = common.load_model(model, device, dtype)
         out.mkdir(parents=True, exist_ok=True)
         with Project.open(out / PROJECT_FILE) as project:
-            specs = tuple(adapter or default_specs())
-            learning = Learning(project, loaded, out.absolute(), specs)
+            learning = Learning(project, loaded, out.absolute(), tuple(adapter or default_specs()))
             store = EmbeddingStore(limit=cache_bytes(cache_gb))
             finder = ImageFinder(images, url, api_key)
             backend = LabelStudioBackend(loaded, learning, store, finder)
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
             app = create_label_studio_app(backend, Guard(secret, bound, names))
-            address = run.address(host, bound, "").split("/?")[0]
+            address = run.address(host, bound)
             known = address.replace("://", f"://samadapt:{secret}@")
 
             def ready() -> None:

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.coco_file import read_coco_file, write_coco_file
+from samadapt.data.findings import LeftOut
 from samadapt.data.images import image_size, read_image
+from samadapt.data.matching import existing
 from samadapt.data.records import (
     CocoAnnotation,
     CocoCategory,
@@ -44,6 +46,7 @@ class CocoDataset:
         folder: where the images are; None for a dataset whose images are never opened.
         source: what to call the dataset in error messages, its file as a rule.
         extra: further entries of the file, such as "info" and "licenses".
+        left_out: what a reader could not take.
 
     Raises:
         DataError: an id that occurs twice, an annotation of an unknown image or category.
@@ -55,6 +58,7 @@ class CocoDataset:
     folder: Path | None = None
     source: str = "the dataset"
     extra: Mapping[str, Any] = field(default_factory=dict)
+    left_out: tuple[LeftOut, ...] = ()
     _image: dict[Id, CocoImage] = field(init=False)
     _annotation: dict[Id, CocoAnnotation] = field(init=False)
     _category: dict[Id, CocoCategory] = field(init=False)
@@ -207,8 +211,8 @@ class CocoDataset:
         image = self.image(image_id)
         if self.folder is None:
             raise DataError(f"{self.source}: give the folder of the images to open them")
-        path = self.folder / image.relative_path()
-        if not path.is_file():
+        path = existing(self.folder, image.relative_path())
+        if path is None:
             raise DataError(
                 f"{self.source}: image {image_id!r} ({image.file_name}) is not in {self.folder}: "
                 "put it there or give the right image folder"

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from samadapt.data.files import replacing
+from samadapt.data.findings import Findings
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
+from samadapt.data.text import read_json
 from samadapt.errors import DataError
+
+_Record = TypeVar("_Record", CocoImage, CocoAnnotation, CocoCategory)
 
 
 class CocoRecords(NamedTuple):
@@ -22,27 +26,40 @@ class CocoRecords(NamedTuple):
     extra: dict[str, Any]
 
 
-def read_coco_file(path: Path) -> CocoRecords:
+def read_coco_file(
+    path: Path,
+    findings: Findings | None = None,
+    prepared: Callable[[Any], Any] | None = None,
+) -> CocoRecords:
     """Read and check the records of a COCO file, each by itself.
 
+    Args:
+        path: the file.
+        findings: takes the records that cannot be used; the first is raised if left out.
+        prepared: makes the entries of "images" usable, before they are read.
+
     Raises:
-        DataError: missing file, not JSON, not COCO, a record that lacks something.
+        DataError: missing file, not JSON, not COCO; if strict, a record that lacks something.
     """
-    rest = _read_json(path)
+    findings = findings or Findings(strict=True)
+    rest = read_json(path, findings)
+    if isinstance(rest, dict) and "shapes" in rest:
+        raise DataError(f"{path} is a labelme file, not a COCO file: give the folder that holds it")
     if not isinstance(rest, dict) or not isinstance(rest.get("images"), list):
         raise DataError(
             f"{path} is not a COCO file: it should be an object with 'images', 'annotations' "
             "and 'categories'"
         )
-    try:
-        return CocoRecords(
-            tuple(CocoImage.from_json(*entry) for entry in _entries(rest, "images")),
-            tuple(CocoAnnotation.from_json(*entry) for entry in _entries(rest, "annotations")),
-            tuple(CocoCategory.from_json(*entry) for entry in _entries(rest, "categories")),
-            rest,
-        )
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+
+    def read_image(entry: Any, where: str) -> CocoImage:
+        return CocoImage.from_json(entry if prepared is None else prepared(entry), where)
+
+    return CocoRecords(
+        tuple(_read(read_image, rest, "images", path, findings)),
+        tuple(_read(CocoAnnotation.from_json, rest, "annotations", path, findings)),
+        tuple(_read(CocoCategory.from_json, rest, "categories", path, findings)),
+        rest,
+    )
 
 
 def write_coco_file(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
@@ -56,25 +73,27 @@ def write_coco_file(path: str | os.PathLike[str], document: dict[str, Any]) -> N
         file.write(text.encode("utf-8", "surrogatepass"))
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: check the path of the annotation file") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            f"{path} is not a JSON file ({error}): it may be cut off, export it again"
-        ) from None
+def _read(
+    read: Callable[[Any, str], _Record],
+    rest: dict[str, Any],
+    key: str,
+    path: Path,
+    findings: Findings,
+) -> Iterator[_Record]:
+    """The records of one list; those that cannot be used are left out."""
+    for entry, where in _entries(rest, key, path):
+        try:
+            yield read(entry, where)
+        except DataError as error:
+            findings.leave_out(str(path), str(error), int(key == "annotations"))
 
 
-def _entries(rest: dict[str, Any], key: str) -> Iterator[tuple[Any, str]]:
+def _entries(rest: dict[str, Any], key: str, path: Path) -> Iterator[tuple[Any, str]]:
     entries = rest.pop(key, None)
     if entries is None:
         entries = []
     if not isinstance(entries, list):
-        raise DataError(f"{key!r} is not a list: export the file again")
+        raise DataError(f"{path}: {key!r} is not a list: export the file again")
     for number, entry in enumerate(entries, 1):
         named = entry.get("id") if isinstance(entry, dict) else None
         which = f"with id {named!r}" if named is not None else f"number {number}"

@@ -8,12 +8,15 @@ from pathlib import Path
 from samadapt.data.coco import CocoDataset
 from samadapt.data.masks import load_mask_folder
 from samadapt.data.records import ObjectRef
+from samadapt.data.selection import with_crowds
 from samadapt.errors import DataError
 
 __all__ = ["CocoDataset", "ObjectRef", "open_dataset"]
 
 
-def open_dataset(images: str | os.PathLike[str], masks: str | os.PathLike[str]) -> CocoDataset:
+def open_dataset(
+    images: str | os.PathLike[str], masks: str | os.PathLike[str], *, crowds: bool = False
+) -> CocoDataset:
     """Open images with their masks.
 
     A COCO file opens quickly however large it is, because its masks are decoded one by one when
@@ -23,6 +26,7 @@ def open_dataset(images: str | os.PathLike[str], masks: str | os.PathLike[str]) 
     Args:
         images: the folder of images.
         masks: a COCO JSON file, or a folder of mask images (see `samadapt.data.masks`).
+        crowds: take masks that are marked as crowds as objects, as CVAT marks all brush masks.
 
     Raises:
         DataError: a folder or file that is missing or cannot be used.
@@ -32,4 +36,5 @@ def open_dataset(images: str | os.PathLike[str], masks: str | os.PathLike[str]) 
         return load_mask_folder(images, path)
     if not path.exists():
         raise DataError(f"{path} does not exist: give a COCO JSON file or a folder of masks")
-    return CocoDataset.load(path, images)
+    dataset = CocoDataset.load(path, images)
+    return with_crowds(dataset) if crowds else dataset

@@ -8,21 +8,42 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from samadapt.data.outputs import check_output, own_mark
 from samadapt.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def visible_files(folder: Path, suffix: str) -> list[Path]:
+    """The files of a folder and its subfolders that end in `suffix` (lower case), sorted.
+
+    What begins with a dot, and what macOS adds to archives, is no file of anybody.
+    """
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = [n for n in folders if not n.startswith(".") and n != "__MACOSX"]
+        found += [
+            Path(root, name)
+            for name in names
+            if name.lower().endswith(suffix) and not name.startswith(".")
+        ]
+    return sorted(found)
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a new file for writing that takes the place of `path` when the block ends well.
 
-    Until then, and for good when the block raises, `path` stays as it was.
+    Until then, and for good when the block raises, `path` stays as it was. A link is followed.
 
     Raises:
-        DataError: the folder is missing or cannot be written to.
+        DataError: the folder is missing or cannot be written to, or `path` is something that must
+            not be replaced, see `check_output`.
     """
-    path = Path(path)
+    path = check_output(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         with temporary.open("xb") as file:
@@ -37,6 +58,22 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save_image(path: Path, image: Image.Image, kind: str, quality: int = 92) -> None:
+    """Write a picture of samadapt's own making, which may be written again later.
+
+    Args:
+        path: the file.
+        image: the picture.
+        kind: Pillow's name of the format: PNG, JPEG or WEBP.
+        quality: for the formats that lose something.
+
+    Raises:
+        DataError: it cannot be written, or would replace something else.
+    """
+    with replacing(path) as file:
+        image.save(file, kind, quality=quality, exif=own_mark())
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from samadapt.data.pixels import check_size, damaged, to_rgb, upright
-from samadapt.data.tiff import deep_tiff_size, read_deep_tiff
-from samadapt.errors import DataError, ImageError
+from samadapt.data.tiff import deep_tiff_bytes, deep_tiff_size, read_deep_tiff
+from samadapt.errors import BusyError, DataError, ImageError
 
 ImageLike: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
@@ -25,6 +26,12 @@ IMAGE_SUFFIXES = frozenset(
 )
 """File name endings (lower case) that count as images in a folder."""
 
+_RGB_BYTES = 12
+"""Bytes per pixel while an image becomes RGB: four in Pillow, and up to three copies."""
+_WORK_BYTES = {"I": 16, "F": 16, "I;16": 12, "I;16B": 12, "I;16L": 12}
+"""Further bytes per pixel while more than 8 bits are stretched, by Pillow's mode."""
+_DEEP_PNG_BYTES = 40
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _ORIENTATION = 0x0112
 _WIDTH, _LENGTH, _PHOTOMETRIC = 256, 257, 262
 
@@ -57,7 +64,7 @@ def read_image(image: ImageLike) -> NDArray[np.uint8]:
     path = _path(image)
     with _opened(path) as opened:
         if isinstance(opened, tuple):
-            return np.ascontiguousarray(to_rgb(read_deep_tiff(path), str(path)))
+            return np.ascontiguousarray(to_rgb(read_deep_tiff(path, shown=True), str(path)))
         _load(opened, str(path))
         deep = _deep_png(opened, path)
         values = _array_of(opened, str(path)) if deep is None else deep
@@ -97,6 +104,21 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         tags = getattr(opened, "tag_v2", {})
         width, height = tags.get(_WIDTH, opened.width), tags.get(_LENGTH, opened.height)
         return (width, height) if _orientation(opened) >= 5 else (height, width)
+
+
+def decoding_bytes(path: str | os.PathLike[str]) -> int:
+    """Most bytes of memory that `read_image` takes for a file, from its header alone.
+
+    Raises:
+        ImageError: as `image_size`.
+    """
+    path = _path(path)
+    with _opened(path) as opened:
+        if isinstance(opened, tuple):
+            return deep_tiff_bytes(path) * 6 + opened[0] * opened[1] * _RGB_BYTES
+        pixels = opened.width * opened.height
+        more = _DEEP_PNG_BYTES if _is_deep_png(opened, path) else _WORK_BYTES.get(opened.mode, 0)
+        return pixels * (_RGB_BYTES + more)
 
 
 def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
@@ -180,6 +202,11 @@ def _opened(path: Path) -> Iterator[Image.Image | tuple[int, int]]:
             f"{path} is not an image that can be read, or is damaged: save it as PNG, JPEG or TIFF"
         ) from None
     except OSError as error:
+        if error.errno in _SHORT:
+            raise BusyError(
+                f"{path} cannot be opened at this moment ({error.strerror}): this is not the "
+                "file's fault, try again"
+            ) from None
         raise damaged(str(path), error) from None
     except MemoryError:
         raise ImageError(f"{path} does not fit into memory: cut it into tiles") from None
@@ -260,12 +287,7 @@ def _array_of(image: Image.Image, name: str) -> NDArray[Any]:
 
 def _deep_png(image: Image.Image, path: Path) -> NDArray[Any] | None:
     """RGB(A) of 16 bits from a PNG file, of which Pillow keeps only 8; None for all others."""
-    if image.format != "PNG":
-        return None
-    with path.open("rb") as file:
-        header = file.read(26)
-    depth, color = header[24], header[25]
-    if depth != 16 or color not in (2, 6):
+    if not _is_deep_png(image, path):
         return None
     import cv2
 
@@ -276,6 +298,15 @@ def _deep_png(image: Image.Image, path: Path) -> NDArray[Any] | None:
         raise damaged(str(path), ValueError("16-bit PNG"))
     order = [2, 1, 0, 3][: values.shape[2]]
     return np.asarray(values[:, :, order])
+
+
+def _is_deep_png(image: Image.Image, path: Path) -> bool:
+    if image.format != "PNG":
+        return False
+    with path.open("rb") as file:
+        header = file.read(26)
+    depth, color = header[24], header[25]
+    return depth == 16 and color in (2, 6)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,18 +1,24 @@
-"""Label Studio's brush masks: run lengths of RGBA values, packed bit by bit.
+"""Label Studio's brush masks, turned boxes, and names of images.
 
-A header holds the number of values (32 bits), the bits per value less 1 (5 bits), and four widths
-of run lengths less 1 (4 bits each). Then every run: a bit that tells repeated values (1) from
-single ones (0), the number of the width (2 bits), the length less 1 in that width, and the value,
-once or for each. The image is read row by row; every pixel counts four times, for R, G, B and A.
+Brush masks are run lengths of RGBA values, packed bit by bit. A header holds the number of values
+(32 bits), the bits per value less 1 (5 bits), and four widths of run lengths less 1 (4 bits each).
+Then every run: a bit that tells repeated values (1) from single ones (0), the number of the width
+(2 bits), the length less 1 in that width, and the value, once or for each. The image is read row by
+row; every pixel counts four times, for R, G, B and A.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.data.matching import is_end, path_parts
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.errors import DataError
 
@@ -20,6 +26,7 @@ _CHANNELS = 4
 _WIDTHS = (3, 4, 8, 16)
 _VALUE = 8
 _FULL = 255
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-(.+)$")
 
 
 def mask_to_brush(mask: NDArray[np.bool_]) -> list[int]:
@@ -81,6 +88,72 @@ def brush_to_mask(rle: Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_
         at += length
     opaque: NDArray[np.bool_] = values.reshape(height, width, _CHANNELS)[..., 3] > 0
     return opaque
+
+
+def upright_corners(
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    *,
+    size: tuple[int, int],
+    turned: float = 0,
+    view: float = 0,
+) -> list[tuple[float, float]]:
+    """The corners of a rectangle in pixels of the upright image; a point has no width and height.
+
+    Args:
+        x: left side in percent of what was seen, before the rectangle was turned.
+        y: top side likewise.
+        width: in percent likewise.
+        height: in percent likewise.
+        size: (height, width) of the upright image.
+        turned: degrees by which the rectangle is turned clockwise about its top-left corner.
+        view: degrees by which the image was turned clockwise when it was seen.
+
+    Raises:
+        DataError: a view that is not a multiple of 90 degrees.
+    """
+    quarters, rest = divmod(view % 360, 90)
+    if rest:
+        raise DataError(f"the image is turned by {view:g} degrees: use 0, 90, 180 or 270")
+    rows, columns = size if quarters % 2 == 0 else size[::-1]
+    left, top = x / 100 * columns, y / 100 * rows
+    across, down = width / 100 * columns, height / 100 * rows
+    cosine, sine = math.cos(math.radians(turned)), math.sin(math.radians(turned))
+    corners = [
+        (left + a * cosine - b * sine, top + a * sine + b * cosine)
+        for a, b in ((0.0, 0.0), (across, 0.0), (across, down), (0.0, down))
+    ]
+    for _ in range(int(quarters)):
+        # Turned back by 90 degrees; what was the width becomes the height.
+        corners = [(b, columns - a) for a, b in corners]
+        rows, columns = columns, rows
+    return corners
+
+
+def local_names(address: str, folder: Path) -> list[str]:
+    """Paths below a folder that the address of a task's image may stand for, the likeliest first.
+
+    A path counts as it is, or without the folders at its beginning when `folder` is the last of
+    them. Names of uploaded files have a prefix of eight hexadecimal digits. A bare name is never
+    looked for in another folder than the address says.
+
+    Args:
+        address: as a task has it.
+        folder: of images.
+    """
+    try:
+        parts = urlsplit(address)
+        named = parse_qs(parts.query).get("d", [unquote(parts.path)])[0]
+    except ValueError:
+        return []
+    path = path_parts(named)
+    if "/data/upload/" in parts.path:
+        return [path[-1], *(match[1] for match in [_UPLOADED.match(path[-1])] if match)]
+    own = path_parts(str(folder.resolve()))
+    inside = [path[k:] for k in range(1, len(path)) if is_end(path[:k], own)]
+    return ["/".join(each) for each in (path, *inside) if each[-1]]
 
 
 class _Bits:

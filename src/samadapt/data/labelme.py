@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import posixpath
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,22 @@ import numpy as np
 from PIL import Image
 
 from samadapt.data.coco import CocoDataset
-from samadapt.data.files import new_folder
+from samadapt.data.files import new_folder, visible_files
+from samadapt.data.findings import Findings
+from samadapt.data.image_folder import ImageFolder
+from samadapt.data.matching import relative_name
 from samadapt.data.polygons import mask_to_polygons
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
+from samadapt.data.text import read_json
 from samadapt.errors import DataError
 
 _VERSION = "5.5.0"
 _CIRCLE_POINTS = 64
+_CORNERS = 2
+"""Points of a rectangle and of a circle as labelme writes them."""
+_OUTLINES = ("polygon", "rectangle", "rotation", "quadrilateral")
+"""Shapes whose points go round them; rectangles of X-AnyLabeling have four."""
 
 
 def save_labelme(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
@@ -60,33 +69,46 @@ def save_labelme(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
             path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
 
 
-def load_labelme(folder: str | os.PathLike[str]) -> CocoDataset:
-    """Read a folder of labelme files, subfolders included.
+def load_labelme(
+    folder: str | os.PathLike[str], images: str | os.PathLike[str], findings: Findings | None = None
+) -> CocoDataset:
+    """Read a folder of labelme files, subfolders included; also as X-AnyLabeling writes them.
 
-    Polygons, rectangles, circles and masks are objects; lines and points are left aside. Shapes
-    of the same label and group are one object.
+    Polygons, rectangles (turned ones, too), circles and masks are objects, lines and points are
+    none and are named. Shapes of the same label and group are one object.
+
+    Args:
+        folder: of the files.
+        images: the folder of images, for sizes that a file does not state.
+        findings: takes the files and shapes that cannot be used.
 
     Raises:
-        DataError: no such file, or a damaged one.
+        DataError: no such file, or a folder without images.
     """
-    folder = Path(folder)
-    files = sorted(folder.rglob("*.json"))
+    folder, place = Path(folder), ImageFolder(images)
+    findings = findings or Findings()
+    files = visible_files(folder, ".json")
     if not files:
         raise DataError(f"no labelme file (.json) in {folder}")
     numbers: dict[str, int] = {}
     records: list[CocoImage] = []
     annotations: list[CocoAnnotation] = []
     for image_id, file in enumerate(files, 1):
-        document = _read(file)
-        size = int(document["imageHeight"]), int(document["imageWidth"])
-        base = Path(str(document["imagePath"]).replace("\\", "/")).name
-        name = (file.parent.relative_to(folder) / base).as_posix()
-        records.append(CocoImage(image_id, name, size[1], size[0]))
-        for label, rle in _objects(document["shapes"], size, file):
-            category = numbers.setdefault(label, len(numbers) + 1)
-            annotations.append(CocoAnnotation(len(annotations) + 1, image_id, category, rle))
+        document = _read(file, findings)
+        if document is None:
+            continue
+        shapes = document["shapes"]
+        with findings.leaving_out(str(file), len(shapes)):
+            name = _image_name(document, file.relative_to(folder))
+            size = _size(document) or place.size(name)
+            if size is None:
+                raise DataError("it states no size of its image, and the image is not there")
+            records.append(CocoImage(image_id, name, size[1], size[0]))
+            for label, rle in _objects(shapes, size, file, findings):
+                category = numbers.setdefault(label, len(numbers) + 1)
+                annotations.append(CocoAnnotation(len(annotations) + 1, image_id, category, rle))
     categories = tuple(CocoCategory(number, name) for name, number in numbers.items())
-    return CocoDataset(tuple(records), tuple(annotations), categories, folder, str(folder))
+    return CocoDataset(tuple(records), tuple(annotations), categories, place.folder, str(folder))
 
 
 def _shapes(dataset: CocoDataset, image: CocoImage) -> list[dict[str, Any]]:
@@ -111,31 +133,55 @@ def _shapes(dataset: CocoDataset, image: CocoImage) -> list[dict[str, Any]]:
     return shapes
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        for key in ("imageHeight", "imageWidth", "imagePath", "shapes"):
-            if document.get(key) is None:
-                raise DataError(f"{file} has no {key!r}: it is no labelme file")
-    except (OSError, ValueError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{file} is no labelme file ({error})") from None
-    return dict(document)
+def _read(file: Path, findings: Findings) -> dict[str, Any] | None:
+    """The content of a file, None for what is no labelme file."""
+    with findings.leaving_out(str(file), 0):
+        document = read_json(file, findings)
+        if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
+            raise DataError(
+                "it is a COCO file: give the file itself"
+                if isinstance(document, dict) and isinstance(document.get("annotations"), list)
+                else "it is no labelme file: it has no list 'shapes'"
+            )
+        return document
+    return None
 
 
-def _objects(shapes: Any, size: tuple[int, int], file: Path) -> list[tuple[str, Rle]]:
+def _image_name(document: dict[str, Any], file: Path) -> str:
+    """The path of a file's image below the folder of files."""
+    given = document.get("imagePath")
+    if not isinstance(given, str) or not relative_name(given):
+        return file.with_suffix("").as_posix()
+    path = given.replace("\\", "/")
+    if path.startswith("/") or path[1:2] == ":":
+        path = path.rpartition("/")[2]  # of the machine it was made on
+    return relative_name(posixpath.normpath(f"{file.parent.as_posix()}/{path}"))
+
+
+def _size(document: dict[str, Any]) -> tuple[int, int] | None:
+    height, width = (document.get(key) for key in ("imageHeight", "imageWidth"))
+    if not all(isinstance(v, int | float) and v >= 1 and v == v // 1 for v in (height, width)):
+        return None
+    return int(height or 0), int(width or 0)
+
+
+def _objects(
+    shapes: list[Any], size: tuple[int, int], file: Path, findings: Findings
+) -> list[tuple[str, Rle]]:
     """(label, mask) of every object."""
     groups: dict[Any, list[Rle]] = {}
     for index, shape in enumerate(shapes):
+        where = f"{file}, shape {index + 1}"
         try:
-            label, group = str(shape["label"]), shape.get("group_id")
-            part = _mask(shape, size)
-        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
-            raise DataError(f"{file}, shape {index + 1}: {error}") from None
-        if part is not None:
-            groups.setdefault((label, index if group is None else f"g{group}"), []).append(part)
-    return [(label, _union(parts)) for (label, _), parts in groups.items()]
+            with findings.leaving_out(where):
+                label, group = shape["label"], shape.get("group_id")
+                if not isinstance(label, str):
+                    raise DataError(f"its label is {label!r}, which is not a text")
+                key = label, index if group is None else f"g{group}"
+                groups.setdefault(key, []).append(_mask(shape, size))
+        except (KeyError, TypeError, ValueError, IndexError, OSError, AttributeError) as error:
+            findings.leave_out(where, f"it is incomplete ({type(error).__name__}: {error})")
+    return [(label, _union(parts)) for (label, _), parts in groups.items() if parts]
 
 
 def _union(parts: list[Rle]) -> Rle:
@@ -144,29 +190,39 @@ def _union(parts: list[Rle]) -> Rle:
     return Rle.from_mask(np.logical_or.reduce([part.mask() for part in parts]))
 
 
-def _mask(shape: dict[str, Any], size: tuple[int, int]) -> Rle | None:
+def _mask(shape: dict[str, Any], size: tuple[int, int]) -> Rle:
     kind = shape.get("shape_type") or "polygon"
     points = [(float(x), float(y)) for x, y in shape["points"]]
-    if kind == "rectangle":
-        (x0, y0), (x1, y1) = points[0], points[-1]
-        points = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
-    elif kind == "circle":
+    if not all(math.isfinite(value) for point in points for value in point):
+        raise DataError("its points are no numbers")
+    if kind == "mask":
+        return _pasted(shape["mask"], points[0], size)
+    if kind == "circle" and len(points) == _CORNERS:
         (x0, y0), edge = points
         radius = math.dist((x0, y0), edge)
         turns = (2 * math.pi * k / _CIRCLE_POINTS for k in range(_CIRCLE_POINTS))
         points = [(x0 + radius * math.cos(t), y0 + radius * math.sin(t)) for t in turns]
-    elif kind == "mask":
-        return _pasted(shape["mask"], points[0], size)
-    elif kind != "polygon":
-        return None
+    elif kind == "rectangle" and len(points) == _CORNERS:
+        (x0, y0), (x1, y1) = points
+        points = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+    elif kind not in _OUTLINES or (kind != "polygon" and len(points) != 2 * _CORNERS):
+        raise DataError(f"it is a {kind} of {len(points)} points, which encloses nothing")
     return Rle.from_polygons([[v for pair in points for v in pair]], size)
 
 
 def _pasted(encoded: str, corner: tuple[float, float], size: tuple[int, int]) -> Rle:
-    with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
-        small = np.asarray(image.convert("L")) > 0
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
+            if image.height > 2 * size[0] or image.width > 2 * size[1]:
+                raise ValueError("it is larger than its image")
+            small = np.asarray(image.convert("L")) > 0
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes provoke.
+        raise DataError(f"its mask cannot be read ({error})") from None
     left, top = (round(v) for v in corner)
     full = np.zeros(size, np.bool_)
-    part = full[max(top, 0) : top + small.shape[0], max(left, 0) : left + small.shape[1]]
-    part[:] = small[: part.shape[0], : part.shape[1]]
+    rows = slice(max(top, 0), max(min(top + small.shape[0], size[0]), 0))
+    columns = slice(max(left, 0), max(min(left + small.shape[1], size[1]), 0))
+    if rows.start < rows.stop and columns.start < columns.stop:
+        part = small[rows.start - top : rows.stop - top]
+        full[rows, columns] = part[:, columns.start - left : columns.stop - left]
     return Rle.from_mask(full)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samadapt.data.coco import CocoDataset
-from samadapt.data.files import new_folder
+from samadapt.data.files import new_folder, visible_files
+from samadapt.data.findings import Findings
 from samadapt.data.images import image_size, list_images, natural_key, read_values
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
@@ -45,6 +47,7 @@ def load_mask_folder(
     category: str = "object",
     ignore: Collection[int] = (),
     split: bool = False,
+    findings: Findings | None = None,
 ) -> CocoDataset:
     """Read masks from a folder; every mask is looked at once.
 
@@ -58,6 +61,8 @@ def load_mask_folder(
         category: the name of the one category that all objects get.
         ignore: label values that are no objects, such as 255 for "void" in PASCAL VOC.
         split: make each separate part (8-connected) of a binary mask an object of its own.
+        findings: takes the masks that cannot be used, those without an image included; without it
+            the first one is raised, and those without an image are left aside.
 
     Raises:
         DataError: no images, no mask that belongs to an image, two images or masks of the same
@@ -70,18 +75,32 @@ def load_mask_folder(
     if masks.resolve() == images.resolve():
         raise DataError(f"{masks} holds both images and masks: put the masks into their own folder")
     names = [path.relative_to(images) for path in paths]
-    _check_stems(names)
+    lenient = findings is not None
+    findings = findings or Findings(strict=True)
+    shared = _shared_stems(names, findings)
     records: list[CocoImage] = []
     annotations: list[CocoAnnotation] = []
-    matched = False
+    files = _MaskFiles(masks)
     for image_id, (path, name) in enumerate(zip(paths, names, strict=True), 1):
-        height, width = image_size(path)
-        records.append(CocoImage(image_id, name.as_posix(), width, height))
-        for file, single in _mask_files(masks, name.with_suffix("")):
-            matched = True
-            for rle in _objects_of(file, (height, width), single, ignore, split):
-                annotations.append(CocoAnnotation(len(annotations) + 1, image_id, 1, rle))
-    if not matched:
+        own = files.take(name.with_suffix(""), findings)
+        if name in shared:
+            for file, _ in own:
+                findings.leave_out(str(file), f"it fits {shared[name]} and {name}: rename one")
+            continue
+        if lenient and not own:
+            continue
+        with findings.leaving_out(str(path), len(own)):
+            height, width = image_size(path)
+            records.append(CocoImage(image_id, name.as_posix(), width, height))
+            for file, single in own:
+                with findings.leaving_out(str(file)):
+                    for rle in _objects_of(file, (height, width), single, ignore, split):
+                        identity = len(annotations) + 1
+                        annotations.append(CocoAnnotation(identity, image_id, 1, rle))
+    if lenient:
+        for file in sorted(files.left):
+            findings.leave_out(str(file), f"no image in {images} has this name")
+    if not files.taken:
         raise DataError(
             f"no mask in {masks} belongs to an image in {images}: name the mask of {names[0]} "
             f"{names[0].with_suffix('.png')} (PNG, TIFF or BMP)"
@@ -145,31 +164,60 @@ def save_object_masks(dataset: CocoDataset, folder: str | os.PathLike[str]) -> N
 
 
 def _check_stems(names: list[Path]) -> None:
+    _shared_stems(names, Findings(strict=True))
+
+
+def _shared_stems(names: list[Path], findings: Findings) -> dict[Path, Path]:
+    """The images that would share their masks with another one, with that one."""
     seen: dict[Path, Path] = {}
+    shared: dict[Path, Path] = {}
     for name in names:
         other = seen.setdefault(name.with_suffix(""), name)
         if other != name:
-            raise DataError(
-                f"the images {other} and {name} would share one mask: rename one of them"
-            )
+            if findings.strict:
+                raise DataError(
+                    f"the images {other} and {name} would share one mask: rename one of them"
+                )
+            shared |= {name: other, other: name}
+    return shared
 
 
-def _mask_files(masks: Path, stem: Path) -> list[tuple[Path, bool]]:
-    """The mask files of one image, each with whether it shows one object only."""
-    base = masks / stem
-    named = (base.with_name(base.name + suffix) for suffix in MASK_SUFFIXES)
-    files = [(file, False) for file in named if file.is_file()]
-    parts = []
-    if base.is_dir():
-        parts = [
-            (file, True)
-            for file in sorted(base.iterdir(), key=lambda file: natural_key(file.name))
-            if file.suffix.lower() in MASK_SUFFIXES and not file.name.startswith(".")
-        ]
-    if len(files) > 1 or (files and parts):
-        both = [files[0][0], files[1][0] if len(files) > 1 else base]
-        raise DataError(f"{both[0]} and {both[1]} are masks of the same image: keep one of them")
-    return files or parts
+class _MaskFiles:
+    """The mask images of a folder, by what they belong to; Unicode's forms of a name are one."""
+
+    def __init__(self, masks: Path) -> None:
+        self._masks = masks
+        self._single: dict[Path, list[Path]] = {}
+        self._parts: dict[Path, list[Path]] = {}
+        self.left: set[Path] = set()
+        self.taken = 0
+        for suffix in MASK_SUFFIXES:
+            for file in visible_files(masks, suffix):
+                name = _normal(file.relative_to(masks))
+                self._single.setdefault(name.with_suffix(""), []).append(file)
+                self._parts.setdefault(name.parent, []).append(file)
+                self.left.add(file)
+
+    def take(self, stem: Path, findings: Findings) -> list[tuple[Path, bool]]:
+        """The mask files of one image, each with whether it shows one object only."""
+        stem = _normal(stem)
+        files = sorted(self._single.pop(stem, ()))
+        parts = sorted(self._parts.pop(stem, ()), key=lambda file: natural_key(file.name))
+        self.left.difference_update(files, parts)
+        self.taken += len(files) + len(parts)
+        if len(files) > 1 or (files and parts):
+            both = [files[0], files[1] if len(files) > 1 else self._masks / stem]
+            reason = f"{both[0]} and {both[1]} are masks of the same image: keep one of them"
+            if findings.strict:
+                raise DataError(reason)
+            for file in (*files[1:], *parts):
+                findings.leave_out(str(file), reason)
+            files, parts = files[:1], []
+        return [(file, False) for file in files] or [(file, True) for file in parts]
+
+
+def _normal(path: Path) -> Path:
+    return Path(unicodedata.normalize("NFC", path.as_posix()))
 
 
 def _objects_of(

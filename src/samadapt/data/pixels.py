@@ -157,7 +157,10 @@ def _alpha(alpha: NDArray[Any]) -> NDArray[np.uint8]:
         return alpha.astype(np.uint8) * np.uint8(255)
     if alpha.dtype == np.uint8:
         return alpha
-    most = 1.0 if alpha.dtype.kind == "f" else float(np.iinfo(alpha.dtype).max)
+    most = 1.0
+    if alpha.dtype.kind != "f":
+        # Cameras fill 10, 12 or 14 of 16 bits: opaque is the most of as many as are used.
+        most = float((1 << max(8, int(alpha.max()).bit_length())) - 1)
     scaled: NDArray[Any] = np.clip(np.nan_to_num(alpha / most), 0, 1) * 255 + 0.5
     return scaled.astype(np.uint8)
 

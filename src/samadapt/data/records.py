@@ -139,7 +139,7 @@ class CocoAnnotation:
             _id(rest, "image_id", where),
             _id(rest, "category_id", where),
             rest.pop("segmentation", None) or None,
-            bool(rest.pop("iscrowd", 0)),
+            rest.pop("iscrowd", 0) in (1, "1"),
             _number(rest.pop("area", None)),
             _box(rest.pop("bbox", None)),
             rest,

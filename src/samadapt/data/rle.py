@@ -20,6 +20,8 @@ from samadapt.errors import DataError
 
 _CHARACTERS = 7
 _LONGEST_OUTLINE = 1 << 24
+_FEWEST = 3
+"""Points of the simplest polygon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +73,24 @@ class Rle:
 
     @classmethod
     def from_polygons(cls, polygons: Sequence[Any], size: tuple[int, int]) -> Rle:
-        """Rasterise the union of polygons [x0, y0, x1, y1, ...] as COCO's own tools do."""
+        """Rasterise the union of polygons [x0, y0, x1, y1, ...] as COCO's own tools do.
+
+        Points may also come in pairs [[x0, y0], [x1, y1], ...]. A polygon of less than three
+        points encloses nothing: it is passed over where there are others.
+        """
         from pycocotools import mask as coco
 
         _check_size(size)
         height, width = size
-        if polygons and all(_is_number(value) for value in polygons):
+        if polygons and (
+            all(_is_number(value) for value in polygons)
+            or (len(polygons) > _FEWEST - 1 and all(_is_point(value) for value in polygons))
+        ):
             polygons = [polygons]
-        checked = [_polygon(points, size, index) for index, points in enumerate(polygons, 1)]
-        if not checked:
+        if not polygons:
             raise DataError("the list of polygons is empty")
+        enclosing = [(i, p) for i, p in enumerate(polygons, 1) if not _is_line(p)]
+        checked = [_polygon(p, size, i) for i, p in enclosing or enumerate(polygons, 1)]
         merged = coco.merge(coco.frPyObjects(checked, height, width))
         return cls(size, bytes(merged["counts"]))
 
@@ -218,13 +228,28 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _is_line(points: Any) -> bool:
+    """Whether a polygon is sound but has less than three points."""
+    if not isinstance(points, Sequence) or isinstance(points, str | bytes):
+        return False
+    if all(_is_point(value) for value in points):
+        return len(points) < _FEWEST
+    return all(_is_number(v) for v in points) and len(points) in range(0, 2 * _FEWEST, 2)
+
+
 def _polygon(points: Any, size: tuple[int, int], index: int) -> list[float]:
     """Check one polygon so that rasterising it can neither fail nor run out of memory."""
     try:
         array = np.asarray(points, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"polygon {index} is not a list of numbers x0, y0, x1, y1, ...") from None
-    if array.ndim != 1 or array.size < 6 or array.size % 2:
+    if array.ndim == 2 and array.shape[1] == 2:
+        array = array.reshape(-1)
+    if array.ndim != 1 or array.size < 2 * _FEWEST or array.size % 2:
         raise DataError(
             f"polygon {index} has {array.size} numbers: it needs x and y of at least 3 points"
         )

@@ -41,6 +41,9 @@ def select(
     marked = [a for a in dataset.annotations if _is_candidate(dataset, a, category)]
     usable = [a for a in marked if dataset.rle(a.id).area >= SMALLEST]
     if len(usable) < (shots or 1):
+        own = [a for a in dataset.annotations if _is_of(dataset, a, category)]
+        if own and not marked:
+            raise DataError(f"{dataset.source} has no usable mask: {why_no_object(own)}")
         raise DataError(_too_few(dataset.source, category, shots, len(usable), len(marked)))
     what = dataset.source if category is None else f"{dataset.source} ({category})"
     kept = usable
@@ -55,6 +58,28 @@ def select(
         annotations=tuple(kept),
         source=what,
     )
+
+
+def with_crowds(dataset: CocoDataset) -> CocoDataset:
+    """The same dataset with crowds as ordinary objects."""
+    return replace(
+        dataset, annotations=tuple(replace(a, iscrowd=False) for a in dataset.annotations)
+    )
+
+
+def why_no_object(annotations: Sequence[CocoAnnotation]) -> str:
+    """Why none of these annotations is an object with a mask that can be used."""
+    masks = [a for a in annotations if a.segmentation is not None]
+    if not annotations:
+        return "there is no annotation"
+    if not masks:
+        return f"all {len(annotations)} annotations have only a box, no mask"
+    if all(a.iscrowd for a in masks):
+        return (
+            f"all {len(masks)} masks are marked as crowds (iscrowd 1), as CVAT marks brush masks; "
+            "take them as objects with --crowds (open_dataset(..., crowds=True))"
+        )
+    return "all masks are empty"
 
 
 # -- private --------------------------------------------------------------------------------
@@ -74,6 +99,10 @@ def _check_category(dataset: CocoDataset, category: str) -> None:
 def _is_candidate(dataset: CocoDataset, annotation: CocoAnnotation, category: str | None) -> bool:
     if annotation.segmentation is None or annotation.iscrowd:
         return False
+    return _is_of(dataset, annotation, category)
+
+
+def _is_of(dataset: CocoDataset, annotation: CocoAnnotation, category: str | None) -> bool:
     return category is None or dataset.category(annotation.category_id).name == category
 
 

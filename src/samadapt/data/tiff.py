@@ -1,7 +1,7 @@
 """TIFF files whose numbers Pillow would cut down, misread or refuse.
 
 These are colour with 16 bits per channel, 64-bit, half-precision or multi-channel floats, signed
-bytes and unsigned 32-bit integers: common in science, rare elsewhere.
+bytes, unsigned 32-bit integers and channels beyond colour: common in science, rare elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +19,18 @@ from samadapt.errors import ImageError
 
 _WIDTH, _LENGTH, _BITS, _SAMPLES, _ORIENTATION, _FORMAT = 256, 257, 258, 277, 274, 339
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_TAGS = {_WIDTH: 0, _LENGTH: 0, _BITS: 1, _SAMPLES: 1, _ORIENTATION: 1, _FORMAT: _UNSIGNED}
+_PHOTOMETRIC = 262
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _INKS = 0, 1, 5
+_ALPHA = 2
+_TAGS = {
+    _WIDTH: 0,
+    _LENGTH: 0,
+    _BITS: 1,
+    _SAMPLES: 1,
+    _ORIENTATION: 1,
+    _FORMAT: _UNSIGNED,
+    _PHOTOMETRIC: _BLACK_IS_ZERO,
+}
 """The tags that tell a page's size and type, with what they mean where they are missing."""
 
 
@@ -33,8 +44,23 @@ def deep_tiff_size(path: Path) -> tuple[int, int] | None:
     return (width, height) if max(tags[_ORIENTATION]) >= 5 else (height, width)
 
 
-def read_deep_tiff(path: Path) -> NDArray[Any]:
+def deep_tiff_bytes(path: Path) -> int:
+    """Bytes of the values that `read_deep_tiff` gives, from the file's header."""
+    tags = _first_tags(path)
+    if tags is None or not _beyond_pillow(tags):
+        return 0
+    pixels = max(tags[_LENGTH]) * max(tags[_WIDTH])
+    return pixels * max(tags[_SAMPLES]) * ((max(tags[_BITS]) + 7) // 8)
+
+
+def read_deep_tiff(path: Path, *, shown: bool = False) -> NDArray[Any]:
     """Values of the first page, upright: (H, W) or (H, W, channels) as stored.
+
+    Args:
+        path: the file.
+        shown: give what is seen of it instead: grey, RGB or, if the file says that its fourth
+            channel is alpha by which the colours are yet to be multiplied, RGBA. Any other channel
+            after the third (near infrared) is not seen.
 
     Raises:
         ImageError: damaged or truncated, more than one plane, or a compression that needs the
@@ -46,7 +72,8 @@ def read_deep_tiff(path: Path) -> NDArray[Any]:
         with TiffFile(path) as file:
             page: Any = file.pages.first
             axes, orientation = str(page.axes), page.tags.get(_ORIENTATION)
-            white_is_zero = int(page.photometric) == 0
+            photometric = int(page.photometric)
+            alpha = [int(kind) for kind in page.extrasamples] == [_ALPHA]
             # tifffile would leave what is missing black.
             if len(page.dataoffsets) < math.prod(page.chunked):
                 raise ValueError("parts of the image are missing")
@@ -64,9 +91,24 @@ def read_deep_tiff(path: Path) -> NDArray[Any]:
         array = np.moveaxis(array, 0, -1)
     elif axes not in ("YX", "YXS"):
         raise ImageError(f"{path} is a TIFF with axes {axes}: save one grey or RGB plane")
-    if white_is_zero:
+    if photometric == _WHITE_IS_ZERO:
         array = array.max() - array
+    if shown and array.ndim == 3:
+        array = _seen(array, photometric, alpha)
     return upright(array, 1 if orientation is None else int(orientation.value))
+
+
+def _seen(array: NDArray[Any], photometric: int, alpha: bool) -> NDArray[Any]:
+    """The channels of colours (H, W, channels) that people see."""
+    channels = array.shape[2]
+    if photometric == _INKS and channels >= 4 and array.dtype.kind == "u":
+        most = float(np.iinfo(array.dtype).max)
+        inks = array[..., :4].astype(np.float64)
+        seen = (most - inks[..., :3]) * ((most - inks[..., 3:]) / most)
+        return seen.astype(array.dtype)
+    if channels == 4 and alpha:
+        return array
+    return array[..., :3] if channels >= 3 else array[..., :1]
 
 
 def _first_tags(path: Path) -> dict[int, tuple[int, ...]] | None:
@@ -96,6 +138,7 @@ def _whole(value: Any) -> tuple[int, ...]:
 def _beyond_pillow(tags: dict[int, tuple[int, ...]]) -> bool:
     bits, samples, kind = max(tags[_BITS]), max(tags[_SAMPLES]), max(tags[_FORMAT])
     if bits <= 8:
-        return kind == _SIGNED or samples not in (1, 3, 4)
+        grey = max(tags[_PHOTOMETRIC]) <= _BLACK_IS_ZERO
+        return kind == _SIGNED or samples not in (1, 3, 4) or (grey and samples > 1)
     kept = {_UNSIGNED: (12, 16), _SIGNED: (16, 32), _FLOAT: (32,)}
     return samples > 1 or bits not in kept.get(kind, ())

@@ -9,6 +9,7 @@ ImageSets/Segmentation/all.txt
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,10 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from samadapt.data.coco import CocoDataset
-from samadapt.data.files import new_folder
+from samadapt.data.files import new_folder, visible_files
+from samadapt.data.findings import Findings
 from samadapt.data.images import read_values
+from samadapt.data.matching import relative_name
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
+from samadapt.data.text import read_text, read_xml
 from samadapt.errors import DataError, ImageError
 
 MOST = 254
@@ -58,36 +62,53 @@ def save_voc(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
         _write(target / "ImageSets/Segmentation/all.txt", "".join(f"{s}\n" for s in stems))
 
 
-def load_voc(folder: str | os.PathLike[str]) -> CocoDataset:
+def load_voc(
+    folder: str | os.PathLike[str], images: str | os.PathLike[str], findings: Findings | None = None
+) -> CocoDataset:
     """Read what `save_voc` writes, or VOC itself: objects with their masks.
 
+    Images of objects may be palettes, grey, or in VOC's colours. Without them there are no masks:
+    boxes, and masks of classes, in which objects cannot be told apart, are named and left out.
+
+    Args:
+        folder: holds `Annotations`, or the XML files themselves.
+        images: the folder of images that they are about.
+        findings: takes the files and objects that cannot be used.
+
     Raises:
-        DataError: no annotations, or damaged ones.
+        DataError: no annotations.
     """
     folder = Path(folder)
-    files = sorted((folder / "Annotations").rglob("*.xml"))
+    findings = findings or Findings()
+    place = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
+    files = visible_files(place, ".xml")
     if not files:
         raise DataError(f"no annotation (Annotations/*.xml) in {folder}: it is no VOC dataset")
     known = folder / "labels.txt"
-    names = known.read_text(encoding="utf-8").splitlines() if known.is_file() else []
-    numbers = {name: k for k, name in enumerate(names, 1)}
+    names = read_text(known, findings).splitlines() if known.is_file() else []
+    numbers = {name: k for k, name in enumerate(names, 1) if name.strip()}
     records: list[CocoImage] = []
     annotations: list[CocoAnnotation] = []
     for image_id, file in enumerate(files, 1):
-        name, size, labels = _read(file)
-        stem = file.relative_to(folder / "Annotations").with_suffix(".png")
-        file_name = (stem.parent / name).as_posix()
-        records.append(CocoImage(image_id, file_name, size[1], size[0]))
-        masks = folder / "SegmentationObject" / stem
-        if not masks.is_file():
+        stem = file.relative_to(place).with_suffix(".png")
+        read = _read(file, findings)
+        if read is None:
             continue
-        values = _values(masks, size)
-        for value, label in enumerate(labels, 1):
-            category = numbers.setdefault(label, len(numbers) + 1)
-            rle = Rle.from_mask(values == value)
-            annotations.append(CocoAnnotation(len(annotations) + 1, image_id, category, rle))
+        name, labels = read
+        with findings.leaving_out(str(file), len(labels)):
+            values = _values(folder, stem)
+            record = CocoImage(
+                image_id,
+                relative_name((stem.parent / name).as_posix()),
+                values.shape[1],
+                values.shape[0],
+            )
+            records.append(record)
+            for label, rle in _objects(values, labels, file, findings):
+                category = numbers.setdefault(label, len(numbers) + 1)
+                annotations.append(CocoAnnotation(len(annotations) + 1, image_id, category, rle))
     categories = tuple(CocoCategory(k, name) for name, k in numbers.items())
-    return CocoDataset(tuple(records), tuple(annotations), categories, None, str(folder))
+    return CocoDataset(tuple(records), tuple(annotations), categories, Path(images), str(folder))
 
 
 # -- writing --------------------------------------------------------------------------------
@@ -164,33 +185,68 @@ def _palette() -> list[int]:
 # -- reading --------------------------------------------------------------------------------
 
 
-def _read(file: Path) -> tuple[str, tuple[int, int], list[str]]:
-    """File name, (height, width) and the labels of the objects, in order."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        if "<!DOCTYPE" in text or "<!ENTITY" in text:
-            raise DataError(f"{file} has a document type: remove it, annotations need none")
-        root = ElementTree.fromstring(text)  # noqa: S314
-        size = root.find("size")
-        if size is None:
-            raise DataError(f"{file} states no size")
-        height, width = int(size.findtext("height", "0")), int(size.findtext("width", "0"))
-        labels = [entry.findtext("name", "object") for entry in root.iter("object")]
-        return root.findtext("filename", file.stem), (height, width), labels
-    except (OSError, ValueError, ElementTree.ParseError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{file} is no VOC annotation ({error})") from None
+def _read(file: Path, findings: Findings) -> tuple[str, list[str]] | None:
+    """File name and the labels of the objects, in order; None for what is no annotation."""
+    with findings.leaving_out(str(file)):
+        root = read_xml(file, findings)
+        if root.tag != "annotation":
+            findings.remark(str(file), f"it is no VOC annotation but <{root.tag[:60]}>")
+            return None
+        labels = [entry.findtext("name") or "object" for entry in root.iter("object")]
+        given = (root.findtext("filename") or "").replace("\\", "/").rpartition("/")[2]
+        return given or file.stem, labels
+    return None
 
 
-def _values(file: Path, size: tuple[int, int]) -> NDArray[Any]:
+def _values(folder: Path, stem: Path) -> NDArray[Any]:
+    """The numbers of the objects (H, W)."""
+    file = folder / "SegmentationObject" / stem
+    if not file.is_file():
+        if (folder / "SegmentationClass" / stem).is_file():
+            raise DataError(
+                "there are only masks of classes, in which objects cannot be told apart: add "
+                f"{file}"
+            )
+        raise DataError(f"its objects have only boxes, no masks: add {file}")
     try:
         values = read_values(file)
     except ImageError as error:
         raise DataError(f"the masks {error}") from None
-    if values.shape != size:
-        raise DataError(
-            f"{file} is {values.shape[1]} x {values.shape[0]} pixels, its annotation says "
-            f"{size[1]} x {size[0]}"
-        )
+    if values.ndim == 3:
+        values = _numbers_of(values[..., :3], file)
+    if values.dtype.kind not in "bui":
+        raise DataError(f"the masks {file} are no whole numbers: save them as a palette image")
     return values
+
+
+def _numbers_of(colours: NDArray[Any], file: Path) -> NDArray[Any]:
+    """The numbers (H, W) that colours (H, W, 3) stand for in VOC's palette."""
+    if colours.shape[2] < 3 or colours.dtype != np.uint8:
+        return colours[..., 0]
+    weights = np.array([1 << 16, 1 << 8, 1])
+    palette = np.array(_palette()).reshape(-1, 3) @ weights
+    codes = colours.astype(np.int64) @ weights
+    if (colours == colours[..., :1]).all() and not np.isin(codes, palette).all():
+        return colours[..., 0]
+    order = np.argsort(palette)
+    at = np.minimum(np.searchsorted(palette[order], codes), len(palette) - 1)
+    numbers: NDArray[Any] = order[at]
+    if (palette[numbers] != codes).any():
+        raise DataError(f"the masks {file} have other colours than VOC's: save a palette image")
+    return numbers
+
+
+def _objects(
+    values: NDArray[Any], labels: list[str], file: Path, findings: Findings
+) -> Iterator[tuple[str, Rle]]:
+    """(label, mask) of every object that has both."""
+    for value, label in enumerate(labels, 1):
+        rle = Rle.from_mask(values == value)
+        if rle.area:
+            yield label, rle
+        else:
+            findings.leave_out(f"{file}, object {value}", f"no pixel of its mask is {value}")
+    void = 255
+    for value in np.unique(values).tolist():
+        if value > len(labels) and value != void:
+            findings.leave_out(str(file), f"it has no object for the value {value} of its mask")

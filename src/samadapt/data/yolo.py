@@ -9,20 +9,38 @@ written with nine digits: reading them gives back the very same masks.
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from samadapt.data.coco import CocoDataset
-from samadapt.data.files import new_folder
-from samadapt.data.images import image_size, list_images
+from samadapt.data.files import new_folder, visible_files
+from samadapt.data.findings import Findings
+from samadapt.data.image_folder import ImageFolder
+from samadapt.data.images import image_size
 from samadapt.data.polygons import mask_to_polygons
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
+from samadapt.data.text import read_text
 from samadapt.errors import DataError
 
 NAMES = "data.yaml"
 LABELS = "labels"
+IMAGES = "images"
+
+Line: TypeAlias = tuple[str, str]
+"""A line of a label file: its place for messages, and its text."""
+
+_LISTS = ("classes.txt", "obj.names")
+_YAML = (NAMES, "data.yml", "dataset.yaml")
+NAME_LISTS = (*_LISTS, *_YAML)
+"""Files that name the classes."""
+_NO_LABELS = ("classes.txt", "train.txt", "val.txt", "test.txt", "requirements.txt")
+_LEVELS_ABOVE = 3
+_BOX = 4
+_FEWEST = 6
+_HIGHEST = 10_000
 
 
 def save_yolo(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
@@ -60,41 +78,97 @@ def save_yolo(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
             path.write_text("".join(rows), encoding="ascii")
 
 
-def load_yolo(folder: str | os.PathLike[str], images: str | os.PathLike[str]) -> CocoDataset:
+def load_yolo(
+    folder: str | os.PathLike[str], images: str | os.PathLike[str], findings: Findings | None = None
+) -> CocoDataset:
     """Read what `save_yolo` and other tools write: `labels/NAME.txt` beside a list of names.
+
+    A label file belongs to the image of the same path, whether folders called "images" and
+    "labels" lie above the parts of a dataset or inside them. Lines of four numbers are boxes, read
+    as rectangles; a confidence at the end of a line is passed over.
 
     Args:
         folder: holds `data.yaml` (or `classes.txt`) and `labels`, or the text files themselves.
-        images: the folder of images, for their sizes.
+        images: the folder of images, for their names and sizes.
+        findings: takes the files and lines that cannot be used.
 
     Raises:
-        DataError: missing files, or lines that are no polygons.
+        DataError: no image, no label file, or none that fits an image.
     """
-    folder, images = Path(folder), Path(images)
-    names = _names(folder)
-    labels = folder / LABELS if (folder / LABELS).is_dir() else folder
+    folder, place = Path(folder), ImageFolder(images, ignored=(IMAGES, LABELS))
+    findings = findings or Findings()
+    names = read_names(folder, findings)
+    files = [file for file in visible_files(folder, ".txt") if file.name.lower() not in _NO_LABELS]
+    stems = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
+    above = str(folder.resolve())
+    matched = place.names.match(stems, above)
+    if not files:
+        raise DataError(f"no label file (.txt) in {folder}: it is no YOLO dataset")
+    if not any(matched):
+        raise DataError(
+            f"no label file in {folder} fits an image in {place.folder}: {files[0].name} would be "
+            f"the labels of an image called {files[0].stem}"
+        )
+    given: dict[str, list[Line]] = {}
+    for file, stem, name in zip(files, stems, matched, strict=True):
+        lines = _lines(file, findings)
+        if name is None and not any(_is_sound(text) for _, text in lines):
+            findings.remark(str(file), "it is no label file of an image here")
+        elif name is None:
+            findings.leave_out(str(file), place.names.why_not(stem, above), len(lines))
+        elif name in given:
+            findings.leave_out(str(file), f"{name} has a label file already", len(lines))
+        else:
+            given[name] = lines
+    return _dataset(given, names, place, folder, findings)
+
+
+def _dataset(
+    given: dict[str, list[Line]],
+    names: dict[int, str],
+    place: ImageFolder,
+    folder: Path,
+    findings: Findings,
+) -> CocoDataset:
     records: list[CocoImage] = []
     annotations: list[CocoAnnotation] = []
-    highest = len(names) - 1
-    for image_id, path in enumerate(list_images(images, recursive=True), 1):
-        height, width = image_size(path)
-        name = path.relative_to(images)
-        records.append(CocoImage(image_id, name.as_posix(), width, height))
-        file = (labels / name).with_suffix(".txt")
-        if not file.is_file():
-            continue
-        for row, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            if text.strip():
-                number, polygon = _parsed(text, (height, width), f"{file}, line {row}")
-                highest = max(highest, number)
-                rle = Rle.from_polygons([polygon], (height, width))
-                identity = len(annotations) + 1
-                annotations.append(CocoAnnotation(identity, image_id, number + 1, rle))
-    categories = [
-        CocoCategory(k + 1, names[k] if k < len(names) else f"class {k}")
-        for k in range(highest + 1)
-    ]
-    return CocoDataset(tuple(records), tuple(annotations), tuple(categories), images, str(folder))
+    used: set[int] = set()
+    boxes = 0
+    labelled = [name for name in place.files if name in given]
+    for image_id, name in enumerate(labelled, 1):
+        lines = given[name]
+        with findings.leaving_out(name, len(lines)):
+            size = image_size(place.files[name])
+            records.append(CocoImage(image_id, name, size[1], size[0]))
+            for where, text in lines:
+                with findings.leaving_out(where):
+                    number, shares = parsed(text)
+                    boxes += len(shares) == _BOX
+                    rle = Rle.from_polygons([_corners(shares, size)], size)
+                    identity = len(annotations) + 1
+                    annotations.append(CocoAnnotation(identity, image_id, number + 1, rle))
+                    used.add(number)
+    if boxes:
+        findings.remark(str(folder), f"{boxes} lines are boxes: taken as rectangles")
+    if nameless := sorted(used - set(names)):
+        classes = ", ".join(map(str, nameless[:10]))
+        findings.remark(str(folder), f"no name for the classes {classes}: they get their numbers")
+    categories = tuple(
+        CocoCategory(k + 1, names.get(k, f"class {k}")) for k in sorted(used | set(names))
+    )
+    return CocoDataset(tuple(records), tuple(annotations), categories, place.folder, str(folder))
+
+
+def _lines(file: Path, findings: Findings) -> list[Line]:
+    """The lines of a label file that are not empty, each with its place."""
+    with findings.leaving_out(str(file)):
+        text = read_text(file)
+        return [
+            (f"{file}, line {row}", line)
+            for row, line in enumerate(text.splitlines(), 1)
+            if line.strip()
+        ]
+    return []
 
 
 def _line(number: int, rle: Rle) -> str:
@@ -115,41 +189,82 @@ def joined(polygons: list[list[int]]) -> list[int]:
     return points if len(polygons) == 1 else [*points, *home]
 
 
-def _parsed(text: str, size: tuple[int, int], where: str) -> tuple[int, list[float]]:
-    height, width = size
+def parsed(text: str) -> tuple[int, list[float]]:
+    """The class of a line, and the numbers of its polygon or (four of them) its box.
+
+    Raises:
+        DataError: something else.
+    """
     try:
-        parts = text.split()
-        number = int(parts[0])
-        shares = [float(part) for part in parts[1:]]
-    except (ValueError, IndexError):
-        raise DataError(f"{where} is not a class and numbers: {text[:60]!r}") from None
-    if number < 0 or number > 10_000:
-        raise DataError(f"{where} has the class {number}: use 0, 1, 2, ...")
-    if len(shares) == 4:  # a box: its centre and size
+        first, *rest = (float(part) for part in text.split())
+    except ValueError:
+        raise DataError(f"it is not a class and numbers: {text[:60]!r}") from None
+    if not all(map(math.isfinite, (first, *rest))):
+        raise DataError(f"it has a number that is none: {text[:60]!r}")
+    if first != int(first) or not 0 <= first <= _HIGHEST:
+        raise DataError(f"it has the class {first:g}: use 0, 1, 2, ...")
+    if len(rest) > _BOX and len(rest) % 2 and 0 <= rest[-1] <= 1:
+        rest = rest[:-1]  # a confidence
+    if len(rest) != _BOX and (len(rest) < _FEWEST or len(rest) % 2):
+        raise DataError(f"it has {len(rest)} numbers: a polygon needs 3 points or more")
+    return int(first), rest
+
+
+def _is_sound(text: str) -> bool:
+    try:
+        parsed(text)
+    except DataError:
+        return False
+    return True
+
+
+def _corners(shares: list[float], size: tuple[int, int]) -> list[float]:
+    """Corners x0, y0, x1, y1, ... in pixels."""
+    height, width = size
+    if len(shares) == _BOX:
         x, y, w, h = shares
         left, top, right, bottom = x - w / 2, y - h / 2, x + w / 2, y + h / 2
         shares = [left, top, right, top, right, bottom, left, bottom]
-    if len(shares) < 6 or len(shares) % 2:
-        raise DataError(f"{where} has {len(shares)} numbers: a polygon needs 3 points or more")
     # Shares of nine digits come back as the whole numbers they were.
     scaled = [v * (height if index % 2 else width) for index, v in enumerate(shares)]
-    return number, [round(v) if abs(v - round(v)) < 1e-4 else v for v in scaled]
+    return [round(v) if abs(v - round(v)) < 1e-4 else v for v in scaled]
 
 
-def _names(folder: Path) -> list[str]:
-    classes = folder / "classes.txt"
-    if classes.is_file():
-        return [line for line in classes.read_text(encoding="utf-8").splitlines() if line]
-    file = folder / NAMES
-    if not file.is_file():
-        raise DataError(f"{folder} has no {NAMES} and no classes.txt: they name the classes")
+def read_names(folder: Path, findings: Findings) -> dict[int, str]:
+    """Names of classes by number, from the nearest list of them in a folder or above it."""
+    for place in (folder, folder / LABELS, *folder.absolute().parents[:_LEVELS_ABOVE]):
+        for name in _LISTS:
+            file = place / name
+            if file.is_file():
+                lines = read_text(file, findings).splitlines()
+                return {number: line for number, line in enumerate(lines) if line.strip()}
+        for name in _YAML:
+            file = place / name
+            if file.is_file():
+                return _names_in(file, findings)
+    findings.remark(str(folder), f"no {NAMES} and no classes.txt names the classes")
+    return {}
+
+
+def _names_in(file: Path, findings: Findings) -> dict[int, str]:
     import yaml
 
+    text = read_text(file, findings)
     try:
-        document: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+        # A few aliases of aliases make texts of gigabytes; YOLO's own files have none.
+        has_aliases = any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text))
+    except (yaml.YAMLError, RecursionError):
+        has_aliases = False  # what cannot be scanned cannot be loaded either
+    if has_aliases:
+        raise DataError(f"{file} has aliases (*name): write the names of the classes out")
+    try:
+        # Words stay words: "no" is a name, not a falsehood.
+        document: Any = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506
         names = document["names"]
-        if isinstance(names, dict):
-            names = [names[k] for k in range(len(names))]
-        return [str(name) for name in names]
-    except (yaml.YAMLError, KeyError, TypeError):
+        pairs = names.items() if isinstance(names, dict) else enumerate(names)
+        found = {int(number): name for number, name in pairs}
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
         raise DataError(f"{file} lists no names of classes (names:)") from None
+    if isinstance(names, str) or not all(isinstance(name, str) for name in found.values()):
+        raise DataError(f"{file} lists no names of classes (names:)")
+    return found

@@ -16,8 +16,10 @@ from torch import Tensor
 from samadapt.data.files import replacing
 from samadapt.errors import ModelError
 from samadapt.models.geometry import InputGeometry
+from samadapt.models.hashing import hash_tensors
 
-_FORMAT = "samadapt-embedding-2"
+_CHECKSUM = "sha256"
+_FORMAT = "samadapt-embedding-3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class ImageEmbedding:
             "weights_hash": self.model.weights_hash,
             "preprocessing": self.preprocessing,
             "geometry": json.dumps(astuple(self.geometry)),
+            _CHECKSUM: hash_tensors(tensors),
         }
         with replacing(path) as file:
             file.write(save(tensors, metadata=meta))
@@ -119,7 +122,10 @@ class ImageEmbedding:
                 meta = file.metadata() or {}
                 if meta.get("format") != _FORMAT:
                     raise ModelError(f"{path} is not a samadapt embedding: encode the image again")
-                features = {name: _plain(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+                stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                if hash_tensors(stored) != meta[_CHECKSUM]:
+                    raise ModelError(f"{path} is damaged: encode the image again")
+                features = {name: _plain(tensor) for name, tensor in stored.items()}
                 original, resized, padded, window = json.loads(meta["geometry"])
                 geometry = InputGeometry(
                     tuple(original), tuple(resized), tuple(padded), window and tuple(window)

@@ -9,6 +9,14 @@ import torch
 from torch import Tensor
 
 
+def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor with a number that is NaN or infinite; None without any."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            return name
+    return None
+
+
 def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 (hex) over names, types, shapes and bytes, in the order of the names.
 

@@ -1,48 +1,76 @@
-"""Proposals by similarity: further objects of an image that look like given ones."""
+"""Find similar: further objects of an image that look like those accepted on it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from samadapt.data.rle import Rle
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.proposals.proposal import Proposal
-
-Mask = NDArray[np.bool_]
-Map = NDArray[np.float32]
+from samadapt.proposals.likeness import Frame, LikenessMap, Map, Mask, blurred
 
 BATCH = 4
 SECONDS = 3.0
 _SIZES = 3.0
 _COVERED = 0.3
-_SIDE = 1024
-_SHRINKAGE = 0.05
+_PEAK_RADIUS = 12.0
+_MASK_BYTES = 1 << 28
+"""Most bytes of the masks of one batch, unless a single answer has more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProposedPart:
+    """A proposed object.
+
+    Attributes:
+        crop: the part of its mask that holds all of it.
+        x: of the crop's left edge in the image.
+        y: of its upper edge.
+        size: (H, W) of the image.
+        likeness: how much it looks like the examples, 0..1.
+    """
+
+    crop: Mask
+    x: int
+    y: int
+    size: tuple[int, int]
+    likeness: float = 0.0
+
+    @property
+    def mask(self) -> Mask:
+        """The mask (H, W)."""
+        full = np.zeros(self.size, np.bool_)
+        height, width = self.crop.shape
+        full[self.y : self.y + height, self.x : self.x + width] = self.crop
+        return full
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimilarObjects:
-    """The result of `propose_similar`.
+    """What a search brought.
 
     Attributes:
         proposals: the most likely first.
         tried: (x, y) of the clicks that gave no proposal.
         more: whether there are places left to click on.
+        looked: how many places were looked at.
+        places: how many there were.
     """
 
-    proposals: tuple[Proposal, ...] = ()
+    proposals: tuple[ProposedPart, ...] = ()
     tried: tuple[tuple[float, float], ...] = ()
     more: bool = False
+    looked: int = 0
+    places: int = 0
 
 
 def propose_similar(
@@ -56,8 +84,9 @@ def propose_similar(
     seconds: float = SECONDS,
     rejected: Sequence[Rle] = (),
     tried: Sequence[tuple[float, float]] = (),
+    progress: Callable[[int, int], None] = lambda looked, places: None,
 ) -> SimilarObjects:
-    """Propose objects that look like `examples`, the most likely first; scores are likeness.
+    """Propose objects that look like `examples`, the most likely first.
 
     Every pixel is described by its colour, by its surroundings at the scale of the examples, and
     by how much its image features agree with theirs. Fisher's linear discriminant between the
@@ -65,6 +94,9 @@ def propose_similar(
     from each other and from known objects, are clicked on, the highest first. Of the masks that
     come out, those are kept whose size and likeness are the examples', and that cover neither a
     known object nor a better proposal.
+
+    All maps are at most 1024 pixels wide or high, and masks are kept as crops: beyond what the
+    model needs for one answer, neither time nor memory grows with the image.
 
     Args:
         model: the model.
@@ -79,172 +111,122 @@ def propose_similar(
         rejected: earlier proposals that were not wanted, or not as they were; they are not
             proposed again. What they look like is not held against others.
         tried: clicks of earlier searches that gave nothing; their places are left out.
+        progress: told how many of how many places were looked at.
     """
-    wanted = _union(examples, pixels)
-    known = _union([*examples, *others], pixels)
-    closed = known | _union(rejected, pixels)
+    frame = Frame((pixels.shape[0], pixels.shape[1]))
+    wanted = frame.union(examples)
+    known = wanted | frame.union(others)
+    closed = known | frame.union(rejected)
     if closed.all() or not wanted.any():
         return SimilarObjects()
     areas = np.array([rle.area for rle in examples], np.float64)
     radius = float(np.sqrt(np.median(areas) / np.pi))
-    likeness, low, high = _likeness(embedding, pixels, wanted, known, radius)
+    near = max(radius * frame.scale, 1.0)
+    likeness = LikenessMap.of(embedding, pixels, frame, wanted, known, near)
+    least = (likeness.low + likeness.high) / 2
+    points = _peaks(likeness.values, closed, least, near, frame)
+    points = _untried(points, tried, radius)
     deadline = time.monotonic() + seconds
-    found: list[Proposal] = []
-    taken, failed, more = closed.copy(), list[tuple[float, float]](), False
-    for prompts in _clicks(likeness, closed, (low + high) / 2, radius, tried):
-        fresh = [p for p in prompts if not taken[int(p.points[0][1]), int(p.points[0][0])]]
+    found: list[ProposedPart] = []
+    taken, failed, more, looked = closed.copy(), list[tuple[float, float]](), False, 0
+    for batch in _batches(points, frame.size):
+        progress(looked, len(points))
+        looked += len(batch)
+        fresh = [Prompt([point]) for point in batch if not taken[frame.cell(*point)]]
         if fresh and (len(found) >= most or time.monotonic() > deadline):
-            more = True
+            more, looked = True, looked - len(batch)
             break
         answers = model.predict(embedding, fresh, True, adapters) if fresh else []
         for prompt, answer in zip(fresh, answers, strict=True):
-            # Of the three candidates, the one whose size is most like the examples'.
-            masks = [_part(mask, prompt) for mask in answer.masks]
-            gaps = [_size_gap(mask, areas) for mask in masks]
-            index = int(np.argmin(gaps))
-            mask = masks[index]
-            covered = np.count_nonzero(mask & taken)
-            alike = 0.0
-            if gaps[index] <= np.log(_SIZES) and covered <= _COVERED * np.count_nonzero(mask):
-                alike = float(np.clip((likeness[mask].mean() - low) / max(high - low, 1e-6), 0, 1))
-            if alike >= 0.5:
-                x, y = prompt.points[0]
-                found.append(Proposal(Rle.from_mask(mask), alike, (x, y)))
-                taken |= mask
+            proposal = _judged(answer, prompt, areas, frame, taken, likeness)
+            if proposal is not None:
+                found.append(proposal)
+                taken |= frame.sampled_crop(proposal.crop, proposal.x, proposal.y)
             else:
                 failed.append((prompt.points[0][0], prompt.points[0][1]))
-    found.sort(key=lambda proposal: -proposal.score)
-    return SimilarObjects(tuple(found[:most]), tuple(failed), more or len(found) > most)
+    progress(looked, len(points))
+    found.sort(key=lambda proposal: -proposal.likeness)
+    more = more or len(found) > most
+    return SimilarObjects(tuple(found[:most]), tuple(failed), more, looked, len(points))
 
 
-def _union(rles: Sequence[Rle], pixels: NDArray[np.uint8]) -> Mask:
-    mask = np.zeros(pixels.shape[:2], np.bool_)
-    for rle in rles:
-        mask |= rle.mask()
-    return mask
+def _judged(
+    answer: Prediction,
+    prompt: Prompt,
+    areas: NDArray[np.float64],
+    frame: Frame,
+    taken: Mask,
+    likeness: LikenessMap,
+) -> ProposedPart | None:
+    """The candidate whose size is most like the examples', if it looks like them and is free."""
+    parts = [_part(mask, prompt) for mask in answer.masks]
+    gaps = [_size_gap(part.crop, areas) for part in parts]
+    index = int(np.argmin(gaps))
+    part = parts[index]
+    if gaps[index] > np.log(_SIZES):
+        return None
+    small = frame.sampled_crop(part.crop, part.x, part.y)
+    if np.count_nonzero(small & taken) > _COVERED * np.count_nonzero(small):
+        return None
+    span = max(likeness.high - likeness.low, 1e-6)
+    alike = float(np.clip((likeness.values[small].mean() - likeness.low) / span, 0, 1))
+    return ProposedPart(part.crop, part.x, part.y, part.size, alike) if alike >= 0.5 else None
 
 
-def _likeness(
-    embedding: ImageEmbedding,
-    pixels: NDArray[np.uint8],
-    wanted: Mask,
-    known: Mask,
-    radius: float,
-) -> tuple[Map, float, float]:
-    """Map of likeness (H, W), and its mean around the examples and inside them."""
-    height, width = pixels.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    inside = cv2.resize(wanted.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    taken = cv2.resize(known.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-    if not inside.any():  # objects that vanish when the image is shrunk
-        inside[:] = cv2.resize(wanted.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-    features = _features(embedding, small, inside, taken, max(radius * scale, 1.0))
-    around = _ring(inside, max(radius * scale, 1.0)) & ~taken
-    if not around.any():
-        around = ~taken if not taken.all() else ~inside
-    one, rest = features[inside], features[around]
-    weights = _discriminant(one, rest)
-    full = cv2.resize(features @ weights, (width, height), interpolation=cv2.INTER_LINEAR)
-    return (
-        np.asarray(full, np.float32),
-        float((rest @ weights).mean()),
-        float((one @ weights).mean()),
-    )
+def _batches(
+    points: Sequence[tuple[float, float]], size: tuple[int, int]
+) -> Iterator[Sequence[tuple[float, float]]]:
+    """A few at a time: fewer where three masks of each take much memory."""
+    count = max(1, min(BATCH, _MASK_BYTES // (3 * size[0] * size[1])))
+    for start in range(0, len(points), count):
+        yield points[start : start + count]
 
 
-def _features(
-    embedding: ImageEmbedding, small: NDArray[np.uint8], inside: Mask, taken: Mask, radius: float
-) -> Map:
-    """What is known of every pixel, (h, w, F) float32, each with mean 0 and deviation 1."""
-    colour = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
-    near = cv2.GaussianBlur(colour, (0, 0), max(0.35 * radius, 0.5))
-    wide = cv2.GaussianBlur(colour, (0, 0), 2.5 * radius)
-    grey = cv2.GaussianBlur(colour[..., 0], (0, 0), max(0.15 * radius, 0.5))
-    edges = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
-    texture = cv2.GaussianBlur(edges, (0, 0), max(0.5 * radius, 0.5))
-    agreement = _agreement(embedding, inside, taken)
-    stack = np.dstack([near, near - wide, texture, agreement]).astype(np.float32)
-    flat = stack.reshape(-1, stack.shape[-1])
-    normal = (stack - flat.mean(0)) / np.maximum(flat.std(0), 1e-6)
-    return np.asarray(normal, np.float32)
+def _peaks(
+    likeness: Map, known: Mask, least: float, radius: float, frame: Frame
+) -> list[tuple[float, float]]:
+    """Places (x, y) of the peaks of the map above `least`, the highest first.
 
-
-def _agreement(embedding: ImageEmbedding, inside: Mask, taken: Mask) -> Map:
-    """Cosine of the image features with the examples' mean, less that with the rest's."""
-    grid = embedding.image[0].permute(1, 2, 0).float()
-    grid = F.normalize(grid - grid.mean((0, 1), keepdim=True), dim=-1)
-    size = embedding.original_size
-
-    def mean(mask: Mask) -> torch.Tensor:
-        full = cv2.resize(mask.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
-        tensor = torch.from_numpy(full)[None, None].to(grid.device)
-        share = embedding.geometry.to_decoder(tensor, embedding.grid)[0, 0]
-        return F.normalize((grid * share[..., None]).sum((0, 1)), dim=0)
-
-    difference = grid @ mean(inside) - grid @ mean(~taken)
-    full = embedding.geometry.to_original(difference[None, None])[0, 0].cpu().numpy()
-    shape = inside.shape[::-1]
-    return np.asarray(cv2.resize(full, shape, interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-def _ring(inside: Mask, radius: float) -> Mask:
-    """Pixels around the examples, a little apart from them."""
-
-    def grown(by: float) -> Mask:
-        reach = 2 * max(1, round(by)) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-        return np.asarray(cv2.dilate(inside.astype(np.uint8), kernel)) > 0
-
-    ring: Mask = grown(1.5 * radius) & ~grown(0.3 * radius)
-    return ring
-
-
-def _discriminant(one: Map, rest: Map) -> Map:
-    """Fisher's linear discriminant (F,) of two sets of pixels (N, F), covariance shrunk."""
-    spread = (np.cov(one.T) * (len(one) > 1) if len(one) > 1 else 0) + (
-        np.cov(rest.T) if len(rest) > 1 else 0
-    )
-    count = one.shape[1]
-    matrix = np.asarray(spread, np.float64) + _SHRINKAGE * np.eye(count)
-    weights = np.linalg.solve(matrix, (one.mean(0) - rest.mean(0)).astype(np.float64))
-    return np.asarray(weights / max(float(np.linalg.norm(weights)), 1e-12), np.float32)
-
-
-def _clicks(
-    likeness: Map,
-    known: Mask,
-    least: float,
-    radius: float,
-    tried: Sequence[tuple[float, float]],
-) -> Iterator[list[Prompt]]:
-    """Clicks on the peaks of the map above `least`, the highest first, a few at a time.
-
-    None lies within half a radius of where one was tried before.
+    Large objects are looked for on a coarser map: a peak is then compared with as many pixels
+    around it as that of a small one.
     """
-    smooth = cv2.GaussianBlur(likeness, (0, 0), max(0.4 * radius, 0.5))
+    smooth = blurred(likeness, max(0.4 * radius, 0.5))
     free = np.where(known, -1e9, smooth).astype(np.float32)
-    reach = 2 * max(1, round(0.8 * radius)) + 1
+    step = max(1, round(radius / _PEAK_RADIUS))
+    coarse = free[step // 2 :: step, step // 2 :: step] if min(free.shape) > step else free
+    step = step if coarse is not free else 1
+    reach = 2 * max(1, round(0.8 * radius / step)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    rows, columns = np.nonzero((free >= cv2.dilate(free, kernel)) & (free > least))
-    order = np.argsort(-free[rows, columns], kind="stable")
-    places = np.stack([columns[order], rows[order]], axis=1) + 0.5
-    if tried:
-        apart = places[:, None] - np.asarray(tried, np.float64)[None]
-        places = places[np.hypot(*np.moveaxis(apart, -1, 0)).min(1) > radius / 2]
-    points = [(float(x), float(y)) for x, y in places]
-    for start in range(0, len(points), BATCH):
-        yield [Prompt([point]) for point in points[start : start + BATCH]]
+    coarse = np.ascontiguousarray(coarse)
+    rows, columns = np.nonzero((coarse >= cv2.dilate(coarse, kernel)) & (coarse > least))
+    order = np.argsort(-coarse[rows, columns], kind="stable")
+    at = [(int(rows[k]) * step + step // 2, int(columns[k]) * step + step // 2) for k in order]
+    return [frame.place(row, column) for row, column in at]
 
 
-def _part(mask: Mask, prompt: Prompt) -> Mask:
+def _untried(
+    points: list[tuple[float, float]], tried: Sequence[tuple[float, float]], radius: float
+) -> list[tuple[float, float]]:
+    """Those that are not within half a radius of where one was tried before."""
+    if not tried or not points:
+        return points
+    before = np.asarray(tried, np.float64)
+    return [p for p in points if np.hypot(*(before - p).T).min() > radius / 2]
+
+
+def _part(mask: Mask, prompt: Prompt) -> ProposedPart:
     """The part of a mask that was clicked on; all of it when the click is outside."""
     x, y = (int(v) for v in prompt.points[0])
-    if not mask[y, x]:
-        return mask
-    _, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    return np.asarray(numbers == numbers[y, x])
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    size = int(mask.shape[0]), int(mask.shape[1])
+    if not rows.size:
+        return ProposedPart(np.zeros((1, 1), np.bool_), x, y, size)
+    top, left = int(rows[0]), int(columns[0])
+    crop = mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    if mask[y, x]:
+        _, numbers = cv2.connectedComponents(crop.astype(np.uint8), connectivity=4)
+        crop = numbers == numbers[y - top, x - left]
+    return ProposedPart(np.array(crop), left, top, size)
 
 
 def _size_gap(mask: Mask, areas: NDArray[np.float64]) -> float:

@@ -17,8 +17,9 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from samadapt.errors import SamadaptError, SessionError
+from samadapt.errors import BusyError, SamadaptError, SessionError
 from samadapt.server import routes_images, routes_objects, routes_project
+from samadapt.server.json_bodies import JsonMiddleware
 from samadapt.server.security import Guard, GuardMiddleware
 from samadapt.server.workspace import Workspace
 from samadapt.store.errors import ConflictError, FullError, MissingError
@@ -30,7 +31,7 @@ _STATUS: tuple[tuple[type[SamadaptError], int], ...] = (
     (ConflictError, 409),
     (SessionError, 409),
     (FullError, 507),
-    (SamadaptError, 422),
+    (BusyError, 503),
 )
 
 
@@ -60,21 +61,27 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=static), name="static")
     answer_errors(app)
+    app.add_middleware(JsonMiddleware, streamed=frozenset({"/api/import"}))
     app.add_middleware(GuardMiddleware, guard=guard)
     return app
 
 
-def answer_errors(app: FastAPI) -> None:
-    """Every error is JSON with one line for the person."""
+def answer_errors(app: FastAPI, bad_request: int = 422) -> None:
+    """Every error is JSON with one line for the person.
+
+    Args:
+        app: the application.
+        bad_request: the status that says that a request is understood and cannot be done.
+    """
 
     @app.exception_handler(SamadaptError)
     async def samadapt_error(request: Request, error: SamadaptError) -> JSONResponse:
-        status = next(code for kind, code in _STATUS if isinstance(error, kind))
+        status = next((code for kind, code in _STATUS if isinstance(error, kind)), bad_request)
         return _told(status, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _told(422, f"the request is not valid: {_first(error)}")
+        return _told(bad_request, f"the request is not valid: {_first(error)}")
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
@@ -82,7 +89,7 @@ def answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
-        return _told(413, "the request is too large, or was broken off")
+        return _told(400, "the request was broken off")
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> JSONResponse:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from samadapt.data.images import read_image
-from samadapt.errors import SamadaptError
+from samadapt.errors import ImageError, SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.server.decoding import Decoder
 from samadapt.session.images import hash_pixels
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.records import ImageFacts
@@ -32,11 +32,18 @@ class Encoder:
         store: embeddings on the disk.
         found: told about every file that was looked at.
         limit: bytes of embeddings in memory.
+        decoder: decodes image files.
     """
 
     def __init__(
-        self, model: SegmentationModel, store: EmbeddingStore, found: Found, limit: int = 1 << 29
+        self,
+        model: SegmentationModel,
+        store: EmbeddingStore,
+        found: Found,
+        limit: int = 1 << 29,
+        decoder: Decoder | None = None,
     ) -> None:
+        self._decoder = decoder or Decoder()
         self.model, self._store, self._found, self._limit = model, store, found, limit
         self._memory: OrderedDict[str, ImageEmbedding] = OrderedDict()
         self._bytes = 0
@@ -131,19 +138,20 @@ class Encoder:
         self, image_id: int, path: Path, state: os.stat_result | None
     ) -> tuple[ImageEmbedding, ImageFacts]:
         try:
-            pixels = read_image(path)
-        except SamadaptError as error:
+            with self._decoder.reading(path) as pixels:
+                content = hash_pixels(pixels)
+                size, modified = (0, 0) if state is None else (state.st_size, state.st_mtime_ns)
+                facts = ImageFacts(pixels.shape[0], pixels.shape[1], content, size, modified)
+                embedding = self._known(content)
+                if embedding is None:
+                    with self._encoding:
+                        embedding = self.model.encode(pixels)
+                    self._remember(content, embedding)
+                    self._store.put(self.model, content, embedding)
+                del pixels
+        except ImageError as error:
             self._found(image_id, None, str(error))
             raise
-        content = hash_pixels(pixels)
-        size, modified = (0, 0) if state is None else (state.st_size, state.st_mtime_ns)
-        facts = ImageFacts(pixels.shape[0], pixels.shape[1], content, size, modified)
-        embedding = self._known(content)
-        if embedding is None:
-            with self._encoding:
-                embedding = self.model.encode(pixels)
-            self._remember(content, embedding)
-            self._store.put(self.model, content, embedding)
         self._found(image_id, facts, None)
         return embedding, facts
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from samadapt.data.images import image_size
 from samadapt.errors import ImageError
 from samadapt.server.pictures import path_inside
+from samadapt.store.errors import MissingError
 from samadapt.store.projects import Project
 from samadapt.store.records import ImageEntry, ImageFacts, StoredImage
 
@@ -27,6 +28,7 @@ class Gallery:
         self.project, self.folder = project, folder
         self._order: list[int] = []
         self._folder_times: dict[str, int] = {}
+        self._broken_links: set[int] = set()
         self.scan()
 
     def path(self, image: StoredImage) -> Path:
@@ -41,7 +43,11 @@ class Gallery:
             MissingError: no such image.
         """
         image = self.project.images.get(image_id)
-        path = self.path(image)
+        try:
+            path = self.path(image)
+        except MissingError as error:
+            self.note(image_id, None, str(error))
+            raise
         try:
             state = path.stat()
         except OSError:
@@ -89,8 +95,13 @@ class Gallery:
         ids = self._order
         place = ids.index(image_id) if image_id in ids else len(ids)
         wanted = ids[place : place + 1 + AHEAD] + ids[max(0, place - 1) : place]
-        images = [self.project.images.get(identity) for identity in wanted]
-        return [(image.id, self.path(image), image.facts) for image in images]
+        found = []
+        for image in map(self.project.images.get, wanted):
+            try:
+                found.append((image.id, self.path(image), image.facts))
+            except MissingError as error:  # it is told to whoever opens that one
+                self.note(image.id, None, str(error))
+        return found
 
     def next_image(self, client: str, after: int, step: int, unfinished: bool) -> int | None:
         """The next (step 1) or previous (-1) image; others' images are passed over.
@@ -123,10 +134,26 @@ class Gallery:
         now = _folder_times(self.folder)
         if now != self._folder_times:
             self.project.images.scan(self.folder)
+            self._note_links()
             self._folder_times = now
         entries = self.project.images.entries()
         self._order = [entry.id for entry in entries if entry.present]
         return entries
+
+    def _note_links(self) -> None:
+        """Mark links that lead out of the folder, or nowhere, as unreadable, and no others."""
+        for entry in self.project.images.entries():
+            image_path = self.folder / entry.name
+            if image_path.is_symlink() or entry.id in self._broken_links:
+                try:
+                    path_inside(self.folder, entry.name)
+                except MissingError as error:
+                    self._broken_links.add(entry.id)
+                    self.note(entry.id, None, str(error))
+                else:
+                    if entry.id in self._broken_links:
+                        self._broken_links.discard(entry.id)
+                        self.note(entry.id, None, None)
 
     def note(self, image_id: int, facts: ImageFacts | None, problem: str | None) -> None:
         """Write down what a file turned out to be, or why it cannot be read."""

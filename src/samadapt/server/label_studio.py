@@ -5,22 +5,16 @@ submitted there.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from samadapt.clicks import next_click
-from samadapt.data.images import read_image
 from samadapt.data.label_studio import brush_to_mask
 from samadapt.errors import DataError, SamadaptError
 from samadapt.models.base import SegmentationModel
@@ -28,17 +22,20 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Prompt
 from samadapt.server.annotating import AnnotatorSession
 from samadapt.server.label_studio_client import LabelStudioClient
+from samadapt.server.label_studio_images import ImageFinder
 from samadapt.server.label_studio_prompts import (
     Json,
     Mask,
     Said,
     Tags,
     brush_result,
+    first_name,
+    items,
+    read_json,
     read_prompts,
     read_tags,
 )
 from samadapt.server.learning import Learning
-from samadapt.server.pictures import path_inside
 from samadapt.server.turns import Turns
 from samadapt.session.events import ImageReference
 from samadapt.session.images import hash_pixels
@@ -48,60 +45,6 @@ from samadapt.store.embeddings import EmbeddingStore
 _LOG = logging.getLogger(__name__)
 _KEPT = 500
 _SETTLE_SECONDS = 60.0
-
-
-class ImageFinder:
-    """Finds the images that tasks name: in a folder, or at one Label Studio.
-
-    Nothing else is ever read or asked, whatever a task says.
-
-    Args:
-        folder: of images, or None.
-        url: of Label Studio, or None.
-        key: an access token of it, or None.
-
-    Attributes:
-        client: of Label Studio, or None.
-    """
-
-    def __init__(self, folder: Path | None, url: str | None, key: str | None) -> None:
-        self._folder = folder
-        self.client = None if url is None else LabelStudioClient(url, key)
-
-    def pixels(self, address: str) -> NDArray[np.uint8]:
-        """The image (H, W, 3) that a task names.
-
-        Raises:
-            DataError: neither in the folder nor at Label Studio.
-            ImageError: unreadable.
-        """
-        path = self._local(address)
-        if path is not None:
-            return read_image(path)
-        if self.client is None:
-            raise DataError(
-                f"{address[:200]} is not in the folder of images: start `samadapt serve "
-                "--label-studio` with --images, or with --url and --api-key of Label Studio"
-            )
-        try:
-            with Image.open(io.BytesIO(self.client.read(address))) as image:
-                return read_image(image)
-        except UnidentifiedImageError:
-            raise DataError(f"{address[:200]} is not an image that can be read") from None
-
-    def _local(self, address: str) -> Path | None:
-        if self._folder is None:
-            return None
-        parts = urlsplit(address)
-        named = parse_qs(parts.query).get("d", [unquote(parts.path)])[0]
-        # Label Studio puts a prefix before the names of uploaded files.
-        bare = Path(named).name
-        candidates = [named.lstrip("/"), bare, bare.partition("-")[2]]
-        for name in candidates:
-            path = self._folder / name
-            if name and "\0" not in name and path.is_file():
-                return path_inside(self._folder, name)
-        return None
 
 
 class LabelStudioBackend:
@@ -150,7 +93,7 @@ class LabelStudioBackend:
             SamadaptError: prompts that cannot be used.
         """
         tags = read_tags(config)
-        results = list((context or {}).get("result") or [])
+        results = items((context or {}).get("result"))
         if context is None or not tasks:
             return [[] for _ in tasks]
         task = tasks[0]
@@ -177,18 +120,18 @@ class LabelStudioBackend:
         that were asked for before, or one simulated click.
         """
         tags = read_tags(config)
-        results = [r for r in annotation.get("result") or [] if isinstance(r, Mapping)]
+        results = [r for r in items(annotation.get("result")) if isinstance(r, Mapping)]
         brushes = [r for r in results if r.get("type") == "brushlabels"]
         if not brushes:
             return 0
         embedding, pixels_hash = self._embedding(task, tags)
         count = 0
         for brush in brushes:
-            value = brush.get("value") or {}
+            value = read_json(brush.get("value"))
             if value.get("format") != "rle":
                 continue
-            mask = brush_to_mask(value.get("rle") or [], embedding.original_size)
-            label = str((value.get("brushlabels") or ["object"])[0])
+            mask = brush_to_mask(items(value.get("rle")), embedding.original_size)
+            label = first_name(value.get("brushlabels")) or "object"
             if not mask.any() or not self._is_new(pixels_hash, label, mask):
                 continue
             session = self._session(embedding, pixels_hash)
@@ -233,10 +176,11 @@ class LabelStudioBackend:
         count = 0
         try:
             for task in client.annotated_tasks(project):
-                for annotation in task.get("annotations") or []:
+                for annotation in items(task.get("annotations")):
                     if self._closing.is_set():
                         return count
-                    count += self._fit_or_tell(task, annotation, config)
+                    if isinstance(annotation, Mapping):
+                        count += self._fit_or_tell(task, annotation, config)
         except SamadaptError as error:
             _LOG.warning("Label Studio, training: %s", error)
         except Exception:
@@ -263,25 +207,25 @@ class LabelStudioBackend:
         return session
 
     def _embedding(self, task: Json, tags: Tags) -> tuple[ImageEmbedding, str]:
-        data = task.get("data") or {}
-        address = str(data.get(tags.field) or "")
-        if not address:
+        address = read_json(task.get("data")).get(tags.field)
+        if not isinstance(address, str) or not address:
             raise DataError(f"the task has no {tags.field!r} in its data: it names the image")
+        found = self._finder.find(address)
         with self._lock:
-            content = self._hashes.get(address)
+            content = self._hashes.get(found.stamp)
         if content is not None:
             known = self._store.get(self._model, content)
             if known is not None:
                 return known, content
-        pixels = self._finder.pixels(address)
-        content = hash_pixels(pixels)
-        known = self._store.get(self._model, content)
-        if known is None:
-            with self._lock:
-                known = self._model.encode(pixels)
-            self._store.put(self._model, content, known)
+        with self._finder.pixels(found) as pixels:
+            content = hash_pixels(pixels)
+            known = self._store.get(self._model, content)
+            if known is None:
+                with self._lock:
+                    known = self._model.encode(pixels)
+                self._store.put(self._model, content, known)
         with self._lock:
-            self._hashes[address] = content
+            self._hashes[found.stamp] = content
             while len(self._hashes) > _KEPT:
                 self._hashes.popitem(last=False)
         return known, content
@@ -325,5 +269,5 @@ def _simulated(mask: Mask, label: str) -> Said:
 def _number(value: Any) -> int:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0

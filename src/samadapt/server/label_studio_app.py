@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future, wait
@@ -13,17 +14,11 @@ from fastapi.concurrency import run_in_threadpool
 
 from samadapt.errors import DataError, SamadaptError
 from samadapt.server.app import answer_errors
+from samadapt.server.asgi import App, Message, Receive, Scope, Send
+from samadapt.server.json_bodies import JsonMiddleware
 from samadapt.server.label_studio import LabelStudioBackend
 from samadapt.server.label_studio_prompts import read_json
-from samadapt.server.security import (
-    App,
-    Guard,
-    GuardMiddleware,
-    Message,
-    Receive,
-    Scope,
-    Send,
-)
+from samadapt.server.security import Guard, GuardMiddleware
 
 _LOG = logging.getLogger(__name__)
 _REFUSED, _NO_PASSWORD = 400, 401
@@ -77,14 +72,14 @@ def create_label_studio_app(
         params = read_json(request.get("params"))
         given = params.get("context") or request.get("context")
         context = read_json(given) if given else None
-        config = str(request.get("label_config") or "")
+        config = _text(request.get("label_config"))
         return {"results": backend.predict(tasks, config, context)}
 
     @app.post("/webhook")
     def webhook(request: Request) -> dict[str, Any]:
         if request.get("action") == _START:
             project = read_json(request.get("project"))
-            backend.fit_project(_identifier(project), str(project.get("label_config") or ""))
+            backend.fit_project(_identifier(project), _text(project.get("label_config")))
             return {"status": "ok"}
         if request.get("action") not in _TRAINING:
             return {"status": "ok", "learned": 0}
@@ -95,11 +90,12 @@ def create_label_studio_app(
         count = 0
         for task in _tasks(request.get("annotations")):
             for annotation in _tasks(task.get("annotations")):
-                config = str(request.get("label_config") or "")
+                config = _text(request.get("label_config"))
                 count += backend.fit(task, annotation, config)
         return {"status": "ok", "learned": count}
 
-    answer_errors(app)
+    answer_errors(app, bad_request=_REFUSED)
+    app.add_middleware(JsonMiddleware)
     app.add_middleware(GuardMiddleware, guard=guard)
     app.add_middleware(_Told)
     return app
@@ -133,13 +129,16 @@ class _Told:
 def _reason(status: int, body: bytes) -> str:
     if status == _NO_PASSWORD:
         return "no password, or another one: give Label Studio the address with the password in it"
-    return str(read_json(body.decode("utf-8", "replace")).get("error") or f"status {status}")
+    try:
+        return str(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"status {status}"
 
 
 def _fit(backend: LabelStudioBackend, request: dict[str, Any], patience: float) -> dict[str, Any]:
     """Learn from one annotation, or from a list of them with their tasks in the same order."""
     project = read_json(request.get("project"))
-    config = str(request.get("label_config") or project.get("label_config") or "")
+    config = _text(request.get("label_config") or project.get("label_config"))
     tasks = _listed(request.get("task"))
     annotations = _listed(request.get("annotation") or request.get("annotations"))
     if not tasks or not config:
@@ -165,13 +164,17 @@ def _tell(future: Future[int]) -> None:
 
 def _identifier(project: Mapping[str, Any]) -> int:
     number = project.get("id")
-    if not isinstance(number, int):
+    if not isinstance(number, int) or isinstance(number, bool):
         raise DataError("the webhook has no project: send it along")
     return number
 
 
 def _listed(value: Any) -> list[dict[str, Any]]:
     return _tasks(value if isinstance(value, list) else [value])
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _tasks(value: Any) -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +16,25 @@ _LARGEST_FILE = 256 << 20
 _LARGEST_PROJECT = 2 << 30
 _SECONDS = 60.0
 _TOKEN_PARTS = 3
+_NOT_MODIFIED = 304
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """What tells whether a file has changed: HTTP's entity tag and date."""
+
+    tag: str = ""
+    date: str = ""
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Validators:
+        """Those that came with an answer."""
+        return cls(headers.get("etag", ""), headers.get("last-modified", ""))
+
+    def headers(self) -> dict[str, str]:
+        """Headers that ask for the file only if it has changed."""
+        given = {"if-none-match": self.tag, "if-modified-since": self.date}
+        return {name: value for name, value in given.items() if value}
 
 
 class LabelStudioClient:
@@ -28,17 +49,30 @@ class LabelStudioClient:
     def __init__(self, url: str, key: str | None) -> None:
         self._url, self._key = url.rstrip("/"), key
 
-    def read(self, address: str) -> bytes:
+    def read(
+        self, address: str, known: Validators | None = None
+    ) -> tuple[bytes | None, Validators]:
         """The file at an address, of this Label Studio or without a host.
+
+        Args:
+            address: of the file.
+            known: what came with it the last time.
+
+        Returns:
+            The file, None if it has not changed since, and what to ask with the next time.
 
         Raises:
             DataError: elsewhere, not there, not allowed, or too large.
         """
-        parts, home = urlsplit(address), urlsplit(self._url)
+        try:
+            parts, home = urlsplit(address), urlsplit(self._url)
+        except ValueError as error:
+            raise DataError(f"{address[:200]!r} is no address ({error})") from None
         if (parts.scheme or parts.netloc) and parts[:2] != home[:2]:
             raise DataError(f"{address[:200]} is not at {self._url}: it is not fetched")
         rest = parts.path + (f"?{parts.query}" if parts.query else "")
-        return self._get(f"{home.scheme}://{home.netloc}/{rest.lstrip('/')}", _LARGEST_FILE)
+        url = f"{home.scheme}://{home.netloc}/{rest.lstrip('/')}"
+        return self._get(url, _LARGEST_FILE, known or Validators())
 
     def annotated_tasks(self, project: int) -> list[dict[str, Any]]:
         """All tasks of a project that have annotations, with them.
@@ -47,25 +81,30 @@ class LabelStudioClient:
             DataError: not there, not allowed, or no list of tasks.
         """
         url = f"{self._url}/api/projects/{project}/export?exportType=JSON"
-        text = self._get(url, _LARGEST_PROJECT)
+        text, _ = self._get(url, _LARGEST_PROJECT, Validators())
         try:
-            tasks = json.loads(text)
-        except ValueError:
+            tasks = json.loads(text or b"")
+        except (ValueError, RecursionError):
             raise DataError(f"{url} is no list of tasks: check --url") from None
         return [t for t in tasks if isinstance(t, dict)] if isinstance(tasks, list) else []
 
-    def _get(self, url: str, limit: int) -> bytes:
+    def _get(self, url: str, limit: int, known: Validators) -> tuple[bytes | None, Validators]:
+        headers = self._login() | known.headers()
         try:
-            with httpx.stream("GET", url, headers=self._login(), timeout=_SECONDS) as answer:
+            with httpx.stream("GET", url, headers=headers, timeout=_SECONDS) as answer:
+                if answer.status_code == _NOT_MODIFIED and known.headers():
+                    return None, known
                 answer.raise_for_status()
                 data = bytearray()
                 for block in answer.iter_bytes():
                     data += block
                     if len(data) > limit:
                         raise DataError(f"{url} is larger than {limit >> 20} MB")
-                return bytes(data)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise DataError(f"cannot fetch {url} ({_line(error)}): {_REMEDY}") from None
+                return bytes(data), Validators.of(answer.headers)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"cannot fetch {url[:300]} ({_line(error)}): {_REMEDY}") from None
 
     def _login(self) -> dict[str, str]:
         if not self._key:

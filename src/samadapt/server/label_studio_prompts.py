@@ -12,14 +12,17 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.label_studio import mask_to_brush
+from samadapt.data.label_studio import mask_to_brush, upright_corners
 from samadapt.errors import DataError, SamadaptError
 from samadapt.prompts import Box, Click
+from samadapt.server.json_bodies import check_json
 
 Json = Mapping[str, Any]
 Mask = NDArray[np.bool_]
 
 _LEAST_OVERLAP = 0.5
+_LONGEST_CONFIG = 1 << 20
+_LONGEST_NAME = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,8 @@ def read_tags(config: str) -> Tags:
     Raises:
         DataError: not XML, or without an image and a brush.
     """
+    if len(config) > _LONGEST_CONFIG:
+        raise DataError(f"the labelling configuration is longer than {_LONGEST_CONFIG} characters")
     try:
         if "<!DOCTYPE" in config or "<!ENTITY" in config:
             raise DataError("the labelling configuration has a document type: remove it")
@@ -84,29 +89,47 @@ def read_prompts(results: Sequence[Any], tags: Tags, label: str | None = None) -
         if not isinstance(result, Mapping) or not isinstance(result.get("value"), Mapping):
             continue
         value, kind = result["value"], str(result.get("type"))
-        names = value.get(kind) or ()
-        own = str(names[0]) if names else None
         if kind not in ("keypointlabels", "rectanglelabels", "keypoint", "rectangle"):
             continue
+        own = first_name(value.get(kind))
         if label is not None and own not in (None, label):
             continue
         try:
-            width = float(result.get("original_width") or 0) / 100
-            height = float(result.get("original_height") or 0) / 100
-            x, y = float(value["x"]) * width, float(value["y"]) * height
+            is_click = kind.startswith("keypoint")
+            corners, (height, width) = _corners(result, value, is_click)
             found = found or own
-            if kind.startswith("keypoint"):
-                clicks.append(Click(x, y, _is_positive(result)))
+            if is_click:
+                clicks.append(Click(*corners[0], _is_positive(result)))
             else:
-                right = x + float(value["width"]) * width
-                box = Box(x, y, right, y + float(value["height"]) * height)
-        except (KeyError, TypeError, ValueError) as error:
+                xs, ys = zip(*corners, strict=True)
+                box = Box(
+                    max(min(xs), 0), max(min(ys), 0), min(max(xs), width), min(max(ys), height)
+                )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, SamadaptError):
                 raise
             raise DataError(f"a prompt of Label Studio is incomplete: {error}") from None
     if not clicks and box is None:
         return None
     return Said(tuple(clicks), box, found or (tags.labels[0] if tags.labels else "object"))
+
+
+def _corners(
+    result: Json, value: Json, is_click: bool
+) -> tuple[list[tuple[float, float]], tuple[int, int]]:
+    """Corners of a point or box in pixels of the upright image, and its (height, width)."""
+    sides = result.get("original_height") or 0, result.get("original_width") or 0
+    size = int(float(sides[0])), int(float(sides[1]))
+    corners = upright_corners(
+        float(value["x"]),
+        float(value["y"]),
+        0 if is_click else float(value["width"]),
+        0 if is_click else float(value["height"]),
+        size=size,
+        turned=0 if is_click else float(value.get("rotation") or 0),
+        view=float(result.get("image_rotation") or 0),
+    )
+    return corners, size
 
 
 def brush_result(mask: Mask, label: str, tags: Tags, score: float) -> Json:
@@ -126,13 +149,36 @@ def brush_result(mask: Mask, label: str, tags: Tags, score: float) -> Json:
 
 
 def read_json(text: Any) -> Json:
-    """A mapping that may come as JSON in a text."""
+    """A mapping that may come as JSON in a text; an empty one for anything else.
+
+    Raises:
+        DataError: JSON that no honest client sends.
+    """
     if isinstance(text, str):
+        check_json(text.encode("utf-8", "surrogatepass"))
         try:
             text = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
     return text if isinstance(text, Mapping) else {}
+
+
+def items(value: Any) -> list[Any]:
+    """A list; an empty one for anything else."""
+    return value if isinstance(value, list) else []
+
+
+def first_name(names: Any) -> str | None:
+    """The first label of a result; None without one.
+
+    Raises:
+        DataError: no text, or too long a one.
+    """
+    if not items(names):
+        return None
+    if not isinstance(names[0], str) or len(names[0]) > _LONGEST_NAME:
+        raise DataError(f"a label is a text of at most {_LONGEST_NAME} characters")
+    return names[0]
 
 
 def _is_positive(result: Json) -> bool:

@@ -75,6 +75,8 @@ class Learning:
             self._close()
             self.specs = tuple(spec for spec in specs if spec != NONE)
             self.adapters = fresh
+            for adapter in fresh:
+                adapter.resume(self._model, fresh)
 
     def choose(self, spec: str) -> None:
         """Use one of `choices`.
@@ -172,10 +174,6 @@ class Learning:
 
     # -- private ------------------------------------------------------------------------------
 
-    def _learner(self) -> Adapter | None:
-        """The first adapter that learns."""
-        return next((a for a in self.adapters if a.learns_in_session), None)
-
     def _close(self) -> None:
         for adapter in self.adapters:
             adapter.close()
@@ -188,13 +186,17 @@ class Learning:
         if not adapter.learns_in_session:
             return adapter
         place = self._place(spec)
-        if (place / CONFIG_FILE).is_file():
+        if place.is_file() or (place.is_dir() and any(p.is_file() for p in place.iterdir())):
             try:
                 adapter = type(adapter).from_pretrained(place, self._model)
             except AdapterError as error:
                 aside = self._move_aside(place)
                 self.notes.append(f"{error}. Learning begins anew; the old state is in {aside}")
         return adapter.serving(self._model, place)
+
+    def _learner(self) -> Adapter | None:
+        """The first adapter that learns."""
+        return next((a for a in self.adapters if a.learns_in_session), None)
 
     def _place(self, spec: str) -> Path:
         """Where what a spec learns is kept: apart for every model."""

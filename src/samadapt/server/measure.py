@@ -22,7 +22,7 @@ from samadapt.session.session import Session
 AGREES = 0.85
 MOST_PROMPTS = 10
 _QUIET_SECONDS = 0.7
-_MOST_WAITING = 50
+_MOST_WAITING = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from samadapt.data.images import read_image
 from samadapt.errors import ImageError
+from samadapt.server.decoding import Decoder
 from samadapt.store.errors import MissingError
 
 THUMBNAIL_SIDE = 96
@@ -29,10 +29,16 @@ def path_inside(folder: Path, name: str) -> Path:
     """The file `name` of `folder`, which does not lead out of it, not even by a link.
 
     Raises:
-        MissingError: it does.
+        MissingError: it does, or goes round in circles.
     """
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # RuntimeError: a loop, in Python 3.11 and 3.12
+        raise MissingError(
+            f"{name} is a link that leads nowhere: replace it by the image"
+        ) from None
+    if not is_inside:
         raise MissingError(f"{name} leads out of the folder {folder}: copy the image into it")
     return path
 
@@ -42,9 +48,11 @@ class Pictures:
 
     Args:
         limit: bytes to keep.
+        decoder: decodes image files.
     """
 
-    def __init__(self, limit: int = 1 << 28) -> None:
+    def __init__(self, limit: int = 1 << 28, decoder: Decoder | None = None) -> None:
+        self._decoder = decoder or Decoder()
         self._limit = limit
         self._kept: OrderedDict[tuple[str, int, str], tuple[bytes, str]] = OrderedDict()
         self._bytes = 0
@@ -76,7 +84,7 @@ class Pictures:
             if (known := self._kept.get(key)) is not None:
                 self._kept.move_to_end(key)
                 return known
-        made = _picture(path) if kind == "full" else _thumbnail(path)
+        made = self._picture(path) if kind == "full" else self._thumbnail(path)
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = made
@@ -86,18 +94,36 @@ class Pictures:
                 self._bytes -= len(dropped)
         return made
 
+    def _picture(self, path: Path) -> tuple[bytes, str]:
+        kind = _safe_kind(path)
+        if kind is not None:
+            return path.read_bytes(), kind
+        import cv2
 
-def _picture(path: Path) -> tuple[bytes, str]:
-    kind = _safe_kind(path)
-    if kind is not None:
-        return path.read_bytes(), kind
-    import cv2
+        with self._decoder.reading(path) as pixels:
+            level = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+            done, encoded = cv2.imencode(".png", pixels[:, :, ::-1], level)
+        if not done:
+            raise ImageError(f"{path} cannot be shown: save it as PNG or JPEG")
+        return np.asarray(encoded).tobytes(), "image/png"
 
-    pixels = read_image(path)
-    done, encoded = cv2.imencode(".png", pixels[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    if not done:
-        raise ImageError(f"{path} cannot be shown: save it as PNG or JPEG")
-    return np.asarray(encoded).tobytes(), "image/png"
+    def _thumbnail(self, path: Path) -> tuple[bytes, str]:
+        side, image = 2 * THUMBNAIL_SIDE, None
+        if _safe_kind(path) == "image/jpeg":
+            with Image.open(path) as opened:
+                opened.draft("RGB", (side, side))
+                try:
+                    image = opened.convert("RGB")
+                except (OSError, ValueError):
+                    image = None
+        if image is None:
+            with self._decoder.reading(path) as pixels:
+                step = max(1, min(pixels.shape[:2]) // side)
+                image = Image.fromarray(np.ascontiguousarray(pixels[::step, ::step]))
+        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=80)
+        return buffer.getvalue(), "image/jpeg"
 
 
 def _safe_kind(path: Path) -> str | None:
@@ -119,20 +145,3 @@ def _safe_kind(path: Path) -> str | None:
                 return kind if is_plain else None
     except Exception:  # broken headers raise anything; read_image says what is wrong
         return None
-
-
-def _thumbnail(path: Path) -> tuple[bytes, str]:
-    image: Image.Image | None = None
-    if _safe_kind(path) == "image/jpeg":
-        with Image.open(path) as opened:
-            opened.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
-            try:
-                image = opened.convert("RGB")
-            except (OSError, ValueError):
-                image = None
-    if image is None:
-        image = Image.fromarray(read_image(path))
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
-    return buffer.getvalue(), "image/jpeg"

@@ -23,6 +23,7 @@ from samadapt.server.wire import (
     crop_of,
     current_json,
     object_json,
+    proposal_crop,
 )
 from samadapt.store.errors import ConflictError
 from samadapt.store.objects import NewMask
@@ -120,7 +121,7 @@ def edit(image_id: ImageId, wanted: EditRequest, here: Here, me: Me) -> dict[str
 @router.post("/images/{image_id}/accept")
 def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> dict[str, Any]:
     """Accept the object under way; answered when it is on the disk."""
-    known = here.project.objects.find_key(wanted.key)
+    known = here.project.objects.find_key(wanted.key, image_id)
     if known is not None:  # the answer to the first request was lost
         return {"object": object_json(known)}
 
@@ -137,7 +138,6 @@ def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> dict
 @router.post("/images/{image_id}/objects")
 def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> dict[str, Any]:
     """Add an object that was painted, or proposed and accepted."""
-    here.project.labels.check(wanted.label)
     image = here.gallery.looked_at(image_id)
     facts = image.facts
     if facts is None:
@@ -166,19 +166,28 @@ def similar(image_id: ImageId, wanted: SimilarRequest, here: Here, me: Me) -> di
         found = here.similar(sitting, wanted.label, wanted.most, rejected, wanted.tried)
         return {
             "proposals": [
-                {"mask": crop_of(p.mask), "likeness": round(p.score, 3)} for p in found.proposals
+                {"mask": proposal_crop(p), "likeness": round(p.likeness, 3)}
+                for p in found.proposals
             ],
             "tried": [list(place) for place in found.tried],
             "more": found.more,
+            "looked": found.looked,
+            "places": found.places,
         }
 
     return here.act(me.client, me.person, image_id, action)
 
 
+@router.get("/images/{image_id}/similar")
+def similar_progress(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
+    """How many of how many places the search that is going on has looked at."""
+    looked, places = here.searched(me.client, image_id)
+    return {"looked": looked, "places": places}
+
+
 @router.post("/objects/{object_id}")
 def change(object_id: ObjectId, wanted: ChangeRequest, here: Here, me: Me) -> dict[str, Any]:
     """Give an object another label, or another mask."""
-    here.project.labels.check(wanted.label)
     now = here.project.objects.get(object_id)
     rle = None
     if wanted.mask is not None:

@@ -12,18 +12,19 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from samadapt.data.coco import CocoDataset
 from samadapt.errors import DataError, SamadaptError
 from samadapt.server.who import Here, Me
 from samadapt.server.wire import AdapterRequest, LabelsRequest, NameRequest
 from samadapt.server.workspace import Workspace
-from samadapt.store.dataset import import_dataset, to_dataset
 from samadapt.store.events import Label
-from samadapt.store.export import FORMATS, save_dataset
+from samadapt.store.export import FORMATS, check_format, export_project
+from samadapt.store.importing import import_dataset
+from samadapt.store.readers import read_annotations
 
 router = APIRouter(prefix="/api")
 
 _BLOCK = 1 << 16
+_MOST_TOLD = 20
 
 
 @router.get("/project")
@@ -87,12 +88,13 @@ async def import_file(
     here: Here,
     me: Me,
     name: Annotated[str, Query(min_length=1, max_length=200)] = "file.json",
+    crowds: bool = False,
 ) -> dict[str, Any]:
     """Add the objects of a COCO file to the images of the same names."""
     with tempfile.TemporaryDirectory(prefix="samadapt-") as folder:
         path = Path(folder) / "import.json"
         await _receive(request.stream(), path)
-        return await run_in_threadpool(_import, here, path, name, me.person)
+        return await run_in_threadpool(_import, here, path, name, me.person, crowds)
 
 
 @router.get("/export")
@@ -100,22 +102,29 @@ def export(
     here: Here,
     format: Annotated[str, Query(max_length=30)] = "coco",
 ) -> StreamingResponse:
-    """All objects as a file (COCO) or a zip archive (all other formats)."""
-    if format not in FORMATS:
-        raise DataError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
-    dataset = to_dataset(here.project, here.folder)
+    """All objects as a file (COCO) or a zip archive (all other formats).
+
+    What cannot be written is named: in the file's "info", or in `left-out.txt` of the archive.
+    """
+    check_format(format)
     folder = Path(tempfile.mkdtemp(prefix="samadapt-"))
     try:
         is_file = format.startswith("coco")
         out = folder / ("annotations.json" if is_file else format)
-        save_dataset(dataset, format, out)
+        left_out = export_project(here.project, here.folder, format, out).left_out
         if not is_file:
+            if left_out:
+                text = "".join(f"{line}\n" for line in left_out)
+                (out / "left-out.txt").write_text(text, encoding="utf-8")
             out = Path(shutil.make_archive(str(out), "zip", out))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     kind = "application/json" if is_file else "application/zip"
-    headers = {"content-disposition": f'attachment; filename="{out.name}"'}
+    headers = {
+        "content-disposition": f'attachment; filename="{out.name}"',
+        "x-samadapt-left-out": str(len(left_out)),
+    }
     return StreamingResponse(_sent(out, folder), media_type=kind, headers=headers)
 
 
@@ -134,17 +143,22 @@ async def _receive(stream: AsyncIterator[bytes], path: Path) -> None:
             await run_in_threadpool(file.write, block)
 
 
-def _import(here: Workspace, path: Path, name: str, person: str) -> dict[str, Any]:
+def _import(here: Workspace, path: Path, name: str, person: str, crowds: bool) -> dict[str, Any]:
+    def told(text: object) -> str:
+        return str(text).replace(str(path), name)
+
     try:
-        dataset = CocoDataset.load(path, here.folder)
-        found = import_dataset(here.project, dataset, person, Path(name).name)
+        dataset = read_annotations(path, here.folder)
+        found = import_dataset(here.project, dataset, person, Path(name).name, crowds=crowds)
     except SamadaptError as error:
-        raise DataError(str(error).replace(str(path), name)) from None
+        raise DataError(told(error)) from None
     return {
         "added": found.added,
         "known": found.known,
-        "unmatched": list(found.unmatched[:20]),
-        "broken": list(found.broken[:20]),
-        "unmatched_count": len(found.unmatched),
-        "broken_count": len(found.broken),
+        "summary": found.summary(),
+        "left_out": [told(one) for one in found.left_out[:_MOST_TOLD]],
+        "left_out_count": found.left_out_count,
+        "differing": [told(one) for one in found.differing[:_MOST_TOLD]],
+        "differing_count": len(found.differing),
+        "crowds": found.crowds,
     }

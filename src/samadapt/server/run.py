@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import secrets
@@ -12,6 +13,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from samadapt.errors import DataError
+from samadapt.server.connections import (
+    LARGEST_HEAD,
+    ConnectionLimits,
+    limited_protocol,
+    quiet_about_descriptors,
+)
+from samadapt.server.logs import write_sparingly
 
 LOCAL = "127.0.0.1"
 _FIRST_PORT, _LAST_PORT = 8760, 8799
@@ -66,29 +74,52 @@ def is_local(host: str) -> bool:
         return False
 
 
-def address(host: str, port: int, token: str) -> str:
-    """What to open in the browser."""
+def address(host: str, port: int, code: str = "") -> str:
+    """What to open in the browser; with a code from `Access.new_code` it lets a browser in."""
     shown = LOCAL if host in ("0.0.0.0", "::", "") else host  # noqa: S104
     shown = f"[{shown}]" if ":" in shown else shown
-    return f"http://{shown}:{port}/?token={token}"
+    return f"http://{shown}:{port}" + (f"/?code={code}" if code else "")
+
+
+def configured(app: FastAPI, limits: ConnectionLimits | None = None) -> uvicorn.Config:
+    """How the application is served.
+
+    Args:
+        app: the application.
+        limits: of connections; those of this machine if left out.
+    """
+    write_sparingly()
+    return uvicorn.Config(
+        app,
+        # One parser everywhere: another one, if installed, would not limit the headers.
+        http=limited_protocol(limits or ConnectionLimits.of_this_machine()),
+        ws="none",
+        h11_max_incomplete_event_size=LARGEST_HEAD,
+        backlog=128,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=3,
+        lifespan="on",
+    )
 
 
 def serve(app: FastAPI, listener: socket.socket, ready: Callable[[], None]) -> None:
     """Serve until interrupted; `ready` is called when requests are answered."""
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=3, lifespan="on"
-    )
-    server = _Server(config, ready)
+    server = Server(configured(app), ready)
     server.run(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+class Server(uvicorn.Server):
+    """uvicorn's server, which says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None] = lambda: None) -> None:
         super().__init__(config)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer."""
+        quiet_about_descriptors(asyncio.get_running_loop())
         await super().startup(sockets)
         self._ready()
 

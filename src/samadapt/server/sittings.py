@@ -22,6 +22,8 @@ from samadapt.store.journal import StoredLog
 from samadapt.store.records import ImageFacts, StoredImage
 
 MOST_SITTINGS = 64
+MOST_BYTES = 1 << 30
+"""Of the embeddings of all sittings; those on one image share theirs."""
 
 Result = TypeVar("Result")
 
@@ -38,6 +40,12 @@ class Sitting:
     log: StoredLog
     edited: tuple[int, int] | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
+    searched: tuple[int, int] = (0, 0)
+    """How many of how many places the last search for similar objects has looked at."""
+
+    def searching(self, looked: int, places: int) -> None:
+        """A search has come so far."""
+        self.searched = looked, places
 
 
 class Sittings:
@@ -76,10 +84,15 @@ class Sittings:
                 return known
             sitting = self._begin(client, person, image, embedding, facts)
             self._open[key] = sitting
-            while len(self._open) > MOST_SITTINGS:
+            while len(self._open) > 1 and self._is_too_much():
                 _, old = self._open.popitem(last=False)
                 self.turns.leave(old.session)
             return sitting
+
+    def peek(self, client: str, image_id: int) -> Sitting | None:
+        """The sitting of a client at an image if there is one; waits for nobody."""
+        with self._lock:
+            return self._open.get((client, image_id))
 
     def act(
         self, client: str, person: str, image_id: int, action: Callable[[Sitting], Result]
@@ -174,6 +187,10 @@ class Sittings:
                 session.begin_from(thing.mask())
                 sitting.edited = edited.object, edited.revision
         session.again(tail)
+
+    def _is_too_much(self) -> bool:
+        embeddings = {id(s.embedding): s.embedding.nbytes for s in self._open.values()}
+        return len(self._open) > MOST_SITTINGS or sum(embeddings.values()) > MOST_BYTES
 
     def _check_unchanged(self, sitting: Sitting) -> None:
         """Raise `ConflictError` when the file is not the one that was opened any more."""

@@ -11,11 +11,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
+from samadapt.proposals.similar import ProposedPart
 from samadapt.session.session import Session
 from samadapt.store.events import Mark
 from samadapt.store.records import StoredObject
 
 _LARGEST_ID = 2**31 - 1
+_LONGEST_TEXT = 10_000
+"""Characters and entries that a request may hold at most; projects allow fewer, with a reason."""
 
 
 def _clean(text: str) -> str:
@@ -147,17 +150,17 @@ class MarkRequest(Request):
 
 
 class LabelRequest(Request):
-    """One label of the list; number 0 for a new one."""
+    """One label of the list; number 0 for a new one. The project says what it may be called."""
 
     id: Annotated[int, Field(ge=0, le=_LARGEST_ID)] = 0
-    name: Name
+    name: Annotated[str, Field(max_length=_LONGEST_TEXT)]
     colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
 
 
 class LabelsRequest(Request):
     """The list of labels."""
 
-    labels: Annotated[list[LabelRequest], Field(max_length=500)]
+    labels: Annotated[list[LabelRequest], Field(max_length=_LONGEST_TEXT)]
     revision: Annotated[int, Field(ge=0, le=_LARGEST_ID)]
 
 
@@ -207,6 +210,14 @@ def crop_of(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
         "height": bottom - top,
         "counts": rle.counts.decode("ascii"),
     }
+
+
+def proposal_crop(proposal: ProposedPart) -> dict[str, Any]:
+    """A proposal's mask as the page takes it."""
+    found = crop_of(proposal.crop)
+    if found is None:
+        raise DataError("a proposal without a pixel")
+    return found | {"x": found["x"] + proposal.x, "y": found["y"] + proposal.y}
 
 
 def object_json(thing: StoredObject) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.images import read_image
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.prompts import Prompt
 from samadapt.proposals.similar import SimilarObjects, propose_similar
+from samadapt.server.decoding import Decoder
 from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
@@ -60,8 +60,9 @@ class Workspace:
     ) -> None:
         self.project, self.folder, self.model = project, folder, model
         self.gallery = Gallery(project, folder)
-        self.pictures = Pictures()
-        self.encoder = Encoder(model, store, self.gallery.note)
+        decoder = Decoder()
+        self._decoder, self.pictures = decoder, Pictures(decoder=decoder)
+        self.encoder = Encoder(model, store, self.gallery.note, decoder=decoder)
         self.learning = Learning(project, model, adapters, specs)
         self.sittings = Sittings(self.gallery, self.encoder, lambda: self.learning.adapters)
         self._measure = FrozenMeasure(model, self._measured)
@@ -110,12 +111,13 @@ class Workspace:
         the improvement was saved and only the answer got lost.
 
         Raises:
-            ConflictError: the improved object was changed by somebody else.
+            ConflictError: the improved object was changed by somebody else, or the key belongs
+                to another image.
+            MissingError: the label was removed.
             SessionError: no mask.
         """
         project, session = self.project, sitting.session
-        self.project.labels.check(label_id)
-        known = project.objects.find_key(key)
+        known = project.objects.find_key(key, sitting.image.id)
         if known is not None:
             return known
         person, given = sitting.log.person, session.prompts_given
@@ -211,18 +213,24 @@ class Workspace:
         if not examples:
             raise SessionError("accept an object of this label first: then similar ones are found")
         others = [o.rle for o in things if o.label_id != label_id]
-        pixels = read_image(self.gallery.path(sitting.image))
-        return propose_similar(
-            self.model,
-            sitting.embedding,
-            pixels,
-            examples,
-            others,
-            sitting.session.pinned(),
-            most,
-            rejected=rejected,
-            tried=tried,
-        )
+        with self._decoder.reading(self.gallery.path(sitting.image)) as pixels:
+            return propose_similar(
+                self.model,
+                sitting.embedding,
+                pixels,
+                examples,
+                others,
+                sitting.session.pinned(),
+                most,
+                rejected=rejected,
+                tried=tried,
+                progress=sitting.searching,
+            )
+
+    def searched(self, client: str, image_id: int) -> tuple[int, int]:
+        """How many of how many places a search has looked at; (0, 0) while there is none."""
+        sitting = self.sittings.peek(client, image_id)
+        return (0, 0) if sitting is None else sitting.searched
 
     @contextmanager
     def changing_adapters(self) -> Iterator[Learning]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, func, select
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from samadapt.store.errors import ConflictError, FullError, StoreError
+from samadapt.store.errors import ConflictError, FullError, LostError, StoreError
 from samadapt.store.migrations import MIGRATIONS, Migration, migrate
+from samadapt.store.project_file import ProjectFile
+from samadapt.store.sqlite_file import connect
+from samadapt.store.tables import identities, projects
 
-_SQLITE_HEADER = b"SQLite format 3\0"
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000")
 
 
@@ -30,15 +32,19 @@ class Database:
         StoreError: cannot be opened; the message says why.
     """
 
-    def __init__(self, where: str | Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    def __init__(self, where: str | Path, migrations: Mapping[int, Migration] = MIGRATIONS) -> None:
         url, self.name = _url(where)
         self.path = Path(url.database or "") if url.drivername.startswith("sqlite") else None
-        if self.path is not None:
-            _check_file(self.path)
-        self.engine = _engine(url, self.name)
+        self._file = None if self.path is None else ProjectFile(self.path)
+        self._saved, self._is_open = 0, False
+        self.engine = _engine(url, self.name, self.path)
         try:
             with self.write() as tx:
                 migrate(tx, self.name, migrations)
+                identity, events = str(tx.execute(select(identities)).scalar_one()), _events(tx)
+            if self._file is not None:
+                self._file.begin(identity, events)
+            self._saved, self._is_open = events, True
         except StoreError as error:
             self.close()
             if type(error) in (FullError, ConflictError):
@@ -48,7 +54,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A view of the data as of one moment."""
-        with _readable(self.name), self.engine.connect() as connection:
+        with self._explaining_loss(), _readable(self.name), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -56,16 +62,57 @@ class Database:
         """A transaction, committed durably when the block ends well and undone when it raises.
 
         Raises:
+            LostError: the file was removed, emptied or replaced, or events are missing.
             FullError: it could not be saved.
             ConflictError: another writer was in the way for too long, or wrote the same.
         """
         engine = self.engine.execution_options(samadapt_writes=True)
-        with _readable(self.name), engine.connect() as connection, connection.begin():
+        before = self._saved
+        if self._file is not None:
+            self._file.check(before)
+        with (
+            self._explaining_loss(),
+            _readable(self.name),
+            engine.connect() as connection,
+            connection.begin(),
+        ):
+            if self._is_open and (there := _events(connection)) < before:
+                raise LostError(
+                    f"{self.name} has {there} changes, {before} were saved: somebody set it back "
+                    "to an earlier state; nothing is saved any more, end samadapt and restore it"
+                )
             yield connection
+            now = _events(connection) if self._is_open else 0
+        if self._is_open:
+            if self._file is not None:
+                self._file.saved(now)
+            self._saved = max(self._saved, now)
+
+    def project_names(self) -> list[str]:
+        """The names of all projects."""
+        with self.read() as tx:
+            return list(tx.execute(select(projects.c.name).order_by(projects.c.id)).scalars())
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self._file is not None:
+            self._file.close()
+
+    @contextmanager
+    def _explaining_loss(self) -> Iterator[None]:
+        """Where the file is lost, say that instead of what came of it."""
+        try:
+            yield
+        except StoreError as error:
+            if self._file is not None and not isinstance(error, LostError):
+                self._file.check(self._saved)
+            raise
+
+
+def _events(tx: Connection) -> int:
+    """How many events all projects have."""
+    return int(tx.execute(select(func.coalesce(func.sum(projects.c.events), 0))).scalar_one())
 
 
 def _url(where: str | Path) -> tuple[URL, str]:
@@ -88,17 +135,18 @@ def _url(where: str | Path) -> tuple[URL, str]:
     return url, url.render_as_string(hide_password=True)
 
 
-def _engine(url: URL, name: str) -> Engine:
+def _engine(url: URL, name: str, path: Path | None) -> Engine:
+    if path is not None:
+        engine = create_engine(url, creator=lambda: connect(path))
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
     try:
-        engine = create_engine(url, pool_pre_ping=not url.drivername.startswith("sqlite"))
+        return create_engine(url, pool_pre_ping=True)
     except (NoSuchModuleError, ModuleNotFoundError):
         raise StoreError(
             f"{name} needs PostgreSQL's driver: pip install 'samadapt[postgres]'"
         ) from None
-    if url.drivername.startswith("sqlite"):
-        event.listen(engine, "connect", _set_up_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
 
 
 def _set_up_sqlite(connection: Any, record: Any) -> None:
@@ -112,20 +160,6 @@ def _begin_sqlite(connection: Connection) -> None:
     # A writer takes its lock at once: one that read first could not wait for another to finish.
     writes = connection.get_execution_options().get("samadapt_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise StoreError(f"{path} is a folder: give the file of a project")
-    if not path.parent.is_dir():
-        raise StoreError(f"{path}: the folder {path.parent} does not exist, make it first")
-    try:
-        if path.exists() and path.stat().st_size:
-            with path.open("rb") as file:
-                if file.read(len(_SQLITE_HEADER)) != _SQLITE_HEADER:
-                    raise StoreError(f"{path} is no project of samadapt: give another file")
-    except OSError as error:
-        raise StoreError(f"cannot read {path} ({error.strerror})") from None
 
 
 @contextmanager
@@ -146,7 +180,13 @@ def _explained(name: str, error: DBAPIError) -> StoreError:
     primary = None if code is None else code & 0xFF
     if primary == sqlite3.SQLITE_BUSY or "deadlock" in text:
         return ConflictError(f"{name} is being written by somebody else: try again")
-    if primary == sqlite3.SQLITE_CONSTRAINT or getattr(original, "sqlstate", "") == "23505":
+    state = getattr(original, "sqlstate", "")
+    if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY or state == "23503":
+        return ConflictError(
+            f"{name}: somebody else removed what this belongs to, or added to it ({text}): look "
+            "and do it again"
+        )
+    if primary == sqlite3.SQLITE_CONSTRAINT or state == "23505":
         return ConflictError(f"{name}: somebody else just wrote the same ({text})")
     if primary in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return FullError(f"{name} could not be saved ({text}): free some space, then do it again")
@@ -156,7 +196,7 @@ def _explained(name: str, error: DBAPIError) -> StoreError:
             "write to"
         )
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return StoreError(f"{name} is damaged ({text}): restore it from a copy")
+        return StoreError(f"{name} is damaged ({text}): run samadapt doctor {name}")
     return StoreError(f"{name}: {text}")
 
 

@@ -1,66 +1,77 @@
-"""A project as a `CocoDataset`, and a dataset's objects into a project."""
+"""A project as a `CocoDataset`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.images import image_size
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
-from samadapt.errors import ImageError
-from samadapt.store.objects import NewMask
+from samadapt.data.rle import Rle
+from samadapt.errors import DataError, ImageError
 from samadapt.store.projects import Project
+from samadapt.store.records import StoredImage, StoredObject
 
 UNLABELLED = "object"
 """Category of objects that have no label."""
 
 
 def to_dataset(
-    project: Project, folder: Path | None = None, *, done_only: bool = False
+    project: Project,
+    folder: Path | None = None,
+    *,
+    done_only: bool = False,
+    left_out: list[str] | None = None,
 ) -> CocoDataset:
     """All objects of a project, in COCO form.
 
     The numbers of images, objects and categories are the project's own: they stay the same from
     export to export. Objects without a label get a category "object" after the others (or the
     label of that name, if there is one). Images that were opened or annotated are listed, all
-    others too if `folder` has them.
+    others too if `folder` has them. Objects that were drawn on another size than their image has
+    now, damaged ones, and images with a name that no dataset can have are left out.
 
     Args:
         project: what to take.
         folder: where the images are.
         done_only: leave out images that are not marked as done.
+        left_out: takes a line about each thing that is left out.
     """
+    missing: list[str] = [] if left_out is None else left_out
     entries = [e for e in project.images.entries() if e.mark == "done" or not done_only]
-    listed = {entry.id for entry in entries}
-    things = [thing for thing in project.objects.all() if thing.image_id in listed]
-    annotated: dict[int, tuple[int, int]] = {o.image_id: (o.height, o.width) for o in things}
-    records = []
+    of_image: dict[int, list[StoredObject]] = {entry.id: [] for entry in entries}
+    for thing in project.objects.all():
+        if thing.image_id in of_image:
+            of_image[thing.image_id].append(thing)
     known = project.images.all()
+    records: list[CocoImage] = []
+    things: list[tuple[StoredObject, Rle]] = []
     for entry in entries:
-        image = known[entry.id]
-        size = annotated.get(image.id)
-        if size is None and image.facts is not None:
-            size = image.facts.height, image.facts.width
-        if size is None and folder is not None and image.present:
-            size = _size(folder / image.name)
-        if size is not None:
-            extra: dict[str, Any] = {"samadapt_mark": image.mark} if image.mark else {}
+        image, drawn = known[entry.id], of_image[entry.id]
+        size = _size_now(image, folder) or ((drawn[-1].height, drawn[-1].width) if drawn else None)
+        if size is None:
+            continue
+        extra: dict[str, Any] = {"samadapt_mark": image.mark} if image.mark else {}
+        try:
             records.append(CocoImage(image.id, image.name, size[1], size[0], extra))
+        except DataError as error:
+            missing.append(f"{image.name} ({len(drawn)} objects): {error}")
+            continue
+        things += _that_fit(drawn, image, size, missing)
     labels, _ = project.labels.all()
     categories = [CocoCategory(label.id, label.name) for label in labels]
     spare = next((c.id for c in categories if c.name == UNLABELLED), None)
-    if spare is None and any(o.label_id is None for o in things):
+    if spare is None and any(o.label_id is None for o, _ in things):
         spare = max((label.id for label in labels), default=0) + 1
         categories.append(CocoCategory(spare, UNLABELLED))
     annotations = []
-    for thing in things:
+    for thing, rle in sorted(things, key=lambda pair: pair[0].id):
         category = thing.label_id if thing.label_id is not None else spare
         if category is not None:
             source = {"samadapt_source": thing.source}
             annotations.append(
-                CocoAnnotation(thing.id, thing.image_id, category, thing.rle, extra=source)
+                CocoAnnotation(thing.id, thing.image_id, category, rle, extra=source)
             )
     return CocoDataset(
         tuple(records),
@@ -72,86 +83,40 @@ def to_dataset(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """What came of an import: objects added, known already, and those left out with the reason."""
-
-    added: int
-    known: int
-    unmatched: tuple[str, ...]
-    broken: tuple[str, ...]
-
-
-def import_dataset(project: Project, dataset: CocoDataset, person: str, origin: str) -> Imported:
-    """Add a dataset's objects to the images of the same name.
-
-    Importing the same file again adds nothing. An image is found by its path below the folder,
-    or by its bare name where only one image has it. Objects with a broken mask, or one of
-    another size than the image, are left out and named.
-
-    Args:
-        project: where to.
-        dataset: what.
-        person: who does it.
-        origin: what to call the source; part of what makes an object known.
-    """
-    by_path, by_name = _names(project)
-    labels = project.labels.named(
-        [c.name for c in dataset.categories if _is_used(dataset, c.id)], person
-    )
-    added = known = 0
-    unmatched: list[str] = []
-    broken: list[str] = []
-    for image in dataset.images:
-        things = [a for a in dataset.annotations_of(image.id) if a.segmentation is not None]
-        if not things:
-            continue
-        path = image.relative_path()
-        image_id = by_path.get(path) or by_name.get(Path(path).name)
-        if image_id is None:
-            unmatched.append(path)
-            continue
-        size = _displayed(project, image_id, dataset.folder)
-        for thing in things:
-            name = dataset.category(thing.category_id).name
-            try:
-                rle = dataset.rle(thing.id)
-                if size is not None and rle.size != size:
-                    raise ValueError(f"its mask is {rle.size[1]} x {rle.size[0]} pixels")
-                if not rle.area:
-                    raise ValueError("its mask is empty")
-            except ValueError as error:
-                broken.append(f"{path}, object {thing.id}: {error}")
-                continue
-            key = f"import:{origin}:{image_id}:{thing.id}"
-            if project.objects.find_key(key) is not None:
-                known += 1
-                continue
-            new = NewMask(image_id, rle, labels[name], "import", key)
-            project.objects.add(new, person)
-            added += 1
-    return Imported(added, known, tuple(unmatched), tuple(broken))
+def _size_now(image: StoredImage, folder: Path | None) -> tuple[int, int] | None:
+    """(height, width) of an image's file as it is now, or as it was last seen."""
+    facts = image.facts
+    if folder is not None and image.present:
+        path = folder / image.name
+        try:
+            state = path.stat()
+            is_known = facts is not None and (facts.file_size, facts.modified) == (
+                state.st_size,
+                state.st_mtime_ns,
+            )
+            if not is_known:
+                return image_size(path)
+        except (OSError, ImageError):
+            pass  # what was seen last must do
+    return None if facts is None else (facts.height, facts.width)
 
 
-def _names(project: Project) -> tuple[dict[str, int], dict[str, int]]:
-    by_path: dict[str, int] = {}
-    bare: dict[str, list[int]] = {}
-    for entry in project.images.entries():
-        by_path[entry.name] = entry.id
-        bare.setdefault(Path(entry.name).name, []).append(entry.id)
-    return by_path, {name: ids[0] for name, ids in bare.items() if len(ids) == 1}
-
-
-def _is_used(dataset: CocoDataset, category_id: Any) -> bool:
-    return any(a.category_id == category_id for a in dataset.annotations)
-
-
-def _displayed(project: Project, image_id: int, folder: Path | None) -> tuple[int, int] | None:
-    """(height, width) of an image, as far as it can be known."""
-    image = project.images.get(image_id)
-    if image.facts is not None:
-        return image.facts.height, image.facts.width
-    return None if folder is None else _size(folder / image.name)
+def _that_fit(
+    drawn: list[StoredObject], image: StoredImage, size: tuple[int, int], left_out: list[str]
+) -> list[tuple[StoredObject, Rle]]:
+    """The objects of an image whose mask is whole and of its size."""
+    found = []
+    for thing in drawn:
+        try:
+            if (thing.height, thing.width) != size:
+                raise DataError(
+                    f"drawn on {thing.width} x {thing.height} pixels, the image has {size[1]} x "
+                    f"{size[0]} now: put the old file back, or delete the object"
+                )
+            found.append((thing, thing.rle))
+        except DataError as error:
+            left_out.append(f"{image.name}, object {thing.id}: {error}")
+    return found
 
 
 def _size(path: Path) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ GIGABYTE = 10**9
 DEFAULT_LIMIT = 10 * GIGABYTE
 
 _SUFFIX = ".safetensors"
+_OWN = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{64}\.safetensors\.[0-9a-f]{8}\.part")
+"""Names of the store's own files: nothing else in the folder is ever removed or counted."""
 _KEEP = 0.9
 _RECOUNT = 64
 _ABANDONED_SECONDS = 3600.0
@@ -133,6 +136,8 @@ class EmbeddingStore:
     def _files(self) -> Iterator[tuple[float, int, Path]]:
         """(time of last use, bytes, path) of every embedding; clears away abandoned files."""
         for path in self.folder.glob("*/*"):
+            if not _OWN.fullmatch(path.name):
+                continue
             try:
                 state = path.stat()
             except OSError:

@@ -19,3 +19,7 @@ class MissingError(StoreError):
 
 class FullError(StoreError):
     """Something could not be saved: the disk is full, read-only or broken."""
+
+
+class LostError(FullError):
+    """The file of a project was removed, emptied or replaced; nothing can be saved into it."""

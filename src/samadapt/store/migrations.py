@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection, insert, inspect, select
 
 from samadapt.store.errors import StoreError
-from samadapt.store.tables import metadata, versions
+from samadapt.store.label_migration import put_labels_into_a_table
+from samadapt.store.tables import identities, labels, metadata, versions
 
 Migration = Callable[[Connection], None]
 
 
-def _first_schema(tx: Connection) -> None:
-    metadata.create_all(tx)
+def _labels_in_a_table(tx: Connection) -> None:
+    for table in (labels, identities):
+        table.create(tx)
+    _give_identity(tx)
+    put_labels_into_a_table(tx)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_schema,)
-"""Number k brings version k - 1 to version k. Never change one that was released: add another."""
+MIGRATIONS: Mapping[int, Migration] = {2: _labels_in_a_table}
+"""Number k brings version k - 1 to version k. Never change one that was released: add another.
+
+A new database is made as the present tables are, at the highest version.
+"""
 
 
-def migrate(tx: Connection, name: str, migrations: Sequence[Migration] = MIGRATIONS) -> list[int]:
+def migrate(
+    tx: Connection, name: str, migrations: Mapping[int, Migration] = MIGRATIONS
+) -> list[int]:
     """Apply what is missing, in the caller's transaction; returns the versions applied.
 
     Raises:
@@ -32,17 +42,23 @@ def migrate(tx: Connection, name: str, migrations: Sequence[Migration] = MIGRATI
             raise StoreError(
                 f"{name} has a table {foreign[0]!r} that is not samadapt's: choose another database"
             )
-        versions.create(tx)
+        metadata.create_all(tx)
+        _give_identity(tx)
+        tx.execute(insert(versions), [{"version": k + 1} for k in range(max(MIGRATIONS))])
     done = {int(row.version) for row in tx.execute(select(versions.c.version))}
-    if done and max(done) > len(migrations):
+    if done and max(done) > max(migrations):
         raise StoreError(
             f"{name} was made by a newer samadapt (schema {max(done)}, this one knows "
-            f"{len(migrations)}): install a newer samadapt"
+            f"{max(migrations)}): install a newer samadapt"
         )
     applied = []
-    for version, step in enumerate(migrations, 1):
+    for version, step in sorted(migrations.items()):
         if version not in done:
             step(tx)
             tx.execute(insert(versions).values(version=version))
             applied.append(version)
     return applied
+
+
+def _give_identity(tx: Connection) -> None:
+    tx.execute(insert(identities).values(identity=uuid.uuid4().hex))

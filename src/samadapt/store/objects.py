@@ -21,6 +21,8 @@ from samadapt.store.events import (
     Source,
 )
 from samadapt.store.journal import Journal
+from samadapt.store.label_rows import check_label
+from samadapt.store.labels import LabelTable
 from samadapt.store.records import StoredObject
 from samadapt.store.tables import images, objects
 
@@ -53,8 +55,11 @@ class NewMask:
 class ObjectTable:
     """The objects of one project."""
 
-    def __init__(self, database: Database, project_id: int, journal: Journal) -> None:
+    def __init__(
+        self, database: Database, project_id: int, journal: Journal, labels: LabelTable
+    ) -> None:
         self._database, self._project, self._journal = database, project_id, journal
+        self._labels = labels
 
     def of_image(self, image_id: int, *, deleted: bool = False) -> list[StoredObject]:
         """The objects of an image, oldest first; deleted ones too if asked for."""
@@ -64,11 +69,11 @@ class ObjectTable:
         with self._database.read() as tx:
             return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
-    def all(self) -> list[StoredObject]:
-        """All objects that are not deleted, oldest first."""
+    def all(self, *, deleted: bool = False) -> list[StoredObject]:
+        """All objects, oldest first; deleted ones too if asked for."""
+        wanted = self._mine() if deleted else self._mine().where(~objects.c.deleted)
         with self._database.read() as tx:
-            rows = tx.execute(self._mine().where(~objects.c.deleted).order_by(objects.c.id))
-            return [_object(row) for row in rows]
+            return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def measured(self) -> list[StoredObject]:
         """Clicked objects, in the order in which they were accepted; masks left out."""
@@ -90,25 +95,35 @@ class ObjectTable:
         with self._database.read() as tx:
             return self._get(tx, object_id)
 
-    def find_key(self, key: str) -> StoredObject | None:
-        """The object that was added under `key`."""
+    def find_key(self, key: str, image_id: int) -> StoredObject | None:
+        """The object that was added to an image under `key`.
+
+        Raises:
+            ConflictError: the key belongs to an object of another image.
+        """
         with self._database.read() as tx:
-            row = tx.execute(self._mine().where(objects.c.key == key)).first()
-        return None if row is None else _object(row)
+            return self._find_key(tx, key, image_id)
 
     # -- changes ----------------------------------------------------------------------------
 
     def add(self, new: NewMask, person: str) -> StoredObject:
-        """Add an object; one that was added under the same key already is given back instead."""
+        """Add an object; one that was added under the same key already is given back instead.
+
+        Raises:
+            ConflictError: the key belongs to an object of another image.
+            MissingError: there is no such label, or not any more.
+        """
         with self._database.write() as tx:
             return self.add_in(tx, new, person)
 
     def add_in(self, tx: Connection, new: NewMask, person: str) -> StoredObject:
         """As `add`, in the caller's transaction."""
+        self._journal.lock(tx)
         key = new.key or uuid.uuid4().hex
-        known = tx.execute(self._mine().where(objects.c.key == key)).first()
+        known = self._find_key(tx, key, new.image_id)
         if known is not None:
-            return _object(known)
+            return known
+        check_label(tx, self._project, new.label_id)
         values: dict[str, Any] = {
             "project_id": self._project,
             "image_id": new.image_id,
@@ -156,7 +171,7 @@ class ObjectTable:
 
         Raises:
             ConflictError: `revision` is not the object's any more, or it was deleted.
-            MissingError: there is none of this number.
+            MissingError: there is none of this number, or no such label (any more).
         """
         with self._database.write() as tx:
             return self.change_in(tx, object_id, revision, person, label_id, rle)
@@ -171,6 +186,7 @@ class ObjectTable:
         rle: Rle | None,
     ) -> StoredObject:
         """As `change`, in the caller's transaction."""
+        self._journal.lock(tx)
         now = self._get(tx, object_id)
         counts = now.counts if rle is None else rle.counts.decode("ascii")
         if _is_done(now, revision, person, deleted=False) and (now.label_id, now.counts) == (
@@ -184,6 +200,7 @@ class ObjectTable:
                 f"object {object_id} has a mask of {now.width} x {now.height} pixels, the new one "
                 f"has {rle.size[1]} x {rle.size[0]}: was the image replaced?"
             )
+        check_label(tx, self._project, label_id)
         event = ObjectChanged(
             object=object_id, revision=revision + 1, label=label_id, counts=counts
         )
@@ -201,7 +218,7 @@ class ObjectTable:
         return self._set_deleted(event, revision, person, deleted=True)
 
     def restore(self, object_id: int, revision: int, person: str) -> StoredObject:
-        """Bring a deleted object back.
+        """Bring a deleted object back, and its label if that was removed meanwhile.
 
         Raises:
             ConflictError: `revision` is not the object's any more, or it is not deleted.
@@ -214,10 +231,13 @@ class ObjectTable:
         self, event: ObjectDeleted | ObjectRestored, revision: int, person: str, *, deleted: bool
     ) -> StoredObject:
         with self._database.write() as tx:
+            self._journal.lock(tx)
             now = self._get(tx, event.object)
             if _is_done(now, revision, person, deleted=deleted):
                 return now
             _check_expected(now, revision, deleted=not deleted)
+            if not deleted:
+                self._labels.bring_back(tx, now.label_id, person)
             self._set(tx, now, event, person, {"deleted": deleted})
             return self._get(tx, event.object)
 
@@ -234,6 +254,15 @@ class ObjectTable:
 
     def _mine(self) -> Any:
         return select(objects).where(objects.c.project_id == self._project)
+
+    def _find_key(self, tx: Connection, key: str, image_id: int) -> StoredObject | None:
+        row = tx.execute(self._mine().where(objects.c.key == key)).first()
+        if row is not None and row.image_id != image_id:
+            raise ConflictError(
+                f"the key {key!r} belongs to an object of another image (nothing was saved): use "
+                "a new key for every object"
+            )
+        return None if row is None else _object(row)
 
     def _get(self, tx: Connection, object_id: int) -> StoredObject:
         row = tx.execute(self._mine().where(objects.c.id == object_id)).first()

@@ -13,6 +13,7 @@ from samadapt.store.images import ImageTable
 from samadapt.store.journal import Journal
 from samadapt.store.labels import LabelTable
 from samadapt.store.objects import ObjectTable
+from samadapt.store.project_file import refuse_what_is_lost
 from samadapt.store.tables import projects
 
 PROJECT_FILE = "samadapt.sqlite"
@@ -32,7 +33,7 @@ class Project:
         self.journal = Journal(database, project_id)
         self.images = ImageTable(database, project_id, self.journal)
         self.labels = LabelTable(database, project_id, self.journal)
-        self.objects = ObjectTable(database, project_id, self.journal)
+        self.objects = ObjectTable(database, project_id, self.journal, self.labels)
         self.claims = ClaimTable(database, project_id)
 
     @classmethod
@@ -49,6 +50,7 @@ class Project:
             StoreError: cannot be opened, or is not there.
         """
         if not create and "://" not in str(where) and not Path(where).is_file():
+            refuse_what_is_lost(Path(where))
             raise StoreError(f"there is no project {where}: give the file that annotating made")
         database = Database(where)
         try:

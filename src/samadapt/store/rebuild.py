@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy import delete, insert, select, update
 
+from samadapt.store.errors import StoreError
 from samadapt.store.events import (
     ImageMarked,
     ImagesAdded,
@@ -19,7 +20,7 @@ from samadapt.store.events import (
     ObjectRestored,
 )
 from samadapt.store.journal import Entry
-from samadapt.store.labels import _LABELS
+from samadapt.store.label_rows import put_labels, with_missing
 from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
 from samadapt.store.tables import images, objects, projects
@@ -33,6 +34,7 @@ class Reading:
         self.marks: dict[int, tuple[Mark, int]] = {}
         self.annotated: dict[int, str] = {}
         self.labels: tuple[Label, ...] = ()
+        self.earlier_labels: dict[int, Label] = {}
         self.labels_revision = 0
         self.objects: dict[int, StoredObject] = {}
 
@@ -46,6 +48,7 @@ class Reading:
                 self.marks[event.image] = event.mark, event.revision
             case LabelsSet():
                 self.labels, self.labels_revision = event.labels, event.revision
+                self.earlier_labels |= {label.id: label for label in event.labels}
             case ObjectAdded():
                 self.objects[event.object] = _added(event, entry)
                 if event.content_hash is not None:
@@ -75,21 +78,46 @@ class Reading:
         )
 
 
-def read_log(project: Project) -> Reading:
+def read_log(project: Project, problems: list[str] | None = None) -> Reading:
     """The state of a project, from its log alone.
 
+    Args:
+        project: which.
+        problems: takes a line about each event that is about something unknown; without it such
+            an event is an error.
+
     Raises:
-        StoreError: a damaged event.
+        StoreError: a damaged event, or one about something unknown.
     """
     reading = Reading()
     for entry in project.journal.entries():
-        reading.take(entry)
+        try:
+            reading.take(entry)
+        except KeyError as error:
+            text = f"event {entry.number} ({entry.event.kind}) is about an unknown object {error}"
+            if problems is None:
+                raise StoreError(f"{project.name}: {text}: run samadapt doctor") from None
+            problems.append(text)
     return reading
 
 
-def rebuild(project: Project) -> None:
+def differences(project: Project, reading: Reading) -> str:
+    """In what the tables are not what the log adds up to; empty if they are."""
+    wrong = []
+    if {o.id: o for o in project.objects.all(deleted=True)} != reading.objects:
+        wrong.append("objects")
+    if project.labels.all() != (reading.labels, reading.labels_revision):
+        wrong.append("labels")
+    images = project.images.all()
+    marks = {i: (image.mark, image.revision) for i, image in images.items() if image.revision}
+    if {i: image.name for i, image in images.items()} != reading.names or marks != reading.marks:
+        wrong.append("images")
+    return f"the tables of {', '.join(wrong)} differ from the log" if wrong else ""
+
+
+def rebuild(project: Project, reading: Reading | None = None) -> None:
     """Make the tables again from the log; what was found out about files stays."""
-    reading = read_log(project)
+    reading = reading or read_log(project)
     mine = project.id
     with project.database.write() as tx:
         project.journal.lock(tx)
@@ -113,14 +141,16 @@ def rebuild(project: Project) -> None:
         for thing in reading.objects.values():
             columns = {name: getattr(thing, name) for name in thing.__slots__}
             tx.execute(insert(objects).values(project_id=mine, **columns))
-        tx.execute(
-            update(projects)
-            .where(projects.c.id == mine)
-            .values(
-                labels=_LABELS.dump_json(reading.labels).decode(),
-                labels_revision=reading.labels_revision,
-            )
-        )
+        labels, revision = reading.labels, reading.labels_revision
+        used = {o.label_id for o in reading.objects.values() if not o.deleted}
+        if missing := used - {label.id for label in labels} - {None}:
+            numbers = [number for number in missing if number is not None]
+            labels = with_missing(labels, numbers, reading.earlier_labels)
+            revision += 1
+            project.journal.add(tx, LabelsSet(labels=labels, revision=revision), person="")
+        put_labels(tx, mine, labels)
+        here = projects.c.id == mine
+        tx.execute(update(projects).where(here).values(labels_revision=revision))
 
 
 def _added(event: ObjectAdded, entry: Entry) -> StoredObject:

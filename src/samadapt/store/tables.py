@@ -5,8 +5,10 @@ from __future__ import annotations
 from sqlalchemy import (
     Boolean,
     Column,
+    Computed,
     Float,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -17,8 +19,13 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+LIVE_LABEL = "CASE WHEN deleted THEN NULL ELSE label_id END"
+
 versions = Table("samadapt_schema", metadata, Column("version", Integer, primary_key=True))
 """The migrations that were applied."""
+
+identities = Table("samadapt_database", metadata, Column("identity", Text, primary_key=True))
+"""One row: what tells this database from any other, for as long as it lives."""
 
 projects = Table(
     "projects",
@@ -26,11 +33,22 @@ projects = Table(
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("events", Integer, nullable=False, default=0),
-    Column("labels", Text, nullable=False, default="[]"),
     Column("labels_revision", Integer, nullable=False, default=0),
     sqlite_autoincrement=True,
 )
 """`events` counts the project's events; updating it serialises all writers of a project."""
+
+labels = Table(
+    "object_labels",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("colour", Text, nullable=False),
+    UniqueConstraint("project_id", "name"),
+)
+"""The present list of labels, in the order of `place`."""
 
 images = Table(
     "images",
@@ -73,11 +91,22 @@ objects = Table(
     Column("prompts", Integer),
     Column("frozen_prompts", Integer),
     Column("adapted", Boolean, nullable=False, default=False),
+    Column("live_label", Integer, Computed(LIVE_LABEL, persisted=True)),
     UniqueConstraint("project_id", "key"),
+    ForeignKeyConstraint(
+        ["project_id", "live_label"],
+        ["object_labels.project_id", "object_labels.id"],
+        name="live_objects_have_live_labels",
+        deferrable=True,
+        initially="DEFERRED",
+    ),
     Index("objects_of_image", "image_id"),
     sqlite_autoincrement=True,
 )
-"""What the events about objects add up to; can be made again from them, see `rebuild`."""
+"""What the events about objects add up to; can be made again from them, see `rebuild`.
+
+The label of an object that is not deleted is always in the list: `live_label` refers to it.
+"""
 
 events = Table(
     "events",

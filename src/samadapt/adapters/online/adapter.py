@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,13 +25,15 @@ from samadapt.adapters.online.state import book_to_tensors, tensors_to_book
 from samadapt.adapters.online.weights import Layout, decoder_with
 from samadapt.adapters.online.worker import Event, Worker
 from samadapt.adapters.registry import register
-from samadapt.errors import AdapterError, DataError
+from samadapt.errors import AdapterError, DataError, ModelError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.hashing import hash_tensors
+from samadapt.models.seams import Seams
 
 _PATIENCE_SECONDS = 0.05
 _REPLAY = "replay"
+_WAITING = "waiting"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,8 @@ class OnlineAdapter(Adapter):
             every result reproducible.
         autosave: folder to save to after every accepted object, the objects that are replayed
             included (in a folder `replay` inside it); a failure is a warning. When the state that
-            was saved there is loaded again, they come back with it.
+            was saved there is loaded again, they come back with it. Accepted objects that wait to
+            be learned in the background are kept there too (`waiting`), see `resume`.
     """
 
     about = "learns while you annotate"
@@ -111,6 +114,7 @@ class OnlineAdapter(Adapter):
         self._layout: Layout | None = None
         self._loaded: Mapping[str, Tensor] | None = None
         self._lock = threading.RLock()
+        self._is_learning = False
 
     @classmethod
     def create(cls, variant: str | None = None) -> Self:
@@ -165,11 +169,28 @@ class OnlineAdapter(Adapter):
 
     def on_skip(self, interaction: Interaction) -> None:
         """Forget what the object's clicks taught, and learn from them what holds for all."""
-        self._train(lambda: self._learner.skip(interaction))
+        self._end(interaction, None)
 
     def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
         """Learn from the accepted mask, then save if asked to."""
-        self._train(lambda: self._learner.accept(interaction, mask), saves=True)
+        self._end(interaction, mask)
+
+    def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
+        """Learn what an earlier run accepted and had no time to learn, kept beside `autosave`.
+
+        Args:
+            model: the model.
+            adapters: all in use, in order, this one included.
+        """
+        if self.autosave is None:
+            return
+        home = self.autosave / _WAITING
+
+        def event() -> Iterator[None] | None:
+            self._learner.backlog.load(home)
+            return self._learned(model, adapters)
+
+        self._train(event)
 
     def serving(self, model: SegmentationModel, folder: Path) -> Self:
         """An adapter with the same state that learns in the background, saved to `folder`."""
@@ -275,28 +296,54 @@ class OnlineAdapter(Adapter):
             done()
         self._tell()
 
-    def _train(self, begin: Callable[[], Iterator[None]], *, saves: bool = False) -> None:
-        """Do long work now, or piece by piece in the background."""
+    def _end(self, interaction: Interaction, mask: NDArray[np.bool_] | None) -> None:
+        """The object ends now; learning from it can wait, but not get lost."""
 
-        def work() -> Iterator[None]:
-            for _ in begin():
-                self._publish()
-                yield
-            self._publish()
-            if saves:
-                self._save_again()
+        def event() -> Iterator[None] | None:
+            self._learner.end(interaction, mask)
+            if self.background and self.autosave is not None:
+                try:
+                    self._learner.backlog.keep(self.autosave / _WAITING)
+                except (DataError, ModelError) as error:
+                    self._learner.notes.append(f"{error}; what waits to be learned is in memory")
+            return self._learned(interaction.model, interaction.adapters)
 
-        def event() -> Iterator[None]:
-            steps = work()
-            next(steps, None)  # the object ends now, learning from it can wait
-            return steps
+        self._train(event)
 
+    def _train(self, event: Event) -> None:
+        """Do something now, and what it returns piece by piece in the background."""
         if self.background:
             self._do(event)
-        else:
-            for _ in work():
-                pass
-            self._tell()
+            return
+        for _ in event() or ():
+            pass
+        self._publish()
+        self._tell()
+
+    def _learned(
+        self, model: SegmentationModel, adapters: tuple[Seams, ...]
+    ) -> Iterator[None] | None:
+        """Learn all objects that wait, the best first; None when that is going on already."""
+        return None if self._is_learning else self._learn_all(model, adapters)
+
+    def _learn_all(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> Iterator[None]:
+        backlog = self._learner.backlog
+        self._is_learning = True
+        try:
+            while (entry := backlog.take()) is not None:
+                try:
+                    for _ in self._learner.learn(entry, model, adapters):
+                        self._publish()
+                        yield
+                except Exception:
+                    backlog.done(entry)  # or it would fail again after every start
+                    raise
+                self._publish()
+                if entry.is_accepted:
+                    self._save_again()
+                backlog.done(entry)
+        finally:
+            self._is_learning = False
 
     def _publish(self) -> None:
         self._published = self._learner.published

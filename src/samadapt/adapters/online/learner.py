@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samadapt.adapters.base import Interaction
+from samadapt.adapters.online.backlog import Backlog, Waiting
 from samadapt.adapters.online.bench import Bench, Interrupted, NotFinite
 from samadapt.adapters.online.depths import BOUNDS, depth_of, late_prompts
 from samadapt.adapters.online.domains import Domain, DomainBook, Signature
@@ -23,7 +24,9 @@ from samadapt.adapters.online.object import ClickedObject
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.replay_sample import ReplaySample, replay_sample_of
 from samadapt.adapters.online.settings import OnlineSettings
+from samadapt.errors import DataError, ModelError
 from samadapt.metrics import iou
+from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
@@ -63,6 +66,8 @@ class Learner:
         self._check = check
         self._bench: Bench | None = None
         self._object = ClickedObject(None)
+        self.backlog = Backlog()
+        """Objects that ended and wait to be learned."""
         replay = settings.replay
         steps = (*settings.accept.parts, *settings.skip.parts)
         prompts = [p for parts in steps for o, p in parts if o == "replay"]
@@ -136,32 +141,88 @@ class Learner:
                 prompts = interaction.prompts[:count]
                 self.click(replace(interaction, prompts=prompts, clicks=prompts[-1].clicks))
 
-    def skip(self, interaction: Interaction) -> Generator[None, None, None]:
-        """The object was given up: what its clicks taught it is forgotten, then learned for all.
+    def end(self, interaction: Interaction, mask: NDArray[np.bool_] | None) -> None:
+        """An object ended: accepted with `mask` (H, W), or given up (None). It waits to be learned.
 
-        May be left alone and resumed as `accept`.
+        What its clicks taught is forgotten until then.
         """
         finished, number = self._object, self.book.current
         self._next_object()
-        yield
-        domain = self.book.get(number)
-        skip, mask = self.settings.skip, interaction.mask
-        if domain is None or not skip.steps or mask is None or not mask.any():
+        is_accepted = mask is not None
+        if mask is None:
+            mask = self._given_up(interaction)
+        elif not mask.any() or not interaction.prompts:
+            self.notes.append("an empty mask was accepted: nothing is learned from it")
             return
-        if (
-            len(interaction.clicks) < skip.least_clicks
-            or disagreement(mask, interaction.clicks) > _MOST_CONTRADICTED
-        ):
+        if mask is not None:
+            change = finished.change if is_accepted and self.settings.click.keep else None
+            several = finished.has_candidates
+            self.backlog.add(number, interaction, mask, several, change, is_accepted)
+
+    def learn(
+        self, entry: Waiting, model: SegmentationModel, adapters: tuple[Seams, ...]
+    ) -> Generator[None, None, None]:
+        """Learn an object that waited; may be left alone at every `yield` and resumed.
+
+        Other events may come in between; they see the weights from before until the end.
+        """
+        try:
+            interaction, change = self.backlog.opened(entry, model, adapters)
+        except (DataError, ModelError) as error:
+            self.notes.append(f"{error}; this object is not learned")
+            return
+        domain = self._domain_of(entry, interaction)
+        if domain is None:
             return
         bench = self.bench(interaction)
         sample = replay_sample_of(
             interaction.model,
             interaction,
-            mask,
+            entry.mask,
             self._prompts,
-            is_accepted=False,
-            candidates=finished.has_candidates,
+            is_accepted=entry.is_accepted,
+            candidates=entry.several,
         )
+        learn = self._accepted if entry.is_accepted else self._skipped
+        yield from learn(domain, bench, interaction, sample, change)
+
+    def give_up(self) -> None:
+        """Something went wrong: go back to the weights from before the object."""
+        self._next_object()
+
+    # -- what learning is made of -----------------------------------------------------------
+
+    def _given_up(self, interaction: Interaction) -> NDArray[np.bool_] | None:
+        """The last mask of an object that was given up; None when nothing is learned from it."""
+        skip, mask = self.settings.skip, interaction.mask
+        if not skip.steps or mask is None or not mask.any():
+            return None
+        contradicted = disagreement(mask, interaction.clicks) > _MOST_CONTRADICTED
+        return None if contradicted or len(interaction.clicks) < skip.least_clicks else mask
+
+    def _domain_of(self, entry: Waiting, interaction: Interaction) -> Domain | None:
+        """Where an object belongs; one from before a restart may know a domain that was lost."""
+        found = self.book.get(entry.domain)
+        if found is not None and (found.signature is not None or entry.interaction is not None):
+            return found
+        if entry.interaction is not None:
+            return None  # its domain made room
+        guard, current = self.settings.guard, self.book.current
+        signature = Signature.of(interaction.embedding)
+        book = self.book.opening(signature, guard.domains, guard.distance)
+        known = book.get(current) is not None
+        self.book = replace(book, current=current) if known else book
+        return book.active
+
+    def _skipped(
+        self,
+        domain: Domain,
+        bench: Bench,
+        interaction: Interaction,
+        sample: ReplaySample,
+        change: Tensor | None,
+    ) -> Generator[None, None, None]:
+        skip = self.settings.skip
         try:
             domain = yield from self._taught(domain, bench, interaction, sample, skip.parts)
             if skip.replay:
@@ -170,40 +231,22 @@ class Learner:
             self.notes.append(_undone("an object that was given up"))
         self._settle(domain)
 
-    def give_up(self) -> None:
-        """Something went wrong: go back to the weights from before the object."""
-        self._next_object()
-
-    def accept(
-        self, interaction: Interaction, mask: NDArray[np.bool_]
+    def _accepted(
+        self,
+        domain: Domain,
+        bench: Bench,
+        interaction: Interaction,
+        sample: ReplaySample,
+        change: Tensor | None,
     ) -> Generator[None, None, None]:
-        """Learn from an accepted object; may be left alone at every `yield` and resumed.
-
-        Other events may come in between; they see the weights from before until the end.
-        """
-        finished, number = self._object, self.book.current
-        self._next_object()
-        yield
-        domain = self.book.get(number)
-        if domain is None:
-            return
-        if not mask.any() or not interaction.prompts:
-            self.notes.append("an empty mask was accepted: nothing is learned from it")
-            return
-        bench = self.bench(interaction)
-        several = finished.has_candidates
-        sample = replay_sample_of(
-            interaction.model, interaction, mask, self._prompts, candidates=several
-        )
-        domain, is_credible = self._checked(domain, interaction, mask)
+        domain, is_credible = self._checked(domain, interaction, sample.mask)
         if is_credible:
             judge = Judge(bench, interaction, sample)
             domain, before = yield from self._with_evidence(domain, judge, interaction.prompts)
             try:
-                if self.settings.click.keep:
-                    zeros = bench.zeros()
-                    long_term = zeros if domain.delta is None else domain.delta
-                    domain = replace(domain, delta=long_term + finished.change(zeros))
+                if change is not None:
+                    long_term = bench.zeros() if domain.delta is None else domain.delta
+                    domain = replace(domain, delta=long_term + change.to(long_term.device))
                 steps = self.settings.accept.parts
                 taught = yield from self._taught(domain, bench, interaction, sample, steps)
                 after = yield from _patiently(lambda: judge.first(taught.delta, before))
@@ -215,8 +258,6 @@ class Learner:
             except NotFinite:
                 self.notes.append(_undone("the accepted object"))
         self._settle(domain)
-
-    # -- what acceptance is made of ---------------------------------------------------------
 
     def _checked(
         self, domain: Domain, interaction: Interaction, mask: NDArray[np.bool_]

@@ -83,10 +83,14 @@ class ClickedObject:
         self.now, self.moments, self._units = self.start, Moments(), None
         self.is_frozen = self._begins_frozen
 
-    def change(self, zeros: Tensor) -> Tensor:
-        """What the clicks changed, (P,)."""
-        now = zeros if self.now is None else self.now
-        return now - (zeros if self.start is None else self.start)
+    @property
+    def change(self) -> Tensor | None:
+        """What the clicks changed, (P,); None for nothing."""
+        if self.now is self.start:
+            return None
+        if self.now is None or self.start is None:
+            return self.now if self.start is None else -self.start
+        return self.now - self.start
 
     def rebase(self, start: Tensor | None, is_frozen: bool = False) -> None:
         """Begin from other weights, and add what the clicks changed to them."""

@@ -1,26 +1,29 @@
-"""Replay samples as a replay memory keeps them: packed masks, views in memory or in files."""
+"""ReplaySamples as a replay memory keeps them: packed masks, views in memory or in files."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from samadapt.adapters.online.replay_sample import Example, ReplaySample
 from samadapt.data.files import replacing
-from samadapt.errors import DataError, PromptError
+from samadapt.errors import DataError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Box, Click, Prompt
 
+_EXTRA = "extra."
 _FORMAT = "samadapt-lesson-1"
 
 
@@ -96,7 +99,7 @@ class StoredView:
 
 @dataclass(slots=True, eq=False)
 class StoredSample:
-    """A replay sample with packed mask and stored views.
+    """A sample with packed mask and stored views.
 
     Attributes:
         domain: where it belongs.
@@ -105,6 +108,7 @@ class StoredSample:
         clicks: as in `ReplaySample`.
         examples: as in `ReplaySample`: view, prompt, and whether it had candidates.
         is_accepted: as in `ReplaySample`.
+        box: the box in force at the end.
         path: the file that outlives the program, if there is one.
     """
 
@@ -115,6 +119,7 @@ class StoredSample:
     examples: dict[str, tuple[tuple[StoredView, Prompt, bool], ...]]
     is_accepted: bool = True
     path: Path | None = None
+    box: Box | None = None
 
     @property
     def views(self) -> list[StoredView]:
@@ -134,8 +139,12 @@ class StoredSample:
         }
         return ReplaySample(mask, self.clicks, examples, self.is_accepted)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, extra: Mapping[str, Tensor] = MappingProxyType({})) -> None:
         """Write everything but the views, which are files beside it, atomically.
+
+        Args:
+            path: the file.
+            extra: further tensors, for `read_extra`.
 
         Raises:
             DataError: the folder cannot be written to.
@@ -146,8 +155,10 @@ class StoredSample:
             if mask is not None and id(mask) not in masks:  # prompts may share one
                 masks[id(mask)] = f"mask.{len(masks)}"
                 tensors[masks[id(mask)]] = torch.from_numpy(mask.copy())
+        tensors |= {f"{_EXTRA}{name}": tensor.cpu() for name, tensor in extra.items()}
         facts = {
             "domain": self.domain,
+            "box": None if self.box is None else self.box.as_tuple(),
             "shape": self.shape,
             "clicks": [(c.x, c.y, c.positive) for c in self.clicks],
             "is_accepted": self.is_accepted,
@@ -197,15 +208,30 @@ class StoredSample:
                 },
                 bool(facts["is_accepted"]),
                 path,
+                Box(*facts["box"]) if facts.get("box") else None,
             )
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError, PromptError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path} cannot be read ({error})") from None
+        except DataError:
+            raise
+        except Exception as error:  # what a damaged file provokes, nobody knows beforehand
+            raise DataError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
+
+
+def read_extra(path: Path) -> dict[str, Tensor]:
+    """The further tensors of a sample's file.
+
+    Raises:
+        DataError: the file is gone or damaged.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith(_EXTRA)]  # noqa: SIM118
+            return {name.removeprefix(_EXTRA): file.get_tensor(name) for name in names}
+    except Exception as error:  # what a damaged file provokes, nobody knows beforehand
+        raise DataError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
 
 
 def stored(domain: int, sample: ReplaySample, views: dict[int, StoredView]) -> StoredSample:
-    """A replay sample, packed.
+    """A sample, packed.
 
     Args:
         domain: where it belongs.

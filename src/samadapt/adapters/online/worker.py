@@ -40,6 +40,9 @@ class Worker:
     def submit(self, event: Event, *, learns: bool = False) -> None:
         """Add an event and return at once; what is being done now is broken off.
 
+        A stream of events without a pause cannot hold long work up for good: after some of them
+        one piece of it is finished first.
+
         Args:
             event: what to do; broken off by later events if it `learns`.
             learns: whether it takes long enough for that.
@@ -47,7 +50,9 @@ class Worker:
         with self._changed:
             self._events.append((event, learns))
             self._quiet_until = 0.0
-            self._hurry.set()
+            if not self._long or self._ways < _MOST_WAYS:
+                self._ways += bool(self._long)
+                self._hurry.set()
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._run, name="samadapt-online", daemon=True

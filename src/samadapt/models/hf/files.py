@@ -29,9 +29,3 @@ def some(names: Iterable[str], what: str = "tensors") -> str:
     ordered = sorted(names)
     shown = ", ".join(ordered[:3])
     return f"{len(ordered)} {what} ({shown}{', ...' if len(ordered) > 3 else ''})"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for a one-line message of our own."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from samadapt.errors import CheckpointError
-from samadapt.models.hf.files import find_weights, first_line, some
+from samadapt.errors import CheckpointError, first_line
+from samadapt.models.hashing import not_finite
+from samadapt.models.hf.files import find_weights, some
 from samadapt.models.hf.model import TransformersModel
 from samadapt.models.hf.quiet import quiet_transformers
 from samadapt.models.hf.sam import SamHqSegmenter, SamSegmenter
@@ -63,11 +64,6 @@ _REFUSED = {
 
 def load_folder(folder: Path, name: str, options: LoadOptions) -> TransformersModel:
     """Load a folder as `save_pretrained` writes it: config.json with safetensors (or .bin).
-
-    Args:
-        folder: the folder.
-        name: stable name of the weights.
-        options: where the model runs, and how.
 
     Raises:
         CheckpointError: no or another architecture's config.json, no weights, damaged or unsafe
@@ -136,6 +132,10 @@ def _network(folder: Path, architecture: _Architecture) -> nn.Module:
         ) from None
     _check_complete(folder, network, info, architecture.video)
     loaded: nn.Module = network
+    if (name := not_finite(loaded.state_dict())) is not None:
+        raise CheckpointError(
+            f"the weights in {folder} have numbers in {name} that are not finite: it is damaged"
+        )
     # Until here the tensors are windows into the file: unaligned, and lost if it is overwritten.
     for tensor in (*loaded.parameters(), *loaded.buffers()):
         tensor.data = tensor.data.clone()

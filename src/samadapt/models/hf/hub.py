@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from samadapt.errors import ModelError
-from samadapt.models.hf.files import find_weights, first_line
+from samadapt.errors import ModelError, first_line
+from samadapt.models.hf.files import find_weights
 
 _SECONDS = 10.0
 """Longest wait for the Hub's first answer: a machine without network must hear so at once."""

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from samadapt.errors import CheckpointError
+from samadapt.errors import CheckpointError, first_line
+from samadapt.models.hashing import not_finite
 from samadapt.models.hf.architecture import Recognised, recognise
-from samadapt.models.hf.files import first_line, some
+from samadapt.models.hf.files import some
 from samadapt.models.hf.model import TransformersModel
 from samadapt.models.hf.quiet import quiet_transformers
 from samadapt.models.hf.sam import SamSegmenter
@@ -79,17 +80,14 @@ def load_original(path: Path, name: str, options: LoadOptions) -> TransformersMo
     that data-parallel training puts before each name. Layer-norm epsilons are those of the
     transformers model, so that the same weights give the same masks from either file format.
 
-    Args:
-        path: the checkpoint.
-        name: stable name of the weights.
-        options: where the model runs, and how.
-
     Raises:
         CheckpointError: not a checkpoint, code instead of data, another architecture, tensors
             that are missing, unknown, or of the wrong shape.
     """
     state = read_state(path)
     recognised = recognise({name: tuple(tensor.shape) for name, tensor in state.items()}, path)
+    if (broken := not_finite(state)) is not None:
+        raise CheckpointError(f"{path} has numbers in {broken} that are not finite: it is damaged")
     network = _build(recognised, convert(state, path), path)
     return SamSegmenter.wrap(network, name, options)
 

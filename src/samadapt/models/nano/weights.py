@@ -15,7 +15,7 @@ from torch import Tensor
 
 from samadapt.data.files import replacing
 from samadapt.errors import CheckpointError
-from samadapt.models.hashing import hash_tensors
+from samadapt.models.hashing import hash_tensors, not_finite
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.network import NanoNetwork
 
@@ -88,6 +88,8 @@ def read_weights(path: Path) -> NanoWeights:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"cannot read the nano weights {path}: {error}") from None
+    if (name := not_finite(tensors)) is not None:
+        raise CheckpointError(f"{path} has numbers in {name} that are not finite: it is damaged")
     network = NanoNetwork(config)
     floats = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     missing, unexpected = network.load_state_dict(floats, strict=False)

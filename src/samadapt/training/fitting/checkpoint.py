@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from samadapt.data.files import replacing
-from samadapt.errors import CheckpointError
+from samadapt.errors import CheckpointError, first_line
 
 NAME = "checkpoint.pt"
 _DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, TypeError, pickle.UnpicklingError)
@@ -109,7 +109,7 @@ def load_checkpoint(
         progress = Progress(**values, skipped=skipped, looks=looks)
         tensors, optimizer = dict(state["tensors"]), dict(state["optimizer"])
     except _DAMAGE as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise CheckpointError(
             f"{path} cannot be resumed from ({reason}): delete it to start anew, or give another "
             "output folder"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from samadapt.models.embedding import ImageEmbedding
 
 DEFAULT_BYTES = 4 << 30
 _SUFFIX = ".safetensors"
+_OWN = re.compile(r"[0-9a-f]{40}\.safetensors|\.[0-9a-f]{40}\.safetensors\.[0-9a-f]{8}\.part")
+"""Names of the store's own files: nothing else in the folder is ever removed or counted."""
 _STALE_SECONDS = 3600.0
 
 
@@ -114,6 +117,8 @@ class EmbeddingStore:
         """Time of last use, size and path of every entry."""
         found = []
         for path in self.folder.glob(f"*{_SUFFIX}"):
+            if not _OWN.fullmatch(path.name):
+                continue
             try:
                 status = path.stat()
             except OSError:
@@ -125,7 +130,10 @@ class EmbeddingStore:
         """Halves of files that a killed run left behind."""
         for path in self.folder.glob(f".*{_SUFFIX}.*.part"):
             try:
-                if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                if (
+                    _OWN.fullmatch(path.name)
+                    and time.time() - path.stat().st_mtime > _STALE_SECONDS
+                ):
                     path.unlink(missing_ok=True)
             except OSError:
                 continue

@@ -13,6 +13,7 @@ import numpy as np
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id
+from samadapt.data.selection import why_no_object
 from samadapt.errors import DataError
 from samadapt.training.fitting.recipe import FitRecipe
 
@@ -68,16 +69,15 @@ class Material:
         self.datasets = tuple(datasets)
         self._recipe = recipe
         self._images: dict[tuple[int, Id], list[TrainingObject]] = {}
-        first, marked = 0, 0
+        first = 0
         for number, dataset in enumerate(self.datasets):
             places = {a.id: first + i for i, a in enumerate(dataset.annotations)}
-            marked += sum(a.segmentation is not None for a in dataset.annotations)
             for ref in dataset.objects(min_area=recipe.min_area):
                 thing = TrainingObject(ref.annotation_id, places[ref.annotation_id])
                 self._images.setdefault((number, ref.image_id), []).append(thing)
             first += len(dataset.annotations)
         if not self._images:
-            raise DataError(self._why_nothing(marked))
+            raise DataError(self._why_nothing())
         self._limit(recipe.max_objects)
         for number, image_id in self._images:
             self.datasets[number].image_path(image_id)
@@ -192,16 +192,14 @@ class Material:
             key, thing = everything[index]
             self._images.setdefault(key, []).append(thing)
 
-    def _why_nothing(self, marked: int) -> str:
+    def _why_nothing(self) -> str:
         names = ", ".join(dataset.source for dataset in self.datasets)
-        if not any(dataset.annotations for dataset in self.datasets):
-            reason = "there is no annotation"
-        elif not marked:
-            reason = "no annotation has a mask"
-        elif self._recipe.min_area > 1:
+        annotations = [a for dataset in self.datasets for a in dataset.annotations]
+        usable = [a for a in annotations if a.segmentation is not None and not a.iscrowd]
+        if usable and self._recipe.min_area > 1:
             reason = f"no mask has {self._recipe.min_area} pixels or more"
         else:
-            reason = "all masks are empty"
+            reason = why_no_object(annotations)
         return f"{names}: {reason}, so nothing would be trained; give masks of objects"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from samadapt.data.files import replacing
-from samadapt.errors import CheckpointError
+from samadapt.errors import CheckpointError, first_line
 from samadapt.models.nano.network import NanoNetwork
 
 NAME = "checkpoint.pt"
@@ -63,7 +63,7 @@ def load_checkpoint(
         optimizer.load_state_dict(state["optimizer"])
         step, minutes = int(state["step"]), float(state["minutes"])
     except _DAMAGE as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {first_line(error)}"
         raise CheckpointError(
             f"{path} cannot be resumed from ({reason}): delete it to start anew, or give another "
             "--out"

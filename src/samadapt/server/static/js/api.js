@@ -1,5 +1,6 @@
 // Talking to the server: one queue per kind of work, and a saved state that is always true.
 
+import { credentials } from "./door.js";
 import { forgetUnsent, heard, isLost, keepUnsent, link, onLink, startLink, whenBack } from "./link.js";
 import { state } from "./state.js";
 
@@ -20,7 +21,7 @@ export class ApiError extends Error {
 
 /** Ask the server; errors carry its one line for the person. */
 export async function ask(method, path, body, options = {}) {
-  const headers = { "x-samadapt-client": client };
+  const headers = { "x-samadapt-client": client, ...credentials() };
   if (state.project) headers["x-samadapt-project"] = state.project.id;
   if (state.settings.person) headers["x-samadapt-person"] = encodeURIComponent(state.settings.person);
   let payload = body;

@@ -25,39 +25,60 @@ export function fileMenu(button, actions) {
   ]);
 }
 
-function exportAs(format) {
-  const link = h("a", { href: `/api/export?format=${format}`, download: "" });
-  document.body.append(link);
-  link.click();
-  link.remove();
+async function exportAs(format) {
+  try {
+    const response = await ask("GET", `/api/export?format=${format}`, undefined, { raw: true });
+    const [, name] = /filename="([^"]+)"/.exec(response.headers.get("content-disposition")) ?? [null, format];
+    const address = URL.createObjectURL(await response.blob());
+    const link = h("a", { href: address, download: name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  } catch (error) {
+    complain(error);
+  }
 }
 
 function importFile() {
   const input = h("input", { type: "file", accept: ".json,application/json" });
-  input.addEventListener("change", async () => {
+  input.addEventListener("change", () => {
     const [file] = input.files;
-    if (!file) return;
-    try {
-      const found = await ask("POST", `/api/import?name=${encodeURIComponent(file.name)}`, file);
-      takeLabels(await ask("GET", "/api/project"));
-      await refreshImages();
-      await refreshObjects();
-      report(file.name, found);
-    } catch (error) {
-      complain(error);
-    }
+    if (file) send(file, false);
   });
   input.click();
 }
 
-function report(name, found) {
-  const lines = [...found.unmatched.map((path) => `${path}: no such image here`), ...found.broken];
-  const rest = found.unmatched_count + found.broken_count - lines.length;
-  dialog(`Imported ${name}`, (close) => [
-    h("p", {}, `${found.added} objects added${found.known ? `, ${found.known} were there already` : ""}.`),
-    lines.length ? h("p", {}, "Left out:") : null,
-    ...lines.map((line) => h("div.muted", {}, line)),
-    rest > 0 ? h("div.muted", {}, `and ${rest} more`) : null,
-    h("div.end", {}, h("button.button.main", { onclick: close }, "OK")),
+async function send(file, crowds) {
+  try {
+    const query = `name=${encodeURIComponent(file.name)}&crowds=${crowds}`;
+    const found = await ask("POST", `/api/import?${query}`, file);
+    takeLabels(await ask("GET", "/api/project"));
+    await refreshImages();
+    await refreshObjects();
+    report(file, found);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+function report(file, found) {
+  const list = (title, lines, more) => lines.length
+    ? [
+      h("p", {}, title),
+      ...lines.map((line) => h("div.muted", {}, line)),
+      more > lines.length ? h("div.muted", {}, `${more} objects in all`) : null,
+    ]
+    : [];
+  dialog(`Imported ${file.name}`, (close) => [
+    h("p", {}, `${found.summary}.`),
+    ...list("Left out:", found.left_out, found.left_out_count),
+    ...list("Differs from what is there:", found.differing, found.differing_count),
+    h("div.end", {}, ...[
+      found.crowds
+        ? h("button.button", { onclick: () => { close(); send(file, true); } }, "Take crowds, too")
+        : null,
+      h("button.button.main", { onclick: close }, "OK"),
+    ].filter(Boolean)),
   ].filter(Boolean));
 }

@@ -2,6 +2,7 @@
 
 import { get, post, save } from "./api.js";
 import { begin } from "./current.js";
+import { credentials } from "./door.js";
 import { takeObjects } from "./objects.js";
 import { endProposals } from "./similar.js";
 import { keep, load, on, set, state, tell } from "./state.js";
@@ -174,7 +175,7 @@ function bitmap(id) {
 }
 
 async function fetchBitmap(id) {
-  const response = await fetch(`/api/images/${id}/pixels`);
+  const response = await fetch(`/api/images/${id}/pixels`, { headers: credentials() });
   if (!response.ok) {
     const error = new Error((await response.json().catch(() => ({}))).error ?? response.statusText);
     error.status = response.status;

@@ -10,6 +10,7 @@ const COLOURS = ["#e6413c", "#3c8ee6", "#3fae49", "#f2a516", "#9b59d0", "#19b5b0
 
 export function startLabels() {
   on("labels label selected objects", render);
+  on("objects", learnLabels);
   const last = load("label", {})[state.project.folder];
   set({ label: state.labels.some((label) => label.id === last) ? last : state.labels[0]?.id ?? null });
 }
@@ -80,6 +81,23 @@ async function setLabels(labels) {
   } catch (error) {
     if (error.status === 409) takeLabels(await get("/api/project"));
     throw error;
+  }
+}
+
+let learning = false;
+
+/** Labels that others added, or that came back with an object. */
+async function learnLabels() {
+  const known = new Set(state.labels.map((label) => label.id));
+  const isKnown = ({ label }) => (label ?? null) === null || known.has(label);
+  if (learning || [...state.objects.values()].every(isKnown)) return;
+  learning = true;
+  try {
+    takeLabels(await get("/api/project"));
+  } catch {
+    // The next change of the objects asks again.
+  } finally {
+    learning = false;
   }
 }
 

@@ -21,12 +21,12 @@ export function onLink(listener) {
 
 /** Whether an answer with this status means: nothing was done, try again later. */
 export function isLost(status) {
-  return status === 0 || status === 401 || status === 421;
+  return status === 0 || status === 401 || status === 421 || status === 429;
 }
 
 /** Note how a request ended. */
 export function heard(status, text = "") {
-  const kind = status === 0 ? "away" : status === 401 ? "stale" : status === 421 ? "other" : "up";
+  const kind = status === 0 ? "away" : status === 401 || status === 429 ? "stale" : status === 421 ? "other" : "up";
   if (kind === link.kind) return;
   Object.assign(link, { kind, text });
   if (kind === "up") {

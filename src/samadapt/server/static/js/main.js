@@ -4,6 +4,7 @@ import { get, isSaving, leave, onSaved, post, saveObject, whyNotSaved } from "./
 import { startBar } from "./bar.js";
 import { resizeBrush } from "./brush.js";
 import { current, cycle, finalMask, hasObject, resync } from "./current.js";
+import { enter } from "./door.js";
 import { autoLevels, startDisplay, toggle, toggleTheme } from "./display.js";
 import { fileMenu } from "./files.js";
 import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, setMark, startImages, working } from "./images.js";
@@ -51,7 +52,7 @@ const actions = {
 
 async function start() {
   placeIcons();
-  if (location.search) history.replaceState(null, "", "/");
+  await enter();
   const project = await get("/api/project");
   set({ project, labels: project.labels, labelsRevision: project.labels_revision });
   $("project-name").textContent = project.name;

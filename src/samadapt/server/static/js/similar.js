@@ -1,12 +1,12 @@
 // Find similar: proposals of the model, accepted or rejected with one key.
 
-import { freshKey, post, saveObject } from "./api.js";
+import { freshKey, get, post, saveObject } from "./api.js";
 import { hasObject } from "./current.js";
 import { area, contains, fromCrop, merged, overlaps, toCrop } from "./mask.js";
 import { bringBack, put, remember, remove } from "./objects.js";
 import { labelOf, set, state } from "./state.js";
 import { working } from "./images.js";
-import { complain, toast } from "./ui.js";
+import { $, complain, toast } from "./ui.js";
 import { reveal } from "./view.js";
 
 /** What came of the searches on this image for this label so far: the next one goes on from there. */
@@ -23,6 +23,7 @@ export async function findSimilar() {
   if (search.image !== image || search.label !== state.label) search = { image, label: state.label, rejected: [], tried: [] };
   const present = search;
   working("Looking for similar objects…");
+  const watch = setInterval(() => tellProgress(image, present), 700);
   try {
     const { rejected, tried, label } = present;
     const found = await post(`/api/images/${image}/similar`, { label, rejected: rejected.slice(-500), tried: tried.slice(-5000) });
@@ -33,14 +34,22 @@ export async function findSimilar() {
       set({ proposals: { list, index: 0, more: found.more }, selected: null });
       reveal(list[0].mask);
     } else if (found.more) {
-      toast("Nothing yet: look on with the same key.");
+      toast(`Nothing yet, ${found.looked} of ${found.places} places looked at: look on with the same key.`);
     } else {
       toast(`Nothing else here looks like ${labelOf(label)?.name ?? "these objects"}.`);
     }
   } catch (error) {
     complain(error);
   } finally {
+    clearInterval(watch);
     working("");
+  }
+}
+
+async function tellProgress(image, present) {
+  const found = await get(`/api/images/${image}/similar`).catch(() => null);
+  if (found?.places && search === present && !$("working").hidden) {
+    working(`Looking for similar objects: ${found.looked} of ${found.places} places…`);
   }
 }
 

@@ -1,0 +1,281 @@
+"""Objects that ended and wait to be learned: few, the best first, kept on the disk."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from samadapt.adapters.base import Interaction
+from samadapt.adapters.online.stored import StoredSample, StoredView, read_extra
+from samadapt.errors import DataError, ModelError
+from samadapt.metrics import iou
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.seams import Seams
+
+MOST_OBJECTS = 32
+_MOST_BYTES = 256 << 20
+_SAME = 0.8
+_FILE = "waiting-{:08d}.safetensors"
+_OURS = ("waiting-*.safetensors", "view-*.safetensors", ".*.part")
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """An object that ended and was not learned yet.
+
+    Attributes:
+        domain: of its image.
+        interaction: how it ended; None while that is in a file alone.
+        bits: the mask, packed along its rows.
+        shape: (H, W) of the mask.
+        several: whether single clicks were answered with several masks.
+        change: (P,) what its clicks changed, None for nothing.
+        is_accepted: False for an object that was given up.
+        value: how much can be learned from it.
+        view: its image.
+        number: how many came before it.
+        path: its file, if it has one.
+    """
+
+    domain: int
+    interaction: Interaction | None
+    bits: NDArray[np.uint8]
+    shape: tuple[int, int]
+    several: bool
+    change: Tensor | None
+    is_accepted: bool
+    value: float
+    view: StoredView
+    number: int = 0
+    path: Path | None = None
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """The last mask (H, W)."""
+        return np.unpackbits(self.bits, axis=-1, count=self.shape[1]).view(np.bool_)
+
+
+class Backlog:
+    """Objects that wait to be learned.
+
+    Who annotates faster than the machine learns would fill any memory. So at most `limit` objects
+    wait: the newest, and among those of about the same age the ones from which most can be
+    learned: which needed many prompts, or whose mask was painted after the last answer. An
+    object that was accepted anew takes the place of what it was before. What gives way is not
+    learned; it stays in the project.
+
+    Args:
+        limit: objects.
+        most_bytes: of images and prompts, in memory and on the disk.
+    """
+
+    def __init__(self, limit: int = MOST_OBJECTS, most_bytes: int = _MOST_BYTES) -> None:
+        self._limit, self._most_bytes = limit, most_bytes
+        self._entries: list[Waiting] = []
+        self._next = 0
+        self._known: WeakKeyDictionary[ImageEmbedding, StoredView] = WeakKeyDictionary()
+        self.dropped = 0
+        """Objects that gave way."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of images, masks and prompts, wherever they are."""
+        views = {id(entry.view): entry.view.nbytes for entry in self._entries}
+        return sum(views.values()) + sum(map(_bytes_of, self._entries))
+
+    def add(
+        self,
+        domain: int,
+        interaction: Interaction,
+        mask: NDArray[np.bool_],
+        several: bool,
+        change: Tensor | None,
+        is_accepted: bool,
+    ) -> None:
+        """Let an object wait that ended with `mask` (H, W)."""
+        shown = 0.0 if interaction.mask is None else iou(interaction.mask, mask)
+        height, width = mask.shape
+        entry = Waiting(
+            domain,
+            replace(interaction, logits=None),
+            np.packbits(mask, axis=-1),
+            (height, width),
+            several,
+            change,
+            is_accepted,
+            2 - 1 / max(len(interaction.prompts), 1) - shown,
+            self._view(interaction.embedding),
+            self._next,
+        )
+        self._next += 1
+        for earlier in [e for e in self._entries if e.view is entry.view]:
+            if earlier.shape == entry.shape and iou(earlier.mask, mask) >= _SAME:
+                entry.value = max(entry.value, earlier.value)
+                self._drop(earlier)
+        entry.view.users += 1
+        self._entries.append(entry)
+        while len(self._entries) > 1 and (
+            len(self._entries) > self._limit or self.nbytes > self._most_bytes
+        ):
+            self.dropped += 1
+            self._drop(min(self._entries, key=self._rank))
+
+    def take(self) -> Waiting | None:
+        """The best object, which waits no longer; its file stays until it is `done`."""
+        if not self._entries:
+            return None
+        best = max(self._entries, key=self._rank)
+        self._entries.remove(best)
+        return best
+
+    def done(self, entry: Waiting) -> None:
+        """An object that was taken is learned, or cannot be: it shall not come back."""
+        self._forget(entry)
+
+    def opened(
+        self, entry: Waiting, model: SegmentationModel, adapters: tuple[Seams, ...]
+    ) -> tuple[Interaction, Tensor | None]:
+        """How an object ended, and what its clicks changed; read from its file if need be.
+
+        Raises:
+            DataError: the file is gone or damaged.
+            ModelError: its image is.
+        """
+        if entry.interaction is not None or entry.path is None:
+            if entry.interaction is None:
+                raise DataError("an object that was dropped is asked for")
+            return entry.interaction, entry.change
+        sample = StoredSample.load(entry.path, {})
+        extra = read_extra(entry.path)
+        sent = sample.examples["sent"]
+        shown = extra.get("shown")
+        return (
+            Interaction(
+                model=model,
+                adapters=adapters,
+                embedding=entry.view.get().to(model.device),
+                prompts=tuple(prompt for _, prompt, _ in sent),
+                clicks=sample.clicks,
+                box=sample.box,
+                mask=None if shown is None else _unpacked(shown.numpy(), entry.shape),
+                step=len(sent),
+            ),
+            extra.get("change"),
+        )
+
+    def keep(self, home: Path) -> None:
+        """Write what is not in the folder `home` yet, and hold only what is needed to choose.
+
+        Raises:
+            DataError: the folder cannot be written to; the objects stay in memory.
+        """
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{home} cannot be made ({error.strerror}): check the folder") from None
+        for entry in self._entries:
+            done = entry.interaction
+            if entry.path is None and done is not None and done.prompts:
+                entry.view.write(home)
+                extra = {} if entry.change is None else {"change": entry.change}
+                if done.mask is not None:
+                    extra["shown"] = torch.from_numpy(np.packbits(done.mask, axis=-1))
+                numbers = [entry.number, entry.value, entry.several]
+                extra["numbers"] = torch.tensor(numbers, dtype=torch.float64)
+                sent = tuple((entry.view, prompt, entry.several) for prompt in done.prompts)
+                path = home / _FILE.format(entry.number)
+                StoredSample(
+                    entry.domain,
+                    entry.bits,
+                    entry.shape,
+                    done.clicks,
+                    {"sent": sent},
+                    entry.is_accepted,
+                    box=done.box,
+                ).save(path, extra)
+                entry.path, entry.interaction, entry.change = path, None, None
+                entry.view.leave_memory()
+
+    def load(self, home: Path) -> None:
+        """Take over what `keep` wrote to `home`; what is damaged there is cleared away."""
+        views: dict[str, StoredView] = {}
+        for path in sorted(home.glob(_FILE.replace("{:08d}", "*"))):
+            with contextlib.suppress(DataError, ModelError, KeyError, ValueError, IndexError):
+                sample = StoredSample.load(path, views)
+                number, value, several = read_extra(path)["numbers"].tolist()
+                view = sample.examples["sent"][0][0]
+                self._entries.append(
+                    Waiting(
+                        sample.domain,
+                        None,
+                        sample.bits,
+                        sample.shape,
+                        bool(several),
+                        None,
+                        sample.is_accepted,
+                        value,
+                        view,
+                        int(number),
+                        path,
+                    )
+                )
+                view.users += 1
+                self._next = max(self._next, int(number) + 1)
+        mine = {e.path for e in self._entries} | {e.view.path for e in self._entries}
+        for path in _files(home):
+            if path not in mine:
+                _remove(path)
+
+    def _rank(self, entry: Waiting) -> float:
+        return entry.value + entry.number / self._limit
+
+    def _view(self, embedding: ImageEmbedding) -> StoredView:
+        found = self._known.get(embedding)
+        if found is None or (found.users <= 0 and found.path is not None):
+            found = self._known[embedding] = StoredView(embedding)
+        return found
+
+    def _drop(self, entry: Waiting) -> None:
+        self._entries.remove(entry)
+        self._forget(entry)
+
+    def _forget(self, entry: Waiting) -> None:
+        if entry.path is not None:
+            _remove(entry.path)
+        entry.view.release()
+
+
+def _bytes_of(entry: Waiting) -> int:
+    own = entry.bits.nbytes
+    done = entry.interaction
+    if done is None:
+        return own
+    masks = (done.mask, *(prompt.mask for prompt in done.prompts))
+    change = 0 if entry.change is None else entry.change.numel() * entry.change.element_size()
+    return own + change + sum(mask.nbytes for mask in masks if mask is not None)
+
+
+def _unpacked(bits: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    return np.unpackbits(bits, axis=-1, count=shape[1]).view(np.bool_)
+
+
+def _files(home: Path) -> Iterator[Path]:
+    for pattern in _OURS:
+        yield from home.glob(pattern)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,28 @@
+"""ASGI's types, and the shortest answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+async def answer(send: Send, status: int, values: dict[str, Any]) -> None:
+    """Answer with a JSON object."""
+    await answer_bytes(send, status, json.dumps(values).encode(), b"application/json")
+
+
+async def answer_bytes(
+    send: Send, status: int, body: bytes, kind: bytes, *more: tuple[bytes, bytes]
+) -> None:
+    """Answer with bytes of a media type, and further headers."""
+    size = str(len(body)).encode()
+    headers = [(b"content-type", kind), (b"content-length", size), *more]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,97 @@
+"""JSON from strangers: looked at before anything parses it, so that nothing can go wrong there."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.errors import DataError
+from samadapt.server.asgi import App, Message, Receive, Scope, Send, answer
+
+DEEPEST = 32
+"""Most levels of lists and objects inside each other."""
+MOST_CONTAINERS = 200_000
+"""Most lists and objects: an empty one takes twenty times the memory of its text."""
+
+_QUOTE = ord('"')
+_OPENING, _CLOSING = ord("{"), ord("}")
+_CURLY = 0x20
+"""The bit in which a curly bracket differs from a square one."""
+_NOT_FINITE = re.compile(rb"NaN|Infinity|[eE]\+?0*[1-9][0-9]{2}|[0-9]{100}")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+
+
+def check_json(data: bytes) -> None:
+    """Refuse JSON that no honest client sends; takes time and memory in proportion to its length.
+
+    Raises:
+        DataError: not UTF-8, halves of characters, numbers that are not finite or have more than
+            a hundred digits, or too many lists and objects, or too deep inside each other.
+    """
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise DataError("the JSON is not UTF-8") from None
+    plain = data.replace(rb"\\", b"").replace(rb"\"", b"")
+    if b"\\u" in plain and _SURROGATE.search(_PAIR.sub(b"", plain)):
+        raise DataError("the JSON has half a character (a lone surrogate) in a text")
+    bare = _without_texts(np.frombuffer(plain, np.uint8))
+    if _NOT_FINITE.search(bare.data):
+        raise DataError("the JSON has a number that is not finite, or far too large")
+    brackets = bare | _CURLY
+    if np.count_nonzero(brackets == _OPENING) > MOST_CONTAINERS:
+        raise DataError(f"the JSON has more than {MOST_CONTAINERS} lists and objects: send fewer")
+    brackets = brackets[(brackets == _OPENING) | (brackets == _CLOSING)]
+    steps = np.where(brackets == _OPENING, 1, -1)
+    if np.cumsum(steps).max(initial=0) > DEEPEST:
+        raise DataError(f"the JSON is nested deeper than {DEEPEST} levels")
+
+
+def _without_texts(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What lies outside of texts in JSON without escapes."""
+    quotes = data == _QUOTE
+    outside = np.cumsum(quotes, dtype=np.uint8) % 2 == 0  # only odd or even matters
+    return np.asarray(data[outside & ~quotes])
+
+
+class JsonMiddleware:
+    """Reads a request's body and passes it on if `check_json` finds nothing against it.
+
+    Args:
+        app: what comes next.
+        streamed: paths whose bodies are files, which are passed on as they come.
+    """
+
+    def __init__(self, app: App, streamed: frozenset[str] = frozenset()) -> None:
+        self._app, self._streamed = app, streamed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 400, or pass on."""
+        if scope["type"] != "http" or scope["path"] in self._streamed:
+            await self._app(scope, receive, send)
+            return
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return  # nobody is there to be answered
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        data = bytes(body)
+        del body
+        try:
+            check_json(data)
+        except DataError as error:
+            await answer(send, 400, {"error": str(error)})
+            return
+        first: list[Message] = [{"type": "http.request", "body": data, "more_body": False}]
+        del data
+
+        async def again() -> Message:
+            return first.pop() if first else await receive()
+
+        await self._app(scope, again, send)

@@ -1,0 +1,83 @@
+"""What a label may be called, and how many there may be: one rule for every entrance."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from samadapt.errors import DataError
+from samadapt.store.events import Label
+
+MOST = 500
+"""Labels of one project: the editor shows them all."""
+LONGEST = 100
+"""Characters of a name."""
+
+_NEVER = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories of characters that no line of text has: control, half characters, breaks."""
+
+
+def clean_name(name: str) -> str:
+    """The name as it is stored: without blanks around it, in Unicode's composed form.
+
+    Raises:
+        DataError: empty, too long, or with control characters.
+    """
+    if any(unicodedata.category(character) in _NEVER for character in name.strip()):
+        raise DataError(f"the name {name[:LONGEST]!a} has control characters: leave them out")
+    clean = unicodedata.normalize("NFC", name.strip().strip("\ufeff").strip())
+    if not clean:
+        raise DataError("the name is empty: give it one character at least")
+    if len(clean) > LONGEST:
+        raise DataError(
+            f"the name {clean[:20]!r}... has {len(clean)} characters: use {LONGEST} or fewer"
+        )
+    return clean
+
+
+def checked(labels: Sequence[Label], known: Iterable[Label]) -> list[Label]:
+    """A list of labels with clean names.
+
+    A label that is known under its name already stays as it is, and a list that was too long may
+    become shorter step by step: nobody is locked out by what an earlier version let in.
+
+    Raises:
+        DataError: a new name that cannot be, or too many labels.
+    """
+    before = {(label.id, label.name) for label in known}
+    if len(labels) > max(MOST, len(before)):
+        raise DataError(f"{len(labels)} labels: a project can have {MOST}")
+    return [
+        label
+        if (label.id, label.name) in before
+        else label.model_copy(update={"name": clean_name(label.name)})
+        for label in labels
+    ]
+
+
+def usable(names: Iterable[str], known: Iterable[Label]) -> tuple[dict[str, str], dict[str, str]]:
+    """Which names of a file can be labels, and why the others cannot.
+
+    Args:
+        names: as the file has them.
+        known: the labels that there are.
+
+    Returns:
+        (the label's name for each name that can be one, the reason for each other one).
+    """
+    labels = {label.name for label in known}
+    good: dict[str, str] = {}
+    bad: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        try:
+            label = name if name in labels else clean_name(name)
+            if label not in labels and len(labels) >= MOST:
+                raise DataError(
+                    f"a project can have {MOST} labels, and {label!r} would be one more"
+                )
+        except DataError as error:
+            bad[name] = str(error)
+            continue
+        labels.add(label)
+        good[name] = label
+    return good, bad

@@ -1,0 +1,69 @@
+"""Labels inside a transaction: reading and replacing the list, bringing earlier ones back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection, delete, insert, select
+
+from samadapt.store.errors import MissingError
+from samadapt.store.events import Label, LabelsSet, read_event
+from samadapt.store.tables import events, labels
+
+
+def present_labels(tx: Connection, project_id: int) -> tuple[Label, ...]:
+    """The list of a project's labels, in the person's order."""
+    wanted = select(labels).where(labels.c.project_id == project_id).order_by(labels.c.place)
+    return tuple(Label(id=r.id, name=r.name, colour=r.colour) for r in tx.execute(wanted))
+
+
+def put_labels(tx: Connection, project_id: int, present: Sequence[Label]) -> None:
+    """Replace the list; the database refuses to lose a label that an object has."""
+    tx.execute(delete(labels).where(labels.c.project_id == project_id))
+    rows = [
+        {"project_id": project_id, "place": place, **label.model_dump()}
+        for place, label in enumerate(present)
+    ]
+    if rows:
+        tx.execute(insert(labels), rows)
+
+
+def check_label(tx: Connection, project_id: int, label_id: int | None) -> None:
+    """Raise `MissingError` when there is no such label; whoever removes one has to wait.
+
+    The caller holds the project's lock, see `Journal.lock`.
+    """
+    if label_id is None:
+        return
+    here = labels.c.project_id == project_id, labels.c.id == label_id
+    if tx.execute(select(labels.c.id).where(*here)).first() is None:
+        raise MissingError(f"there is no label {label_id} in this project: choose another")
+
+
+def earlier_labels(tx: Connection, project_id: int) -> dict[int, Label]:
+    """Every label that a project ever had, as it was last, by number."""
+    wanted = (
+        select(events.c.body)
+        .where(events.c.project_id == project_id, events.c.kind == LabelsSet.kind)
+        .order_by(events.c.number)
+    )
+    found: dict[int, Label] = {}
+    for body in tx.execute(wanted).scalars():
+        event = read_event(LabelsSet.kind, body)
+        if isinstance(event, LabelsSet):
+            found |= {label.id: label for label in event.labels}
+    return found
+
+
+def with_missing(
+    present: Sequence[Label], missing: Iterable[int], earlier: Mapping[int, Label]
+) -> tuple[Label, ...]:
+    """The list with earlier labels on it again; one whose name is taken meanwhile is renamed."""
+    found = list(present)
+    for number in sorted(missing):
+        label = earlier.get(number) or Label(id=number, name=f"label {number}", colour="#6b8e9e")
+        taken = {one.name for one in found}
+        names = (label.name, *(f"{label.name} ({count})" for count in range(2, len(taken) + 3)))
+        name = next(name for name in names if name not in taken)
+        found.append(label.model_copy(update={"name": name}))
+    return tuple(found)

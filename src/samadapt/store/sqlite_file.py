@@ -1,0 +1,104 @@
+"""One SQLite file by itself: connecting without making it, and what it says of itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+WAL = "-wal"
+PARTS = ("", WAL, "-shm")
+"""The files that are the database while it is in use, by what follows its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a database says of itself.
+
+    Attributes:
+        identity: None before schema 2.
+        events: those that its projects count.
+        rows: those that are there.
+    """
+
+    identity: str | None
+    events: int
+    rows: int
+
+
+def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    """Connect to a file that is there: unlike SQLite by itself, this never makes one."""
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}", uri=True, check_same_thread=False, timeout=15
+    )
+
+
+@contextmanager
+def connected(path: Path, mode: str = "rw") -> Iterator[sqlite3.Connection]:
+    """As `connect`, closed at the end of the block."""
+    connection = connect(path, mode)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def contents(connection: sqlite3.Connection) -> Contents | None:
+    """What a database says of itself, at one moment; None for one that has no table yet.
+
+    Raises:
+        sqlite3.Error: unreadable, or no database of samadapt.
+    """
+    connection.execute("BEGIN")
+    try:
+        return _contents(connection)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _contents(connection: sqlite3.Connection) -> Contents | None:
+    wanted = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    tables = {name for (name,) in connection.execute(wanted)}
+    if not tables:
+        return None
+    identity = None
+    if "samadapt_database" in tables:
+        row = connection.execute("SELECT identity FROM samadapt_database").fetchone()
+        identity = None if row is None else str(row[0])
+    (events,) = connection.execute("SELECT coalesce(sum(events), 0) FROM projects").fetchone()
+    (rows,) = connection.execute("SELECT count(*) FROM events").fetchone()
+    return Contents(identity, int(events), int(rows))
+
+
+def is_sound(connection: sqlite3.Connection) -> bool:
+    """Whether SQLite finds the structure of the file in order."""
+    try:
+        return [row[0] for row in connection.execute("PRAGMA quick_check(1)")] == ["ok"]
+    except sqlite3.DatabaseError:
+        return False
+
+
+def copy_database(source: sqlite3.Connection, target: Path) -> Contents:
+    """Copy a database, as of one moment, into a new file of its own, checked.
+
+    Raises:
+        sqlite3.Error: unreadable, or the copy is not sound.
+    """
+
+    def give_up(status: int, remaining: int, total: int) -> None:
+        # Python would wait for ever for locks that nobody lets go.
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise sqlite3.OperationalError("it is locked")
+
+    target.touch(exist_ok=False)
+    with connected(target) as copy:
+        source.backup(copy, progress=give_up)
+        # One file, without a write-ahead log beside it.
+        copy.execute("PRAGMA journal_mode=DELETE")
+        found = contents(copy)
+        if found is None or found.events != found.rows or not is_sound(copy):
+            raise sqlite3.DatabaseError("the copy is not sound")
+    return found

@@ -1,0 +1,259 @@
+"""Objects that wait to be learned: few, the best first, never lost by a kill."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from test_online import quick
+from test_online_learning import SINGLE, weights
+
+from fakes import FakeModel, blobs
+from samadapt.adapters.base import Interaction
+from samadapt.adapters.online import OnlineAdapter
+from samadapt.adapters.online.backlog import Backlog
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.prompts import Click, Prompt
+from samadapt.session.session import Session
+
+PLACES = ((14.5, 12.5), (38.5, 29.5), (3.5, 36.5))
+
+
+def square(number: int) -> NDArray[np.bool_]:
+    """A mask of 4 x 4 pixels; those of other numbers have none in common."""
+    mask = np.zeros((40, 56), np.bool_)
+    row, column = divmod(number % 140, 14)
+    mask[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = True
+    return mask
+
+
+def ended(
+    model: FakeModel, embedding: ImageEmbedding, mask: NDArray[np.bool_], prompts: int = 1
+) -> Interaction:
+    """An object whose last answer was accepted as it was."""
+    sent = tuple(Prompt([(1.5 + k, 2.5)]) for k in range(prompts))
+    clicks = (Click(1.5, 2.5),)
+    return Interaction(model, (), embedding, sent, clicks, None, mask=mask, step=prompts)
+
+
+@pytest.fixture
+def model() -> FakeModel:
+    return FakeModel()
+
+
+@pytest.fixture
+def embedding(model: FakeModel) -> ImageEmbedding:
+    return model.encode(blobs())
+
+
+def fill(
+    backlog: Backlog, model: FakeModel, embedding: ImageEmbedding, counts: list[int]
+) -> list[NDArray[np.bool_]]:
+    masks = [square(number) for number in range(len(counts))]
+    for mask, prompts in zip(masks, counts, strict=True):
+        backlog.add(0, ended(model, embedding, mask, prompts), mask, False, None, True)
+    return masks
+
+
+def taken(backlog: Backlog) -> Iterator[NDArray[np.bool_]]:
+    while (entry := backlog.take()) is not None:
+        yield entry.mask
+        backlog.done(entry)
+
+
+def test_the_newest_come_first(model: FakeModel, embedding: ImageEmbedding) -> None:
+    backlog = Backlog(limit=5)
+    masks = fill(backlog, model, embedding, [1] * 12)
+    assert (len(backlog), backlog.dropped) == (5, 7)
+    assert np.array_equal(list(taken(backlog)), masks[:6:-1])
+
+
+def test_what_was_hard_comes_before_what_is_a_little_newer(
+    model: FakeModel, embedding: ImageEmbedding
+) -> None:
+    backlog = Backlog(limit=10)
+    masks = fill(backlog, model, embedding, [1, 1, 4, 1, 1])  # 1 - 1/4 is worth 7.5 of 10 objects
+    order = [2, 4, 3, 1, 0]
+    assert np.array_equal(list(taken(backlog)), [masks[k] for k in order])
+
+
+def test_painting_counts_as_hard(model: FakeModel, embedding: ImageEmbedding) -> None:
+    backlog = Backlog(limit=10)
+    first, second = square(0), square(1)
+    painted = replace(ended(model, embedding, first), mask=square(50))
+    backlog.add(0, painted, first, False, None, True)
+    backlog.add(0, ended(model, embedding, second), second, False, None, True)
+    assert np.array_equal(list(taken(backlog)), [first, second])
+
+
+def test_an_object_accepted_anew_takes_its_own_place(
+    model: FakeModel, embedding: ImageEmbedding
+) -> None:
+    backlog = Backlog()
+    before = np.zeros((40, 56), np.bool_)
+    before[5:15, 5:15] = True
+    after = before.copy()
+    after[5, 5] = False
+    other = model.encode(255 - blobs())
+    for picture, mask in ((embedding, before), (other, before), (embedding, after)):
+        backlog.add(0, ended(model, picture, mask), mask, False, None, True)
+    assert np.array_equal(list(taken(backlog)), [after, before])
+
+
+def test_bytes_are_bounded_too(model: FakeModel, embedding: ImageEmbedding) -> None:
+    backlog = Backlog(limit=100, most_bytes=embedding.nbytes + 20 * (40 * 7 + 40 * 56))
+    fill(backlog, model, embedding, [1] * 60)
+    assert len(backlog) == 20
+    assert backlog.nbytes <= embedding.nbytes + 20 * (40 * 7 + 40 * 56)
+
+
+def test_they_come_back_from_the_disk_as_they_were(
+    model: FakeModel, embedding: ImageEmbedding, tmp_path: Path
+) -> None:
+    backlog, mask = Backlog(), square(3)
+    done = replace(ended(model, embedding, mask, 2), mask=square(4))
+    backlog.add(7, done, mask, True, None, False)
+    backlog.keep(tmp_path)
+    assert backlog.nbytes < 2 * embedding.nbytes
+    loaded = Backlog()
+    loaded.load(tmp_path)
+    entry = loaded.take()
+    assert entry is not None
+    assert (entry.domain, entry.several, entry.is_accepted) == (7, True, False)
+    assert np.array_equal(entry.mask, mask)
+    found, change = loaded.opened(entry, model, ())
+    assert change is None
+    assert [p.points for p in found.prompts] == [p.points for p in done.prompts]
+    assert (found.clicks, found.box) == (done.clicks, None)
+    assert np.array_equal(found.mask, square(4))
+    assert all(
+        np.array_equal(found.embedding.features[name], tensor)
+        for name, tensor in embedding.features.items()
+    )
+    loaded.done(entry)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_files_are_cleared_away(
+    model: FakeModel, embedding: ImageEmbedding, tmp_path: Path
+) -> None:
+    backlog = Backlog()
+    fill(backlog, model, embedding, [1, 1, 1])
+    backlog.keep(tmp_path)
+    first, second, third = sorted(tmp_path.glob("waiting-*"))
+    first.write_bytes(first.read_bytes()[:100])
+    second.write_bytes(b"")
+    (tmp_path / "view-none.safetensors").write_bytes(b"x")
+    loaded = Backlog()
+    loaded.load(tmp_path)
+    assert len(loaded) == 1
+    assert sorted(p.name.partition("-")[0] for p in tmp_path.iterdir()) == ["view", "waiting"]
+    assert third.exists()
+
+
+# -- with an adapter --------------------------------------------------------------------------
+
+
+SETTINGS = quick(guard={"evidence": 0})  # whatever is learned counts as learned
+
+
+def begin(place: Path | None) -> tuple[Session, OnlineAdapter]:
+    adapter = OnlineAdapter(settings=SETTINGS, background=True, autosave=place)
+    session = Session(FakeModel(), [adapter], options=SINGLE)
+    session.open(blobs())
+    return session, adapter
+
+
+def test_from_the_disk_it_learns_the_same(tmp_path: Path) -> None:
+    learned = []
+    for place in (None, tmp_path / "a"):
+        session, adapter = begin(place)
+        for x, y in PLACES:
+            session.click(x, y)
+            assert adapter.wait(30)
+            session.accept()
+            assert adapter.wait(30)
+        learned.append(weights(adapter, session.model))
+        adapter.close()
+    assert learned[0] == learned[1]
+    assert list((tmp_path / "a" / "waiting").iterdir()) == []
+
+
+def test_what_a_kill_left_is_learned_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "a"
+    session, adapter = begin(place)
+    held = threading.Event()
+
+    def never(*arguments: Any) -> Iterator[None]:
+        while not held.wait(0.002):
+            yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter._learner, "learn", never)
+        for x, y in PLACES:
+            session.click(x, y)
+            session.accept()
+        until(lambda: len(list((place / "waiting").glob("waiting-*"))) == 3)
+        adapter.close()  # long work is given up: as good as killed
+    assert adapter.objects_learned == 0
+    again = OnlineAdapter(settings=SETTINGS, background=True, autosave=place)
+    again.bind(session.model)
+    again.resume(session.model, (again,))
+    assert again.wait(60)
+    assert again.objects_learned == 3
+    assert list((place / "waiting").iterdir()) == []
+    again.close()
+
+
+def test_an_object_that_cannot_be_learned_is_not_tried_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, adapter = begin(tmp_path / "a")
+
+    def broken(*arguments: Any) -> Iterator[None]:
+        raise RuntimeError("no")
+        yield
+
+    session.click(*PLACES[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter._learner, "learn", broken)
+        session.accept()
+        with pytest.warns(RuntimeWarning, match="learning failed"):
+            adapter.wait(30)
+    assert list((tmp_path / "a" / "waiting").iterdir()) == []
+    session.click(*PLACES[1])
+    session.accept()
+    assert adapter.wait(30)
+    assert adapter.objects_learned == 1
+    adapter.close()
+
+
+def test_a_thousand_accepts_leave_a_bounded_backlog(model: FakeModel, tmp_path: Path) -> None:
+    backlog = Backlog(limit=8)
+    most = 0
+    for number in range(1000):
+        picture = model.encode(np.roll(blobs(), number, axis=1)) if number % 10 == 0 else picture  # noqa: F821
+        mask = square(number)
+        backlog.add(0, ended(model, picture, mask), mask, False, None, True)
+        if number % 100 == 99:
+            backlog.keep(tmp_path)
+        most = max(most, backlog.nbytes)
+    assert (len(backlog), backlog.dropped) == (8, 992)
+    assert most <= 10 * (picture.nbytes + 40 * 7 + 40 * 56)
+    assert len(list(tmp_path.iterdir())) <= 8 + 2
+
+
+def until(wanted: Any, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not wanted():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
