@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from samadapt.models.base import DecoderOutput, PromptEmbedding, SegmentationModel, freeze
+from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.geometry import InputGeometry
+from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.seams import install_mask_attention_seam
 from samadapt.prompts import Box, Prompt
 
@@ -82,7 +83,7 @@ class FakeModel(SegmentationModel):
         self.preprocessing = f"fake-{side}-{multiple}"
         self.device = torch.device("cpu")
         self.encoder_dtype = torch.float32
-        self.embedding_channels = CHANNELS
+        self.spec = DecoderSpec(width=CHANNELS, logits_per_cell=2)
         self.encoded = 0
         """How many images were encoded."""
         self.identity = ModelIdentity("fake", state_hash(self.decoder))
@@ -128,9 +129,6 @@ class FakeModel(SegmentationModel):
             *decoder(embedding.image, position, prompts.tokens, prompts.dense, multimask)
         )
 
-    def logits_size(self, embedding: ImageEmbedding) -> tuple[int, int]:
-        return 2 * embedding.grid[0], 2 * embedding.grid[1]
-
     def _tokens(self, embedding: ImageEmbedding, prompt: Prompt) -> Tensor:
         """One token per click, or per box corner: the features there, its label and kind."""
         points = [(c.x, c.y, 2.0 * c.label - 1, _POINT) for c in prompt.clicks]
@@ -165,7 +163,7 @@ class OracleModel(FakeModel):
     ) -> PromptEmbedding:
         embedded = super().embed_prompts(embedding, prompts, masks)
         last = torch.tensor([prompt.points[-1] for prompt in prompts])
-        return PromptEmbedding(embedded.tokens, embedded.dense, (last,))
+        return PromptEmbedding(embedded.tokens, embedded.dense, extra=(last,))
 
     def run_decoder(
         self,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from fakes import FakeModel, OracleModel, blobs
 from samadapt.errors import ModelError, PromptError
-from samadapt.models.base import MASK_LOGIT
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import PromptEmbedding
 from samadapt.models.prediction import Prediction
+from samadapt.models.predictor import MASK_LOGIT
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 
@@ -85,8 +85,8 @@ def test_decode_carries_gradients_to_a_copy_and_none_to_the_model(
     from samadapt.models.seams import Seams
 
     class Learn(Seams):
-        def prompt_tokens(self, tokens: torch.Tensor, embedding: ImageEmbedding) -> torch.Tensor:
-            return tokens + shift
+        def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+            return replace(embedded, tokens=embedded.tokens + shift)
 
     out = fake_model.decode(embedding, [CLICK], adapters=[Learn()])
     out.logits.mean().backward()
@@ -196,77 +196,80 @@ def test_the_best_candidate_has_the_highest_score() -> None:
     assert Prediction(masks, np.array([0.2, 0.9, 0.4], np.float32), logits).best == 1
 
 
-class TestObedience:
-    """What a task or any other method answers must not be worse at clicks than its other side."""
+class TestClickConsistency:
+    """Where an adapter's dense prompt makes a mask violate clicks, the model's own one answers."""
 
-    def test_each_candidate_that_disobeys_gives_way(
+    def test_each_candidate_that_violates_the_click_gives_way(
         self, fake_model: FakeModel, embedding: ImageEmbedding
     ) -> None:
         plain = fake_model.predict(embedding, CLICK, True)
         assert plain.masks[:, 12, 14].any()
-        found = fake_model.predict(embedding, CLICK, True, [Sides(-50.0, 0.0)])
+        found = fake_model.predict(embedding, CLICK, True, [Dense(-50.0)])
         for index in range(3):
-            source = plain if plain.masks[index, 12, 14] else None
-            if source is None:  # nothing obeys, so the first answer stays
+            if not plain.masks[index, 12, 14]:  # neither is consistent, so the first answer stays
                 assert not found.masks[index].any()
                 continue
-            np.testing.assert_array_equal(found.masks[index], source.masks[index])
-            np.testing.assert_array_equal(found.logits[index], source.logits[index])
-            assert found.scores[index] == source.scores[index]
+            np.testing.assert_array_equal(found.masks[index], plain.masks[index])
+            np.testing.assert_array_equal(found.logits[index], plain.logits[index])
+            assert found.scores[index] == plain.scores[index]
 
     def test_background_clicks_count_and_ties_leave_the_first(
         self, fake_model: FakeModel, embedding: ImageEmbedding
     ) -> None:
-        everything, nothing = Sides(50.0, -50.0), Sides(-50.0, 50.0)
-        off = Prompt([(14.5, 12.5)], [0])
-        assert not fake_model.predict(embedding, off, adapters=[everything]).masks.any()
+        everything, nothing = Dense(50.0), Dense(-50.0)
         both = Prompt([(14.5, 12.5), (40.5, 30.5)], [1, 0])
-        assert fake_model.predict(embedding, both, adapters=[everything]).masks.all()
-        assert not fake_model.predict(embedding, both, adapters=[nothing]).masks.any()
+        found = fake_model.predict(embedding, both, adapters=[everything])
+        np.testing.assert_array_equal(found.masks, fake_model.predict(embedding, both).masks)
+        assert found.masks[0, 12, 14]
+        assert not found.masks[0, 30, 40]
+        tie = Prompt([(14.5, 12.5), (14.5, 12.5)], [1, 0])
+        assert fake_model.predict(embedding, tie, adapters=[everything]).masks.all()
         box = Prompt(box=(4, 2, 25, 23))
         assert not fake_model.predict(embedding, box, adapters=[nothing]).masks.any()
+
+    def test_tokens_of_adapters_stay(
+        self, fake_model: FakeModel, embedding: ImageEmbedding
+    ) -> None:
+        class Tokens(Seams):
+            def prompt(
+                self, embedded: PromptEmbedding, embedding: ImageEmbedding
+            ) -> PromptEmbedding:
+                return replace(embedded, tokens=embedded.tokens * 1.01)
+
+        tokens = fake_model.predict(embedding, CLICK, adapters=[Tokens()])
+        both = fake_model.predict(embedding, CLICK, adapters=[Dense(-50.0), Tokens()])
+        np.testing.assert_array_equal(both.logits, tokens.logits)
+
+    def test_a_dense_prompt_that_is_kept_stays(
+        self, fake_model: FakeModel, embedding: ImageEmbedding
+    ) -> None:
+        class Kept(Dense):
+            def prompt(
+                self, embedded: PromptEmbedding, embedding: ImageEmbedding
+            ) -> PromptEmbedding:
+                return replace(super().prompt(embedded, embedding), keeps_dense=True)
+
+        assert not fake_model.predict(embedding, CLICK, adapters=[Kept(-50.0)]).masks.any()
 
     def test_nobody_is_asked_twice_without_need(
         self, fake_model: FakeModel, embedding: ImageEmbedding
     ) -> None:
-        obedient, alone = Sides(50.0, -50.0), Sides(-50.0, None)
-        fake_model.predict(embedding, [CLICK, CLICK], adapters=[obedient])
-        fake_model.predict(embedding, CLICK, adapters=[alone])
-        assert (obedient.calls, alone.calls) == (1, 1)
-        mixed = Sides(-50.0, 50.0)
+        consistent, silent = Dense(50.0), Dense(0.0)
+        fake_model.predict(embedding, [CLICK, CLICK], adapters=[consistent])
+        fake_model.predict(embedding, Prompt([(14.5, 12.5)], [0]), adapters=[silent])
+        assert (consistent.asked, silent.asked) == ([2], [1])
+        mixed = Dense(-50.0)
         fake_model.predict(embedding, [CLICK, Prompt([(3.5, 3.5)], [0])], adapters=[mixed])
-        assert mixed.calls == 2
-        assert mixed.asked == [2, 1], "only the click that was left out is asked again"
+        assert mixed.asked == [2, 1], "only the violated click is asked again"
 
 
-class Sides(Seams):
-    """Adds a number to all logits, and as its cautious side another one."""
+class Dense(Seams):
+    """Adds a number to the dense prompt; 0 leaves it alone."""
 
-    def __init__(self, amount: float, careful: float | None) -> None:
-        self.amount, self.careful = amount, careful
+    def __init__(self, amount: float) -> None:
+        self.amount = amount
         self.asked: list[int] = []
 
-    @property
-    def calls(self) -> int:
-        return len(self.asked)
-
-    def mask_decoder(self, base: nn.Module) -> nn.Module:
-        return Shifted(base, self)
-
-    def cautious(self) -> Seams:
-        if self.careful is None:
-            return self
-        other = Sides(self.careful, None)
-        other.asked = self.asked
-        return other
-
-
-class Shifted(nn.Module):
-    def __init__(self, base: nn.Module, sides: Sides) -> None:
-        super().__init__()
-        self.base, self.sides = base, sides
-
-    def forward(self, *args: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        self.sides.asked.append(len(args[2]))
-        logits, scores = self.base(*args)
-        return logits + self.sides.amount, scores
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        self.asked.append(len(embedded.tokens))
+        return replace(embedded, dense=embedded.dense + self.amount) if self.amount else embedded

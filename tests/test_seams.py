@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from fakes import CHANNELS, FakeAttention, FakeModel
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import PromptEmbedding
 from samadapt.models.seams import Seams, active, decoder_grid, install_mask_attention_seam
 from samadapt.prompts import Prompt
 
@@ -34,8 +36,11 @@ class Shift(Seams):
     def __init__(self, seam: str, amount: float) -> None:
         self.seam, self.amount = seam, amount
 
-    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-        return tokens + self.amount if self.seam == "tokens" else tokens
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        if self.seam == "dense":
+            return replace(embedded, dense=embedded.dense + self.amount)
+        shift = self.amount if self.seam == "tokens" else 0
+        return embedded.with_tokens(embedded.tokens + shift) if shift else embedded
 
     def mask_attention(self, features: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return features + self.amount if self.seam == "attention" else features
@@ -144,7 +149,7 @@ def test_a_copied_decoder_keeps_its_seam() -> None:
     assert out.max() == 2
 
 
-@pytest.mark.parametrize("seam", ["tokens", "attention", "decoder", "boundary"])
+@pytest.mark.parametrize("seam", ["tokens", "dense", "attention", "decoder", "boundary"])
 def test_every_seam_reaches_the_output(
     fake_model: FakeModel, embedding: ImageEmbedding, seam: str
 ) -> None:
@@ -166,9 +171,9 @@ def test_adapters_apply_in_order(fake_model: FakeModel, embedding: ImageEmbeddin
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-            order.append(f"{self.name} tokens")
-            return tokens
+        def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+            order.append(f"{self.name} prompt")
+            return embedded
 
         def mask_attention(self, features: Tensor, tokens: Tensor, grid: object) -> Tensor:
             order.append(f"{self.name} attention")
@@ -179,7 +184,7 @@ def test_adapters_apply_in_order(fake_model: FakeModel, embedding: ImageEmbeddin
             return logits
 
     fake_model.predict(embedding, PROMPTS[0], adapters=[Note("a"), Note("b")])
-    assert order == [f"{n} {s}" for s in ("tokens", "attention", "boundary") for n in "ab"]
+    assert order == [f"{n} {s}" for s in ("prompt", "attention", "boundary") for n in "ab"]
 
 
 def test_an_adapter_can_refuse_a_model(fake_model: FakeModel, embedding: ImageEmbedding) -> None:
@@ -189,3 +194,31 @@ def test_an_adapter_can_refuse_a_model(fake_model: FakeModel, embedding: ImageEm
 
     with pytest.raises(AdapterError, match="not this one"):
         fake_model.predict(embedding, PROMPTS[0], adapters=[Picky()])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tokens": torch.zeros(1, 2, CHANNELS + 1)}, "not of width 8"),
+        ({"tokens": torch.zeros(2, 2, CHANNELS)}, "tokens of shape"),
+        ({"dense": torch.zeros(1, 3, 8, 8)}, "dense prompt of shape"),
+        ({"prior": torch.zeros(1, 1, 8, 8)}, "a prior"),
+    ],
+)
+def test_a_decoder_refuses_a_prompt_that_it_cannot_take(
+    fake_model: FakeModel, embedding: ImageEmbedding, changes: dict[str, Tensor], message: str
+) -> None:
+    class Wrong(Seams):
+        def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+            return replace(embedded, **changes)
+
+    with pytest.raises(AdapterError, match=f"'Wrong' gives the mask decoder of fake.*{message}"):
+        fake_model.predict(embedding, PROMPTS[0], adapters=[Wrong()])
+
+
+def test_further_tokens_are_seen_where_padding_is_hidden() -> None:
+    tokens, bias = torch.zeros(2, 3, CHANNELS), torch.tensor([[0, 0, -1e4], [0, 0, 0]])
+    longer = PromptEmbedding(tokens, torch.zeros(1), bias).with_tokens(torch.ones(2, 5, CHANNELS))
+    assert longer.bias is not None
+    assert longer.bias.tolist() == [[0, 0, -1e4, 0, 0], [0, 0, 0, 0, 0]]
+    assert PromptEmbedding(tokens, torch.zeros(1)).with_tokens(tokens).bias is None

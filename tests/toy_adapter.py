@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from samadapt.adapters.base import Adapter, AdapterConfig, Interaction
+from samadapt.adapters.base import Adapter, Interaction
+from samadapt.adapters.config import AdapterConfig
 from samadapt.errors import AdapterError
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import PromptEmbedding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ class Seen:
 
 class ToyAdapter(Adapter):
     method = "toy"
+    learns_in_session = True
     config_class = ToyConfig
     config: ToyConfig
     module: Shift
@@ -68,8 +71,8 @@ class ToyAdapter(Adapter):
         super().load_state_dict(state)
         self._states = {0: self._amount()}
 
-    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-        return tokens + self.module.amount
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        return embedded.with_tokens(embedded.tokens + self.module.amount)
 
     def on_open(self, embedding: ImageEmbedding) -> None:
         self.seen.note("open")

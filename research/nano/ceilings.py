@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from samadapt.models.nano.close_up import choose_window
 
 from samadapt.data.coco import CocoDataset
 from samadapt.metrics import iou
 from samadapt.models.geometry import InputGeometry
-from samadapt.models.nano.close_up import choose_window
 from samadapt.models.nano.config import NanoConfig
 from samadapt.prompts import Prompt
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from samadapt.adapters.online import OnlineAdapter
     from samadapt.adapters.registry import load_adapter
     from samadapt.adapters.stable import StableAdapter
-    from samadapt.adapters.task_prompt import TaskPromptAdapter, Tasks
+    from samadapt.adapters.task_prompt import TaskPromptAdapter
+    from samadapt.adapters.tasks import Tasks
     from samadapt.errors import (
         AdapterError,
         CheckpointError,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from samadapt.models.prediction import Prediction
     from samadapt.models.registry import load
     from samadapt.prompts import Box, Click, Prompt
+    from samadapt.proposals.grid import ProposalOptions, propose
+    from samadapt.proposals.proposal import Proposal
+    from samadapt.proposals.similar import SimilarObjects, propose_similar
     from samadapt.session.options import SessionOptions
     from samadapt.session.robot import ClickProtocol, annotate_object
     from samadapt.session.session import Session
@@ -49,11 +53,14 @@ __all__ = [
     "Prediction",
     "Prompt",
     "PromptError",
+    "Proposal",
+    "ProposalOptions",
     "SamadaptError",
     "SegmentationModel",
     "Session",
     "SessionError",
     "SessionOptions",
+    "SimilarObjects",
     "StableAdapter",
     "TaskPromptAdapter",
     "Tasks",
@@ -63,6 +70,8 @@ __all__ = [
     "fit",
     "load",
     "load_adapter",
+    "propose",
+    "propose_similar",
 ]
 
 _HOMES = {
@@ -70,7 +79,8 @@ _HOMES = {
     "samadapt.adapters.online": ("OnlineAdapter",),
     "samadapt.adapters.registry": ("load_adapter",),
     "samadapt.adapters.stable": ("StableAdapter",),
-    "samadapt.adapters.task_prompt": ("TaskPromptAdapter", "Tasks"),
+    "samadapt.adapters.task_prompt": ("TaskPromptAdapter",),
+    "samadapt.adapters.tasks": ("Tasks",),
     "samadapt.errors": (
         "AdapterError",
         "CheckpointError",
@@ -87,6 +97,9 @@ _HOMES = {
     "samadapt.models.prediction": ("Prediction",),
     "samadapt.models.registry": ("load",),
     "samadapt.prompts": ("Box", "Click", "Prompt"),
+    "samadapt.proposals.grid": ("ProposalOptions", "propose"),
+    "samadapt.proposals.proposal": ("Proposal",),
+    "samadapt.proposals.similar": ("SimilarObjects", "propose_similar"),
     "samadapt.session.options": ("SessionOptions",),
     "samadapt.session.robot": ("ClickProtocol", "annotate_object"),
     "samadapt.session.session": ("Session",),

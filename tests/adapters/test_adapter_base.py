@@ -6,7 +6,8 @@ import torch
 from adapter_contract import AdapterContract
 
 from fakes import FakeModel
-from samadapt.adapters.base import Adapter, AdapterConfig
+from samadapt.adapters.base import Adapter
+from samadapt.adapters.config import AdapterConfig
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity

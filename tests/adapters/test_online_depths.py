@@ -11,11 +11,11 @@ from test_online_learning import SINGLE, weights
 from fakes import FakeModel, blobs, state_hash
 from samadapt.adapters.base import Adapter, Interaction
 from samadapt.adapters.online import OnlineAdapter
-from samadapt.adapters.online.clicking import overlap
 from samadapt.adapters.online.depths import LateEvidence, depth_of, late_prompts
 from samadapt.adapters.online.settings import GuardSettings
 from samadapt.adapters.online.state import book_to_tensors, tensors_to_book
 from samadapt.errors import AdapterError
+from samadapt.metrics import iou as overlap
 from samadapt.prompts import Prompt
 from samadapt.session.session import Session
 

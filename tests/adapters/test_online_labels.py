@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from samadapt.adapters.online.clicking import click_per_error, next_click, overlap
 from samadapt.adapters.online.labels import (
     disagreement,
     distinct_clicks,
     eroded,
     labels_on_view,
 )
+from samadapt.clicks import click_per_error, next_click
 from samadapt.models.geometry import InputGeometry
 from samadapt.prompts import Click
 
@@ -125,6 +124,9 @@ def test_the_next_click_is_in_the_middle_of_the_larger_error() -> None:
     assert next_click(wanted, found) == Click(7.5, 7.5, True)
     assert next_click(found, wanted) == Click(7.5, 7.5, False)
     assert next_click(wanted, wanted) is None
+    same = square(30, 15, 26)  # as deep as what is wanted, and of the other kind
+    assert next_click(wanted, same) == Click(20.5, 20.5, False)
+    assert next_click(wanted, same, missing_first=True) == Click(7.5, 7.5, True)
 
 
 def test_every_error_gets_a_click_the_largest_first() -> None:
@@ -133,10 +135,3 @@ def test_every_error_gets_a_click_the_largest_first() -> None:
     assert clicks == (Click(24.5, 24.5), Click(15.5, 15.5, False), Click(4.5, 4.5))
     assert click_per_error(wanted, found, 1) == clicks[:1]
     assert click_per_error(wanted, wanted, 3) == ()
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"), [(5, 5, 1.0), (0, 0, 1.0), (0, 5, 0.0), (2, 4, 0.25)]
-)
-def test_overlap(a: int, b: int, expected: float) -> None:
-    assert overlap(square(9, 0, a), square(9, 0, b)) == expected

@@ -9,7 +9,7 @@ from fakes import FakeModel, blobs, state_hash
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online import OnlineAdapter, OnlineSettings
 from samadapt.adapters.online import object as clicked_object
-from samadapt.adapters.online.clicking import overlap
+from samadapt.metrics import iou as overlap
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Prompt

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from research.nano.losses import normalized_focal_loss
-from samadapt.adapters.online.labels import Labels
-from samadapt.adapters.online.losses import (
+from samadapt.adapters.losses import (
     balanced_entropy,
     click_loss,
     distillation_loss,
     focal_entropy,
     gaussian_click_loss,
+    label_loss,
     logits_at,
-    mask_loss,
     score_loss,
 )
+from samadapt.adapters.online.labels import Labels
 from samadapt.adapters.online.optimiser import Descent, Moments
 from samadapt.models.geometry import InputGeometry
 from samadapt.prompts import Click
@@ -139,7 +139,7 @@ def test_unlabelled_cells_have_no_say(seed: int) -> None:
     changed = torch.where(ignored, 100.0, logits)
     labels = Labels(positive, negative)
     for dice in (0.0, 1.0):
-        before, after = (mask_loss(z, labels, 1.0, dice) for z in (logits, changed))
+        before, after = (label_loss(z, labels, 1.0, dice) for z in (logits, changed))
         torch.testing.assert_close(before, after)
 
 
@@ -149,7 +149,7 @@ def test_the_mask_loss_by_hand() -> None:
     entropy = (softplus(-2.0) + softplus(-1.0)) / 2
     share = [1 / (1 + math.exp(-2.0)), 1 / (1 + math.exp(1.0))]
     dice = 1 - (2 * share[0] + 1) / (share[0] + 0.5 * share[1] + 1 + 1)
-    found = mask_loss(logits, labels, 0.5, 2.0)
+    found = label_loss(logits, labels, 0.5, 2.0)
     assert float(found) == pytest.approx(0.5 * entropy + 2 * dice, abs=1e-5)
 
 
@@ -170,8 +170,8 @@ def test_where_everything_is_labelled_the_focal_loss_is_that_of_training() -> No
     positive = (torch.rand(20, 25, generator=torch.Generator().manual_seed(4)) < 0.2).float()
     found = focal_entropy(logits, Labels(positive, 1 - positive))
     assert torch.allclose(found, normalized_focal_loss(logits[0, 0], positive))
-    both = mask_loss(logits, Labels(positive, 1 - positive), 0.0, 1.0, focal=0.5)
-    dice = mask_loss(logits, Labels(positive, 1 - positive), 0.0, 1.0)
+    both = label_loss(logits, Labels(positive, 1 - positive), 0.0, 1.0, focal=0.5)
+    dice = label_loss(logits, Labels(positive, 1 - positive), 0.0, 1.0)
     assert torch.allclose(both, dice + 0.5 * found)
 
 
@@ -190,8 +190,8 @@ def test_a_small_object_does_not_swell_under_the_focal_loss() -> None:
     shift = torch.zeros((), requires_grad=True)
     ring = torch.zeros_like(z)
     ring[..., 17:23, 17:23] = 1
-    balanced = mask_loss(z + shift * ring, labels, 1.0, 0.0)
-    focal = mask_loss(z + shift * ring, labels, 0.0, 0.0, focal=1.0)
+    balanced = label_loss(z + shift * ring, labels, 1.0, 0.0)
+    focal = label_loss(z + shift * ring, labels, 0.0, 0.0, focal=1.0)
     assert shared_shift(balanced, shift) < 0  # going down it makes the doubtful cells object
     assert shared_shift(focal, shift) > 0
 

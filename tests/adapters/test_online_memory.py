@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from fakes import FakeModel, blobs
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.lesson import Example, Lesson, lesson_of
 from samadapt.adapters.online.memory import ReplayMemory
+from samadapt.adapters.online.replay_sample import Example, ReplaySample, replay_sample_of
 from samadapt.errors import DataError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Click, Prompt
@@ -21,12 +21,12 @@ def picture(value: int) -> NDArray[np.uint8]:
     return np.full((24, 32, 3), value, np.uint8)
 
 
-def lesson(embedding: ImageEmbedding, x: float = 5.5) -> Lesson:
+def sample(embedding: ImageEmbedding, x: float = 5.5) -> ReplaySample:
     mask = np.zeros(embedding.original_size, np.bool_)
     mask[2:9, 3:11] = True
     prompt = Prompt([(x, 4.5)])
     example = (Example(embedding, prompt),)
-    return Lesson(mask, prompt.clicks, {"first": example, "last": example, "all": example})
+    return ReplaySample(mask, prompt.clicks, {"first": example, "last": example, "all": example})
 
 
 def memory(objects: int = 3, megabytes: int = 1 << 20, disk: int = 1 << 20) -> ReplayMemory:
@@ -43,13 +43,13 @@ def places(kept: ReplayMemory, domain: int = 0) -> set[float]:
     return found
 
 
-def test_lessons_come_back_as_they_were(fake_model: FakeModel) -> None:
+def test_samples_come_back_as_they_were(fake_model: FakeModel) -> None:
     embedding = fake_model.encode(picture(9))
     kept = memory()
-    kept.add(0, lesson(embedding))
+    kept.add(0, sample(embedding))
     found = kept.draw(0, RNG(0))
     assert found is not None
-    np.testing.assert_array_equal(found.mask, lesson(embedding).mask)
+    np.testing.assert_array_equal(found.mask, sample(embedding).mask)
     assert found.clicks == (Click(5.5, 4.5),)
     assert list(found.examples) == ["first"]
     example = found.draw("any", RNG(0))
@@ -64,7 +64,7 @@ def test_any_prompt_that_was_sent_can_be_replayed(fake_model: FakeModel) -> None
     sent = tuple(Example(embedding, Prompt([(x, 4.5)])) for x in (5.5, 6.5, 7.5))
     mask = np.zeros(embedding.original_size, bool)
     mask[2:9, 3:11] = True
-    whole = Lesson(mask, sent[0].prompt.clicks, {"first": sent[:1], "sent": sent})
+    whole = ReplaySample(mask, sent[0].prompt.clicks, {"first": sent[:1], "sent": sent})
     for wanted, places in ((["any"], {5.5, 6.5, 7.5}), (["corrected"], {5.5}), (["first"], {5.5})):
         kept = ReplayMemory(3, wanted, 1 << 20, 1 << 20)
         kept.add(0, whole)
@@ -78,8 +78,8 @@ def test_the_oldest_of_a_domain_makes_room(fake_model: FakeModel) -> None:
     kept = memory(objects=2)
     embedding = fake_model.encode(picture(0))
     for x in (1.5, 2.5, 3.5):
-        kept.add(0, lesson(embedding, x))
-    kept.add(1, lesson(embedding, 9.5))
+        kept.add(0, sample(embedding, x))
+    kept.add(1, sample(embedding, 9.5))
     assert places(kept) == {2.5, 3.5}
     assert places(kept, 1) == {9.5}
     kept.forget(0)
@@ -91,9 +91,9 @@ def test_the_oldest_of_a_domain_makes_room(fake_model: FakeModel) -> None:
 def test_objects_on_one_image_share_its_view(fake_model: FakeModel) -> None:
     kept = memory()
     embedding = fake_model.encode(picture(0))
-    kept.add(0, lesson(embedding, 1.5))
+    kept.add(0, sample(embedding, 1.5))
     once = kept.nbytes
-    kept.add(0, lesson(embedding, 2.5))
+    kept.add(0, sample(embedding, 2.5))
     assert kept.nbytes == once == (embedding.nbytes, 0)
 
 
@@ -106,7 +106,7 @@ def test_what_close_ups_are_cut_from_is_not_kept(fake_model: FakeModel) -> None:
         {**plain.features, "pixels": pixels}, plain.geometry, plain.model, plain.preprocessing
     )
     kept = memory()
-    kept.add(0, lesson(rich))
+    kept.add(0, sample(rich))
     assert kept.nbytes[0] == plain.nbytes
 
 
@@ -115,7 +115,7 @@ def test_more_than_memory_holds_goes_to_the_disk(fake_model: FakeModel) -> None:
     one = embeddings[0].nbytes
     kept = memory(megabytes=one)
     for x, embedding in enumerate(embeddings):
-        kept.add(0, lesson(embedding, x + 0.5))
+        kept.add(0, sample(embedding, x + 0.5))
     assert kept.nbytes == (one, 2 * one)
     folder = Path(kept._folder.name) if kept._folder else Path()
     assert len(list(folder.iterdir())) == 2
@@ -136,13 +136,13 @@ def test_more_than_the_disk_holds_is_dropped(fake_model: FakeModel) -> None:
     one = embeddings[0].nbytes
     kept = memory(megabytes=one, disk=one)
     for x, embedding in enumerate(embeddings):
-        kept.add(0, lesson(embedding, x + 0.5))
+        kept.add(0, sample(embedding, x + 0.5))
     assert kept.nbytes == (one, one)
     assert places(kept) == {1.5, 2.5}
     kept.close()
 
 
-def test_a_full_disk_means_fewer_lessons(
+def test_a_full_disk_means_fewer_samples(
     fake_model: FakeModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object, **more: object) -> None:
@@ -152,7 +152,7 @@ def test_a_full_disk_means_fewer_lessons(
     embeddings = [fake_model.encode(picture(value)) for value in (10, 20, 30)]
     kept = memory(megabytes=embeddings[0].nbytes)
     for x, embedding in enumerate(embeddings):
-        kept.add(0, lesson(embedding, x + 0.5))
+        kept.add(0, sample(embedding, x + 0.5))
     assert places(kept) == {2.5}
     kept.close()
 
@@ -160,18 +160,18 @@ def test_a_full_disk_means_fewer_lessons(
 def test_nothing_is_kept_when_nothing_is_replayed(fake_model: FakeModel) -> None:
     embedding = fake_model.encode(picture(0))
     for kept in (memory(objects=0), ReplayMemory(5, [], 1 << 20, 1 << 20)):
-        kept.add(0, lesson(embedding))
+        kept.add(0, sample(embedding))
         assert len(kept) == 0
 
 
-def test_a_lesson_holds_every_prompt_on_its_view(fake_model: FakeModel) -> None:
+def test_a_sample_holds_every_prompt_on_its_view(fake_model: FakeModel) -> None:
     embedding = fake_model.encode(blobs())
     clicks = (Click(14.5, 12.5), Click(30.5, 3.5, False))
     logits = np.zeros((16, 16), np.float32)
     prompts = (Prompt.from_clicks(clicks[:1]), Prompt.from_clicks(clicks, mask=logits))
     interaction = Interaction(fake_model, (), embedding, prompts, clicks)
     full = np.ones((40, 56), np.bool_)
-    found = lesson_of(fake_model, interaction, full, {"any", "last", "all"})
+    found = replay_sample_of(fake_model, interaction, full, {"any", "last", "all"})
     assert [e.prompt for e in found.examples["sent"]] == list(prompts)
     assert found.examples["first"][0].prompt is prompts[0]
     assert found.examples["last"][0].prompt is prompts[1]
@@ -179,14 +179,16 @@ def test_a_lesson_holds_every_prompt_on_its_view(fake_model: FakeModel) -> None:
     assert everything.clicks == clicks
     assert everything.mask is None
     assert {found.draw("any", RNG(s)).prompt for s in range(20)} == set(prompts)  # type: ignore[union-attr]
-    assert list(lesson_of(fake_model, interaction, full, {"corrected"}).examples) == ["first"]
+    assert list(replay_sample_of(fake_model, interaction, full, {"corrected"}).examples) == [
+        "first"
+    ]
 
 
 # -- a memory that outlives the program ---------------------------------------------------------
 
 
-def rich_lesson(embedding: ImageEmbedding, x: float) -> Lesson:
-    """A lesson with everything that prompts can hold."""
+def rich_sample(embedding: ImageEmbedding, x: float) -> ReplaySample:
+    """A replay sample with everything that prompts can hold."""
     mask = np.zeros(embedding.original_size, np.bool_)
     mask[3:20, int(x) : 30] = True
     logits = np.linspace(-3, 3, 64, dtype=np.float32).reshape(8, 8) * x
@@ -196,10 +198,10 @@ def rich_lesson(embedding: ImageEmbedding, x: float) -> Lesson:
         "first": (Example(embedding, first, multimask=True),),
         "sent": (Example(embedding, first), Example(embedding, second)),
     }
-    return Lesson(mask, second.clicks, examples, is_accepted=x < 6)
+    return ReplaySample(mask, second.clicks, examples, is_accepted=x < 6)
 
 
-def same(mine: Lesson, other: Lesson) -> None:
+def same(mine: ReplaySample, other: ReplaySample) -> None:
     np.testing.assert_array_equal(mine.mask, other.mask)
     assert (mine.clicks, mine.is_accepted) == (other.clicks, other.is_accepted)
     assert mine.examples.keys() == other.examples.keys()
@@ -222,7 +224,7 @@ def test_what_was_kept_comes_back_as_it_was(fake_model: FakeModel, tmp_path: Pat
     home = tmp_path / "a" / "replay"
     kept, embedding = whole(), fake_model.encode(picture(9))
     for domain, x in ((0, 5.5), (0, 7.5), (4, 2.5)):
-        kept.add(domain, rich_lesson(embedding, x))
+        kept.add(domain, rich_sample(embedding, x))
     kept.keep(home)
     assert len(list(home.glob("view-*"))) == 1  # three objects on one image
     assert len(list(home.iterdir())) == 4
@@ -241,10 +243,10 @@ def test_what_was_kept_comes_back_as_it_was(fake_model: FakeModel, tmp_path: Pat
     assert len(list(home.iterdir())) == 4
 
 
-def test_only_lessons_of_known_domains_come_back(fake_model: FakeModel, tmp_path: Path) -> None:
+def test_only_samples_of_known_domains_come_back(fake_model: FakeModel, tmp_path: Path) -> None:
     kept = whole()
     for domain, value in ((0, 10), (1, 20)):
-        kept.add(domain, rich_lesson(fake_model.encode(picture(value)), 5.5))
+        kept.add(domain, rich_sample(fake_model.encode(picture(value)), 5.5))
     kept.keep(tmp_path)
     again = whole()
     again.load(tmp_path, {1})
@@ -258,13 +260,13 @@ def test_the_folder_follows_what_is_kept(fake_model: FakeModel, tmp_path: Path) 
     kept = memory(objects=2)
     embeddings = [fake_model.encode(picture(value)) for value in (10, 20, 30)]
     for x, embedding in enumerate(embeddings):
-        kept.add(0, lesson(embedding, x + 0.5))
+        kept.add(0, sample(embedding, x + 0.5))
         kept.keep(tmp_path)
     assert len(list(tmp_path.iterdir())) == 4
     again = memory(objects=2)
     again.load(tmp_path, {0})
     assert places(again) == {1.5, 2.5}
-    again.add(0, lesson(embeddings[0], 8.5))  # the oldest goes, in the order before the restart
+    again.add(0, sample(embeddings[0], 8.5))  # the oldest goes, in the order before the restart
     again.keep(tmp_path)
     assert places(again) == {2.5, 8.5}
     third = memory(objects=2)
@@ -280,7 +282,7 @@ def test_another_memory_does_not_mix_with_what_is_there(
 ) -> None:
     for x in (1.5, 7.5):
         fresh = memory()
-        fresh.add(0, lesson(fake_model.encode(picture(9)), x))
+        fresh.add(0, sample(fake_model.encode(picture(9)), x))
         fresh.keep(tmp_path)
     again = memory()
     again.load(tmp_path, {0})
@@ -289,7 +291,7 @@ def test_another_memory_does_not_mix_with_what_is_there(
 
 def test_what_a_killed_program_left_is_cleared_away(fake_model: FakeModel, tmp_path: Path) -> None:
     kept = memory()
-    kept.add(0, lesson(fake_model.encode(picture(9)), 1.5))
+    kept.add(0, sample(fake_model.encode(picture(9)), 1.5))
     kept.keep(tmp_path)
     (tmp_path / ".view-1.safetensors.abc.part").write_bytes(b"half")
     (tmp_path / "view-1.safetensors").write_bytes(b"its lesson was never written")
@@ -303,14 +305,14 @@ def test_what_a_killed_program_left_is_cleared_away(fake_model: FakeModel, tmp_p
 
 @pytest.mark.parametrize("what", ["lesson", "view"])
 @pytest.mark.parametrize("how", ["cut", "gone"])
-def test_damaged_files_cost_their_lesson_alone(
+def test_damaged_files_cost_their_sample_alone(
     fake_model: FakeModel, tmp_path: Path, what: str, how: str
 ) -> None:
     kept = memory()
     for x, value in ((1.5, 10), (2.5, 20)):
-        kept.add(0, lesson(fake_model.encode(picture(value)), x))
+        kept.add(0, sample(fake_model.encode(picture(value)), x))
     kept.keep(tmp_path)
-    first = kept._lessons[0]
+    first = kept._samples[0]
     path = first.path if what == "lesson" else first.views[0].path
     assert path is not None
     if how == "gone":
@@ -328,7 +330,7 @@ def test_files_on_the_disk_are_bounded_too(fake_model: FakeModel, tmp_path: Path
     embeddings = [fake_model.encode(picture(value)) for value in (10, 20, 30)]
     kept = memory(disk=2 * embeddings[0].nbytes)
     for x, embedding in enumerate(embeddings):
-        kept.add(0, lesson(embedding, x + 0.5))
+        kept.add(0, sample(embedding, x + 0.5))
     assert places(kept) == {0.5, 1.5, 2.5}
     kept.keep(tmp_path)
     assert places(kept) == {1.5, 2.5}
@@ -341,7 +343,7 @@ def test_views_that_went_to_the_disk_move_to_the_folder(
     embeddings = [fake_model.encode(picture(value)) for value in (10, 20, 30)]
     kept = memory(megabytes=embeddings[0].nbytes)
     for x, embedding in enumerate(embeddings):
-        kept.add(0, lesson(embedding, x + 0.5))
+        kept.add(0, sample(embedding, x + 0.5))
     folder = Path(kept._folder.name) if kept._folder else Path()
     kept.keep(tmp_path)
     assert list(folder.iterdir()) == []
@@ -351,11 +353,11 @@ def test_views_that_went_to_the_disk_move_to_the_folder(
     assert places(again) == {0.5, 1.5, 2.5}
 
 
-def test_a_folder_that_cannot_be_written_keeps_lessons_in_memory(
+def test_a_folder_that_cannot_be_written_keeps_samples_in_memory(
     fake_model: FakeModel, tmp_path: Path
 ) -> None:
     kept = memory()
-    kept.add(0, lesson(fake_model.encode(picture(9)), 1.5))
+    kept.add(0, sample(fake_model.encode(picture(9)), 1.5))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot be made"):
         kept.keep(tmp_path / "file")

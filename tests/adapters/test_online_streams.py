@@ -12,7 +12,7 @@ from test_online import quick
 from fakes import FakeModel, blobs
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online import OnlineAdapter
-from samadapt.adapters.online.clicking import overlap
+from samadapt.metrics import iou as overlap
 from samadapt.prompts import Prompt
 
 Mask = NDArray[np.bool_]

@@ -187,7 +187,7 @@ def test_gradients_reach_the_logits_and_point_the_right_way(
 
 
 @pytest.mark.parametrize("variant", ["point-matching", "shared-outline"])
-def test_beside_prompt_learning_the_points_alone_learn_from_them_unless_shared(
+def test_beside_prompt_learning_points_are_a_phase_of_their_own_unless_shared(
     model: FakeModel, view: ImageEmbedding, variant: str
 ) -> None:
     adapter = TaskPromptAdapter.create(variant)
@@ -197,11 +197,24 @@ def test_beside_prompt_learning_the_points_alone_learn_from_them_unless_shared(
     logits, target = lesson_of(view, blob(101), 3.0)
     logits.requires_grad_(True)
     valid = view.geometry.valid((SIDE // 2, SIDE // 2))
-    loss = adapter.training_loss(logits, target, valid, view)
-    assert loss is not None
-    loss.sum().backward()
-    assert any(p.grad is not None for p in adapter.module.outline.parameters())
-    assert (logits.grad is not None) == (variant == "shared-outline")
+    outline = list(adapter.module.outline.parameters())
+    first, *later = adapter.phases()
+    learned = {id(parameter) for parameter in first.parameters}
+    if variant == "shared-outline":
+        assert not later
+        assert first.points_loss is not None
+        first.points_loss(logits, target, valid, view).sum().backward()
+        assert learned >= {id(parameter) for parameter in outline}
+        assert logits.grad is not None
+    else:
+        (second,) = later
+        assert first.points_loss is None
+        assert list(map(id, second.parameters)) == list(map(id, outline))
+        assert not learned & set(map(id, outline))
+        assert len(learned) + len(outline) == len(list(adapter.module.parameters()))
+        second.loss(logits.detach(), target, valid, view).sum().backward()
+    assert any(parameter.grad is not None for parameter in outline)
+    assert all(parameter.grad is None for parameter in adapter.module.prompt.parameters())
 
 
 def test_a_mask_with_nothing_to_learn_from_costs_nothing(

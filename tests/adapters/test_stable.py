@@ -15,8 +15,9 @@ from torch import nn
 from fakes import blobs
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.online import OnlineAdapter, OnlineSettings
+from samadapt.adapters.readings import readings
 from samadapt.adapters.registry import create_adapter, load_adapter
-from samadapt.adapters.stable import StableAdapter, StableConfig, recorded_alphas
+from samadapt.adapters.stable import StableAdapter, StableConfig
 from samadapt.adapters.stable.adapter import VARIANTS
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
@@ -82,9 +83,9 @@ class TestEveryFamily:
         embedding = model.encode(blobs())
         calls: list[int] = []
         model.decoder.register_forward_pre_hook(lambda *_: calls.append(1))
-        with recorded_alphas() as alphas:
+        with readings() as found:
             model.decode(embedding, PROMPTS[:1], adapters=[adapter])
-        assert len(calls) == len(alphas) == 1
+        assert len(calls) == len(found["alphas"]) == 1
 
     def test_the_mask_token_is_the_one_that_the_first_mask_is_made_of(self, name: str) -> None:
         """Only changes of that output token reach the router."""
@@ -161,19 +162,20 @@ class TestAlphas:
         model = tiny_nano()
         adapter = create_adapter("stable", model)
         embedding = model.encode(blobs())
-        with recorded_alphas() as alphas:
+        with readings() as found:
             model.decode(embedding, [PROMPTS[0], PROMPTS[0]], adapters=[adapter])
             model.decode(embedding, [PROMPTS[2]], adapters=[adapter])
-        assert [a.tolist() for a in alphas] == [[[0.0, 1.0]] * 2, [[0.0, 1.0]]]
+        assert [a.tolist() for a in found["alphas"]] == [[[0.0, 1.0]] * 2, [[0.0, 1.0]]]
 
     def test_softmax_keeps_their_sum(self) -> None:
         model = tiny_nano()
         adapter = create_adapter("stable:softmax", model)
         shake(adapter, 0.5)
-        with recorded_alphas() as alphas:
+        with readings() as found:
             model.decode(model.encode(blobs()), PROMPTS[:1], adapters=[adapter])
-        assert alphas[0].sum().item() == pytest.approx(1.0)
-        assert alphas[0][0, 0].item() != 0
+        (alphas,) = found["alphas"]
+        assert alphas.sum().item() == pytest.approx(1.0)
+        assert alphas[0, 0].item() != 0
 
     def test_one_person_never_sees_the_calls_of_another(self) -> None:
         model = tiny_nano()
@@ -183,12 +185,12 @@ class TestAlphas:
         both = threading.Barrier(2)
 
         def work(calls: int) -> None:
-            with recorded_alphas() as alphas:
+            with readings() as read:
                 both.wait()
                 for _ in range(calls):
                     model.decode(embedding, PROMPTS[:1], adapters=[adapter])
                 both.wait()
-            found[calls] = len(alphas)
+            found[calls] = len(read["alphas"])
 
         threads = [threading.Thread(target=work, args=(n,)) for n in (2, 3)]
         for thread in threads:

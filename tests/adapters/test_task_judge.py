@@ -85,7 +85,7 @@ class TestFeatures:
         masks = torch.zeros(3, *model.logits_size(embedding))
         masks[1:, :4, :6] = 1
         found = pooled_features(masks, embedding)
-        assert found.shape == (3, 2 * model.embedding_channels + 2)
+        assert found.shape == (3, 2 * model.spec.width + 2)
         assert found[1].equal(found[2])
         assert found.isfinite().all()
 
@@ -238,7 +238,7 @@ class TestInTheAdapter:
         model, labels = oracle(), label_map()
         adapter = task(model)
         embedding = model.encode(blobs())
-        adapter.finish(model, iter([(embedding, [labels == 1])]), 1, 0)
+        adapter.calibrate(model, iter([(embedding, [labels == 1])]), 1, 0)
         size = model.logits_size(embedding)
         masks = torch.cat(
             [

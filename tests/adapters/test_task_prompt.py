@@ -20,14 +20,16 @@ from samadapt.adapters.base import Adapter
 from samadapt.adapters.decoder import DecoderAdapter
 from samadapt.adapters.online import OnlineAdapter
 from samadapt.adapters.prompt_tokens import PromptTokensAdapter, PromptTokensConfig
-from samadapt.adapters.prompt_tokens.appending import starting_tokens
 from samadapt.adapters.registry import create_adapter, load_adapter
 from samadapt.adapters.task_prompt import TaskPromptAdapter, TaskPromptConfig
 from samadapt.adapters.task_prompt.dense import DensePrompt
-from samadapt.adapters.task_prompt.positions import frequencies_of, positions
+from samadapt.adapters.task_prompt.positions import positions
+from samadapt.adapters.tokens import starting_tokens
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import PromptEmbedding
+from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 from small_models import NAMES, tiny_model, tiny_nano
 
@@ -169,7 +171,8 @@ class TestTheBlock:
         adapter = create_adapter("task-prompt", model)
         embedding = model.encode(blobs())
         tokens = torch.randn(2, 3, 16)
-        assert adapter.prompt_tokens(tokens, embedding) is tokens
+        embedded = PromptEmbedding(tokens, torch.zeros(1))
+        assert adapter.prompt(embedded, embedding) is embedded
 
     def test_the_order_of_the_prompts_tokens_does_not_matter(self) -> None:
         model = tiny_nano()
@@ -177,8 +180,8 @@ class TestTheBlock:
         shake(adapter)
         embedding = model.encode(blobs())
         tokens = torch.randn(1, 3, 16)
-        there = adapter.prompt_tokens(tokens, embedding)
-        back = adapter.prompt_tokens(tokens.flip(1), embedding).flip(1)
+        there = prompted(adapter, tokens, embedding)
+        back = prompted(adapter, tokens.flip(1), embedding).flip(1)
         torch.testing.assert_close(there, back)
 
     def test_it_sees_the_image_and_where_it_is(self) -> None:
@@ -187,14 +190,14 @@ class TestTheBlock:
         shake(adapter, 0.3)
         first, second = model.encode(blobs()), model.encode(np.ascontiguousarray(blobs()[:, ::-1]))
         tokens = torch.randn(1, 1, 16)
-        assert (adapter.prompt_tokens(tokens, first) != adapter.prompt_tokens(tokens, second)).any()
+        assert (prompted(adapter, tokens, first) != prompted(adapter, tokens, second)).any()
         turned = ImageEmbedding(
             {**first.features, "image": first.image.flip(-1)},
             first.geometry,
             first.model,
             first.preprocessing,
         )
-        moved = adapter.prompt_tokens(tokens, turned) - adapter.prompt_tokens(tokens, first)
+        moved = prompted(adapter, tokens, turned) - prompted(adapter, tokens, first)
         assert moved.abs().max() > 1e-4, "the same features elsewhere are something else"
 
     def test_prompts_without_tokens_are_left_alone(self) -> None:
@@ -214,11 +217,11 @@ class TestTheBlock:
     def test_codes_are_those_of_the_models_own_tokens(self, name: str) -> None:
         """A click at a cell's centre has the code of that cell, but for what all clicks share."""
         model = tiny_model(name)
-        frequencies = frequencies_of(model)
-        assert frequencies.any()
+        frequencies = model.spec.position_frequencies
+        assert frequencies is not None
         side = 10
         places = positions(frequencies, (side, side), side)
-        assert places.shape == (side * side, model.embedding_channels)
+        assert places.shape == (side * side, model.spec.width)
         x, y = 7, 2
         share = torch.tensor([(x + 0.5) / side, (y + 0.5) / side])
         phase = 2 * math.pi * (2 * share - 1) @ frequencies
@@ -320,18 +323,18 @@ class TestTheDensePrompt:
         for name in ("parameters", "doubt", "few", "few_apart", "spread", "alike"):
             del values[name]
         older = TaskPromptConfig.from_dict(values)
-        assert (older.context, older.gain, older.say) == (3, 20, 1)
+        assert (older.context, older.gain, older.strength) == (3, 20, 1)
         del values["context"], values["gain"]
         oldest = TaskPromptAdapter(TaskPromptConfig.from_dict(values))
         assert oldest.parameter_count == 175297
-        assert (oldest.config.gain, oldest.config.say) == (1, 1)
+        assert (oldest.config.gain, oldest.config.strength) == (1, 1)
         assert not any("context" in name for name in oldest.state_dict())
 
 
-class TestTheCautiousSide:
+class TestClickConsistency:
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize(("several", "masks"), [(False, 16), (True, 16), (False, 1)])
-    def test_it_answers_the_clicks_that_the_task_leaves_out(
+    def test_clicks_that_the_task_leaves_out_are_answered_without_its_dense_prompt(
         self, name: str, several: bool, masks: int
     ) -> None:
         model = tiny_model(name)
@@ -342,8 +345,8 @@ class TestTheCautiousSide:
         grid = itertools.product(range(4, 56, 8), range(4, 40, 8), (1, 0))
         prompts = [Prompt([(x + 0.5, y + 0.5)], [label]) for x, y, label in grid]
         wholes, parts = (
-            model.decode(embedding, prompts, several, [side])
-            for side in (adapter, adapter.cautious())
+            model.decode(embedding, prompts, several, adapters)
+            for adapters in ([adapter], [TokensAlone(adapter)])
         )
         chosen = set()
         answers = model.predict(embedding, prompts, several, [adapter])
@@ -354,8 +357,8 @@ class TestTheCautiousSide:
                     for output in (wholes, parts)
                 )
                 x, y = (int(value) for value in prompt.points[0])
-                obeys = [bool(full[y, x] > 0) == prompt.labels[0] for full in (own, careful)]
-                taken = parts if obeys == [False, True] else wholes
+                agrees = [bool(full[y, x] > 0) == prompt.labels[0] for full in (own, careful)]
+                taken = parts if agrees == [False, True] else wholes
                 chosen.add(taken is parts)
                 np.testing.assert_allclose(
                     found.logits[index], taken.logits[row, index].detach(), rtol=1e-4, atol=1e-4
@@ -365,33 +368,45 @@ class TestTheCautiousSide:
                 )
         assert chosen == {False, True}
 
-    def test_there_is_none_where_nothing_is_doubted(self) -> None:
-        model = tiny_nano()
-        adapter = TaskPromptAdapter(TaskPromptConfig(masks=16))
-        adapter.bind(model)
-        assert adapter.cautious() is adapter, "nothing was learned yet"
-        shake(adapter)
-        assert adapter.cautious() is adapter.cautious() is not adapter
-        for changes, careful in (
+    def test_it_is_kept_where_nothing_is_doubted(self) -> None:
+        for changes, yields in (
+            ({}, True),
             ({"masks": 0}, False),
             ({"doubt": 0}, False),
             ({"context": 0, "doubt": 0}, False),
-            ({"dense": 0}, False),
             ({"masks": 3}, True),
             ({"masks": 4, "spread": 0.2}, True),
         ):
-            values: dict[str, Any] = {"masks": 16, **changes}
-            other = TaskPromptAdapter(TaskPromptConfig(**values))
-            other.bind(model)
-            shake(other)
-            assert (other.cautious() is not other) == careful
+            values: dict[str, Any] = {"masks": 16, "channels": 16, **changes}
+            adapter = TaskPromptAdapter(TaskPromptConfig(**values))
+            shake(adapter)
+            embedded = PromptEmbedding(torch.zeros(1, 1, 16), torch.zeros(1, 16, 8, 8))
+            found = adapter.prompt(embedded, tiny_nano().encode(blobs()))
+            assert found.keeps_dense != yields
 
-    def test_it_knows_another_model_when_it_sees_one(self) -> None:
-        adapter = TaskPromptAdapter(TaskPromptConfig(masks=16))
-        adapter.bind(tiny_nano())
+    def test_a_decoder_without_a_prior_is_refused_in_words(self) -> None:
+        adapter = TaskPromptAdapter(TaskPromptConfig(channels=16, has_prior=True))
         shake(adapter)
-        with pytest.raises(AdapterError, match="was made for"):
-            adapter.cautious().check_model(tiny_nano(1))
+        embedded = PromptEmbedding(torch.zeros(1, 1, 16), torch.zeros(1, 16, 8, 8))
+        with pytest.raises(AdapterError, match="this decoder has none"):
+            adapter.prompt(embedded, tiny_nano().encode(blobs()))
+
+
+class TokensAlone(Seams):
+    """A task's adapter without its dense prompt."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self.adapter = adapter
+
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        changed = self.adapter.prompt(embedded, embedding)
+        return replace(changed, dense=embedded.dense, prior=embedded.prior)
+
+
+def prompted(adapter: Adapter, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
+    """What an adapter makes of tokens."""
+    dense, prior = torch.zeros(1, 16, 1, 1), torch.zeros(1, 1, 1, 1)
+    return adapter.prompt(PromptEmbedding(tokens, dense, None, prior), embedding).tokens
 
 
 class TestShrinkage:
@@ -424,8 +439,8 @@ class TestShrinkage:
         assert (found - learning).abs().max() > 1e-3
 
     def test_it_depends_on_how_many_there_were(self) -> None:
-        for masks, doubt, say in ((0, 5, 1), (3, 5, 1), (8, 8, 0.5), (15, 5, 0.75), (9, 0, 1)):
-            assert TaskPromptConfig(masks=masks, doubt=doubt).say == pytest.approx(say)
+        for masks, doubt, strength in ((0, 5, 1), (3, 5, 1), (8, 8, 0.5), (15, 5, 0.75), (9, 0, 1)):
+            assert TaskPromptConfig(masks=masks, doubt=doubt).strength == pytest.approx(strength)
 
     def test_a_few_masks_get_no_context(self) -> None:
         for masks, count in ((1, 175297), (3, 175297), (4, 197761), (0, 197761)):
@@ -448,7 +463,7 @@ class TestShrinkage:
         ):
             config = TaskPromptConfig(masks=masks, spread=spread)
             assert config.looks_around == around
-            assert (config.say < 1) == (around and masks > 0)
+            assert (config.strength < 1) == (around and masks > 0)
         config = TaskPromptConfig(masks=4, spread=0.2, alike=0.2)
         assert config.looks_around
         assert not replace(config, alike=0.1).looks_around
@@ -468,26 +483,13 @@ class TestAppendedTokens:
         adapter.bind(model)
         tokens = torch.randn(2, 4, 16)
         embedding = model.encode(blobs())
-        assert adapter.prompt_tokens(tokens, embedding) is tokens
+        embedded = PromptEmbedding(tokens, torch.zeros(1))
+        assert adapter.prompt(embedded, embedding) is embedded
         shake(adapter)
-        found = adapter.prompt_tokens(tokens, embedding)
+        found = prompted(adapter, tokens, embedding)
         assert found.shape == (2, 7, 16)
         assert found[:, :4].equal(tokens)
         assert found[0, 4:].equal(found[1, 4:])
-
-    def test_nano_hears_of_them_without_a_change_to_its_decoder(self) -> None:
-        model = tiny_nano()
-        adapter = create_adapter("tokens", model)
-        shake(adapter)
-        longer = adapter.mask_decoder(model.decoder)
-        assert longer is adapter.mask_decoder(model.decoder)
-        assert longer is not model.decoder
-        for (name, mine), (other, theirs) in zip(
-            longer.named_parameters(), model.decoder.named_parameters(), strict=True
-        ):
-            assert name == other
-            assert mine is theirs
-        assert not model.decoder._forward_pre_hooks
 
     def test_padding_stays_hidden(self) -> None:
         """A click that a close-up does not show has no say, further tokens or not."""
@@ -496,15 +498,12 @@ class TestAppendedTokens:
         shake(adapter)
         embedding = model.encode(blobs())
         embedded = model.embed_prompts(embedding, [PROMPTS[1]], None)
-        hidden = (torch.tensor([[0.0, -1e4]]), *embedded.extra[1:])
+        hidden = replace(embedded, bias=torch.tensor([[0.0, -1e4]]))
 
         def logits(second: Tensor) -> Tensor:
             tokens = torch.stack([embedded.tokens[:, 0], second], dim=1)
-            changed = type(embedded)(
-                adapter.prompt_tokens(tokens, embedding), embedded.dense, hidden
-            )
-            decoder = adapter.mask_decoder(model.decoder)
-            return model.run_decoder(decoder, embedding, changed, False).logits
+            changed = adapter.prompt(replace(hidden, tokens=tokens), embedding)
+            return model.run_decoder(model.decoder, embedding, changed, False).logits
 
         assert logits(embedded.tokens[:, 1]).equal(logits(torch.full((1, 16), 3.0)))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fakes import FakeModel
-from samadapt.adapters.registry import method_names
+from samadapt.adapters.registry import default_specs
 from samadapt.benchmark import demo
 from samadapt.benchmark.demo import ADAPTED, REPORT, RESULT, demo_dataset, demo_results, run_demo
 from samadapt.benchmark.interactive.result import InteractiveResult
@@ -41,7 +41,7 @@ def test_the_objects_are_those_that_one_sees() -> None:
 
 @pytest.mark.usefixtures("toy_method")
 def test_the_demo_shows_frozen_against_adapting(tmp_path: Path) -> None:
-    assert demo.ADAPTER in method_names()
+    assert default_specs() == ("online",)
     results = run_demo(tmp_path, FakeModel(), 0, 2, "toy:fast")
     assert [result.name for result in results] == ["fake", "fake + toy:fast"]
     frozen = InteractiveResult.load(tmp_path / RESULT)

@@ -15,7 +15,7 @@ from story import Story
 
 from fakes import OracleModel
 from samadapt.data.coco import CocoDataset
-from samadapt.server import similar
+from samadapt.proposals import similar
 
 Opener = Callable[..., Any]
 
@@ -329,14 +329,14 @@ def test_similar_objects_are_proposed_until_none_is_left(
     annotator.model = OracleModel(labels)
     Image.fromarray(picture).save(annotator.folder / "0.png")
     # Two at a time, so that the page has to ask again.
-    whole = similar.find_similar
+    whole = similar.propose_similar
     asked: list[dict[str, Any]] = []
 
-    def two(*args: Any, **more: Any) -> similar.Found:
+    def two(*args: Any, **more: Any) -> similar.SimilarObjects:
         asked.append(more)
         return whole(*args[:6], 2, seconds=60, **more)
 
-    monkeypatch.setattr("samadapt.server.workspace.find_similar", two)
+    monkeypatch.setattr("samadapt.server.workspace.propose_similar", two)
     annotator.start()
     story = Story(open_page())
     story.page.evaluate(

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,10 +98,20 @@ class TestMask:
         assert Path("o.jpg").read_bytes()[:2] == b"\xff\xd8"
 
     def test_an_empty_mask_is_said_to_be_empty(self, run, model, tiny, monkeypatch):
-        monkeypatch.setattr(model, "upsample", lambda e, logits, a: -1.0 - 0 * logits)
+        monkeypatch.setattr(model, "run_decoder", nothing(model.run_decoder))
         result = run("predict", tiny.images / "1.png", "-p", "14,12", "-o", "m.png")
         assert result.exit_code == 0
         assert "empty" in result.stdout
+
+
+def nothing(run_decoder: Any) -> Any:
+    """A decoder that answers every prompt with an empty mask."""
+
+    def run(*given: Any) -> Any:
+        output = run_decoder(*given)
+        return replace(output, logits=-1.0 - 0 * output.logits)
+
+    return run
 
 
 class TestBadInput:

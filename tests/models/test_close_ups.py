@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from fakes import FakeModel, blobs
 from samadapt.errors import PromptError
+from samadapt.models import zoom_in
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import OUTSIDE, InputGeometry
-from samadapt.models.nano import close_up
-from samadapt.models.nano.close_up import choose_window
 from samadapt.models.nano.model import NanoModel, load_nano
+from samadapt.models.zoom_in import choose_window
 from samadapt.prompts import Prompt
 from samadapt.session.replay import replay
 from samadapt.session.session import Session
@@ -263,11 +263,12 @@ def test_only_the_last_views_are_kept_and_none_outlives_its_image(
     )
     for x in range(0, 500, 60):
         nano.predict(fresh, Prompt(box=(x, 10, x + 20, 40)))
-    assert len(nano._views._views[fresh]) == close_up._KEPT
-    before = len(nano._views._views)
+    views = nano._predictor.zoom._views
+    assert len(views[fresh]) == zoom_in._KEPT
+    before = len(views)
     del fresh
     gc.collect()
-    assert len(nano._views._views) == before - 1
+    assert len(views) == before - 1
 
 
 def test_prompts_of_a_batch_do_not_disturb_each_other(
@@ -306,7 +307,7 @@ def test_a_saved_embedding_can_still_take_close_ups(
     first, second = nano.predict(embedding, prompt), nano.predict(loaded, prompt)
     assert second.window == first.window
     assert np.array_equal(first.logits, second.logits)
-    view = nano.focus(embedding, prompt)
+    view = nano.view(embedding, prompt)
     view.save(tmp_path / "view.safetensors")
     assert ImageEmbedding.load(tmp_path / "view.safetensors").geometry == view.geometry
 

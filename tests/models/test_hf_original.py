@@ -141,7 +141,7 @@ def test_converted_weights_are_the_same_model(
 )
 def test_wrapped_checkpoints(state: OrderedDict[str, Tensor], path: Path, wrap: Any) -> None:
     torch.save(wrap(state), path)
-    assert load(path, device="cpu").embedding_channels == 32
+    assert load(path, device="cpu").spec.width == 32
 
 
 def test_another_depth_and_width(path: Path) -> None:

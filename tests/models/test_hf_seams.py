@@ -14,6 +14,7 @@ from tiny_models import Family, picture
 from torch import Tensor, nn
 
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import PromptEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 
@@ -24,8 +25,8 @@ PROMPTS = [
 
 
 class Tokens(Seams):
-    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-        return tokens * 1.5
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        return embedded.with_tokens(embedded.tokens * 1.5)
 
 
 class Attention(Seams):
@@ -128,7 +129,7 @@ def test_returned_decoder_is_the_one_that_runs(model: Any, embedding: ImageEmbed
     assert torch.equal(base, logits(model, embedding))
 
 
-def test_prompt_tokens_and_boundary(model: Any, embedding: ImageEmbedding) -> None:
+def test_prompt_and_boundary(model: Any, embedding: ImageEmbedding) -> None:
     assert not torch.equal(logits(model, embedding), logits(model, embedding, Tokens()))
     plain = model.predict(embedding, PROMPTS[0])
     flipped = model.predict(embedding, PROMPTS[0], adapters=[Boundary()])

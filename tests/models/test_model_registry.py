@@ -20,9 +20,9 @@ from huggingface_hub.errors import (
 from safetensors.torch import save_file
 
 from samadapt.errors import CheckpointError, ModelError, UnknownModelError
-from samadapt.models import registry
-from samadapt.models.hf import hub
+from samadapt.models.hf import family, hub
 from samadapt.models.hf.quiet import quiet_transformers
+from samadapt.models.nano import family as nano_family
 from samadapt.models.registry import ModelInfo, known_models, load
 
 
@@ -273,7 +273,7 @@ def test_known_models(cache: Path, networks: dict[str, Any]) -> None:
 def test_nano_is_counted_from_its_file(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "__file__", str(tmp_path / "registry.py"))
+    monkeypatch.setattr(nano_family, "__file__", str(tmp_path / "nano" / "family.py"))
     assert known_models()[0] == ModelInfo("nano", "nano", 0, 0, "shipped with samadapt", False)
     (tmp_path / "nano" / "weights").mkdir(parents=True)
     tensors = {"a": torch.zeros(1000, 400), "b": torch.zeros(())}
@@ -292,6 +292,6 @@ def test_listing_imports_neither_torch_nor_transformers() -> None:
 
 
 def test_every_known_name_is_a_hub_id() -> None:
-    for known in registry._KNOWN:
-        assert registry._HUB_ID.fullmatch(known.name)
+    for known in family._KNOWN:
+        assert family._HUB_ID.fullmatch(known.name)
     assert hub._SECONDS <= 10

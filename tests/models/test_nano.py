@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from samadapt.errors import CheckpointError
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import PromptEmbedding
 from samadapt.models.nano.encoder import NanoFeatures
 from samadapt.models.nano.layers import FourierPositions
 from samadapt.models.nano.model import NanoModel, load_nano
@@ -271,8 +273,13 @@ def test_the_four_seams_exist(model: NanoModel, embedding: ImageEmbedding) -> No
     assert (identity.logits == plain.logits).all()
 
     class Tokens(Seams):
-        def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-            return tokens + 1
+        def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+            return replace(embedded, tokens=embedded.tokens + 1)
+
+    class Prior(Seams):
+        def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+            assert embedded.prior is not None
+            return replace(embedded, prior=embedded.prior + 1)
 
     class Attention(Seams):
         def mask_attention(self, features: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -292,7 +299,7 @@ def test_the_four_seams_exist(model: NanoModel, embedding: ImageEmbedding) -> No
         def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
             return -logits
 
-    for seam in (Tokens(), Attention(), Decoder()):
+    for seam in (Tokens(), Prior(), Attention(), Decoder()):
         assert (model.predict(embedding, prompt, adapters=[seam]).logits != plain.logits).any()
     flipped = model.predict(embedding, prompt, adapters=[Boundary()])
     assert (flipped.masks != plain.masks).mean() > 0.99

@@ -1,4 +1,4 @@
-"""Adapters pinned to one session's turn answer as the adapters do, cautious sides included."""
+"""Adapters pinned to one session's turn answer as the adapters do, click consistency included."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def test_pinned_adapters_answer_as_the_adapters_do() -> None:
         )
         for one, two in zip(expected, found, strict=True):
             np.testing.assert_allclose(one.logits, two.logits, rtol=1e-5, atol=1e-5)
-        careless = model.decode(embedding, prompts, adapters=given).logits.detach().numpy()
+        decoded = model.decode(embedding, prompts, adapters=given).logits.detach().numpy()
         given_way = [
-            abs(p.logits - row).max() > 1e-3 for p, row in zip(expected, careless, strict=True)
+            abs(p.logits - row).max() > 1e-3 for p, row in zip(expected, decoded, strict=True)
         ]
         assert any(given_way) == (task in given)
         assert not all(given_way)

@@ -13,9 +13,9 @@ from PIL import Image
 
 from fakes import OracleModel
 from samadapt.data.rle import Rle
-from samadapt.server import likeness, similar
-from samadapt.server.likeness import Frame, blurred
-from samadapt.server.similar import find_similar
+from samadapt.proposals import likeness, similar
+from samadapt.proposals.likeness import Frame, blurred
+from samadapt.proposals.similar import propose_similar
 
 RED, BLUE = (220, 40, 40), (40, 60, 210)
 CENTRES = [(8, 8), (8, 28), (8, 48), (30, 14), (30, 40)]
@@ -45,7 +45,9 @@ def test_all_others_of_a_kind_are_found_and_nothing_else(
 ) -> None:
     model = OracleModel(labels)
     example = Rle.from_mask(labels == 1)
-    found = find_similar(model, model.encode(pixels), pixels, [example], [], seconds=60).proposals
+    found = propose_similar(
+        model, model.encode(pixels), pixels, [example], [], seconds=60
+    ).proposals
     numbers = sorted(int(labels[p.mask].max()) for p in found)
     assert numbers == [2, 3, 4, 5]
     assert all(np.array_equal(p.mask, labels == labels[p.mask].max()) for p in found)
@@ -57,9 +59,9 @@ def test_known_objects_are_not_proposed_again(
     model = OracleModel(labels)
     examples = [Rle.from_mask(labels == k) for k in (1, 2)]
     others = [Rle.from_mask(labels == 3)]
-    found = find_similar(model, model.encode(pixels), pixels, examples, others, seconds=60)
+    found = propose_similar(model, model.encode(pixels), pixels, examples, others, seconds=60)
     assert sorted(int(labels[p.mask].max()) for p in found.proposals) == [4, 5]
-    few = find_similar(model, model.encode(pixels), pixels, examples, [], most=1, seconds=60)
+    few = propose_similar(model, model.encode(pixels), pixels, examples, [], most=1, seconds=60)
     assert len(few.proposals) == 1
     assert few.more
 
@@ -69,18 +71,18 @@ def test_a_search_goes_on_where_time_was_up(
 ) -> None:
     model = OracleModel(labels)
     embedding, example = model.encode(pixels), Rle.from_mask(labels == 1)
-    stopped = find_similar(model, embedding, pixels, [example], [], seconds=0)
+    stopped = propose_similar(model, embedding, pixels, [example], [], seconds=0)
     assert not stopped.proposals
     assert stopped.more
-    whole = find_similar(model, embedding, pixels, [example], [], seconds=60)
+    whole = propose_similar(model, embedding, pixels, [example], [], seconds=60)
     assert not whole.more
     refused = [Rle.from_mask(p.mask) for p in whole.proposals[:2]]
-    rest = find_similar(model, embedding, pixels, [example], [], seconds=60, rejected=refused)
+    rest = propose_similar(model, embedding, pixels, [example], [], seconds=60, rejected=refused)
     left = sorted(int(labels[p.mask].max()) for p in whole.proposals[2:])
     assert sorted(int(labels[p.mask].max()) for p in rest.proposals) == left
     # Where a click gave nothing, none is made again.
     tried = [(float(x) + 0.5, float(y) + 0.5) for y, x in CENTRES[1:]]
-    nothing = find_similar(model, embedding, pixels, [example], [], seconds=60, tried=tried)
+    nothing = propose_similar(model, embedding, pixels, [example], [], seconds=60, tried=tried)
     assert not nothing.proposals
     assert not nothing.more
 
@@ -90,7 +92,7 @@ def test_an_image_full_of_known_objects_gives_nothing(
 ) -> None:
     model = OracleModel(labels)
     everything = [Rle.from_mask(np.ones(labels.shape, np.bool_))]
-    assert find_similar(model, model.encode(pixels), pixels, everything, []).proposals == ()
+    assert propose_similar(model, model.encode(pixels), pixels, everything, []).proposals == ()
 
 
 def test_over_http(
@@ -161,7 +163,7 @@ def test_a_large_image_gives_the_same_from_small_maps(
     picture = np.repeat(np.repeat(pixels, times, 0), times, 1)
     model = OracleModel(large)
     told: list[tuple[int, int]] = []
-    found = find_similar(
+    found = propose_similar(
         model,
         model.encode(picture),
         picture,

@@ -11,12 +11,13 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from fakes import FakeModel, OracleModel, blobs
+from samadapt.clicks import next_click
 from samadapt.errors import DataError, SessionError
-from samadapt.models.base import DecoderOutput
+from samadapt.models.interface import DecoderOutput
 from samadapt.prompts import Click
 from samadapt.session.events import Accepted, Skipped
 from samadapt.session.options import SessionOptions
-from samadapt.session.robot import ClickProtocol, ObjectTrace, annotate_object, next_click
+from samadapt.session.robot import ClickProtocol, ObjectTrace, annotate_object
 from samadapt.session.session import Session, SessionStatus
 from toy_adapter import ToyAdapter
 
@@ -53,9 +54,7 @@ def test_the_wider_error_is_first_not_the_larger_one() -> None:
     extra[0] = True  # nine pixels too, but thin
     extra[4, 1:] = True
     assert next_click(missing, extra) == Click(1.5, 2.5, True)
-    assert next_click(missing, extra, protocol=ClickProtocol(larger="area")) == Click(
-        0.5, 0.5, False
-    )
+    assert next_click(missing, extra, rule=ClickProtocol(larger="area")) == Click(0.5, 0.5, False)
 
 
 def test_by_area_the_click_goes_into_the_largest_part() -> None:
@@ -64,7 +63,7 @@ def test_by_area_the_click_goes_into_the_largest_part() -> None:
     truth[3:6, 3:6] = True  # nine pixels, thick: the widest
     assert next_click(truth, nothing(truth)) == Click(4.5, 4.5)
     by_area = ClickProtocol(larger="area")
-    assert next_click(truth, nothing(truth), protocol=by_area) == Click(0.5, 0.5)
+    assert next_click(truth, nothing(truth), rule=by_area) == Click(0.5, 0.5)
     every = [Click(x + 0.5, 0.5) for x in range(10)]
     assert next_click(truth, nothing(truth), every, by_area) == Click(4.5, 4.5)
 
@@ -89,20 +88,20 @@ def test_by_area_the_other_error_is_next_when_one_is_used_up() -> None:
 def test_an_object_in_the_corner(protocol: ClickProtocol, click: Click) -> None:
     truth = np.zeros((12, 15), np.bool_)
     truth[:5, :5] = True
-    assert next_click(truth, nothing(truth), protocol=protocol) == click
+    assert next_click(truth, nothing(truth), rule=protocol) == click
 
 
 def test_a_band_along_the_border_without_padding() -> None:
     truth = np.zeros((8, 9), np.bool_)
     truth[:, 6:] = True
-    assert next_click(truth, nothing(truth), protocol=OPEN) == Click(8.5, 0.5)
+    assert next_click(truth, nothing(truth), rule=OPEN) == Click(8.5, 0.5)
     assert next_click(truth, nothing(truth)) == Click(7.5, 1.5)
 
 
 def test_an_object_that_fills_the_image_has_its_centre_inside() -> None:
     truth = np.ones((5, 7), np.bool_)
     for protocol in (ClickProtocol(), OPEN):
-        assert next_click(truth, nothing(truth), protocol=protocol) == Click(2.5, 2.5)
+        assert next_click(truth, nothing(truth), rule=protocol) == Click(2.5, 2.5)
 
 
 def test_one_pixel_objects() -> None:
@@ -110,7 +109,7 @@ def test_one_pixel_objects() -> None:
         truth = np.zeros((6, 9), np.bool_)
         truth[y, x] = True
         for protocol in (ClickProtocol(), OPEN, ClickProtocol(larger="area")):
-            assert next_click(truth, nothing(truth), protocol=protocol) == Click(x + 0.5, y + 0.5)
+            assert next_click(truth, nothing(truth), rule=protocol) == Click(x + 0.5, y + 0.5)
     assert next_click(np.ones((1, 1), np.bool_), np.zeros((1, 1), np.bool_)) == Click(0.5, 0.5)
 
 
@@ -138,7 +137,7 @@ def test_a_click_on_the_far_border_belongs_to_the_last_pixel() -> None:
 def test_equal_errors_too_much_comes_first() -> None:
     truth, mask = grid("##. ... ..."), grid("... ... .##")
     assert next_click(truth, mask) == Click(1.5, 2.5, False)
-    assert next_click(truth, mask, protocol=ClickProtocol(larger="area")) == Click(1.5, 2.5, False)
+    assert next_click(truth, mask, rule=ClickProtocol(larger="area")) == Click(1.5, 2.5, False)
 
 
 @pytest.mark.parametrize("larger", ["distance", "area"])
@@ -148,7 +147,7 @@ def test_random_ties_are_fair_and_seeded(larger: Any) -> None:
 
     def draw(seed: int) -> list[Click | None]:
         rng = np.random.default_rng(seed)
-        return [next_click(truth, mask, protocol=protocol, rng=rng) for _ in range(400)]
+        return [next_click(truth, mask, rule=protocol, rng=rng) for _ in range(400)]
 
     assert draw(1) == draw(1)
     assert draw(1) != draw(2)
@@ -162,13 +161,13 @@ def test_the_first_click_can_be_anywhere_on_the_object() -> None:
     truth = grid("..... .###. .#.#. .....")
     protocol = ClickProtocol(first_click="random")
     rng = np.random.default_rng(0)
-    found = {next_click(truth, nothing(truth), protocol=protocol, rng=rng) for _ in range(200)}
+    found = {next_click(truth, nothing(truth), rule=protocol, rng=rng) for _ in range(200)}
     assert found == {Click(x + 0.5, y + 0.5) for y, x in np.argwhere(truth)}
     later = next_click(truth, nothing(truth), [Click(2.5, 1.5)], protocol, rng)
     assert later == Click(1.5, 1.5)
     with_mask = next_click(truth, grid("..... .##.. ..... ....."), (), protocol, rng)
     assert with_mask == Click(3.5, 1.5)
-    assert next_click(nothing(truth), nothing(truth), protocol=protocol, rng=rng) is None
+    assert next_click(nothing(truth), nothing(truth), rule=protocol, rng=rng) is None
 
 
 def test_ignored_pixels_are_not_clicked() -> None:

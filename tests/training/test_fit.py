@@ -19,12 +19,13 @@ import torch
 import samadapt
 from fakes import FakeModel
 from samadapt.adapters.base import Adapter
+from samadapt.adapters.fitting import Fitting
 from samadapt.adapters.stable import StableAdapter, StableConfig
 from samadapt.errors import AdapterError, CheckpointError, DataError
 from samadapt.models.hashing import hash_tensors
 from samadapt.models.nano.model import NanoModel
 from samadapt.training.fit import FitReport, FitStatus, run_fit
-from samadapt.training.fitting.methods import FitMethod, fit_methods, register_fit
+from samadapt.training.fitting.methods import fit_methods
 from samadapt.training.fitting.recipe import FitRecipe
 from small_models import tiny_nano
 from tiny_dataset import TinyDataset, make_dataset
@@ -140,17 +141,13 @@ class TestLearning:
         self, train: Callable[..., FitReport], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from samadapt.adapters import registry
-        from samadapt.training.fitting import methods
 
         monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
-        monkeypatch.setattr(methods, "_METHODS", dict(methods._METHODS))
 
         @registry.register("other")
         class Other(StableAdapter):
-            def __init__(self, config: StableConfig | None = None) -> None:
-                super().__init__(config or StableConfig(method="other"))
+            fitting = Fitting({"prompts": ("1p",)})
 
-        register_fit(FitMethod("other", "the same again", FitRecipe(prompts=("1p",))))
         assert "other" in [method.name for method in fit_methods()]
         assert train("other").adapter.config.recipe["prompts"] == ["1p"]
 

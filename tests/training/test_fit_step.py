@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 import samadapt
+from samadapt.adapters.fitting import Phase
+from samadapt.adapters.losses import mask_loss
 from samadapt.adapters.stable import StableAdapter
-from samadapt.training.fitting.losses import mask_loss
-from samadapt.training.fitting.step import Exercise, learn_image
+from samadapt.training.fitting.step import TrainingSample, learn_image
 from small_models import tiny_model
 
 
@@ -35,12 +36,13 @@ def logits_learned(model: samadapt.SegmentationModel) -> tuple[Tensor, Tensor, T
     embedding = model.encode(image)
     seen: list[Tensor] = []
 
-    def loss(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+    def loss(logits: Tensor, target: Tensor, valid: Tensor, view: object) -> Tensor:
         seen.append(logits.detach().clone())
         return mask_loss(logits, target, valid)
 
-    exercise = Exercise(CLICKS, torch.from_numpy(mask)[None, None])
-    tally = learn_image(model, [adapter], embedding, [exercise], loss)
+    sample = TrainingSample(CLICKS, torch.from_numpy(mask)[None, None])
+    phase = Phase(tuple(adapter.module.parameters()), loss)
+    tally = learn_image(model, [adapter], embedding, [sample], phase)
     assert tally.prompts == len(seen) == len(seen[0]) == 1
     predicted = model.predict(embedding, CLICKS, adapters=[adapter])
     at_once = model.decode(embedding, [CLICKS], adapters=[adapter])

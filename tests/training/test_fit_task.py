@@ -16,6 +16,7 @@ from torch import Tensor
 
 import samadapt
 from samadapt.adapters.base import Adapter
+from samadapt.adapters.fitting import TASK_PROMPTS
 from samadapt.adapters.task_prompt import TaskPromptAdapter
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import NewObject
@@ -24,11 +25,11 @@ from samadapt.errors import AdapterError, DataError
 from samadapt.models.hashing import hash_tensors
 from samadapt.models.nano.model import NanoModel
 from samadapt.training.fit import FitReport, FitStatus, run_fit
-from samadapt.training.fitting.apart import Answer, ApartStep, learn_apart
+from samadapt.training.fitting.later_phases import FinishedPrediction, LaterStep, learn_later
 from samadapt.training.fitting.material import Material
 from samadapt.training.fitting.methods import fit_method
 from samadapt.training.fitting.prompts import drawn_prompt, rim
-from samadapt.training.fitting.recipe import TASK, FitRecipe
+from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.fitting.step import learn_image
 from samadapt.training.fitting.trainer import Trainer
 from samadapt.training.prompt_sampling import PromptSampler
@@ -222,17 +223,19 @@ class TestLearning:
     def test_it_keeps_answers_to_all_kinds_of_prompts_but_not_too_many(
         self, train: Callable[..., FitReport], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        kept: list[Sequence[Answer]] = []
+        kept: list[Sequence[FinishedPrediction]] = []
 
-        def spy(adapter: Any, parameters: Any, answers: Any, *rest: Any) -> Iterator[ApartStep]:
-            kept.append(answers)
-            return learn_apart(adapter, parameters, answers, *rest)
+        def spy(phase: Any, finished: Any, *rest: Any) -> Iterator[LaterStep]:
+            kept.append(finished)
+            return learn_later(phase, finished, *rest)
 
-        monkeypatch.setattr("samadapt.training.fitting.trainer.learn_apart", spy)
+        monkeypatch.setattr("samadapt.training.fitting.trainer.learn_later", spy)
         train("task-prompt:point-matching", steps=1)
-        monkeypatch.setattr("samadapt.training.fitting.apart.MOST_ANSWERS", 4)
+        monkeypatch.setattr("samadapt.training.fitting.later_phases.MOST_PREDICTIONS", 4)
         train("task-prompt:point-matching", steps=1, out="few")
-        assert [len(answers) for answers in kept] == [3 * len(TASK), 4], "three images, a disc each"
+        assert [len(answers) for answers in kept] == [3 * len(TASK_PROMPTS), 4], (
+            "three images, a disc each"
+        )
         for answer in kept[0]:
             assert answer.logits.shape == answer.target.shape
             assert not answer.logits.requires_grad
@@ -243,9 +246,10 @@ class TestLearning:
         """Of two steps the first is spoilt: the run goes on, and its report is valid JSON."""
         factors = iter([math.nan, 1.0])
 
-        def spoil(model: Any, adapters: Any, view: Any, given: Any, loss: Any, weight: Any) -> Any:
+        def spoil(model: Any, adapters: Any, view: Any, given: Any, phase: Any, weight: Any) -> Any:
             factor = next(factors)
-            return learn_image(model, adapters, view, given, lambda *a: loss(*a) * factor, weight)
+            spoilt = replace(phase, loss=lambda *a: phase.loss(*a) * factor)
+            return learn_image(model, adapters, view, given, spoilt, weight)
 
         monkeypatch.setattr("samadapt.training.fitting.trainer.learn_image", spoil)
         values = train("task-prompt", steps=2).values
@@ -258,21 +262,20 @@ class TestLearning:
         self, train: Callable[..., FitReport], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Of two steps the first is spoilt: the second begins where the outline began."""
-        taken: list[ApartStep] = []
+        taken: list[LaterStep] = []
         outlines: list[list[Tensor]] = []
 
-        def spoil(adapter: Any, parameters: Any, answers: Any, *rest: Any) -> Iterator[ApartStep]:
-            whole = adapter.training_loss
-            outlines.append([p.detach().clone() for p in parameters])
+        def spoil(phase: Any, *rest: Any) -> Iterator[LaterStep]:
+            outlines.append([p.detach().clone() for p in phase.parameters])
             factor = math.nan
-            adapter.training_loss = lambda *given: whole(*given) * factor
-            for step in learn_apart(adapter, parameters, answers, *rest):
+            spoilt = replace(phase, loss=lambda *given: phase.loss(*given) * factor)
+            for step in learn_later(spoilt, *rest):
                 taken.append(step)
-                outlines.append([p.detach().clone() for p in parameters])
+                outlines.append([p.detach().clone() for p in phase.parameters])
                 factor = 1.0
                 yield step
 
-        monkeypatch.setattr("samadapt.training.fitting.trainer.learn_apart", spoil)
+        monkeypatch.setattr("samadapt.training.fitting.trainer.learn_later", spoil)
         report = train("task-prompt:point-matching", steps=2, learning_rate=0.01, warmup=0.0)
         assert [step.taken for step in taken] == [False, True]
         assert report.values["spoilt_steps"] == 1
@@ -307,14 +310,14 @@ class TestBudget:
 
 class TestSpread:
     def test_things_in_the_same_place(self, tiny: TinyDataset) -> None:
-        assert Material([select(tiny.open(), "disc")], FitRecipe()).spread == 0
+        assert Material([select(tiny.open(), "disc")], FitRecipe()).position_spread == 0
 
     def test_boxes_in_two_places(self, tiny: TinyDataset) -> None:
         """Box centres of the disc and of the square: (14.5, 12.5), (38, 29), on 56 x 40."""
         dataset = tiny.open()
         discs, squares = (select(dataset, name) for name in ("disc", "square"))
         half = math.hypot((38 - 14.5) / 56, (29 - 12.5) / 40) / 2
-        assert Material([discs, squares], FitRecipe()).spread == pytest.approx(half)
+        assert Material([discs, squares], FitRecipe()).position_spread == pytest.approx(half)
 
     def test_what_is_held_out_does_not_count(self, tiny: TinyDataset) -> None:
         """Three discs in the left half, and one square, of the image that is held out."""
@@ -324,9 +327,9 @@ class TestSpread:
         things = [a for a in dataset.annotations if a.category_id == 1]
         things += [a for a in dataset.annotations_of(held.image_id) if a.category_id == 2]
         mixed = replace(dataset, annotations=tuple(things))
-        assert Material([mixed], replace(recipe, held_out=0.0)).spread > 0.1
+        assert Material([mixed], replace(recipe, held_out=0.0)).position_spread > 0.1
         assert Material([mixed], recipe).held_out[0].image_id == held.image_id
-        assert Material([mixed], recipe).spread == 0
+        assert Material([mixed], recipe).position_spread == 0
 
 
 class TestHeldOut:
@@ -357,7 +360,7 @@ class TestHeldOut:
             return next(scores)
 
         monkeypatch.setattr(Trainer, "_held_out_overlap", look)
-        monkeypatch.setattr(Trainer, "_finish", lambda self: None)
+        monkeypatch.setattr(Trainer, "_end", lambda self, tell: None)
         report = train(**HELD)
         assert weights(report.adapter) == seen[1]
         assert len(set(seen)) == 4
@@ -419,9 +422,9 @@ class TestPrompts:
         assert not rim(np.ones((9, 9), np.bool_))[4, 4]
 
     def test_a_recipe_knows_them(self) -> None:
-        recipe = FitRecipe(prompts=TASK, prompts_per_object=None)
+        recipe = FitRecipe(prompts=TASK_PROMPTS, prompts_per_object=None)
         rng = np.random.default_rng(0)
-        assert [recipe.kind(name, rng).points for name in TASK] == [1, 1, 3, 0, 0]
+        assert [recipe.kind(name, rng).points for name in TASK_PROMPTS] == [1, 1, 3, 0, 0]
 
 
 class TestMistakes:
@@ -478,13 +481,13 @@ class TestTheEnd:
         monkeypatch: pytest.MonkeyPatch,
         one_thread: None,
     ) -> None:
-        finish = TaskPromptAdapter.finish
+        calibrate = TaskPromptAdapter.calibrate
 
         def killed(self: TaskPromptAdapter, *args: Any) -> None:
-            finish(self, *args)
+            calibrate(self, *args)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(TaskPromptAdapter, "finish", killed)
+        monkeypatch.setattr(TaskPromptAdapter, "calibrate", killed)
         with pytest.raises(KeyboardInterrupt):
             train(checkpoint_steps=3)
         monkeypatch.undo()
@@ -503,12 +506,12 @@ class TestTheEnd:
     ) -> None:
         shown: list[tuple[int, int]] = []
 
-        def finish(
+        def calibrate(
             self: TaskPromptAdapter, model: NanoModel, images: Any, count: int, seed: int
         ) -> None:
             shown.extend((count, len(masks)) for _, masks in images)
 
-        monkeypatch.setattr(TaskPromptAdapter, "finish", finish)
+        monkeypatch.setattr(TaskPromptAdapter, "calibrate", calibrate)
         train(**HELD)
         assert shown == [(3, 1)] * 3
         shown.clear()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
@@ -13,79 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.files import find_folder, read_folder, write_folder
+from samadapt.adapters.fitting import Fitting, MarkedImage, Phase, Variant
+from samadapt.adapters.losses import mask_loss
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
-from samadapt.models.embedding import ImageEmbedding, ModelIdentity
+from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import Window
+from samadapt.models.interface import ModelInterface
 from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Click, Prompt
-
-
-@dataclass(frozen=True, kw_only=True)
-class AdapterConfig:
-    """Everything about an adapter but its weights. Methods add their own fields in a subclass.
-
-    Attributes:
-        method: name of the method, as registered.
-        base_model: the model it belongs to; None until it meets one.
-        recipe: how it was trained (learning rate, epochs, seed, ...).
-        training_data: summary of what it was trained on (names, counts; never images).
-        metrics: what it reached, by name.
-
-    Raises:
-        AdapterError: no method, or a value that JSON cannot hold.
-    """
-
-    method: str
-    base_model: ModelIdentity | None = None
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    training_data: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.method, str) or not self.method:
-            raise AdapterError("the adapter's config names no method")
-        if self.base_model is not None and not isinstance(self.base_model, ModelIdentity):
-            raise AdapterError(f"base_model must be a ModelIdentity, not {self.base_model!r}")
-        for name in ("recipe", "training_data", "metrics"):
-            given = getattr(self, name)
-            if not isinstance(given, Mapping):
-                raise AdapterError(f"adapter config: {name} must be a mapping, not {given!r}")
-            object.__setattr__(self, name, MappingProxyType(dict(given)))
-        try:
-            json.dumps(self.to_dict(), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise AdapterError(f"adapter config of {self.method!r} is no JSON: {error}") from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
-        if self.base_model is not None:
-            values["base_model"] = {
-                "name": self.base_model.name,
-                "weights_hash": self.base_model.weights_hash,
-            }
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote.
-
-        Raises:
-            AdapterError: unknown or missing fields, or bad values.
-        """
-        if unknown := sorted(set(values) - {f.name for f in fields(cls)}):
-            raise AdapterError(f"adapter config has unknown fields {unknown}: update samadapt")
-        given = dict(values)
-        base = given.get("base_model")
-        try:
-            if base is not None:
-                given["base_model"] = ModelIdentity(str(base["name"]), str(base["weights_hash"]))
-            return cls(**given)
-        except (TypeError, KeyError) as error:
-            raise AdapterError(f"adapter config is incomplete or broken: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,7 +31,7 @@ class Interaction:
     """The current object as an adapter sees it: all that was said and what came of it.
 
     Attributes:
-        model: the model in use; `model.decode(model.focus(embedding, prompt), [prompt],
+        model: the model in use; `model.decode(model.view(embedding, prompt), [prompt],
             adapters=adapters)` gives differentiable logits.
         adapters: all adapters in use, in order, the one that is told included.
         embedding: the image.
@@ -122,12 +60,33 @@ class Interaction:
     candidates: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class SessionReport:
+    """What an adapter learned in sessions.
+
+    Attributes:
+        objects: how many accepted objects were learned.
+        is_trusted: whether predictions use what was learned, rather than the frozen model.
+    """
+
+    objects: int = 0
+    is_trusted: bool = False
+
+    @property
+    def is_adapted(self) -> bool:
+        """Whether predictions differ from those of the frozen model."""
+        return self.is_trusted and self.objects > 0
+
+
 class Adapter(Seams):
     """Base class of all methods: seams to act at, a life cycle to learn in, a folder to live in.
 
     A method overrides the seams it uses, and keeps what it learns in `module` (or overrides
     `state_dict` and `load_state_dict`). It must be constructible from its config alone, starts
     as the identity (no output bit changes), and never changes a parameter of the model.
+
+    A method declares here what it is called, how it is fitted and what it does in a session;
+    `samadapt.fit`, the benchmarks, the server and the command line know nothing else of it.
 
     The `on_...` methods are called by a session in the order of events, each after the mask is
     known and the event is saved; they may learn, and do nothing here. An unfinished object ends
@@ -136,6 +95,14 @@ class Adapter(Seams):
 
     method: ClassVar[str] = ""
     """Name of the method; `register` sets it."""
+    about: ClassVar[str] = ""
+    """What the method learns or does, in a few words."""
+    variants: ClassVar[Mapping[str, Variant]] = MappingProxyType({})
+    """What "method:variant" may stand for."""
+    fitting: ClassVar[Fitting | None] = None
+    """How its adapters are fitted; None for a method that is not fitted."""
+    is_session_default: ClassVar[bool] = False
+    """Whether people annotate with it unless they choose otherwise."""
     config_class: ClassVar[type[AdapterConfig]] = AdapterConfig
     config: AdapterConfig
     module: nn.Module | None = None
@@ -148,14 +115,38 @@ class Adapter(Seams):
 
     @classmethod
     def create(cls, variant: str | None = None) -> Self:
-        """An untrained adapter; methods with named variants ("dc-tta") override this.
+        """An untrained adapter: None, or one of `variant_texts`.
 
         Raises:
             AdapterError: an unknown variant.
         """
-        if variant is not None:
-            raise AdapterError(f"adapter method {cls.method!r} has no variant {variant!r}")
-        return cls()
+        if variant is None:
+            return cls()
+        if variant not in cls.variants:
+            known = f": use {', '.join(cls.variants)}" if cls.variants else ""
+            raise AdapterError(f"adapter method {cls.method!r} has no variant {variant!r}{known}")
+        return cls(cls.config_class(method=cls.method, **cls.variants[variant].changes))
+
+    @classmethod
+    def variant_texts(cls) -> Mapping[str, str]:
+        """What can stand behind the colon in "method:variant", each with what it is for."""
+        return {name: variant.about for name, variant in cls.variants.items()}
+
+    @property
+    def title(self) -> str:
+        """The method's name."""
+        return self.method or type(self).__name__
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers are learned; 0 before `bind`."""
+        module = self.module
+        learned = self.state_dict().values() if module is None else module.parameters()
+        return sum(tensor.numel() for tensor in learned)
+
+    def describe(self) -> Mapping[str, Any]:
+        """The config as plain JSON values."""
+        return self.config.to_dict()
 
     # -- the base model -------------------------------------------------------------------
 
@@ -171,7 +162,7 @@ class Adapter(Seams):
         if self.config.base_model is None:
             self.config = replace(self.config, base_model=model.identity)
 
-    def check_model(self, model: SegmentationModel) -> None:
+    def check_model(self, model: ModelInterface) -> None:
         """Raise `AdapterError`, naming both, when this adapter was made for another model."""
         base = self.config.base_model
         if base is not None and base != model.identity:
@@ -201,6 +192,35 @@ class Adapter(Seams):
 
     def on_skip(self, interaction: Interaction) -> None:
         """The object was given up."""
+
+    # -- learning in a session -------------------------------------------------------------
+
+    def serving(self, model: SegmentationModel, folder: Path) -> Self:
+        """The same adapter for a server: it learns in the background and keeps that in `folder`."""
+        return self
+
+    def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
+        """Go on with learning that a server's end cut short; `adapters` are all those in use."""
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until everything is learned; False when that took longer than `seconds`."""
+        return True
+
+    def report(self) -> SessionReport:
+        """What was learned in sessions so far."""
+        return SessionReport()
+
+    # -- fitting ------------------------------------------------------------------------------
+
+    def phases(self) -> Sequence[Phase]:
+        """One phase that learns all parameters from the masks; see `Trainable`."""
+        parameters = () if self.module is None else tuple(self.module.parameters())
+        return (Phase(parameters, mask_loss),)
+
+    def calibrate(
+        self, model: SegmentationModel, images: Iterable[MarkedImage], count: int, seed: int
+    ) -> None:
+        """Nothing here; see `Trainable`."""
 
     # -- what was learned -----------------------------------------------------------------
 

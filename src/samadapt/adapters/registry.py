@@ -18,6 +18,8 @@ from samadapt.models.base import SegmentationModel
 
 _METHODS: dict[str, type[Adapter]] = {}
 
+_HOOKS = ("on_open", "on_click", "on_undo", "on_accept", "on_skip")
+
 Method = TypeVar("Method", bound=type[Adapter])
 
 
@@ -25,12 +27,19 @@ def register(name: str) -> Callable[[Method], Method]:
     """Class decorator that makes an adapter class known as method `name`.
 
     Raises:
-        AdapterError: the name is taken, or has a character that adapter specs use.
+        AdapterError: the name is taken or has a character that adapter specs use, or the class
+            learns in sessions without declaring it.
     """
     if not name or not name.replace("-", "").replace("_", "").isalnum():
         raise AdapterError(f"method name {name!r}: use letters, digits, '-' and '_'")
 
     def add(method: Method) -> Method:
+        hooks = [hook for hook in _HOOKS if getattr(method, hook) is not getattr(Adapter, hook)]
+        if hooks and not method.learns_in_session:
+            raise AdapterError(
+                f"method {name!r} has {', '.join(hooks)} but does not declare learns_in_session: "
+                "servers and benchmarks would take it for one that never changes"
+            )
         if name in _METHODS:
             raise AdapterError(
                 f"method {name!r} is already registered by {_METHODS[name].__qualname__}"
@@ -61,6 +70,17 @@ def get_method(name: str) -> type[Adapter]:
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     known = ", ".join(names) or "none"
     raise AdapterError(f"unknown adapter method {name!r}{hint}; known methods: {known}")
+
+
+def session_methods() -> list[type[Adapter]]:
+    """Methods that learn in sessions, by name."""
+    found = (get_method(name) for name in method_names())
+    return [method for method in found if method.learns_in_session]
+
+
+def default_specs() -> tuple[str, ...]:
+    """Adapters that people annotate with unless they choose others."""
+    return tuple(m.method for m in session_methods() if m.is_session_default)
 
 
 def load_adapter(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
 from typing import Any
 
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.registry import create_adapter, method_names
 from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
-
-_LEARNING = ("on_open", "on_click", "on_undo", "on_accept", "on_skip")
 
 
 def seeded_adapter(spec: str, model: SegmentationModel, seed: int) -> Adapter:
@@ -21,9 +18,8 @@ def seeded_adapter(spec: str, model: SegmentationModel, seed: int) -> Adapter:
         AdapterError: an unknown adapter, or one made for another model.
     """
     adapter = create_adapter(spec)
-    is_new = spec.partition(":")[0] in method_names()
-    if is_new and any(field.name == "seed" for field in fields(adapter.config)):
-        adapter = type(adapter)(replace(adapter.config, seed=seed))  # type: ignore[call-arg]
+    if spec.partition(":")[0] in method_names():
+        adapter = type(adapter)(adapter.config.seeded(seed))
     adapter.bind(model)
     return adapter
 
@@ -35,7 +31,7 @@ def attach(
     return [
         (given, seeded_adapter(given, model, seed))
         if isinstance(given, str)
-        else (method_of(given), given)
+        else (given.title, given)
         for given in adapters
     ]
 
@@ -43,24 +39,9 @@ def attach(
 def close(adapters: Iterable[Seams]) -> None:
     """Let adapters release their threads and temporary files."""
     for adapter in adapters:
-        release = getattr(adapter, "close", None)
-        if callable(release):
-            release()
-
-
-def learns(seam: Seams) -> bool:
-    """Return whether an adapter learns during a session, so that the order of objects counts."""
-    return isinstance(seam, Adapter) and any(
-        getattr(type(seam), name) is not getattr(Adapter, name) for name in _LEARNING
-    )
-
-
-def method_of(seam: Seams) -> str:
-    """Return the name of an adapter's method."""
-    return getattr(seam, "method", "") or type(seam).__name__
+        adapter.close()
 
 
 def describe_adapter(spec: str, seam: Seams) -> dict[str, Any]:
     """Describe an adapter, as plain JSON values."""
-    config = seam.config.to_dict() if isinstance(seam, Adapter) else {}
-    return {"spec": spec, "method": method_of(seam), "config": config}
+    return {"spec": spec, "method": seam.title, "config": seam.describe()}

@@ -24,7 +24,6 @@ from samadapt.models.base import SegmentationModel
 REPORT = "report.html"
 RESULT = "frozen.json"
 ADAPTED = "adapted.json"
-ADAPTER = "online"
 
 
 def demo_dataset() -> CocoDataset:
@@ -51,7 +50,7 @@ def demo_results(
     seed: int = 0,
     max_objects: int | None = None,
     progress: Progress | None = None,
-    adapter: str | None = ADAPTER,
+    adapter: str | None = None,
 ) -> list[InteractiveResult]:
     """Annotate the demo's objects with the standard protocol.
 
@@ -76,7 +75,7 @@ def run_demo(
     model: SegmentationModel,
     seed: int = 0,
     max_objects: int | None = None,
-    adapter: str | None = ADAPTER,
+    adapter: str | None = None,
     progress: Progress | None = None,
 ) -> list[InteractiveResult]:
     """Run the demo, leave JSON results and an HTML report in `out`, and return the results.

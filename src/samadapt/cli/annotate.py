@@ -95,6 +95,7 @@ def annotate(
     Clicks, boxes and a brush; everything is saved at once, in one file beside
     the images. With --adapter none the model stays as it is.
     """
+    from samadapt.adapters.registry import default_specs
     from samadapt.server import run
     from samadapt.server.app import create_app
     from samadapt.server.learning import ADAPTERS
@@ -125,7 +126,7 @@ def annotate(
                 dataset = read_annotations(annotations, folder)
                 _tell_import(import_dataset(opened, dataset, "", annotations.name, crowds=crowds))
             loaded = common.load_model(model, device, dtype)
-            specs = tuple(adapter or ("online",))
+            specs = tuple(adapter or default_specs())
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
             guard = Guard(secret, bound, names, entered=lambda code: entered(code))

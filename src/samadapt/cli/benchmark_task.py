@@ -127,7 +127,7 @@ def task(
     common.check_outputs(
         ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks, model)
     )
-    from samadapt.benchmark.task.options import METHODS, TaskOptions
+    from samadapt.benchmark.task.options import TaskOptions, all_rows
     from samadapt.benchmark.task.report import task_report, task_tables
     from samadapt.benchmark.task.run import run_task
     from samadapt.data.datasets import open_dataset
@@ -135,7 +135,7 @@ def task(
     options = TaskOptions(
         categories=tuple(split_names("category", category)) if category else None,
         shots=_shots(shots),
-        methods=tuple(split_names("methods", [methods])) if methods else METHODS,
+        methods=tuple(split_names("methods", [methods])) if methods else all_rows(),
         draws=draws,
         max_objects=max_objects,
         max_images=max_images,

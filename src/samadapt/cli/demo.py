@@ -19,11 +19,14 @@ def demo(
     ] = Path("samadapt-demo"),
     model: ModelOption = "nano",
     adapter: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--adapter", metavar="SPEC", help="What learns beside the frozen model; none: nothing."
+            "--adapter",
+            metavar="SPEC",
+            help="What learns beside the frozen model, if not what one annotates with; none: "
+            "nothing.",
         ),
-    ] = "online",
+    ] = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     seed: SeedOption = 0,
@@ -43,11 +46,12 @@ def demo(
     if max_objects is not None and max_objects < 1:
         raise DataError(f"--max-objects {max_objects}: ask for at least one object")
     common.check_output_folder("--out", out)
+    from samadapt.adapters.registry import default_specs
     from samadapt.benchmark import demo as the_demo
     from samadapt.benchmark.interactive.tables import summary_table
     from samadapt.benchmark.tables import terminal_table
 
-    chosen = None if adapter == "none" else adapter
+    chosen = None if adapter == "none" else adapter or default_specs()[0]
     loaded = common.load_model(model, device, dtype)
     with common.progress_bar("annotating") as progress:
         results = the_demo.run_demo(out, loaded, seed, max_objects, chosen, progress)

@@ -31,8 +31,7 @@ def fit(
         str,
         typer.Argument(
             metavar="METHOD",
-            help="task-prompt, point-matching, stable, lora, decoder or tokens; a variant as in "
-            "stable:no-routing.",
+            help="A method, as `samadapt methods` lists them; a variant as in METHOD:VARIANT.",
         ),
     ],
     out: Annotated[
@@ -77,7 +76,7 @@ def fit(
     ] = None,
     point_matching: Annotated[
         bool,
-        typer.Option("--point-matching", help="With task-prompt: refine outlines as well."),
+        typer.Option("--point-matching", help="The variant that refines outlines as well."),
     ] = False,
     steps: Annotated[
         int | None,
@@ -158,7 +157,7 @@ def fit(
     """
     places = _places(images, masks, dataset, split)
     if point_matching:
-        method = _with_point_matching(method)
+        method = _with_variant(method, "--point-matching", "point-matching")
     if cache_gb < 0:
         raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
     read = [*(path for place in places for path in place), model, start]
@@ -218,9 +217,7 @@ def _deliver(report: FitReport, json_path: Path | None) -> None:
         typer.echo(f"{report.out} holds the result of this very run already")
     elif report.resumed_at:
         typer.echo(f"went on at step {report.resumed_at} of {values['steps']}")
-    count = getattr(report.adapter.config, "parameters", 0) or sum(
-        tensor.numel() for tensor in report.adapter.state_dict().values()
-    )
+    count = report.adapter.parameter_count
     typer.echo(
         f"{values['prompts']} prompts on {values['images']} images in {values['seconds']:.0f} s: "
         f"loss {values['loss']:.3f}, mIoU {values['miou']:.3f}, {count} parameters"
@@ -256,10 +253,15 @@ def _places(
     return list(zip(images, masks, strict=True))
 
 
-def _with_point_matching(method: str) -> str:
-    if method in ("task-prompt", "task-prompt:point-matching"):
-        return "task-prompt:point-matching"
-    raise DataError(f"--point-matching belongs to the method task-prompt, not to {method!r}")
+def _with_variant(method: str, option: str, variant: str) -> str:
+    """The method with a variant that has an option of its own."""
+    from samadapt.training.fitting.methods import fit_methods
+
+    name, _, given = method.partition(":")
+    having = [known.name for known in fit_methods() if variant in known.adapter.variants]
+    if name in having and given in ("", variant):
+        return f"{name}:{variant}"
+    raise DataError(f"{option} belongs to the method {', '.join(having)}, not to {method!r}")
 
 
 def _count(name: str, text: str) -> int | None:

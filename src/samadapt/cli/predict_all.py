@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from samadapt.adapters.base import Adapter
     from samadapt.models.base import SegmentationModel
-    from samadapt.session.proposals import Proposal
+    from samadapt.proposals.proposal import Proposal
 
 _SUFFIX = ".json"
 _OVERLAY_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -35,7 +35,7 @@ def load_tasks(model: SegmentationModel, specs: Sequence[str]) -> dict[str, Adap
         AdapterError: one that cannot be loaded, is made for another model or names no task; two
             of one name.
     """
-    from samadapt.adapters.task_prompt import Tasks
+    from samadapt.adapters.tasks import Tasks
 
     tasks = Tasks(model, *specs)
     return {name: tasks[name] for name in tasks}
@@ -77,7 +77,7 @@ def predict_all(
     """
     from samadapt.adapters.registry import create_adapter
     from samadapt.data.images import read_image
-    from samadapt.session.proposals import ProposalOptions, propose
+    from samadapt.proposals.grid import ProposalOptions, propose
 
     options = ProposalOptions(points=grid, min_score=min_score)
     learned = load_tasks(model, tasks)

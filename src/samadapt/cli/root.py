@@ -14,6 +14,7 @@ from samadapt.cli.embed import embed
 from samadapt.cli.export import export
 from samadapt.cli.fit import fit
 from samadapt.cli.guard import GuardedGroup
+from samadapt.cli.methods import methods
 from samadapt.cli.models import models
 from samadapt.cli.predict import predict
 from samadapt.cli.serve import serve
@@ -34,6 +35,7 @@ app.command()(serve)
 app.command()(fit)
 app.add_typer(benchmark_app, name="benchmark")
 app.command()(models)
+app.command()(methods)
 app.command()(doctor)
 
 

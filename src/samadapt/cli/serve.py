@@ -76,6 +76,7 @@ def serve(
     if url is not None and not url.startswith(("http://", "https://")):
         raise DataError(f"--url {url}: give an address such as http://localhost:8080")
     common.check_output_folder("--out", out, (images,), keeps_project=True)
+    from samadapt.adapters.registry import default_specs
     from samadapt.server import run
     from samadapt.server.label_studio import LabelStudioBackend
     from samadapt.server.label_studio_app import create_label_studio_app
@@ -92,7 +93,7 @@ def serve(
         loaded = common.load_model(model, device, dtype)
         out.mkdir(parents=True, exist_ok=True)
         with Project.open(out / PROJECT_FILE) as project:
-            learning = Learning(project, loaded, out.absolute(), tuple(adapter or ("online",)))
+            learning = Learning(project, loaded, out.absolute(), tuple(adapter or default_specs()))
             store = EmbeddingStore(limit=cache_bytes(cache_gb))
             finder = ImageFinder(images, url, api_key)
             backend = LabelStudioBackend(loaded, learning, store, finder)

@@ -62,6 +62,11 @@ class ImageEmbedding:
         return self.features["image"]
 
     @property
+    def pixels(self) -> Tensor | None:
+        """The image's own pixels (1, H, W, 3) uint8 for close-ups, where the model keeps them."""
+        return self.features.get("pixels")
+
+    @property
     def grid(self) -> tuple[int, int]:
         """(h, w) of `image`."""
         return int(self.image.shape[-2]), int(self.image.shape[-1])

@@ -1,15 +1,17 @@
-"""Names of models: what can be loaded, from where, and whether it is here already.
+"""Names of models: what can be loaded, by which family, and whether it is here already.
 
-Importing this module imports neither torch nor transformers, so that a listing is instant.
+Every folder beside this file is a family; its `__init__` registers it. Importing this module
+imports neither torch nor transformers, so that a listing is instant.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
-import math
+import importlib
 import os
+import pkgutil
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +22,10 @@ if TYPE_CHECKING:
     import torch
 
     from samadapt.models.base import SegmentationModel
-    from samadapt.models.hf.folder import Placement
 
-NANO = "nano"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_PICKLED = (".pth", ".pt", ".bin", ".ckpt")
-_NANO_FORMAT = "samadapt-nano"
+SHIPPED = "shipped with samadapt"
+"""Source of a model whose weights come with the package."""
+_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class ModelInfo:
 
     Attributes:
         name: what `load` takes.
-        family: "SAM", "SAM-HQ", "SAM 2", "SAM 2.1", "SAM 3" or "nano".
+        family: "SAM", "SAM-HQ", "SAM 2", "SAM 2.1", "SAM 3", "nano", ...
         parameters: number of weights that clicks need.
         megabytes: size of the weights (10^6 bytes), approximate.
-        source: "shipped with samadapt", or the page of the weights.
+        source: `SHIPPED`, or the page of the weights.
         offline: whether it can be loaded now without a network.
     """
 
@@ -51,36 +51,74 @@ class ModelInfo:
     @property
     def shipped(self) -> bool:
         """Whether the weights come with the package, so that nothing is ever downloaded."""
-        return self.family == NANO
+        return self.source == SHIPPED
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """A repository on the Hub; sizes in millions."""
+class ModelSource:
+    """What a family is asked to load.
+
+    Attributes:
+        name: as the caller gave it.
+        path: the file or folder that it stands for, which exists; None for a name.
+    """
 
     name: str
-    family: str
-    parameters: float
-    megabytes: int
+    path: Path | None = None
 
 
-_KNOWN = (
-    _Known("facebook/sam-vit-base", "SAM", 93.7, 375),
-    _Known("facebook/sam-vit-large", "SAM", 312.3, 1250),
-    _Known("facebook/sam-vit-huge", "SAM", 641.1, 2565),
-    _Known("syscv-community/sam-hq-vit-base", "SAM-HQ", 94.8, 379),
-    _Known("syscv-community/sam-hq-vit-large", "SAM-HQ", 313.7, 1254),
-    _Known("syscv-community/sam-hq-vit-huge", "SAM-HQ", 642.7, 2570),
-    _Known("facebook/sam2-hiera-tiny", "SAM 2", 31.4, 156),
-    _Known("facebook/sam2-hiera-small", "SAM 2", 38.5, 184),
-    _Known("facebook/sam2-hiera-base-plus", "SAM 2", 73.3, 324),
-    _Known("facebook/sam2-hiera-large", "SAM 2", 216.9, 898),
-    _Known("facebook/sam2.1-hiera-tiny", "SAM 2.1", 31.4, 156),
-    _Known("facebook/sam2.1-hiera-small", "SAM 2.1", 38.5, 184),
-    _Known("facebook/sam2.1-hiera-base-plus", "SAM 2.1", 73.3, 324),
-    _Known("facebook/sam2.1-hiera-large", "SAM 2.1", 216.9, 898),
-    _Known("facebook/sam3", "SAM 3", 458.3, 3440),
-)
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a model is set up.
+
+    Attributes:
+        device: where it runs.
+        encoder_dtype: float32 or bfloat16.
+        hq_token_only: see `load`; families without such a token refuse it.
+    """
+
+    device: torch.device
+    encoder_dtype: torch.dtype
+    hq_token_only: bool = False
+
+
+Matches = Callable[[ModelSource], bool]
+Load = Callable[[ModelSource, LoadOptions], "SegmentationModel"]
+Listing = Callable[[], Sequence[ModelInfo]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    matches: Matches
+    load: Load
+    names: tuple[str, ...]
+    listing: Listing
+    is_reserved: bool
+
+
+_FAMILIES: list[_Family] = []
+
+
+def register_family(
+    matches: Matches,
+    load: Load,
+    *,
+    names: Iterable[str] = (),
+    listing: Listing = tuple,
+    is_reserved: bool = False,
+) -> None:
+    """Make a family of models known to `load` and to the listing.
+
+    The family that was registered last is asked first.
+
+    Args:
+        matches: whether the family takes a name or a path.
+        load: loads it. Imports that take long belong inside.
+        names: of its models, for suggestions, and told from paths.
+        listing: lines for `known_models`.
+        is_reserved: whether its names stand for its models even beside files of these names.
+    """
+    _FAMILIES.append(_Family(matches, load, tuple(names), listing, is_reserved))
 
 
 def load(
@@ -96,7 +134,7 @@ def load(
         name: "nano" (ships with samadapt, works offline); a known name such as
             "facebook/sam-vit-base" or, in short, "sam-vit-base"; any other Hub id; a folder in
             Hugging Face format; a segment-anything `.pth` checkpoint (vit_b, vit_l, vit_h); a
-            `.safetensors` file of nano weights.
+            `.safetensors` file of nano weights; or what a registered family takes.
         device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda", "cuda:1", ...
         encoder_dtype: "auto" (bfloat16 where the device computes it fast, else float32),
             "float32", "bfloat16" or the torch type. Only the image encoder computes in it;
@@ -109,156 +147,87 @@ def load(
         CheckpointError: a file or folder that is damaged, unsafe or of another architecture.
         ModelError: no such device, or a Hub id that is not here and cannot be downloaded.
     """
-    if not isinstance(name, str):
-        return _load_path(Path(name), device, encoder_dtype, hq_token_only)
-    if name == NANO:
-        return _load_nano(None, device, encoder_dtype, hq_token_only)
-    full = _full_name(name)
-    path = Path(name).expanduser()
-    if path.is_file() or (path / "config.json").is_file() or (full is None and path.exists()):
-        return _load_path(path, device, encoder_dtype, hq_token_only)
-    if full is None and _looks_like_path(name):
-        raise CheckpointError(f"{name} does not exist: check the path of the model")
-    repo_id = full or name
-    if not _HUB_ID.fullmatch(repo_id):
-        raise UnknownModelError(_unknown(name))
-    from samadapt.models.hf.folder import load_folder
-    from samadapt.models.hf.hub import fetch
+    from samadapt.models.precision import resolve_device, resolve_dtype
 
-    nearest = None if full else _nearest(name, cutoff=0.75)
-    hint = f'; or did you mean "{nearest}"?' if nearest else ""
-    placement = _placement(repo_id, device, encoder_dtype, hq_token_only)
-    return load_folder(fetch(repo_id, hint), placement)
+    source = _source(name)
+    for family in reversed(_families()):
+        if family.matches(source):
+            where = resolve_device(device)
+            dtype = resolve_dtype(encoder_dtype, where)
+            return family.load(source, LoadOptions(where, dtype, hq_token_only))
+    if source.path is None:
+        raise UnknownModelError(_unknown(source.name))
+    raise CheckpointError(
+        f"{source.path} is no model file: give a segment-anything .pth checkpoint, a folder with "
+        "config.json and model.safetensors, or nano weights (.safetensors)"
+    )
 
 
 def known_models() -> list[ModelInfo]:
     """The models that samadapt knows by name, the shipped one first."""
-    from samadapt.models.hf.hub import cached_folder
+    listed = [info for family in _families() for info in family.listing()]
+    return sorted(listed, key=lambda info: not info.shipped)
 
-    listed = [_nano_info()]
-    for known in _KNOWN:
-        source = f"https://huggingface.co/{known.name}"
-        parameters = round(known.parameters * 1e6)
-        offline = cached_folder(known.name) is not None
-        info = (known.name, known.family, parameters, known.megabytes, source, offline)
-        listed.append(ModelInfo(*info))
-    return listed
+
+def nearest_name(name: str, cutoff: float = 0.0) -> str | None:
+    """The known name that is spelled most like `name`, if it is like it at all."""
+    spelled = {known: known for family in _families() for known in family.names}
+    spelled |= {known.rpartition("/")[2]: known for known in spelled}
+    nearest = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=cutoff)
+    return spelled[nearest[0]] if nearest else None
+
+
+def refuse_hq_token_only(options: LoadOptions, name: str) -> None:
+    """Raise `ModelError` when `hq_token_only` is asked of a model without such a token."""
+    if options.hq_token_only:
+        raise ModelError(f"hq_token_only is an option of SAM-HQ, and {name} is none")
 
 
 # -- private --------------------------------------------------------------------------------
 
 
-def _nano_info() -> ModelInfo:
-    shipped = "shipped with samadapt"
-    for path in sorted((Path(__file__).parent / NANO).rglob("*.safetensors")):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        shapes = [entry["shape"] for name, entry in header.items() if name != "__metadata__"]
-        parameters = sum(math.prod(shape) for shape in shapes)
-        return ModelInfo(NANO, NANO, parameters, round(path.stat().st_size / 1e6), shipped, True)
-    return ModelInfo(NANO, NANO, 0, 0, shipped, False)
-
-
-def _load_path(
-    path: Path,
-    device: str | torch.device | None,
-    encoder_dtype: str | torch.dtype,
-    hq_token_only: bool,
-) -> SegmentationModel:
-    path = path.expanduser()
+def _source(name: str | os.PathLike[str]) -> ModelSource:
+    """Tell names from paths."""
+    path = Path(name).expanduser()
+    if isinstance(name, str):
+        reserved, known = _known_names()
+        if name in reserved:
+            return ModelSource(name)
+        is_model = path.is_file() or (path / "config.json").is_file()
+        if not is_model and (name in known or not path.exists()):
+            if name in known or not _looks_like_path(name):
+                return ModelSource(name)
+            raise CheckpointError(f"{name} does not exist: check the path of the model")
     if not path.exists():
         raise CheckpointError(f"{path} does not exist: check the path of the model")
-    if path.suffix == ".safetensors" and path.is_file():
-        _check_nano(path)
-        return _load_nano(path, device, encoder_dtype, hq_token_only)
-    name = path.resolve().name if path.is_dir() else path.stem
-    placement = _placement(name, device, encoder_dtype, hq_token_only)
-    if path.is_dir():
-        from samadapt.models.hf.folder import load_folder
-
-        return load_folder(path, placement)
-    if path.suffix in _PICKLED:
-        from samadapt.models.hf.original import load_original
-
-        return load_original(path, placement)
-    raise CheckpointError(
-        f"{path} is no model file: give a segment-anything .pth checkpoint, a folder with "
-        "config.json and model.safetensors, or nano weights (.safetensors)"
-    )
+    return ModelSource(str(name), path)
 
 
-def _load_nano(
-    path: Path | None,
-    device: str | torch.device | None,
-    encoder_dtype: str | torch.dtype,
-    hq_token_only: bool,
-) -> SegmentationModel:
-    from samadapt.models.nano.model import load_nano
-    from samadapt.models.precision import resolve_device, resolve_dtype
-
-    if hq_token_only:
-        raise ModelError("hq_token_only is an option of SAM-HQ, and nano is none")
-    where = resolve_device(device)
-    return load_nano(path, device=where, encoder_dtype=resolve_dtype(encoder_dtype, where))
+def _known_names() -> tuple[set[str], set[str]]:
+    """Reserved names; all names, in full and without their organisation."""
+    reserved = {name for family in _families() if family.is_reserved for name in family.names}
+    known = {name for family in _families() for name in family.names}
+    return reserved, known | {name.rpartition("/")[2] for name in known}
 
 
-def _placement(
-    name: str,
-    device: str | torch.device | None,
-    encoder_dtype: str | torch.dtype,
-    hq_token_only: bool,
-) -> Placement:
-    from samadapt.models.hf.folder import Placement
-    from samadapt.models.precision import resolve_device, resolve_dtype
-
-    where = resolve_device(device)
-    return Placement(name, where, resolve_dtype(encoder_dtype, where), hq_token_only)
-
-
-def _check_nano(path: Path) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            kind = (file.metadata() or {}).get("format")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}): it is damaged or cut off"
-        ) from None
-    if kind != _NANO_FORMAT:
-        raise CheckpointError(
-            f"{path} does not hold nano weights: for another model give the folder that holds "
-            "this file together with its config.json"
-        )
-
-
-def _full_name(name: str) -> str | None:
-    """The Hub id of a known model, given in full or without its organisation."""
-    for known in _KNOWN:
-        if name in (known.name, known.name.split("/")[1]):
-            return known.name
-    return None
+def _families() -> list[_Family]:
+    """All families; the folders beside this file register when they are imported."""
+    package = importlib.import_module("samadapt.models")
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.ispkg:
+            importlib.import_module(f"samadapt.models.{module.name}")
+    return list(_FAMILIES)
 
 
 def _looks_like_path(name: str) -> bool:
-    suffix = Path(name).suffix in (*_PICKLED, ".safetensors")
     edges = name.startswith((".", "~", "/", os.sep)) or name.endswith("/")
-    return suffix or edges or name.count("/") > 1 or "\\" in name
+    return Path(name).suffix in _SUFFIXES or edges or name.count("/") > 1 or "\\" in name
 
 
 def _unknown(name: str) -> str:
     if re.sub(r"[^a-z]", "", name.lower()) == "mobilesam":
         return f'model "{name}" is not supported: for a small model use "nano"'
     return (
-        f'unknown model "{name}": did you mean "{_nearest(name)}"? Otherwise give a name from '
+        f'unknown model "{name}": did you mean "{nearest_name(name)}"? Otherwise give a name from '
         '`samadapt models`, a Hub id ("organisation/name"), a folder or a .pth file'
     )
-
-
-def _nearest(name: str, cutoff: float = 0.0) -> str | None:
-    """The known name that is spelled most like `name`, if it is like it at all."""
-    spelled = {NANO: NANO}
-    for known in _KNOWN:
-        spelled |= {known.name: known.name, known.name.split("/")[1]: known.name}
-    nearest = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=cutoff)
-    return spelled[nearest[0]] if nearest else None

@@ -7,24 +7,43 @@ variable (one value per thread and task, so that two people never see each other
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from samadapt.models.base import SegmentationModel
     from samadapt.models.embedding import ImageEmbedding
+    from samadapt.models.interface import ModelInterface, PromptEmbedding
 
 
 class Seams:
     """What an adapter may change. Override the seams you need; the rest stays the identity."""
 
-    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-        """Seam 1: sparse prompt tokens (B, N, C), before they enter the mask decoder."""
-        return tokens
+    learns_in_session: ClassVar[bool] = False
+    """Whether it learns from what happens in a session, so that the order of objects counts."""
+
+    @property
+    def title(self) -> str:
+        """What messages and logs call this adapter."""
+        return type(self).__name__
+
+    def describe(self) -> Mapping[str, Any]:
+        """Its settings as plain JSON values, for reports."""
+        return {}
+
+    def close(self) -> None:
+        """Release threads and temporary files; what was learned stays."""
+
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        """Seam 1: the embedded prompts, before they enter the mask decoder.
+
+        Tokens may be changed and added (`PromptEmbedding.with_tokens`); dense map, bias and prior
+        may be changed where the decoder has them.
+        """
+        return embedded
 
     def mask_attention(self, features: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """Seam 2: what the last layer's token-to-image attention sees.
@@ -48,15 +67,16 @@ class Seams:
         """Seam 4: mask logits (B, K, H, W) at original size, before the threshold at 0."""
         return logits
 
-    def cautious(self) -> Seams:
-        """What answers in its place where its own answer disobeys clicks.
+    def judge(self, masks: Tensor, embedding: ImageEmbedding) -> Tensor | None:
+        """How likely masks show the kind of thing that was learned, (B,); None if it cannot tell.
 
-        It is the adapter itself unless it has a side with less of a say, closer to what the model
-        makes of the clicks. Acts at the same seams, on the same parameters.
+        Args:
+            masks: (B, h, w) in 0..1 on the decoder's grid of the whole image.
+            embedding: that image.
         """
-        return self
+        return None
 
-    def check_model(self, model: SegmentationModel) -> None:
+    def check_model(self, model: ModelInterface) -> None:
         """Raise `AdapterError` when this adapter does not fit `model`."""
 
 

@@ -17,7 +17,7 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import Window
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
-from samadapt.server.turns import Taught, Turns, learns
+from samadapt.server.turns import Taught, Turns
 from samadapt.session.events import (
     Accepted,
     Boxed,
@@ -138,7 +138,7 @@ class AnnotatorSession(Session):
             self.adapters = adapters
 
     def _learners(self) -> list[Adapter]:
-        return [Taught(a, self._turns, self) for a in super()._learners() if learns(a)]
+        return [Taught(a, self._turns, self) for a in super()._learners() if a.learns_in_session]
 
     def _reset(self, event: Reset) -> None:
         super()._reset(event)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from samadapt.adapters.online import OnlineAdapter
+from samadapt.clicks import next_click
 from samadapt.data.label_studio import brush_to_mask
 from samadapt.errors import DataError, SamadaptError
 from samadapt.models.base import SegmentationModel
@@ -40,7 +40,6 @@ from samadapt.server.turns import Turns
 from samadapt.session.events import ImageReference
 from samadapt.session.images import hash_pixels
 from samadapt.session.log import EventLog
-from samadapt.session.robot import next_click
 from samadapt.store.embeddings import EmbeddingStore
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ class LabelStudioBackend:
     @property
     def version(self) -> str:
         """Name of the model with what it learned, as Label Studio shows it."""
-        learned = sum(getattr(a, "objects_learned", 0) for a in self.learning.adapters)
+        learned = sum(adapter.report().objects for adapter in self.learning.adapters)
         name = self._model.identity.name
         return f"samadapt-{name}" + (f"-{learned}" if learned else "")
 
@@ -193,8 +192,7 @@ class LabelStudioBackend:
         try:
             count = self.fit(task, annotation, config)
             for adapter in self.learning.adapters:
-                if isinstance(adapter, OnlineAdapter):
-                    adapter.wait(_SETTLE_SECONDS)  # or images would pile up in the memory
+                adapter.wait(_SETTLE_SECONDS)  # or images would pile up in the memory
             return count
         except SamadaptError as error:
             _LOG.warning("Label Studio, task %s: %s", task.get("id"), error)

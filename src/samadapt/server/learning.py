@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from samadapt.adapters.base import Adapter
+from samadapt.adapters.base import Adapter, SessionReport
 from samadapt.adapters.files import CONFIG_FILE, shipped_names
-from samadapt.adapters.online import OnlineAdapter, OnlineConfig
-from samadapt.adapters.online.settings import DEFAULT, preset_names
-from samadapt.adapters.registry import create_adapter
+from samadapt.adapters.registry import create_adapter, session_methods
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
-from samadapt.server.turns import learns
 from samadapt.store.errors import MissingError
 from samadapt.store.projects import Project
 
@@ -63,15 +57,12 @@ class Learning:
     @property
     def is_learning(self) -> bool:
         """Whether any adapter learns."""
-        return any(learns(adapter) for adapter in self.adapters)
+        return any(adapter.learns_in_session for adapter in self.adapters)
 
     @property
     def is_adapted(self) -> bool:
         """Whether predictions use something learned here."""
-        return any(
-            getattr(a, "is_trusted", False) and getattr(a, "objects_learned", 0) > 0
-            for a in self.adapters
-        )
+        return any(adapter.report().is_adapted for adapter in self.adapters)
 
     def use(self, specs: tuple[str, ...]) -> None:
         """Use other adapters.
@@ -85,8 +76,7 @@ class Learning:
             self.specs = tuple(spec for spec in specs if spec != NONE)
             self.adapters = fresh
             for adapter in fresh:
-                if isinstance(adapter, OnlineAdapter):
-                    adapter.resume(self._model, fresh)
+                adapter.resume(self._model, fresh)
 
     def choose(self, spec: str) -> None:
         """Use one of `choices`.
@@ -102,9 +92,11 @@ class Learning:
     def choices(self) -> list[Choice]:
         """What can be chosen: nothing, learning here, what ships, and snapshots."""
         found = [Choice(NONE, "none: the model as it is")]
-        found.append(Choice("online", "online: learns while you annotate"))
-        others = [name for name in preset_names() if name != DEFAULT]
-        found += [Choice(f"online:{name}", f"online, preset {name}") for name in others]
+        for method in session_methods():
+            name = method.method
+            found.append(Choice(name, f"{name}: {method.about}"))
+            texts = method.variant_texts().items()
+            found += [Choice(f"{name}:{variant}", f"{name}, {text}") for variant, text in texts]
         found += [Choice(name, f"{name} (shipped)") for name in shipped_names()]
         found += [Choice(f"snapshot:{name}", f"snapshot {name}") for name in self.snapshots()]
         given = "+".join(self._first_specs) or NONE
@@ -126,14 +118,13 @@ class Learning:
             AdapterError: nothing learns, the name is taken, or it cannot be written.
         """
         with self._lock:
-            adapter = next((a for a in self.adapters if learns(a)), None)
+            adapter = self._learner()
             if adapter is None:
                 raise AdapterError("nothing is learned at present: choose an adapter that learns")
             target = self.folder / _SNAPSHOTS / name
             if target.exists():
                 raise AdapterError(f"there is a snapshot {name!r} already: choose another name")
-            if isinstance(adapter, OnlineAdapter):
-                adapter.wait(_SETTLE_SECONDS)
+            adapter.wait(_SETTLE_SECONDS)
             adapter.save_pretrained(target)
             return target
 
@@ -154,10 +145,9 @@ class Learning:
     def summary(self) -> dict[str, Any]:
         """What the page shows: how it goes, object by object."""
         with self._lock:
-            online = next((a for a in self.adapters if isinstance(a, OnlineAdapter)), None)
+            learner = self._learner()
             current = "+".join(self.specs) or NONE
-            learned = online.objects_learned if online else 0
-            trusted = online.is_trusted if online else False
+            report = SessionReport() if learner is None else learner.report()
             notes = list(self.notes)
         rows = [
             [thing.prompts, thing.frozen_prompts, int(thing.adapted)]
@@ -166,10 +156,10 @@ class Learning:
         return {
             "adapter": current,
             "choices": [{"spec": c.spec, "text": c.text} for c in self.choices()],
-            "learning": online is not None,
-            "learned": learned,
-            "trusted": trusted,
-            "active": trusted and learned > 0,
+            "learning": learner is not None,
+            "learned": report.objects,
+            "trusted": report.is_trusted,
+            "active": report.is_adapted,
             "snapshots": self.snapshots(),
             "objects": rows[-500:],
             "notes": notes[-3:],
@@ -179,42 +169,34 @@ class Learning:
         """Let learning come to an end, and stop it."""
         with self._lock:
             for adapter in self.adapters:
-                if isinstance(adapter, OnlineAdapter):
-                    adapter.wait(_SETTLE_SECONDS)
+                adapter.wait(_SETTLE_SECONDS)
             self._close()
 
     # -- private ------------------------------------------------------------------------------
 
     def _close(self) -> None:
         for adapter in self.adapters:
-            if isinstance(adapter, OnlineAdapter):
-                adapter.close()
+            adapter.close()
         self.adapters = ()
 
     def _create(self, spec: str) -> Adapter:
         name = spec.removeprefix("snapshot:")
         source = str(self.folder / _SNAPSHOTS / name) if name != spec else spec
         adapter = create_adapter(source, self._model)
-        if not isinstance(adapter, OnlineAdapter):
+        if not adapter.learns_in_session:
             return adapter
         place = self._place(spec)
         if place.is_file() or (place.is_dir() and any(p.is_file() for p in place.iterdir())):
             try:
-                saved = OnlineAdapter.from_pretrained(place, self._model)
-                return self._ready(saved.config, saved.state_dict(), place)
+                adapter = type(adapter).from_pretrained(place, self._model)
             except AdapterError as error:
                 aside = self._move_aside(place)
                 self.notes.append(f"{error}. Learning begins anew; the old state is in {aside}")
-        return self._ready(adapter.config, adapter.state_dict(), place)
+        return adapter.serving(self._model, place)
 
-    def _ready(
-        self, config: OnlineConfig, state: Mapping[str, Tensor], place: Path
-    ) -> OnlineAdapter:
-        """An adapter that learns in the background and is saved to `place`."""
-        ready = OnlineAdapter(config, background=True, autosave=place)
-        ready.bind(self._model)
-        ready.load_state_dict(state)
-        return ready
+    def _learner(self) -> Adapter | None:
+        """The first adapter that learns."""
+        return next((a for a in self.adapters if a.learns_in_session), None)
 
     def _place(self, spec: str) -> Path:
         """Where what a spec learns is kept: apart for every model."""

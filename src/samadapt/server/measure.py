@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.clicks import next_click
 from samadapt.errors import SamadaptError
 from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Box, Click
-from samadapt.session.robot import next_click
 from samadapt.session.session import Session
 
 AGREES = 0.85

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,15 +14,8 @@ from torch import Tensor, nn
 from samadapt.adapters.base import Adapter, Interaction
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import ModelInterface, PromptEmbedding
 from samadapt.models.seams import Seams
-
-_LIFE = ("on_open", "on_click", "on_undo", "on_accept", "on_skip")
-
-
-def learns(adapter: Seams) -> bool:
-    """Whether an adapter does anything in a session's life cycle."""
-    kind = type(adapter)
-    return any(getattr(kind, name, None) is not getattr(Adapter, name) for name in _LIFE)
 
 
 class Turns:
@@ -47,7 +39,7 @@ class Turns:
             if self._owner is not session:
                 self._owner = session
                 for adapter in adapters:
-                    if isinstance(adapter, Adapter) and learns(adapter):
+                    if isinstance(adapter, Adapter) and adapter.learns_in_session:
                         adapter.on_open(embedding)
             yield
 
@@ -72,18 +64,10 @@ class Turns:
         adapters: Sequence[Seams],
     ) -> tuple[Seams, ...]:
         """The adapters as they are for this session now, whatever others teach them meanwhile."""
-        if not any(learns(adapter) for adapter in adapters):
+        if not any(adapter.learns_in_session for adapter in adapters):
             return tuple(adapters)
         with self.of(session, embedding, adapters):
-            careful = [adapter.cautious() for adapter in adapters]
-            now = _pinned(model.decoder, adapters)
-            if all(map(operator.is_, careful, adapters)):
-                return tuple(now)
-            again = _pinned(model.decoder, careful)
-            return tuple(
-                _Pinned(adapter, pin.decoder, other)
-                for adapter, pin, other in zip(adapters, now, again, strict=True)
-            )
+            return _pinned(model.decoder, adapters)
 
 
 class Taught(Adapter):
@@ -127,33 +111,36 @@ class Taught(Adapter):
 class _Pinned(Seams):
     """An adapter whose decoder is the one of a certain moment."""
 
-    def __init__(self, adapter: Seams, decoder: nn.Module, careful: Seams | None = None) -> None:
-        self.decoder = decoder
-        self._adapter, self._careful = adapter, careful
+    def __init__(self, adapter: Seams, decoder: nn.Module) -> None:
+        self._adapter, self._decoder = adapter, decoder
 
-    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-        return self._adapter.prompt_tokens(tokens, embedding)
+    @property
+    def title(self) -> str:
+        return self._adapter.title
+
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        return self._adapter.prompt(embedded, embedding)
 
     def mask_attention(self, features: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         return self._adapter.mask_attention(features, tokens, grid)
 
     def mask_decoder(self, base: nn.Module) -> nn.Module:
-        return self.decoder
+        return self._decoder
 
     def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
         return self._adapter.mask_boundary(logits, embedding)
 
-    def cautious(self) -> Seams:
-        return self._careful or self
+    def judge(self, masks: Tensor, embedding: ImageEmbedding) -> Tensor | None:
+        return self._adapter.judge(masks, embedding)
 
-    def check_model(self, model: SegmentationModel) -> None:
+    def check_model(self, model: ModelInterface) -> None:
         self._adapter.check_model(model)
 
 
-def _pinned(decoder: nn.Module, adapters: Sequence[Seams]) -> list[_Pinned]:
+def _pinned(decoder: nn.Module, adapters: Sequence[Seams]) -> tuple[Seams, ...]:
     """Each with the decoder as it and those before it leave it."""
-    found = []
+    found = list[Seams]()
     for adapter in adapters:
         decoder = adapter.mask_decoder(decoder)
         found.append(_Pinned(adapter, decoder))
-    return found
+    return tuple(found)

@@ -15,13 +15,13 @@ from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.prompts import Prompt
+from samadapt.proposals.similar import SimilarObjects, propose_similar
 from samadapt.server.decoding import Decoder
 from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
 from samadapt.server.measure import FrozenMeasure, Task
 from samadapt.server.pictures import Pictures
-from samadapt.server.similar import Found, find_similar
 from samadapt.server.sittings import Sitting, Sittings
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.errors import ConflictError
@@ -197,8 +197,8 @@ class Workspace:
         most: int,
         rejected: Sequence[Rle] = (),
         tried: Sequence[tuple[float, float]] = (),
-    ) -> Found:
-        """Propose further objects like those of a label on this image; see `find_similar`.
+    ) -> SimilarObjects:
+        """Propose further objects like those of a label on this image; see `propose_similar`.
 
         Raises:
             SessionError: there is no example yet.
@@ -214,7 +214,7 @@ class Workspace:
             raise SessionError("accept an object of this label first: then similar ones are found")
         others = [o.rle for o in things if o.label_id != label_id]
         with self._decoder.reading(self.gallery.path(sitting.image)) as pixels:
-            return find_similar(
+            return propose_similar(
                 self.model,
                 sitting.embedding,
                 pixels,

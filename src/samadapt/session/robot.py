@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from samadapt.clicks import FirstClick, Larger, Ties, as_bool, next_click
 from samadapt.errors import DataError, SessionError
 from samadapt.metrics import ClicksNeeded, clicks_to_reach, iou
 from samadapt.models.base import SegmentationModel
@@ -22,9 +22,6 @@ from samadapt.prompts import Click
 from samadapt.session.options import Feedback, SessionOptions
 from samadapt.session.session import Session, SessionStatus
 
-Ties = Literal["first", "random"]
-Larger = Literal["distance", "area"]
-FirstClick = Literal["centre", "random"]
 AtFailure = Literal["skip", "accept"]
 
 
@@ -41,15 +38,11 @@ class ClickProtocol:
         max_clicks: clicks per object at most (30 for FR30, from which NoC20 follows as well).
         targets: IoUs for which the trace says whether and when they were reached.
         stop_at: IoU at which the robot is content; None for the highest target.
-        padding: True counts the image's border as an edge of the error region (the error map is
-            padded by one before the distance transform), so that clicks stay off the border.
-        ties: among equally good pixels, "first" takes the first in row-major order, and too much
-            before missing; "random" draws one.
-        larger: which error is corrected first, missing or too much. "distance": the one whose
-            centre is further from its edge. "area": the one with more pixels; the click then
-            goes to the centre of its largest part (8-connected).
+        padding: see `ClickRule`, as `ties`, `larger` and `first_click`.
+        ties: among equally good pixels.
+        larger: which error is corrected first.
         mask_prompt: what goes back in of the mask before: "logits", "binary" or "none".
-        first_click: "centre" of the object, or a "random" pixel of it.
+        first_click: of an object.
         multimask_first: ask for three candidates at the first click and go on with the one of
             the highest score; False asks for one.
         at_failure: what to do with an object that never reached `stop_at`: "skip" it, or
@@ -194,135 +187,6 @@ def annotate_object(
     )
 
 
-def next_click(
-    truth: NDArray[Any],
-    mask: NDArray[Any],
-    clicked: Sequence[Click] = (),
-    protocol: ClickProtocol | None = None,
-    rng: Generator | None = None,
-    ignore: NDArray[Any] | None = None,
-) -> Click | None:
-    """Where a careful annotator clicks next: the centre of the larger error.
-
-    Args:
-        truth: the reference mask (H, W).
-        mask: the mask so far (H, W).
-        clicked: clicks so far; their pixels are not clicked again.
-        protocol: how to click.
-        rng: for random ties and first clicks; one seeded with 0 when left out.
-        ignore: pixels (H, W) that do not count.
-
-    Returns:
-        The click, at a pixel's centre; None when no wrong pixel is left to click on.
-
-    Raises:
-        DataError: masks of different shape.
-    """
-    protocol = protocol or ClickProtocol()
-    rng = rng or np.random.default_rng(0)
-    wanted, found = _bool(truth, "reference mask"), _bool(mask, "mask")
-    if wanted.shape != found.shape:
-        raise DataError(f"mask of shape {found.shape} for a reference of shape {wanted.shape}")
-    missing, extra = wanted & ~found, found & ~wanted
-    if ignore is not None:
-        counted = ~_bool(ignore, "ignored region")
-        missing, extra = missing & counted, extra & counted
-    if protocol.first_click == "random" and not clicked and not found.any():
-        return _pick([(missing, True)], rng) if missing.any() else None
-    centres = _by_area if protocol.larger == "area" else _by_distance
-    candidates = centres(missing, extra, _pixels(clicked, wanted.shape), protocol)
-    if not candidates:
-        return None
-    return _pick(candidates, rng if protocol.ties == "random" else None)
-
-
-# -- which pixel --------------------------------------------------------------------------
-
-_Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
-_Candidates = list[tuple[NDArray[np.bool_], bool]]
-
-
-def _by_distance(
-    missing: NDArray[np.bool_], extra: NDArray[np.bool_], taken: _Pixels, protocol: ClickProtocol
-) -> _Candidates:
-    """Best pixels of the error whose centre is furthest from its edge, with their label."""
-    found = []
-    for region, positive in ((extra, False), (missing, True)):
-        distance = _edge_distance(region, protocol.padding)
-        distance[taken] = 0
-        found.append((distance, positive))
-    best = max(float(distance.max()) for distance, _ in found)
-    return [(d == best, p) for d, p in found if best > 0 and d.max() == best]
-
-
-def _by_area(
-    missing: NDArray[np.bool_], extra: NDArray[np.bool_], taken: _Pixels, protocol: ClickProtocol
-) -> _Candidates:
-    """Best pixels of the largest part of the error with more pixels, with their label."""
-    areas = {False: np.count_nonzero(extra), True: np.count_nonzero(missing)}
-    found: dict[bool, NDArray[np.bool_]] = {}
-    for positive, region in ((False, extra), (True, missing)):
-        for part in (_largest_part(region), region):
-            distance = _edge_distance(part, protocol.padding)
-            distance[taken] = 0
-            if distance.max() > 0:
-                found[positive] = distance == distance.max()
-                break
-    most = max((areas[positive] for positive in found), default=0)
-    return [(pixels, positive) for positive, pixels in found.items() if areas[positive] == most]
-
-
-def _pick(candidates: _Candidates, rng: Generator | None) -> Click:
-    """The first pixel of the first candidates, or any of all with equal chance."""
-    if rng is None:
-        candidates = candidates[:1]
-    places = [(np.argwhere(pixels), positive) for pixels, positive in candidates]
-    index = 0 if rng is None else int(rng.integers(sum(len(rows) for rows, _ in places)))
-    for rows, positive in places:
-        if index < len(rows):
-            y, x = rows[index].tolist()
-            return Click(x + 0.5, y + 0.5, positive)
-        index -= len(rows)
-    raise SessionError("no pixel to click on")
-
-
-def _edge_distance(region: NDArray[np.bool_], padding: bool) -> NDArray[np.float32]:
-    """Distance of each pixel of `region` to the nearest pixel outside it; 0 outside.
-
-    A region that fills the whole image has no edge without padding; it is padded all the same.
-    """
-    distance = np.zeros(region.shape, np.float32)
-    if not region.any():
-        return distance
-    height, width = region.shape
-    x, y, w, h = cv2.boundingRect(region.view(np.uint8))
-    window = np.s_[y : y + h, x : x + w]
-    framed = np.pad(region[window].view(np.uint8), 1)
-    top = left = 0
-    if not (padding or region.all()):
-        top, left = int(y == 0), int(x == 0)
-        framed = framed[top : h + 2 - (y + h == height), left : w + 2 - (x + w == width)]
-    found = cv2.distanceTransform(np.ascontiguousarray(framed), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    distance[window] = found[1 - top : 1 - top + h, 1 - left : 1 - left + w]
-    return distance
-
-
-def _largest_part(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The 8-connected part with the most pixels."""
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(region.view(np.uint8))
-    if count < 2:
-        return region
-    largest = 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
-    return np.asarray(parts == largest)
-
-
-def _pixels(clicks: Sequence[Click], shape: tuple[int, ...]) -> _Pixels:
-    """Rows and columns of the pixels under `clicks`; the far border belongs to the last pixel."""
-    rows = np.array([min(int(c.y), shape[0] - 1) for c in clicks], np.intp)
-    columns = np.array([min(int(c.x), shape[1] - 1) for c in clicks], np.intp)
-    return rows, columns
-
-
 # -- checks -------------------------------------------------------------------------------
 
 
@@ -355,8 +219,8 @@ def _checked(
     truth: NDArray[Any], ignore: NDArray[Any] | None, size: tuple[int, int]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """The reference without its ignored pixels, and the ignored pixels."""
-    wanted = _bool(truth, "reference mask")
-    ignored = np.zeros_like(wanted) if ignore is None else _bool(ignore, "ignored region")
+    wanted = as_bool(truth, "reference mask")
+    ignored = np.zeros_like(wanted) if ignore is None else as_bool(ignore, "ignored region")
     for array, what in ((wanted, "reference mask"), (ignored, "ignored region")):
         if array.shape != size:
             raise DataError(f"{what} of shape {array.shape} for an image of size {size}")
@@ -364,12 +228,3 @@ def _checked(
     if not wanted.any():
         raise DataError("the reference mask is empty: there is no object to click on")
     return wanted, ignored
-
-
-def _bool(mask: NDArray[Any], what: str) -> NDArray[np.bool_]:
-    array = np.asarray(mask)
-    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "bui":
-        raise DataError(
-            f"{what} of shape {array.shape} and type {array.dtype}: give one (H, W) bool mask"
-        )
-    return np.ascontiguousarray(array != 0)

@@ -265,7 +265,7 @@ class Session(SessionCore):
             self.model.identity.name,
             self.model.identity.weights_hash,
             self.model.preprocessing,
-            tuple(getattr(a, "method", "") or type(a).__name__ for a in self.adapters),
+            tuple(adapter.title for adapter in self.adapters),
             self.options,
             _version(),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.files import CONFIG_FILE
+from samadapt.adapters.fitting import TrainingFacts
 from samadapt.adapters.registry import load_adapter
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import replacing
@@ -80,8 +81,8 @@ def fit(
         stable = samadapt.fit("stable", samadapt.load("nano"), dataset, out="stable-nano")
 
     Args:
-        method: "task-prompt", "point-matching", "stable", "lora", "decoder" or "tokens", with a
-            variant as in "task-prompt:point-matching".
+        method: name of a method that can be fitted (`samadapt methods` lists them), with a variant
+            as in "task-prompt:point-matching".
         model: the model, or its name.
         dataset: one or several, with their images.
         out: folder of the adapter; new, or that of the same run.
@@ -136,14 +137,12 @@ def run_fit(
     datasets = _selected(datasets, recipe)
     material = Material(datasets, recipe)
     adapter = _new_adapter(chosen, variant or None, start, model, recipe, material)
-    if hasattr(adapter.config, "category"):
-        taught: Any = replace(adapter.config, category=_task(chosen, recipe, datasets))  # type: ignore[call-arg]
-        adapter.config = taught
+    adapter.config = adapter.config.with_task(_task(chosen, recipe, datasets))
     run = _describe(method, model, adapter, material, recipe, start is not None)
     if done := _finished(out, run, model):
         return done
     store = EmbeddingStore(default_folder() if cache is None else cache, cache_bytes, model)
-    trainer = Trainer(adapter, model, material, recipe, chosen.loss, store, out / TRAINING, run)
+    trainer = Trainer(adapter, model, material, recipe, store, out / TRAINING, run)
     resumed_at = trainer.progress.step
     with _teller(progress and trainer.processes.is_main and progress, name) as tell:
         found = trainer.train(tell, on_skip or _ignore)
@@ -203,15 +202,9 @@ def _new_adapter(
 ) -> Adapter:
     """The adapter to train, bound to the model; a copy of `start` if that is given."""
     if start is None:
-        adapter = method.create(variant)
-        # Asked for only where the config has room for it: `spread` reads every mask.
-        known: dict[str, Callable[[], Any]] = {
-            "seed": lambda: recipe.seed,
-            "masks": lambda: material.object_count,
-            "spread": lambda: round(material.spread, 4),
-        }
-        told: Any = {name: tell() for name, tell in known.items() if hasattr(adapter.config, name)}
-        adapter = type(adapter)(replace(adapter.config, **told))
+        new = method.adapter.create(variant)
+        facts = TrainingFacts(recipe.seed, material.object_count, lambda: material.position_spread)
+        adapter = method.adapter(new.config.for_training(facts))
         adapter.bind(model)
         return adapter
     given = start if isinstance(start, Adapter) else load_adapter(start, model)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from samadapt.adapters.base import AdapterConfig
-from samadapt.adapters.decoder.merging import WeightChange, trainable_names
+from samadapt.adapters.config import AdapterConfig
+from samadapt.adapters.fitting import TASK_SCHEDULE, Fitting
 from samadapt.adapters.registry import register
+from samadapt.adapters.weights import WeightChange, trainable_names
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 
@@ -34,14 +35,16 @@ class DecoderAdapter(WeightChange):
     A baseline: it costs as much to store as the decoder, and nothing keeps it near the frozen one.
     """
 
+    about = "the whole mask decoder"
+    # Few steps on few masks need a higher rate than an epoch over photographs does: on 16 masks of
+    # hair and 60 steps the running IoU ended at 0.31 with 3e-5, at 0.51 with 3e-4.
+    fitting = Fitting(
+        recipe={"learning_rate": 3e-5},
+        task_recipe={**TASK_SCHEDULE, "learning_rate": 3e-4},
+        row="decoder",
+    )
     config_class = DecoderConfig
     config: DecoderConfig
-    module: Differences | None = None
-
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned; 0 before `bind`."""
-        return self.config.parameters
 
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""
@@ -61,43 +64,3 @@ class DecoderAdapter(WeightChange):
     def changes(self) -> Mapping[str, Tensor]:
         """The differences, by parameter name."""
         return {} if self.module is None else self.module.named()
-
-    def state_dict(self) -> Mapping[str, Tensor]:
-        """The differences, by parameter name."""
-        return {name: tensor.detach() for name, tensor in self.changes().items()}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave.
-
-        Raises:
-            AdapterError: no tensor, or other names or shapes than this adapter has.
-        """
-        own = self.state_dict()
-        if not state or (own and {n: t.shape for n, t in own.items()} != _shapes(state)):
-            raise AdapterError("weights do not fit the 'decoder' adapter: other names or shapes")
-        self._build(state)
-
-    def _build(self, tensors: Mapping[str, Tensor]) -> None:
-        device = None if self.module is None else next(self.module.parameters()).device
-        self.module = Differences(tensors).to(device)
-        count = sum(tensor.numel() for tensor in tensors.values())
-        self.config = replace(self.config, parameters=count)
-
-
-class Differences(nn.Module):
-    """One parameter for each changed parameter of a decoder."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.names = tuple(tensors)
-        self.values = nn.ParameterList(
-            nn.Parameter(tensors[name].detach().clone(), requires_grad=False) for name in self.names
-        )
-
-    def named(self) -> dict[str, Tensor]:
-        """The differences by the decoder's names."""
-        return dict(zip(self.names, self.values, strict=True))
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> Mapping[str, Sequence[int]]:
-    return {name: tensor.shape for name, tensor in tensors.items()}

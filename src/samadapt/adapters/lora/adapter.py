@@ -10,11 +10,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import AdapterConfig
-from samadapt.adapters.decoder.merging import WeightChange
-from samadapt.adapters.online.weights import chosen_names
+from samadapt.adapters.config import AdapterConfig
+from samadapt.adapters.fitting import TASK_SCHEDULE, Fitting
 from samadapt.adapters.registry import register
-from samadapt.adapters.stable.adapter import StableConfig, StableModule
+from samadapt.adapters.weights import WeightChange, chosen_names
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 
@@ -64,9 +63,10 @@ class LoraAdapter(WeightChange):
     what it costs without an adapter.
     """
 
+    about = "low-rank changes of the decoder's linear layers"
+    fitting = Fitting(task_recipe=TASK_SCHEDULE, row="lora")
     config_class = LoraConfig
     config: LoraConfig
-    module: LowRank | None = None
 
     @classmethod
     def create(cls, variant: str | None = None) -> Self:
@@ -81,17 +81,17 @@ class LoraAdapter(WeightChange):
             raise AdapterError(f"adapter method 'lora' has no variant {variant!r}: give a rank")
         return cls(LoraConfig(rank=int(variant)))
 
-    @property
-    def parameter_count(self) -> int:
-        """How many numbers are learned; 0 before `bind`."""
-        return self.config.parameters
+    @classmethod
+    def variant_texts(cls) -> Mapping[str, str]:
+        """Any rank."""
+        return {"RANK": "rank of the changes, a whole number such as 4"}
 
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""
         super().bind(model)
         if self.module is None:
             shapes = self._layers(model.decoder)
-            rank = self.config.rank or equal_rank(shapes, model.embedding_channels)
+            rank = self.config.rank or equal_rank(shapes, model.spec.width)
             self.config = replace(self.config, rank=rank)
             generator = torch.Generator().manual_seed(self.config.seed)
             factors: dict[str, Tensor] = {}
@@ -109,27 +109,19 @@ class LoraAdapter(WeightChange):
         if self.module is None:
             return {}
         scale = (self.config.alpha or self.config.rank) / self.config.rank
-        return {f"{layer}.weight": scale * (b @ a) for layer, (a, b) in self.module.pairs().items()}
+        factors = self.module.named()
+        layers = dict.fromkeys(name.rpartition(".")[0] for name in factors)
+        return {
+            f"{layer}.weight": scale * (factors[f"{layer}.lora_B"] @ factors[f"{layer}.lora_A"])
+            for layer in layers
+        }
 
-    def state_dict(self) -> Mapping[str, Tensor]:
-        """The factors as "LAYER.lora_A" and "LAYER.lora_B"."""
-        return {} if self.module is None else self.module.named()
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave.
-
-        Raises:
-            AdapterError: no tensor, or other names or shapes than this adapter has.
-        """
-        own = self.state_dict()
-        shapes = {name: tensor.shape for name, tensor in state.items()}
-        fits = not own or {name: tensor.shape for name, tensor in own.items()} == shapes
+    def check_state(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether there is a pair of matrices for each layer."""
         ranks = {min(tensor.shape) if tensor.ndim == 2 else 0 for tensor in state.values()}
         layers = {name.rpartition(".")[0] for name in state}
         wanted = {f"{layer}.lora_{factor}" for layer in layers for factor in "AB"}
-        if not state or not fits or wanted != set(state) or not all(r > 0 for r in ranks):
-            raise AdapterError("weights do not fit the 'lora' adapter: other names or shapes")
-        self._build(state)
+        return wanted == set(state) and all(rank > 0 for rank in ranks)
 
     def _layers(self, decoder: nn.Module) -> dict[str, tuple[int, int]]:
         """(out, in) of the chosen linear layers.
@@ -146,42 +138,16 @@ class LoraAdapter(WeightChange):
             raise AdapterError("the mask decoder has no linear layer for LoRA to change")
         return {name: found[name] for name in chosen_names(tuple(found), self.config.layers)}
 
-    def _build(self, factors: Mapping[str, Tensor]) -> None:
-        device = None if self.module is None else next(self.module.parameters()).device
-        self.module = LowRank(factors).to(device)
-        count = sum(tensor.numel() for tensor in factors.values())
-        self.config = replace(self.config, parameters=count)
-
-
-class LowRank(nn.Module):
-    """The factors A and B of every changed layer."""
-
-    def __init__(self, factors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.names = tuple(factors)
-        self.factors = nn.ParameterList(
-            nn.Parameter(factors[name].detach().clone(), requires_grad=False) for name in self.names
-        )
-
-    def named(self) -> dict[str, Tensor]:
-        """The factors by name."""
-        return {n: f.detach() for n, f in zip(self.names, self.factors, strict=True)}
-
-    def pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """(A, B) by layer."""
-        factors = dict(zip(self.names, self.factors, strict=True))
-        layers = dict.fromkeys(name.rpartition(".")[0] for name in self.names)
-        return {n: (factors[f"{n}.lora_A"], factors[f"{n}.lora_B"]) for n in layers}
-
 
 def equal_rank(shapes: Mapping[str, tuple[int, int]], channels: int) -> int:
     """The rank whose parameter count is nearest to a stable adapter's of this width, at least 1.
+
+    That is C^2 + 55 C + 124, about 0.08 million for SAM's C = 256 (Fan et al., ICLR 2025), so
+    that the two can be compared.
 
     Args:
         shapes: (out, in) of the layers.
         channels: C of the model.
     """
-    with torch.device("meta"):
-        stable = StableModule(StableConfig(channels=channels))
-    wanted = sum(parameter.numel() for parameter in stable.parameters())
+    wanted = channels**2 + 55 * channels + 124
     return max(1, round(wanted / sum(rows + columns for rows, columns in shapes.values())))

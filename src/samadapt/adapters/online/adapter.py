@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from samadapt.adapters.base import Adapter, AdapterConfig, Interaction
+from samadapt.adapters.base import Adapter, Interaction, SessionReport
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.files import saved_hash
 from samadapt.adapters.online.domains import DomainBook
 from samadapt.adapters.online.learner import Learner
-from samadapt.adapters.online.settings import DEFAULT, OnlineSettings
+from samadapt.adapters.online.settings import DEFAULT, OnlineSettings, preset_names
 from samadapt.adapters.online.state import book_to_tensors, tensors_to_book
 from samadapt.adapters.online.weights import Layout, decoder_with
 from samadapt.adapters.online.worker import Event, Worker
@@ -86,6 +87,9 @@ class OnlineAdapter(Adapter):
             be learned in the background are kept there too (`waiting`), see `resume`.
     """
 
+    about = "learns while you annotate"
+    learns_in_session = True
+    is_session_default = True
     config_class = OnlineConfig
     config: OnlineConfig
 
@@ -120,6 +124,11 @@ class OnlineAdapter(Adapter):
             AdapterError: no such preset.
         """
         return cls(settings=variant or DEFAULT)
+
+    @classmethod
+    def variant_texts(cls) -> Mapping[str, str]:
+        """The presets besides the default one."""
+        return {name: f"preset {name}" for name in preset_names() if name != DEFAULT}
 
     # -- the seam -----------------------------------------------------------------------------
 
@@ -182,6 +191,17 @@ class OnlineAdapter(Adapter):
             return self._learned(model, adapters)
 
         self._train(event)
+
+    def serving(self, model: SegmentationModel, folder: Path) -> Self:
+        """An adapter with the same state that learns in the background, saved to `folder`."""
+        ready = type(self)(self.config, background=True, autosave=folder)
+        ready.bind(model)
+        ready.load_state_dict(self.state_dict())
+        return ready
+
+    def report(self) -> SessionReport:
+        """How many objects were learned, and whether predictions use that."""
+        return SessionReport(self.objects_learned, self.is_trusted)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until everything is learned; False when that took longer than `seconds`."""

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.clicking import overlap
-from samadapt.adapters.online.stored import StoredLesson, StoredView, read_extra
+from samadapt.adapters.online.stored import StoredSample, StoredView, read_extra
 from samadapt.errors import DataError, ModelError
+from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
@@ -105,7 +105,7 @@ class Backlog:
         is_accepted: bool,
     ) -> None:
         """Let an object wait that ended with `mask` (H, W)."""
-        shown = 0.0 if interaction.mask is None else overlap(interaction.mask, mask)
+        shown = 0.0 if interaction.mask is None else iou(interaction.mask, mask)
         height, width = mask.shape
         entry = Waiting(
             domain,
@@ -121,7 +121,7 @@ class Backlog:
         )
         self._next += 1
         for earlier in [e for e in self._entries if e.view is entry.view]:
-            if earlier.shape == entry.shape and overlap(earlier.mask, mask) >= _SAME:
+            if earlier.shape == entry.shape and iou(earlier.mask, mask) >= _SAME:
                 entry.value = max(entry.value, earlier.value)
                 self._drop(earlier)
         entry.view.users += 1
@@ -157,9 +157,9 @@ class Backlog:
             if entry.interaction is None:
                 raise DataError("an object that was dropped is asked for")
             return entry.interaction, entry.change
-        lesson = StoredLesson.load(entry.path, {})
+        sample = StoredSample.load(entry.path, {})
         extra = read_extra(entry.path)
-        sent = lesson.examples["sent"]
+        sent = sample.examples["sent"]
         shown = extra.get("shown")
         return (
             Interaction(
@@ -167,8 +167,8 @@ class Backlog:
                 adapters=adapters,
                 embedding=entry.view.get().to(model.device),
                 prompts=tuple(prompt for _, prompt, _ in sent),
-                clicks=lesson.clicks,
-                box=lesson.box,
+                clicks=sample.clicks,
+                box=sample.box,
                 mask=None if shown is None else _unpacked(shown.numpy(), entry.shape),
                 step=len(sent),
             ),
@@ -196,7 +196,7 @@ class Backlog:
                 extra["numbers"] = torch.tensor(numbers, dtype=torch.float64)
                 sent = tuple((entry.view, prompt, entry.several) for prompt in done.prompts)
                 path = home / _FILE.format(entry.number)
-                StoredLesson(
+                StoredSample(
                     entry.domain,
                     entry.bits,
                     entry.shape,
@@ -213,18 +213,18 @@ class Backlog:
         views: dict[str, StoredView] = {}
         for path in sorted(home.glob(_FILE.replace("{:08d}", "*"))):
             with contextlib.suppress(DataError, ModelError, KeyError, ValueError, IndexError):
-                lesson = StoredLesson.load(path, views)
+                sample = StoredSample.load(path, views)
                 number, value, several = read_extra(path)["numbers"].tolist()
-                view = lesson.examples["sent"][0][0]
+                view = sample.examples["sent"][0][0]
                 self._entries.append(
                     Waiting(
-                        lesson.domain,
+                        sample.domain,
                         None,
-                        lesson.bits,
-                        lesson.shape,
+                        sample.bits,
+                        sample.shape,
                         bool(several),
                         None,
-                        lesson.is_accepted,
+                        sample.is_accepted,
                         value,
                         view,
                         int(number),

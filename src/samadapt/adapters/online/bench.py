@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.clicking import click_per_error
-from samadapt.adapters.online.labels import distinct_clicks, labels_on_view
-from samadapt.adapters.online.lesson import Example, Lesson
-from samadapt.adapters.online.losses import (
+from samadapt.adapters.losses import (
     click_loss,
     distillation_loss,
     gaussian_click_loss,
+    label_loss,
     logits_at,
-    mask_loss,
     score_loss,
 )
+from samadapt.adapters.online.labels import distinct_clicks, labels_on_view
 from samadapt.adapters.online.optimiser import Moments
+from samadapt.adapters.online.replay_sample import Example, ReplaySample
 from samadapt.adapters.online.settings import OnlineSettings
-from samadapt.adapters.online.weights import Layout, Workbench, chosen_names
+from samadapt.adapters.online.weights import Layout, Workbench
+from samadapt.adapters.weights import chosen_names
+from samadapt.clicks import click_per_error
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Click, Prompt
@@ -112,7 +113,7 @@ class Bench:
         """
         click = self._settings.click
         prompt = interaction.prompts[-1]
-        view = self._model.focus(interaction.embedding, prompt)
+        view = self._model.view(interaction.embedding, prompt)
         labelled = distinct_clicks(clicks, interaction.embedding.original_size)
         self._work.learn(self._by_clicks)
         for step in range(click.steps + click.violated_steps):
@@ -153,7 +154,7 @@ class Bench:
         self,
         delta: Tensor,
         interaction: Interaction,
-        chosen: Sequence[tuple[Lesson, str, Example]],
+        chosen: Sequence[tuple[ReplaySample, str, Example]],
     ) -> Tensor:
         """Gradient (P,) of the sum of the losses of some examples.
 
@@ -163,36 +164,38 @@ class Bench:
         seams = self.seams(interaction, delta)
         self._work.learn(self.layout.names)
         total = self.zeros()
-        for lesson, kind, example in chosen:
-            loss = self._lesson_loss(lesson, kind, example, seams)
+        for sample, kind, example in chosen:
+            loss = self._sample_loss(sample, kind, example, seams)
             total += self._gradient(loss)
         return total
 
-    def _lesson_loss(
-        self, lesson: Lesson, kind: str, example: Example, seams: tuple[Seams, ...]
+    def _sample_loss(
+        self, sample: ReplaySample, kind: str, example: Example, seams: tuple[Seams, ...]
     ) -> Tensor:
         accept, view, prompt = self._settings.accept, example.view, example.prompt
         if kind == "corrected":
-            prompt = self._corrected(lesson, example, seams)
+            prompt = self._corrected(sample, example, seams)
         output = self._model.decode(view, [prompt], example.multimask, seams)
         logits = output.logits.float()
         self._check()
         labels = labels_on_view(
-            lesson.mask,
-            lesson.clicks,
+            sample.mask,
+            sample.clicks,
             view.geometry,
             _grid(logits),
             accept.erosion,
             accept.erosion_share,
         )
         by_mask, by_clicks = 1.0, accept.clicks
-        if not lesson.is_accepted:
+        if not sample.is_accepted:
             by_mask, by_clicks = self._settings.skip.mask, self._settings.skip.clicks
-        clicks = distinct_clicks(lesson.clicks, lesson.mask.shape)
+        clicks = distinct_clicks(sample.clicks, sample.mask.shape)
         losses = []
         for index in range(logits.shape[1]):
             candidate = logits[:, index : index + 1]
-            loss = by_mask * mask_loss(candidate, labels, accept.entropy, accept.dice, accept.focal)
+            loss = by_mask * label_loss(
+                candidate, labels, accept.entropy, accept.dice, accept.focal
+            )
             if by_clicks and clicks:
                 loss = loss + by_clicks * click_loss(candidate, clicks, view.geometry)
             losses.append(loss)
@@ -201,13 +204,15 @@ class Bench:
         # The best candidate shall be better still, and all scores shall tell how good each is.
         return torch.stack(losses).min() + by_mask * score_loss(logits, output.scores, labels)
 
-    def _corrected(self, lesson: Lesson, example: Example, seams: tuple[Seams, ...]) -> Prompt:
+    def _corrected(
+        self, sample: ReplaySample, example: Example, seams: tuple[Seams, ...]
+    ) -> Prompt:
         """The first prompt, its answer, and a click per error in it."""
         view, first = example.view, example.prompt
         with torch.no_grad():
             logits = self._decode(view, first, seams)
             found = (view.geometry.to_original(logits)[0, 0] > 0).cpu().numpy()
-        clicks = click_per_error(lesson.mask, found, self._settings.accept.errors)
+        clicks = click_per_error(sample.mask, found, self._settings.accept.errors)
         grid = logits[0, 0].cpu().numpy()
         if not np.isfinite(grid).all():
             raise NotFinite

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.adapters.online.clicking import next_click, overlap
 from samadapt.adapters.online.settings import GuardSettings
+from samadapt.clicks import next_click
 from samadapt.errors import PromptError
+from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.prediction import Prediction
@@ -107,8 +108,8 @@ def first_answers(
     """
     found = model.predict(embedding, first, multimask, adapters)
     best = found.best
-    score = overlap(found.masks[best], accepted)
-    click = next_click(accepted, found.masks[best]) if clicks else None
+    score = iou(found.masks[best], accepted)
+    click = next_click(accepted, found.masks[best], missing_first=True) if clicks else None
     if click is None:
         return score, score
     points, labels = (*first.points, (click.x, click.y)), (*(first.labels or ()), click.label)
@@ -117,4 +118,4 @@ def first_answers(
         second: Prediction = model.predict(embedding, again, adapters=adapters)
     except PromptError:  # logits that a diverged decoder made infinite
         return score, 0.0
-    return score, overlap(second.masks[0], accepted)
+    return score, iou(second.masks[0], accepted)

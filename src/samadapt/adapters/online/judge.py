@@ -6,9 +6,9 @@ from torch import Tensor
 
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online.bench import Bench
-from samadapt.adapters.online.clicking import overlap
 from samadapt.adapters.online.evidence import first_answers
-from samadapt.adapters.online.lesson import Lesson
+from samadapt.adapters.online.replay_sample import ReplaySample
+from samadapt.metrics import iou
 from samadapt.prompts import Prompt
 
 
@@ -18,12 +18,12 @@ class Judge:
     Args:
         bench: what answers.
         interaction: how the object ended.
-        lesson: the accepted mask and the first prompt.
+        sample: the accepted mask and the first prompt.
     """
 
-    def __init__(self, bench: Bench, interaction: Interaction, lesson: Lesson) -> None:
+    def __init__(self, bench: Bench, interaction: Interaction, sample: ReplaySample) -> None:
         self._bench, self._interaction = bench, interaction
-        self._first, self._mask = lesson.examples["first"][0], lesson.mask
+        self._first, self._mask = sample.examples["first"][0], sample.mask
         self.can_judge = self._first.prompt.mask is None
 
     def answers(self, delta: Tensor | None, clicks: int) -> tuple[float, float]:
@@ -46,6 +46,4 @@ class Judge:
         """IoU of the answer to any prompt that was sent."""
         now = self._interaction
         seams = self._bench.seams(now, delta)
-        return overlap(
-            now.model.predict(now.embedding, prompt, adapters=seams).masks[0], self._mask
-        )
+        return iou(now.model.predict(now.embedding, prompt, adapters=seams).masks[0], self._mask)

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from samadapt.adapters.losses import Labels
 from samadapt.models.geometry import InputGeometry
 from samadapt.prompts import Click
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Labels:
-    """Labels on a view's decoder grid, as the share of each cell that is surely one or the other.
-
-    Attributes:
-        positive: (h, w) share of sure object, 0..1.
-        negative: (h, w) share of sure background, 0..1. Padding and the band between the two
-            have neither.
-    """
-
-    positive: Tensor
-    negative: Tensor
 
 
 def eroded(

@@ -15,17 +15,17 @@ from torch import Tensor
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online.backlog import Backlog, Waiting
 from samadapt.adapters.online.bench import Bench, Interrupted, NotFinite
-from samadapt.adapters.online.clicking import overlap
 from samadapt.adapters.online.depths import BOUNDS, depth_of, late_prompts
 from samadapt.adapters.online.domains import Domain, DomainBook, Signature
 from samadapt.adapters.online.judge import Judge
 from samadapt.adapters.online.labels import disagreement
-from samadapt.adapters.online.lesson import Lesson, lesson_of
 from samadapt.adapters.online.memory import MEGABYTE, ReplayMemory
 from samadapt.adapters.online.object import ClickedObject
 from samadapt.adapters.online.optimiser import Moments
+from samadapt.adapters.online.replay_sample import ReplaySample, replay_sample_of
 from samadapt.adapters.online.settings import OnlineSettings
 from samadapt.errors import DataError, ModelError
+from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
@@ -93,12 +93,12 @@ class Learner:
             self._bench = Bench(interaction, self._own, self.settings, self._check)
         return self._bench
 
-    def start_from(self, book: DomainBook, lessons: Path | None = None) -> None:
-        """Take over what was loaded, with the replay memory kept in the folder `lessons`."""
+    def start_from(self, book: DomainBook, samples: Path | None = None) -> None:
+        """Take over what was loaded, with the replay memory kept in the folder `samples`."""
         self.book = book
         self.memory.close()
-        if lessons is not None:
-            self.memory.load(lessons, {domain.number for domain in book.domains})
+        if samples is not None:
+            self.memory.load(samples, {domain.number for domain in book.domains})
         self._next_object()
 
     # -- events ---------------------------------------------------------------------------
@@ -175,7 +175,7 @@ class Learner:
         if domain is None:
             return
         bench = self.bench(interaction)
-        lesson = lesson_of(
+        sample = replay_sample_of(
             interaction.model,
             interaction,
             entry.mask,
@@ -184,7 +184,7 @@ class Learner:
             candidates=entry.several,
         )
         learn = self._accepted if entry.is_accepted else self._skipped
-        yield from learn(domain, bench, interaction, lesson, change)
+        yield from learn(domain, bench, interaction, sample, change)
 
     def give_up(self) -> None:
         """Something went wrong: go back to the weights from before the object."""
@@ -219,14 +219,14 @@ class Learner:
         domain: Domain,
         bench: Bench,
         interaction: Interaction,
-        lesson: Lesson,
+        sample: ReplaySample,
         change: Tensor | None,
     ) -> Generator[None, None, None]:
         skip = self.settings.skip
         try:
-            domain = yield from self._taught(domain, bench, interaction, lesson, skip.parts)
+            domain = yield from self._taught(domain, bench, interaction, sample, skip.parts)
             if skip.replay:
-                self.memory.add(domain.number, lesson)
+                self.memory.add(domain.number, sample)
         except NotFinite:
             self.notes.append(_undone("an object that was given up"))
         self._settle(domain)
@@ -236,23 +236,23 @@ class Learner:
         domain: Domain,
         bench: Bench,
         interaction: Interaction,
-        lesson: Lesson,
+        sample: ReplaySample,
         change: Tensor | None,
     ) -> Generator[None, None, None]:
-        domain, is_credible = self._checked(domain, interaction, lesson.mask)
+        domain, is_credible = self._checked(domain, interaction, sample.mask)
         if is_credible:
-            judge = Judge(bench, interaction, lesson)
+            judge = Judge(bench, interaction, sample)
             domain, before = yield from self._with_evidence(domain, judge, interaction.prompts)
             try:
                 if change is not None:
                     long_term = bench.zeros() if domain.delta is None else domain.delta
                     domain = replace(domain, delta=long_term + change.to(long_term.device))
                 steps = self.settings.accept.parts
-                taught = yield from self._taught(domain, bench, interaction, lesson, steps)
+                taught = yield from self._taught(domain, bench, interaction, sample, steps)
                 after = yield from _patiently(lambda: judge.first(taught.delta, before))
                 if after >= before - _MOST_LOST:
                     domain = replace(taught, accepted=domain.accepted + 1)
-                    self.memory.add(domain.number, lesson)
+                    self.memory.add(domain.number, sample)
                 else:  # it did not even help the object that was learned
                     domain = replace(domain, moments=Moments())
             except NotFinite:
@@ -266,7 +266,7 @@ class Learner:
         guard = self.settings.guard
         if not guard.outlier:
             return domain, True
-        surprise = 0.0 if interaction.mask is None else 1 - overlap(interaction.mask, mask)
+        surprise = 0.0 if interaction.mask is None else 1 - iou(interaction.mask, mask)
         is_credible = (
             not domain.evidence.is_outlier(surprise, guard)
             and disagreement(mask, interaction.clicks) <= _MOST_CONTRADICTED
@@ -306,7 +306,7 @@ class Learner:
         domain: Domain,
         bench: Bench,
         interaction: Interaction,
-        lesson: Lesson,
+        sample: ReplaySample,
         steps: tuple[tuple[tuple[str, str], ...], ...],
     ) -> Generator[None, None, Domain]:
         """Take the steps of the recipe."""
@@ -321,7 +321,7 @@ class Learner:
         for parts in steps:
             chosen = []
             for which, prompt in parts:
-                source = lesson if which == "new" else self.memory.draw(domain.number, rng)
+                source = sample if which == "new" else self.memory.draw(domain.number, rng)
                 example = None if source is None else source.draw(prompt, rng)
                 if source is not None and example is not None:
                     chosen.append((source, prompt, example))

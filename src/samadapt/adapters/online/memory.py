@@ -11,28 +11,28 @@ from weakref import WeakKeyDictionary
 
 from numpy.random import Generator
 
-from samadapt.adapters.online.lesson import Lesson
-from samadapt.adapters.online.stored import StoredLesson, StoredView, stored
+from samadapt.adapters.online.replay_sample import ReplaySample
+from samadapt.adapters.online.stored import StoredSample, StoredView, stored
 from samadapt.errors import DataError, ModelError
 from samadapt.models.embedding import ImageEmbedding
 
 MEGABYTE = 1 << 20
 
-_LESSON = "lesson-{:08d}.safetensors"
+_SAMPLE = "lesson-{:08d}.safetensors"
 _OURS = ("lesson-*.safetensors", "view-*.safetensors", ".*.part")
 
 
 class ReplayMemory:
-    """Lessons of earlier objects by domain, the oldest dropped first.
+    """Replay samples of earlier objects by domain, the oldest dropped first.
 
     Views are kept without what close-ups are cut from; objects on one image share its view.
     Views beyond `memory` bytes go to the disk, and beyond `disk` bytes there, or when the disk is
-    full, the oldest lessons are dropped. `keep` writes all lessons to the folder `home`, from
-    where `load` takes them back: a file per lesson, written after its views, so that whatever a
+    full, the oldest samples are dropped. `keep` writes all samples to the folder `home`, from
+    where `load` takes them back: a file per sample, written after its views, so that whatever a
     killed program leaves there is either whole or cleared away.
 
     Args:
-        objects: lessons per domain.
+        objects: samples per domain.
         prompts: kinds of prompts to keep.
         memory: bytes of views in memory.
         disk: bytes of views on the disk.
@@ -43,13 +43,13 @@ class ReplayMemory:
         kept = {"any": "sent", "corrected": "first"}
         self._prompts = {kept.get(prompt, prompt) for prompt in prompts}
         self._memory, self._disk = memory, disk
-        self._lessons: list[StoredLesson] = []
+        self._samples: list[StoredSample] = []
         self._next = 0
         self._known: WeakKeyDictionary[ImageEmbedding, StoredView] = WeakKeyDictionary()
         self._folder: TemporaryDirectory[str] | None = None
 
     def __len__(self) -> int:
-        return len(self._lessons)
+        return len(self._samples)
 
     @property
     def nbytes(self) -> tuple[int, int]:
@@ -58,24 +58,24 @@ class ReplayMemory:
         inside = sum(view.nbytes for view in views if view.in_memory)
         return inside, sum(view.nbytes for view in views if view.path is not None)
 
-    def add(self, domain: int, lesson: Lesson) -> None:
-        """Keep a lesson."""
+    def add(self, domain: int, sample: ReplaySample) -> None:
+        """Keep a replay sample."""
         if not self._limit or not self._prompts:
             return
-        wanted = {k: given for k, given in lesson.examples.items() if k in self._prompts}
+        wanted = {k: given for k, given in sample.examples.items() if k in self._prompts}
         views = {id(e.view): self._view(e.view) for given in wanted.values() for e in given}
-        fresh = stored(domain, replace(lesson, examples=wanted), views)
+        fresh = stored(domain, replace(sample, examples=wanted), views)
         for view in fresh.views:
             view.users += 1
-        self._lessons.append(fresh)
-        mine = [entry for entry in self._lessons if entry.domain == domain]
+        self._samples.append(fresh)
+        mine = [entry for entry in self._samples if entry.domain == domain]
         if len(mine) > self._limit:
             self._drop(mine[0])
         self._keep_within_bounds()
 
-    def draw(self, domain: int, rng: Generator) -> Lesson | None:
-        """A random lesson of the domain; one whose files are gone or damaged is dropped."""
-        mine = [entry for entry in self._lessons if entry.domain == domain]
+    def draw(self, domain: int, rng: Generator) -> ReplaySample | None:
+        """A random sample of the domain; one whose files are gone or damaged is dropped."""
+        mine = [entry for entry in self._samples if entry.domain == domain]
         if not mine:
             return None
         chosen = mine[int(rng.integers(len(mine)))]
@@ -86,21 +86,21 @@ class ReplayMemory:
             return None
 
     def forget(self, domain: int) -> None:
-        """Drop all lessons of a domain."""
-        for entry in [e for e in self._lessons if e.domain == domain]:
+        """Drop all samples of a domain."""
+        for entry in [e for e in self._samples if e.domain == domain]:
             self._drop(entry)
 
     def keep(self, home: Path) -> None:
         """Write what is not in the folder `home` yet, and clear away what is there besides.
 
         Raises:
-            DataError: the folder cannot be written to; the lessons stay in memory.
+            DataError: the folder cannot be written to; the samples stay in memory.
         """
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"{home} cannot be made ({error.strerror}): check the folder") from None
-        for entry in list(self._lessons):
+        for entry in list(self._samples):
             if entry.path is None or entry.path.parent != home:
                 try:
                     for view in entry.views:
@@ -108,7 +108,7 @@ class ReplayMemory:
                 except ModelError:
                     self._drop(entry)
                 else:
-                    entry.save(home / _LESSON.format(self._next))
+                    entry.save(home / _SAMPLE.format(self._next))
                     self._next += 1
         self._clear(home)
         self._keep_within_bounds()
@@ -119,16 +119,16 @@ class ReplayMemory:
         views: dict[str, StoredView] = {}
         for path in sorted(home.glob("lesson-*.safetensors")):
             with contextlib.suppress(DataError):
-                entry = StoredLesson.load(path, views)
+                entry = StoredSample.load(path, views)
                 if entry.domain in domains:
-                    self._lessons.append(entry)
-        for view in [view for entry in self._lessons for view in entry.views]:
+                    self._samples.append(entry)
+        for view in [view for entry in self._samples for view in entry.views]:
             view.users += 1
         self._clear(home)
 
     def close(self) -> None:
         """Drop everything from memory; files stay only where `keep` wrote them."""
-        self._lessons.clear()
+        self._samples.clear()
         self._known.clear()
         if self._folder is not None:
             self._folder.cleanup()
@@ -143,19 +143,19 @@ class ReplayMemory:
         return found
 
     def _views(self) -> list[StoredView]:
-        return list({id(view): view for entry in self._lessons for view in entry.views}.values())
+        return list({id(view): view for entry in self._samples for view in entry.views}.values())
 
-    def _drop(self, entry: StoredLesson) -> None:
-        self._lessons = [other for other in self._lessons if other is not entry]
+    def _drop(self, entry: StoredSample) -> None:
+        self._samples = [other for other in self._samples if other is not entry]
         if entry.path is not None:
             _remove(entry.path)
         for view in entry.views:
             view.release()
 
     def _clear(self, home: Path) -> None:
-        """Remove files that belong to no lesson; number new ones after those that are there."""
+        """Remove files that belong to no sample; number new ones after those that are there."""
         files = {path for pattern in _OURS for path in home.glob(pattern)}
-        mine = {entry.path for entry in self._lessons} | {view.path for view in self._views()}
+        mine = {entry.path for entry in self._samples} | {view.path for view in self._views()}
         for path in files - mine:
             _remove(path)
         taken = [path.stem.removeprefix("lesson-") for path in home.glob("lesson-*.safetensors")]
@@ -170,15 +170,15 @@ class ReplayMemory:
                 try:
                     if view.path is None:
                         view.write(self._spill_folder())
-                except (DataError, OSError):  # the disk is full: fewer lessons instead
+                except (DataError, OSError):  # the disk is full: fewer samples instead
                     break
                 view.leave_memory()
                 inside -= view.nbytes
-        while len(self._lessons) > 1:
+        while len(self._samples) > 1:
             inside, outside = self.nbytes
             if inside <= self._memory and outside <= self._disk:
                 return
-            self._drop(self._lessons[0])
+            self._drop(self._samples[0])
 
     def _spill_folder(self) -> Path:
         if self._folder is None:

@@ -1,4 +1,4 @@
-"""Lessons as a replay memory keeps them: packed masks, views in memory or in files."""
+"""ReplaySamples as a replay memory keeps them: packed masks, views in memory or in files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from samadapt.adapters.online.lesson import Example, Lesson
+from samadapt.adapters.online.replay_sample import Example, ReplaySample
 from samadapt.data.files import replacing
 from samadapt.errors import DataError
 from samadapt.models.embedding import ImageEmbedding
@@ -98,16 +98,16 @@ class StoredView:
 
 
 @dataclass(slots=True, eq=False)
-class StoredLesson:
-    """A lesson with packed mask and stored views.
+class StoredSample:
+    """A sample with packed mask and stored views.
 
     Attributes:
         domain: where it belongs.
         bits: the mask, packed along its rows.
         shape: (H, W) of the mask.
-        clicks: as in `Lesson`.
-        examples: as in `Lesson`: view, prompt, and whether it had candidates.
-        is_accepted: as in `Lesson`.
+        clicks: as in `ReplaySample`.
+        examples: as in `ReplaySample`: view, prompt, and whether it had candidates.
+        is_accepted: as in `ReplaySample`.
         box: the box in force at the end.
         path: the file that outlives the program, if there is one.
     """
@@ -126,8 +126,8 @@ class StoredLesson:
         """The views of all examples, one per example."""
         return [view for kept in self.examples.values() for view, _, _ in kept]
 
-    def unpacked(self) -> Lesson:
-        """The lesson, with views read from their files.
+    def unpacked(self) -> ReplaySample:
+        """The sample, with views read from their files.
 
         Raises:
             ModelError: a file is gone or damaged.
@@ -137,7 +137,7 @@ class StoredLesson:
             name: tuple(Example(view.get(), prompt, several) for view, prompt, several in kept)
             for name, kept in self.examples.items()
         }
-        return Lesson(mask, self.clicks, examples, self.is_accepted)
+        return ReplaySample(mask, self.clicks, examples, self.is_accepted)
 
     def save(self, path: Path, extra: Mapping[str, Tensor] = MappingProxyType({})) -> None:
         """Write everything but the views, which are files beside it, atomically.
@@ -173,7 +173,7 @@ class StoredLesson:
         self.path = path
 
     @classmethod
-    def load(cls, path: Path, views: dict[str, StoredView]) -> StoredLesson:
+    def load(cls, path: Path, views: dict[str, StoredView]) -> StoredSample:
         """Read what `save` wrote.
 
         Args:
@@ -187,7 +187,7 @@ class StoredLesson:
             with safe_open(str(path), framework="pt") as file:
                 meta = file.metadata() or {}
                 if meta.get("format") != _FORMAT:
-                    raise DataError(f"{path} is no lesson of this version of samadapt")
+                    raise DataError(f"{path} is no sample of this version of samadapt")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             facts = json.loads(meta["lesson"])
             for name in {e["view"] for kept in facts["examples"].values() for e in kept}:
@@ -217,7 +217,7 @@ class StoredLesson:
 
 
 def read_extra(path: Path) -> dict[str, Tensor]:
-    """The further tensors of a lesson's file.
+    """The further tensors of a sample's file.
 
     Raises:
         DataError: the file is gone or damaged.
@@ -230,21 +230,21 @@ def read_extra(path: Path) -> dict[str, Tensor]:
         raise DataError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
 
 
-def stored(domain: int, lesson: Lesson, views: dict[int, StoredView]) -> StoredLesson:
-    """A lesson, packed.
+def stored(domain: int, sample: ReplaySample, views: dict[int, StoredView]) -> StoredSample:
+    """A sample, packed.
 
     Args:
         domain: where it belongs.
-        lesson: the lesson.
+        sample: the sample.
         views: the stored views by the `id` of an example's view.
     """
-    height, width = lesson.mask.shape
+    height, width = sample.mask.shape
     examples = {
         name: tuple((views[id(e.view)], e.prompt, e.multimask) for e in given)
-        for name, given in lesson.examples.items()
+        for name, given in sample.examples.items()
     }
-    bits = np.packbits(lesson.mask, axis=-1)
-    return StoredLesson(domain, bits, (height, width), lesson.clicks, examples, lesson.is_accepted)
+    bits = np.packbits(sample.mask, axis=-1)
+    return StoredSample(domain, bits, (height, width), sample.clicks, examples, sample.is_accepted)
 
 
 def _described(
@@ -252,7 +252,7 @@ def _described(
 ) -> dict[str, Any]:
     """An example as JSON values; `masks` are the names of earlier masks by their `id`."""
     if view.path is None:
-        raise DataError("a view has to be written before the lesson that needs it")
+        raise DataError("a view has to be written before the sample that needs it")
     box = prompt.box
     return {
         "view": view.path.name,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
+from samadapt.adapters.weights import chosen_names, put_weight, shared_copy
 from samadapt.errors import AdapterError
 
 
@@ -80,45 +79,14 @@ class Layout:
         return self.flat({n: p.detach() for n, p in decoder.named_parameters()})
 
 
-def chosen_names(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    """The parameter names that patterns choose, in order.
-
-    Args:
-        names: all names.
-        patterns: shell patterns such as "transformer.*norm*"; one that begins with "!" takes
-            names out again.
-
-    Raises:
-        AdapterError: no name is left.
-    """
-    wanted = [p for p in patterns if not p.startswith("!")]
-    unwanted = [p[1:] for p in patterns if p.startswith("!")]
-    found = tuple(
-        name
-        for name in names
-        if any(fnmatchcase(name, p) for p in wanted)
-        and not any(fnmatchcase(name, p) for p in unwanted)
-    )
-    if not found:
-        known = ", ".join(sorted({name.split(".")[0] for name in names}))
-        raise AdapterError(
-            f"the patterns {list(patterns)} match no parameter of the mask decoder; its parts "
-            f"are: {known}"
-        )
-    return found
-
-
 def decoder_with(base: nn.Module, layout: Layout, flat: Tensor) -> nn.Module:
     """A copy of `base` whose trained parameters are `flat` itself, without a copy of it.
 
     Everything else (untrained parameters, buffers) is shared with `base`.
     """
-    shared: list[Tensor] = [*base.parameters(), *base.buffers()]
-    decoder = copy.deepcopy(base, {id(tensor): tensor for tensor in shared})
+    decoder = shared_copy(base)
     for name, view in layout.views(flat).items():
-        path, _, leaf = name.rpartition(".")
-        module = decoder.get_submodule(path)
-        module._parameters[leaf] = nn.Parameter(view, requires_grad=False)
+        put_weight(decoder, name, nn.Parameter(view, requires_grad=False))
     return decoder
 
 

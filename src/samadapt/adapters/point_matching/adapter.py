@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import ClassVar
@@ -13,15 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.fitted import FittedAdapter
+from samadapt.adapters.fitting import NOISY, TASK_RECIPE, Fitting, Phase
+from samadapt.adapters.losses import no_loss
 from samadapt.adapters.point_matching.contours import Points, draw
 from samadapt.adapters.point_matching.learning import (
     boundary_share,
     contours_of,
     gains,
-    lesson,
     point_loss,
+    point_targets,
 )
 from samadapt.adapters.point_matching.module import Moved, MoverSizes, PointMover
 from samadapt.adapters.point_matching.points import Outline, PointSet
@@ -115,13 +117,15 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
     mask is drawn anew (`contours.draw`). A mask is changed only where its module is confident that
     the new one is better; otherwise, and untrained, no bit of it changes.
 
-    It is learned from masks of one task: `samadapt.fit("point-matching", ...)`, or together with a
-    prompt learning module through `training_loss`.
+    It is learned from masks of one task: `samadapt.fit("point-matching", ...)`, or as a part of
+    another adapter that takes over the loss of its only phase.
 
     Args:
         config: settings and what an adapter folder says.
     """
 
+    about = "where the points of a mask's outline belong"
+    fitting = Fitting(recipe={**TASK_RECIPE, "prompts": ("1p", "3p", NOISY, "box")}, row="pmm")
     config_class: ClassVar[type[PointMatchingConfig]] = PointMatchingConfig
     config: PointMatchingConfig
 
@@ -166,6 +170,11 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
 
     # -- learning -----------------------------------------------------------------------------
 
+    def phases(self) -> Sequence[Phase]:
+        """One phase that learns from the points alone: the decoder's logits stay as they are."""
+        parameters = () if self.module is None else tuple(self.module.parameters())
+        return (Phase(parameters, no_loss, self.training_loss),)
+
     def training_loss(
         self, logits: Tensor, target: Tensor, valid: Tensor, embedding: ImageEmbedding
     ) -> Tensor:
@@ -199,7 +208,7 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
             return shown.sum((-2, -1)) * 0 + module.leave.bias.sum() * 0
         moved = self._move(module, points, shown, frame, embedding)
         truth = contours_of(true - 0.5, frame)
-        wanted = lesson(outlines, truth, self.config.limit, self.config.slack)
+        wanted = point_targets(outlines, truth, self.config.limit, self.config.slack)
         share = boundary_share(
             frame, embedding.original_size, max(embedding.geometry.scale), (height, width)
         )

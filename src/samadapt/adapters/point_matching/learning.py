@@ -27,7 +27,7 @@ _DILATION = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
+class PointTargets:
     """Where points belong.
 
     Attributes:
@@ -39,9 +39,9 @@ class Lesson:
     known: Tensor
 
 
-def lesson(
+def point_targets(
     outlines: Sequence[Outline], truth: Sequence[Sequence[Points]], limit: float, slack: float
-) -> Lesson:
+) -> PointTargets:
     """True points for the points of B masks.
 
     Args:
@@ -63,13 +63,13 @@ def lesson(
             else:
                 where = np.arange(count) / count
                 places.append(targets(contour, true[partner], where, slack))
-    return Lesson(
+    return PointTargets(
         torch.tensor(np.concatenate(places), dtype=torch.float32),
         torch.tensor(np.concatenate(known)),
     )
 
 
-def point_loss(moved: Moved, points: PointSet, wanted: Lesson, beta: float) -> Tensor:
+def point_loss(moved: Moved, points: PointSet, wanted: PointTargets, beta: float) -> Tensor:
     """Mean smooth-L1 distance to the true points, over points and rounds, for each mask (B,).
 
         sum_xy smooth_l1((p - g) / size, beta) / beta

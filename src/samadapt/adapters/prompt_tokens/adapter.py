@@ -9,17 +9,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.fitted import FittedAdapter
-from samadapt.adapters.prompt_tokens.appending import (
-    DecoderView,
-    show_further_tokens,
-    starting_tokens,
-)
+from samadapt.adapters.fitting import TASK_RECIPE, Fitting
 from samadapt.adapters.registry import register
+from samadapt.adapters.tokens import starting_tokens
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import PromptEmbedding
 
 NUMBERS = 2048
 """How many numbers are learned: 8 tokens of SAM's width 256, 16 of nano's width 128."""
@@ -66,34 +64,34 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
         config: settings and what an adapter folder says.
     """
 
+    about = "a few prompt tokens"
+    fitting = Fitting(recipe={**TASK_RECIPE, "learning_rate": 1e-2}, row="tokens")
     config_class: ClassVar[type[PromptTokensConfig]] = PromptTokensConfig
     config: PromptTokensConfig
 
     def __init__(self, config: PromptTokensConfig | None = None) -> None:
         super().__init__(config)
-        self._view = DecoderView(show_further_tokens)
         if self.config.channels:
             self._build(self.config.channels)
 
-    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-        """Prompt tokens (B, N, C) to (B, N + T, C)."""
-        module = self.module
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        """Append the T tokens to the prompt's N."""
+        module, tokens = self.module, embedded.tokens
         if module is None or not module.is_in_use:
-            return tokens
-        if module.change.device != tokens.device:
-            module.to(tokens.device)
-        return torch.cat([tokens, module().expand(len(tokens), -1, -1)], dim=1)
+            return embedded
+        learned = self._on(tokens.device)().expand(len(tokens), -1, -1)
+        return embedded.with_tokens(torch.cat([tokens, learned], dim=1))
 
-    def mask_decoder(self, base: nn.Module) -> nn.Module:
-        """`base`, told of the further tokens where it needs to be."""
-        in_use = self.module is not None and self.module.is_in_use
-        return self._view.of(base) if in_use else base
+    @property
+    def width(self) -> int:
+        """C of the model it belongs to."""
+        return self.config.channels
 
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""
         super().bind(model)
         if self.module is None:
-            self._build(model.embedding_channels)
+            self._build(model.spec.width)
         if self.module is not None:
             self.module.to(model.device)
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.fitted import FittedAdapter
+from samadapt.adapters.fitting import Fitting, Variant
+from samadapt.adapters.readings import note
 from samadapt.adapters.registry import register
-from samadapt.adapters.stable.recording import record
 from samadapt.adapters.stable.routing import ConstantRouting, Normalisation, Router
 from samadapt.adapters.stable.sampling import DeformableSampling
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 
-VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "no-routing": {"routed": False},
-    "no-sampling": {"deformable": False},
-    "softmax": {"normalisation": "softmax"},
+VARIANTS = {
+    "no-routing": Variant({"routed": False}, "one learned weight instead of a router (DSP alone)"),
+    "no-sampling": Variant({"deformable": False}, "learned amplitudes, no offsets (DRP alone)"),
+    "softmax": Variant({"normalisation": "softmax"}, "weights of the router sum to one"),
 }
-"""What `stable:VARIANT` changes of the default settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +86,8 @@ class StableAdapter(FittedAdapter["StableModule"]):
         config: settings and what an adapter folder says.
     """
 
+    about = "deformable sampling and routing at the decoder's last attention"
+    fitting = Fitting()
     config_class: ClassVar[type[StableConfig]] = StableConfig
     config: StableConfig
     variants = VARIANTS
@@ -106,11 +107,16 @@ class StableAdapter(FittedAdapter["StableModule"]):
         mixed: Tensor = module(features, tokens[:, self.config.mask_token], grid)
         return mixed
 
+    @property
+    def width(self) -> int:
+        """C of the model it belongs to."""
+        return self.config.channels
+
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""
         super().bind(model)
         if self.module is None:
-            self._build(model.embedding_channels, mask_token_of(model.decoder))
+            self._build(model.spec.width, model.spec.mask_token)
         self._on(model.device)
 
     # -- private ------------------------------------------------------------------------------
@@ -142,15 +148,6 @@ class StableModule(nn.Module):
     def forward(self, features: Tensor, token: Tensor, grid: tuple[int, int]) -> Tensor:
         """Mix features (B, h*w, C) by what the mask's token (B, C) says."""
         alphas: Tensor = self.routing(token)
-        record(alphas)
+        note("alphas", alphas)
         moved: Tensor = self.sampling(features, grid)
         return torch.addcmul(alphas[:, 1, None, None] * features, alphas[:, 0, None, None], moved)
-
-
-def mask_token_of(decoder: nn.Module) -> int:
-    """Place of the first mask token among the output tokens.
-
-    They begin with the token of the predicted IoU; decoders that also score whether there is an
-    object at all (SAM 2, SAM 3) put that token first.
-    """
-    return 2 if hasattr(decoder, "obj_score_token") else 1

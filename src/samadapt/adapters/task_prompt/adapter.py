@@ -5,35 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.base import Adapter
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.fitted import FittedAdapter
-from samadapt.adapters.prompt_tokens.appending import (
-    DecoderView,
-    Inputs,
-    show_further_tokens,
-    starting_tokens,
-)
-from samadapt.adapters.registry import register
-from samadapt.adapters.task_prompt.cautious import CautiousSide
+from samadapt.adapters.fitting import TASK_RECIPE, Fitting, MarkedImage, Phase
+from samadapt.adapters.losses import mask_loss
+from samadapt.adapters.registry import get_method, register
 from samadapt.adapters.task_prompt.config import VARIANTS, TaskPromptConfig
-from samadapt.adapters.task_prompt.dense import DensePrompt, with_dense_prompt
-from samadapt.adapters.task_prompt.examples import MarkedImage, gather
+from samadapt.adapters.task_prompt.dense import DensePrompt
+from samadapt.adapters.task_prompt.examples import gather
 from samadapt.adapters.task_prompt.judge import Judge, pooled_features
 from samadapt.adapters.task_prompt.module import PromptLearning
-from samadapt.adapters.task_prompt.positions import frequencies_of
+from samadapt.adapters.tokens import starting_tokens
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.models.seams import Seams
-
-if TYPE_CHECKING:
-    from samadapt.adapters.point_matching import PointMatchingAdapter
+from samadapt.models.interface import DecoderSpec, PromptEmbedding
 
 _JUDGE = "judge."
+_OUTLINE = "point-matching"
+"""Method of the adapter that refines outlines."""
 
 
 @register("task-prompt")
@@ -41,11 +36,10 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     """Prompt learning for one task (PLM; Kim et al., arXiv 2403.09199); SAM stays as it is.
 
     Acts at seam 1: prompt tokens go through `PromptLearning`, together with the image and with a
-    few tokens that stand for the task, and take these tokens along into the mask decoder. What
-    the decoder hears of the prompt in dense form is changed where it is called (`DensePrompt`, at
-    seam 3; no weight changes). With `point_matching` it also acts at seam 4, where a
-    `PointMatchingAdapter` refines the outline. Until something is learned the tokens pass as they
-    are, and no bit changes.
+    few tokens that stand for the task, and take these tokens along into the mask decoder; the
+    dense prompt and the prior get an addition (`DensePrompt`). With `point_matching` it also acts
+    at seam 4, where an adapter of that method refines the outline. Until something is learned the
+    prompt passes as it is, and no bit changes.
 
         hair = samadapt.fit("task-prompt", model, dataset, out="hair", category="hair", shots=16)
         model.predict(embedding, Prompt([(x, y)]), adapters=[hair])
@@ -54,15 +48,16 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         config: settings and what an adapter folder says.
     """
 
+    about = "prompt tokens for one task"
+    # Outlines that weigh more distract from the masks.
+    fitting = Fitting(recipe={**TASK_RECIPE, "points_weight": 0.1}, one_task=True, row="plm")
     config_class: ClassVar[type[TaskPromptConfig]] = TaskPromptConfig
     config: TaskPromptConfig
     variants = VARIANTS
 
     def __init__(self, config: TaskPromptConfig | None = None) -> None:
         super().__init__(config)
-        self._view = DecoderView(self._inputs)
-        self._cautious = CautiousSide(self)
-        self.outline: PointMatchingAdapter | None = None
+        self.outline: Adapter | None = None
         """PMM, when it is part of this adapter."""
         if self.config.point_matching:
             self.outline = _outline(self.config.outline)
@@ -74,38 +69,29 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         """The task's name."""
         return self.config.category
 
+    @property
+    def width(self) -> int:
+        """C of the model it belongs to."""
+        return self.config.channels
+
     # -- the seams ----------------------------------------------------------------------------
 
-    def prompt_tokens(self, tokens: Tensor, embedding: ImageEmbedding) -> Tensor:
-        """Prompt tokens (B, N, C) to (B, N + T, C); prompts without a token stay without."""
+    def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
+        """Transform N tokens, add T of the task and change the dense prompt.
+
+        Prompts without a token stay as they are.
+        """
+        tokens = embedded.tokens
         if self.module is None or not tokens.shape[1] or not self.module.prompt.is_in_use:
-            return tokens
-        prompt = self._on(tokens.device).prompt
-        learned: Tensor = prompt(tokens, embedding.image.to(tokens.device))
-        return learned
-
-    def mask_decoder(self, base: nn.Module) -> nn.Module:
-        """`base`, told of the task's tokens and given its dense prompt."""
-        module = self.module
-        if module is None or not module.prompt.is_in_use:
-            return base
-        return self._view.of(base)
-
-    def cautious(self) -> Seams:
-        """The side that answers where clicks are disobeyed; see `CautiousSide`."""
-        module = self.module
-        if module is None or module.dense is None or not self.config.doubts:
-            return self
-        return self._cautious if module.prompt.is_in_use else self
-
-    def _inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
-        args, kwargs = show_further_tokens(args, kwargs)
-        module = self.module
-        if module is None or module.dense is None:
-            return args, kwargs
+            return embedded
+        module, image = self._on(tokens.device), embedding.image.to(tokens.device)
+        embedded = embedded.with_tokens(module.prompt(tokens, image))
+        if module.dense is None:
+            return embedded
         learns = torch.is_grad_enabled() and module.dense.dense.weight.requires_grad
-        say = 1.0 if learns else self.config.say
-        return with_dense_prompt(module.dense, args, kwargs, say)
+        strength = 1.0 if learns else self.config.strength
+        embedded = module.dense.added_to(embedded, image, strength)
+        return embedded if self.config.yields_to_clicks else replace(embedded, keeps_dense=True)
 
     def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
         """Logits (B, K, H, W) with refined outlines, if point matching is part of the adapter.
@@ -113,49 +99,34 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         While it learns they stay as they are, unless its loss is `shared`: the prompt's part
         learns what it would without it.
         """
-        if self.outline is None or any(part.requires_grad for part in self.learned_apart()):
+        learns = any(parameter.requires_grad for parameter in self._outline_parameters())
+        if self.outline is None or (learns and not self.config.shared):
             return logits
         return self.outline.mask_boundary(logits, embedding)
 
     # -- learning -----------------------------------------------------------------------------
 
-    def training_loss(
-        self, logits: Tensor, target: Tensor, valid: Tensor, view: ImageEmbedding
-    ) -> Tensor | None:
-        """What point matching adds to the loss of each prompt, (B,); None if it does not learn.
+    def phases(self) -> Sequence[Phase]:
+        """First the prompt; second the outline, on the finished prompt's predictions.
 
-        Unless the config says `shared`, the prompt's part does not learn from it.
-
-        Args:
-            logits: (B, h, w) of the view.
-            target: (B, h, w) in 0..1.
-            valid: (h, w) bool.
-            view: that was decoded.
+        If the config says `shared` there is one phase: the loss of the outline's points reaches
+        the prompt through the logits.
         """
-        apart = self.learned_apart()
-        if self.outline is None or (apart and not apart[0].requires_grad):
-            return None
-        given = logits if self.config.shared else logits.detach()
-        return self.outline.training_loss(given, target, valid, view)
+        every = () if self.module is None else tuple(self.module.parameters())
+        if self.outline is None:
+            return (Phase(every, mask_loss),)
+        points_loss = self.outline.phases()[0].points_loss
+        if points_loss is None or self.config.shared:
+            return (Phase(every, mask_loss, points_loss),)
+        outline = self._outline_parameters()
+        known = {id(parameter) for parameter in outline}
+        prompt = tuple(parameter for parameter in every if id(parameter) not in known)
+        return Phase(prompt, mask_loss), Phase(outline, points_loss)
 
-    def learned_apart(self) -> Sequence[nn.Parameter]:
-        """The parameters of the outline's part, unless its loss is `shared`."""
-        module = self.module
-        if module is None or module.outline is None or self.config.shared:
-            return ()
-        return tuple(module.outline.parameters())
-
-    def finish(
+    def calibrate(
         self, model: SegmentationModel, images: Iterable[MarkedImage], count: int, seed: int
     ) -> None:
-        """Learn to judge masks, once the rest is learned; see `Judge` and `gather`.
-
-        Args:
-            model: that the adapter is bound to.
-            images: with their masks of the task.
-            count: how many images there are.
-            seed: of the points that are answered.
-        """
+        """Learn to judge masks; see `Judge` and `gather`."""
         self.check_model(model)
         judge = self._on(model.device).judge
         judge.learn(*gather(model, self, images, count, seed))
@@ -196,14 +167,18 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
                 self.config = replace(self.config, outline=_plain(self.outline.config))
             self.config = replace(
                 self.config,
-                channels=model.embedding_channels,
-                cells=model.position_cells,
-                has_prior=model.has_prior,
+                channels=model.spec.width,
+                cells=model.spec.position_cells,
+                has_prior=model.spec.has_prior,
             )
-            self._build(frequencies_of(model))
+            self._build(_frequencies(model.spec))
         self._on(model.device)
 
     # -- private ------------------------------------------------------------------------------
+
+    def _outline_parameters(self) -> tuple[nn.Parameter, ...]:
+        outline = None if self.module is None else self.module.outline
+        return () if outline is None else tuple(outline.parameters())
 
     def _build(self, frequencies: Tensor) -> None:
         config = self.config
@@ -254,15 +229,24 @@ class TaskModule(nn.Module):
         self.judge = judge
 
 
+def _frequencies(spec: DecoderSpec) -> Tensor:
+    """Frequencies (2, C/2) of the model's positions, or 0 where it has none.
+
+    Without them nothing tells the attention where a feature lies, but the rest works.
+    """
+    known = spec.position_frequencies
+    if known is None:
+        return torch.zeros(2, spec.width // 2)
+    return known.detach().float().clone()
+
+
 def _plain(config: AdapterConfig) -> dict[str, Any]:
     """A config as JSON gives it back."""
     found: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
     return found
 
 
-def _outline(values: Mapping[str, Any]) -> PointMatchingAdapter:
-    from samadapt.adapters.point_matching import PointMatchingAdapter
-
-    if not values:
-        return PointMatchingAdapter()
-    return PointMatchingAdapter(PointMatchingAdapter.config_class.from_dict(values))
+def _outline(values: Mapping[str, Any]) -> Adapter:
+    """An adapter of the method that refines outlines, from its config's values."""
+    method = get_method(_OUTLINE)
+    return method(method.config_class.from_dict({"method": _OUTLINE, **values}))

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from samadapt.adapters.base import AdapterConfig
+from samadapt.adapters.config import AdapterConfig
+from samadapt.adapters.fitting import TrainingFacts, Variant
 from samadapt.errors import AdapterError
 
-VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "point-matching": {"point_matching": True},
-    "shared-outline": {"point_matching": True, "shared": True},
-    "no-tokens": {"tokens": 0},
-    "no-context": {"context": 0, "gain": 1.0, "doubt": 0.0, "few": 0},
-    "sure": {"doubt": 0.0},
-    "no-dense": {"dense": 0},
-    "plain": {"tokens": 0, "dense": 0},
+_NO_CONTEXT = {"context": 0, "gain": 1.0, "doubt": 0.0, "few": 0}
+
+VARIANTS = {
+    "point-matching": Variant({"point_matching": True}, "refines outlines as well", "plm+pmm"),
+    "shared-outline": Variant(
+        {"point_matching": True, "shared": True},
+        "refines outlines, and the prompt learns from them too, as in the paper",
+    ),
+    "no-tokens": Variant({"tokens": 0}, "no learned tokens beside the prompt's own"),
+    "no-context": Variant(_NO_CONTEXT, "a dense prompt without convolutions"),
+    "sure": Variant(
+        {"doubt": 0.0}, "a dense prompt that is neither shrunk nor gives way to clicks"
+    ),
+    "no-dense": Variant({"dense": 0}, "no dense prompt: tokens alone"),
+    "plain": Variant({"tokens": 0, "dense": 0}, "the prompt's own tokens alone"),
 }
-"""What `task-prompt:VARIANT` changes of the default settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +48,8 @@ class TaskPromptConfig(AdapterConfig):
         context: convolutions in it, with which a place knows what is around it.
         gain: factor of what it adds.
         doubt: once learned, what it adds is shrunk by masks / (masks + doubt), since what few
-            masks taught is too sure of itself on other images, and left out where clicks are
-            disobeyed; 0 for neither.
+            masks taught is too sure of itself on other images, and gives way where a mask violates
+            clicks; 0 for neither.
         masks: how many it learns from; 0 if that is not known, and then nothing is shrunk.
         few: fewer masks than that teach convolutions nothing but themselves: there are none then,
             no gain and nothing is shrunk.
@@ -54,7 +61,7 @@ class TaskPromptConfig(AdapterConfig):
         has_prior: whether the model's decoder starts from a first guess that can be changed.
         seed: of the weights that do not start as zero or identity.
         channels: C of the model it belongs to; 0 until it meets one.
-        cells: along the side of the model's input, see `SegmentationModel.position_cells`.
+        cells: along the side of the model's input, see `DecoderSpec.position_cells`.
         parameters: exact number of learned parameters; 0 until it meets a model.
     """
 
@@ -113,15 +120,20 @@ class TaskPromptConfig(AdapterConfig):
         if self.category is not None and not (self.category and isinstance(self.category, str)):
             raise AdapterError(f"category={self.category!r}: use the task's name")
 
-    @property
-    def say(self) -> float:
-        """Factor of what the dense prompt adds, once it is learned: 0 to 1."""
-        return self.masks / (self.masks + self.doubt) if self.looks_around and self.masks else 1.0
+    def for_training(self, facts: TrainingFacts) -> Self:
+        """The config with the number of masks and how far apart they lie."""
+        spread = round(facts.position_spread(), 4)
+        return replace(self.seeded(facts.seed), masks=facts.masks, spread=spread)
 
     @property
-    def doubts(self) -> bool:
-        """Whether the dense prompt is left out where clicks are disobeyed."""
+    def yields_to_clicks(self) -> bool:
+        """Whether the dense prompt gives way where a mask violates clicks."""
         return self.masks > 0 and self.doubt > 0
+
+    @property
+    def strength(self) -> float:
+        """Factor of what the dense prompt adds, once it is learned: 0 to 1."""
+        return self.masks / (self.masks + self.doubt) if self.looks_around and self.masks else 1.0
 
     @property
     def looks_around(self) -> bool:
@@ -136,7 +148,7 @@ class TaskPromptConfig(AdapterConfig):
         Raises:
             AdapterError: unknown or missing fields, or bad values.
         """
-        return super().from_dict({**VARIANTS["no-context"], **values})
+        return super().from_dict({**_NO_CONTEXT, **values})
 
 
 def _is_finite(value: object) -> bool:

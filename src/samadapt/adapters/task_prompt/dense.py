@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from samadapt.adapters.prompt_tokens.appending import Inputs
-from samadapt.models.nano.prompt_encoder import EncodedPrompts
+from samadapt.errors import AdapterError
+from samadapt.models.interface import PromptEmbedding
 
 _SIDE = 7
 """Cells along the side of a convolution."""
@@ -71,6 +70,31 @@ class DensePrompt(nn.Module):
         prior = None if self.prior is None else self.gain * self.prior(hidden).permute(0, 3, 1, 2)
         return dense, prior
 
+    def added_to(
+        self, embedded: PromptEmbedding, image: Tensor, strength: float
+    ) -> PromptEmbedding:
+        """The prompt with `strength` times the task's dense prompt and prior added.
+
+        Args:
+            embedded: B prompts, their tokens transformed.
+            image: features (1, C, h, w).
+            strength: 0 to 1.
+
+        Raises:
+            AdapterError: the decoder has no prior to add to.
+        """
+        every = image.expand(len(embedded.tokens), -1, -1, -1)
+        dense, prior = self(every, embedded.tokens)
+        changed = replace(embedded, dense=embedded.dense + strength * dense)
+        if prior is None:
+            return changed
+        if embedded.prior is None:
+            raise AdapterError(
+                "this 'task-prompt' adapter adds to the decoder's prior, and this decoder has "
+                "none: load the model that it was made for"
+            )
+        return replace(changed, prior=embedded.prior + strength * prior)
+
 
 class Context(nn.Module):
     """Residual: LayerNorm, a depthwise convolution on a coarser grid, GELU, linear.
@@ -94,35 +118,3 @@ class Context(nn.Module):
         coarse = self.mix(F.gelu(self.around(coarse)))
         found = F.interpolate(coarse, fine.shape[-2:], mode="bilinear", align_corners=False)
         return hidden + found.permute(0, 2, 3, 1)
-
-
-def with_dense_prompt(
-    task: DensePrompt, args: tuple[Any, ...], kwargs: dict[str, Any], say: float = 1.0
-) -> Inputs:
-    """A decoder's arguments with the task's dense prompt added, for nano's and transformers'.
-
-    Decoders that are called in another way get what they got.
-
-    Args:
-        task: knows what is added.
-        args: positional arguments.
-        kwargs: named arguments.
-        say: factor of what is added.
-    """
-    found = {place: v for place, v in enumerate(args) if isinstance(v, EncodedPrompts)}
-    for place, prompts in found.items():
-        if not prompts.tokens.shape[1]:
-            continue
-        dense, prior = task(args[0], prompts.tokens)
-        changed = replace(prompts, dense=prompts.dense + say * dense)
-        if prior is not None:
-            changed = replace(changed, prior=prompts.prior + say * prior)
-        return (*args[:place], changed, *args[place + 1 :]), kwargs
-    names = ("image_embeddings", "sparse_prompt_embeddings", "dense_prompt_embeddings")
-    if not all(name in kwargs for name in names):
-        return args, kwargs
-    image, tokens, before = (kwargs[name] for name in names)
-    if not tokens.shape[-2]:
-        return args, kwargs
-    dense, _ = task(image, tokens.flatten(0, 1))
-    return args, {**kwargs, names[2]: before + say * dense}

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from samadapt.adapters.fitting import MarkedImage
 from samadapt.adapters.task_prompt.judge import pooled_features
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-
-MarkedImage: TypeAlias = tuple[ImageEmbedding, Sequence[NDArray[np.bool_]]]
-"""An image with the masks (H, W) of the task that are known in it."""
 
 _OUTSIDE, _FEW_OUTSIDE = 8, 32
 """Points outside of all masks per image, and at least in all images together."""

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samadapt.adapters.task_prompt.positions import positions
-from samadapt.models.nano.layers import Attention
+from samadapt.models.attention import Attention
 
 
 class PromptLearning(nn.Module):

@@ -5,26 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
-
-from samadapt.models.base import SegmentationModel
-
-_NAMES = ("positional_embedding", "frequencies")
-
-
-def frequencies_of(model: SegmentationModel) -> Tensor:
-    """Frequencies (2, C/2) of the model's random Fourier features, or 0 where it has none.
-
-    All families that descend from SAM have one such matrix (Tancik et al. 2020); without it
-    nothing tells the attention where a feature lies, but the rest works.
-    """
-    wanted = (2, model.embedding_channels // 2)
-    for value in vars(model).values():
-        if isinstance(value, nn.Module):
-            for name, tensor in [*value.named_parameters(), *value.named_buffers()]:
-                if name.rpartition(".")[2] in _NAMES and tuple(tensor.shape) == wanted:
-                    return tensor.detach().float().clone()
-    return torch.zeros(wanted)
+from torch import Tensor
 
 
 def positions(frequencies: Tensor, grid: tuple[int, int], cells: int) -> Tensor:
@@ -35,7 +16,7 @@ def positions(frequencies: Tensor, grid: tuple[int, int], cells: int) -> Tensor:
     Args:
         frequencies: F (2, C/2).
         grid: (h, w).
-        cells: along the input side, see `SegmentationModel.position_cells`.
+        cells: along the input side, see `DecoderSpec.position_cells`.
     """
     height, width = grid
     side = cells or max(grid)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from samadapt.benchmark.baselines.base import Baseline
 from samadapt.benchmark.baselines.working_image import WORKING_SIZE, WorkingImage, pixel_of
+from samadapt.clicks import next_click
 from samadapt.errors import DataError
 from samadapt.metrics import clicks_to_reach, iou
 from samadapt.prompts import Click
-from samadapt.session.robot import ClickProtocol, ObjectTrace, next_click
+from samadapt.session.robot import ClickProtocol, ObjectTrace
 
 
 def annotate_with_baseline(

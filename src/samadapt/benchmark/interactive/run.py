@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from samadapt.benchmark.adapters import attach, close, learns
+from samadapt.benchmark.adapters import attach, close
 from samadapt.benchmark.environment import (
     describe_dataset,
     describe_environment,
@@ -79,7 +79,7 @@ def run_interactive(
     chosen = selection or Selection()
     objects = chosen.objects(dataset)
     attached = attach(adapters, model, chosen.seed)
-    is_learning = any(learns(seam) for _, seam in attached)
+    is_learning = any(seam.learns_in_session for _, seam in attached)
     session = make_session(model, [seam for _, seam in attached], protocol.session_options)
     encoder = ImageEncoder(dataset, model, cache_bytes=cache_bytes if is_learning else 0)
     visits = ObjectVisits(dataset, objects, encoder)

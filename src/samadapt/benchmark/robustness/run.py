@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.adapters.stable import recorded_alphas
-from samadapt.benchmark.adapters import describe_adapter, method_of, seeded_adapter
+from samadapt.adapters.readings import readings
+from samadapt.benchmark.adapters import describe_adapter, seeded_adapter
 from samadapt.benchmark.environment import describe_dataset, describe_environment
 from samadapt.benchmark.images import ImageEncoder, ObjectVisits
 from samadapt.benchmark.options import Progress, Selection, by_image
@@ -199,10 +199,12 @@ class _Run:
         alphas: list[list[tuple[float, float]]] = [[] for _ in self._rows]
         for batch in batches:
             for index, row in enumerate(self._rows):
-                with recorded_alphas() as said:
+                with readings() as said:
                     found = self._model.predict(embedding, batch, adapters=row.adapters)
                 masks[index] += [prediction.masks[0] for prediction in found]
-                alphas[index] += [(one, two) for call in said for one, two in call.tolist()]
+                alphas[index] += [
+                    (one, two) for call in said.get("alphas", ()) for one, two in call.tolist()
+                ]
         for index, into in enumerate(answers):
             stability = segmentation_stability(masks[index])
             into[kind] = Answers.of(masks[index], mask, stability, quality, tuple(alphas[index]))
@@ -233,7 +235,7 @@ def _rows(
         for name, seams in adapters.items():
             for seam in seams:
                 seam.check_model(model)
-            rows.append(_Row(name, tuple((method_of(seam), seam) for seam in seams)))
+            rows.append(_Row(name, tuple((seam.title, seam) for seam in seams)))
         return rows
     for spec in adapters:
         parts = spec.split("+")

@@ -20,7 +20,7 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.session.proposals import propose
+from samadapt.proposals.grid import propose
 from samadapt.training.fitting.embedding_store import EmbeddingStore
 from samadapt.training.prompt_sampling import PromptSampler, object_generator
 

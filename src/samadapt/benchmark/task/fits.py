@@ -10,8 +10,9 @@ from samadapt.adapters.base import Adapter
 from samadapt.adapters.registry import get_method
 from samadapt.benchmark import kept
 from samadapt.benchmark.environment import describe_dataset, fingerprint
-from samadapt.benchmark.task.options import FITTED, TaskOptions, shots_name
+from samadapt.benchmark.task.options import TaskOptions, fit_spec, shots_name
 from samadapt.data.coco import CocoDataset
+from samadapt.errors import DataError
 from samadapt.models.base import SegmentationModel
 from samadapt.training.fit import run_fit
 from samadapt.training.fitting.methods import fit_method
@@ -67,7 +68,7 @@ class FitCache:
         """
         key = self.key(method, category, shots, seed)
         report = run_fit(
-            FITTED[method],
+            self._spec(method),
             self._model,
             [self._train],
             self._folder / key,
@@ -77,20 +78,16 @@ class FitCache:
             settings=self._options.settings_of(method, category, shots, seed),
         )
         adapter = report.adapter
-        tensors = (
-            adapter.state_dict().values() if adapter.module is None else adapter.module.parameters()
-        )
-        count = sum(tensor.numel() for tensor in tensors)
-        return Fit(adapter, count, float(report.values["seconds"]), key)
+        return Fit(adapter, adapter.parameter_count, float(report.values["seconds"]), key)
 
     def key(self, method: str, category: str, shots: int | None, seed: int) -> str:
         """Return a readable name with a digest of everything that the fit depends on."""
-        name, _, variant = FITTED[method].partition(":")
+        name, _, variant = self._spec(method).partition(":")
         recipe = fit_method(name).recipe.changed(
             **self._options.settings_of(method, category, shots, seed)
         )
         about: dict[str, Any] = {
-            "method": FITTED[method],
+            "method": self._spec(method),
             "adapter": get_method(name).create(variant or None).config.to_dict(),
             "recipe": recipe.to_dict(),
             "data": self._data,
@@ -98,3 +95,9 @@ class FitCache:
         }
         name = kept.file_name((category, method, shots_name(shots), f"seed{seed}"))
         return f"{name}_{kept.digest(about)}"
+
+    def _spec(self, method: str) -> str:
+        spec = fit_spec(method)
+        if spec is None:
+            raise DataError(f"the row {method!r} is not trained")
+        return spec

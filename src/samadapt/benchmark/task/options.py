@@ -4,45 +4,55 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from samadapt.benchmark.options import Selection
 from samadapt.errors import DataError
-from samadapt.session.proposals import ProposalOptions
-from samadapt.training.fitting.methods import fit_method
+from samadapt.proposals.grid import ProposalOptions
+from samadapt.training.fitting.methods import fit_method, fit_methods
 from samadapt.training.prompt_sampling import kinds
 
 FROZEN = "frozen-1p"
 ORACLE = "frozen-best-of-3"
-FITTED: Mapping[str, str] = {
-    "decoder": "decoder",
-    "lora": "lora",
-    "tokens": "tokens",
-    "plm": "task-prompt",
-    "pmm": "point-matching",
-    "plm+pmm": "task-prompt:point-matching",
-}
-"""Rows of the table that are trained, and their names for `samadapt.fit`."""
-METHODS = (FROZEN, ORACLE, *FITTED)
 SHOTS = (1, 4, 16, 64, None)
 KINDS = kinds(("1p", "box0.4"))
 """Prompts that are measured: one point, drawn evenly from the object, and a noisy box."""
-_DECODER_RATE = 3e-4
-"""Few steps on few masks need more than an epoch over photographs does: on 16 training masks of
-hair and 60 steps the running IoU ended at 0.31 with 3e-5, at 0.51 with this."""
 
-_SAME_BUDGET = (
-    "steps",
-    "images_per_step",
-    "objects_per_image",
-    "prompts",
-    "prompts_per_object",
-    "held_out",
-    "least",
-    "validate_steps",
-    "patience",
-)
+
+def fitted_rows() -> dict[str, str]:
+    """Return the trained rows of the table, by name, with their names for `samadapt.fit`."""
+    found: dict[str, str] = {}
+    for method in fit_methods():
+        found |= method.rows
+    return dict(sorted(found.items()))
+
+
+def all_rows() -> tuple[str, ...]:
+    """Return the names of all rows."""
+    return (FROZEN, ORACLE, *fitted_rows())
+
+
+def fit_spec(row: str) -> str | None:
+    """Return the name of a row for `samadapt.fit`, None if the row is not trained.
+
+    A row may be any "method:variant" too.
+
+    Raises:
+        DataError: no such row.
+    """
+    if row in (FROZEN, ORACLE):
+        return None
+    rows = fitted_rows()
+    if row in rows:
+        return rows[row]
+    name, _, variant = row.partition(":")
+    if any(method.name == name for method in fit_methods()):
+        fit_method(name).adapter.create(variant or None)
+        return row
+    near = difflib.get_close_matches(row, all_rows(), 1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise DataError(f"unknown method {row!r}{hint}: use {', '.join(all_rows())}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +64,7 @@ class TaskOptions(Selection):
 
     Attributes:
         shots: masks to learn from; None stands for all.
-        methods: of `METHODS`.
+        methods: rows of the table, see `all_rows` and `fit_spec`.
         draws: prompts of each kind per test object.
         max_images: images that are searched without a prompt, of each category at most; None for
             all, 0 to leave that out.
@@ -69,7 +79,7 @@ class TaskOptions(Selection):
 
     min_area: int = 2
     shots: tuple[int | None, ...] = SHOTS
-    methods: tuple[str, ...] = METHODS
+    methods: tuple[str, ...] = field(default_factory=all_rows)
     draws: int = 3
     max_images: int | None = 50
     grid: int = 8
@@ -83,12 +93,7 @@ class TaskOptions(Selection):
             if values is not None and (not values or len(set(values)) != len(values)):
                 raise DataError(f"name every one of the {name} once, at least one of them")
         for method in self.methods:
-            if method not in METHODS:
-                near = difflib.get_close_matches(method, METHODS, 1)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
-                raise DataError(f"unknown method {method!r}{hint}: use {', '.join(METHODS)}")
-            if method in FITTED:
-                fit_method(FITTED[method].partition(":")[0])
+            fit_spec(method)
         for count in self.shots:
             if count is not None and count < 1:
                 raise DataError(f"shots {count}: use whole numbers, 1 or more, or all")
@@ -111,14 +116,9 @@ class TaskOptions(Selection):
         self, method: str, category: str, shots: int | None, seed: int
     ) -> dict[str, Any]:
         """Return the settings of one fit: all methods see as many prompts of the same kinds."""
-        own: dict[str, Any] = {}
-        if method in ("decoder", "lora"):
-            task = fit_method("task-prompt").recipe
-            own = {name: getattr(task, name) for name in _SAME_BUDGET}
-        if method == "decoder":
-            own["learning_rate"] = _DECODER_RATE
+        name = (fit_spec(method) or "").partition(":")[0]
         return {
-            **own,
+            **fit_method(name).task_changes,
             **(self.settings or {}),
             "category": category,
             "shots": shots,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from samadapt.benchmark.results import BenchmarkResult
-from samadapt.benchmark.task.options import FITTED, FROZEN, shots_name
+from samadapt.benchmark.task.options import FROZEN, fit_spec, shots_name
 from samadapt.benchmark.task.summary import CategoryRow, kept_gain, summarise
 
 FORMAT = "samadapt-task-1"
@@ -83,7 +83,7 @@ class TaskResult(BenchmarkResult):
         """Return all cells; those of frozen rows, which shots do not change, only once."""
         first = next(iter(self.cells))[1] if self.cells else None
         return [
-            (key, cells) for key, cells in self.cells.items() if key[2] in FITTED or key[1] == first
+            (key, cells) for key, cells in self.cells.items() if fit_spec(key[2]) or key[1] == first
         ]
 
     def _summary(self, cells: Sequence[CategoryRow]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class TaskResult(BenchmarkResult):
     def _add_kept(self, table: Summaries) -> None:
         for shots, rows in table.items():
             for method, row in rows.items():
-                if method not in FITTED or FROZEN not in rows:
+                if not fit_spec(method) or FROZEN not in rows:
                     continue
                 names = {c.category for c in self._cells(TRANSFER, shots, method)}
                 home = [

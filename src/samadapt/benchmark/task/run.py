@@ -13,7 +13,7 @@ from samadapt.benchmark.environment import describe_dataset, describe_environmen
 from samadapt.benchmark.options import Progress
 from samadapt.benchmark.task.evaluator import TaskEvaluator, TaskRow
 from samadapt.benchmark.task.fits import Fit, FitCache
-from samadapt.benchmark.task.options import FITTED, TaskOptions
+from samadapt.benchmark.task.options import TaskOptions, fit_spec
 from samadapt.benchmark.task.result import TEST, TRANSFER, TaskResult
 from samadapt.benchmark.task.summary import CategoryRow
 from samadapt.data.coco import CocoDataset
@@ -147,7 +147,7 @@ class _Run:
         return {key: tuple(cells) for key, cells in found.items()}
 
     def _fit(self, method: str, category: str, shots: int | None, seed: int) -> Fit | None:
-        fit = self._fits.get(method, category, shots, seed) if method in FITTED else None
+        fit = self._fits.get(method, category, shots, seed) if fit_spec(method) else None
         self._tell()
         return fit
 

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from samadapt.errors import CheckpointError, ModelError, first_line
+from samadapt.errors import CheckpointError, first_line
 from samadapt.models.hashing import not_finite
 from samadapt.models.hf.files import find_weights, some
 from samadapt.models.hf.model import TransformersModel
 from samadapt.models.hf.quiet import quiet_transformers
 from samadapt.models.hf.sam import SamHqSegmenter, SamSegmenter
 from samadapt.models.hf.sam2 import Sam2Segmenter, Sam3TrackerSegmenter
+from samadapt.models.registry import LoadOptions
 
 _POSITIONS = (
     "shared_image_embedding.positional_embedding",
@@ -61,38 +62,7 @@ _REFUSED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """How a model is set up once its weights are read.
-
-    Args:
-        name: stable name of the weights.
-        device: where it runs.
-        encoder_dtype: float32 or bfloat16.
-        hq_token_only: see `SamHqSegmenter`; other families refuse it.
-    """
-
-    name: str
-    device: torch.device
-    encoder_dtype: torch.dtype
-    hq_token_only: bool = False
-
-    def segmenter(self, kind: type[TransformersModel], network: Any) -> TransformersModel:
-        """Wrap a loaded network.
-
-        Raises:
-            ModelError: `hq_token_only` for a family that has no such token.
-        """
-        if issubclass(kind, SamHqSegmenter):
-            return kind(network, self.name, self.device, self.encoder_dtype, self.hq_token_only)
-        if self.hq_token_only:
-            raise ModelError(f"hq_token_only is an option of SAM-HQ, and {self.name} is none")
-        build: Any = kind
-        loaded: TransformersModel = build(network, self.name, self.device, self.encoder_dtype)
-        return loaded
-
-
-def load_folder(folder: Path, placement: Placement) -> TransformersModel:
+def load_folder(folder: Path, name: str, options: LoadOptions) -> TransformersModel:
     """Load a folder as `save_pretrained` writes it: config.json with safetensors (or .bin).
 
     Raises:
@@ -106,7 +76,7 @@ def load_folder(folder: Path, placement: Placement) -> TransformersModel:
             "(or all the files that model.safetensors.index.json lists)"
         )
     network = _network(folder, architecture)
-    return placement.segmenter(architecture.segmenter, network)
+    return architecture.segmenter.wrap(network, name, options)
 
 
 # -- private --------------------------------------------------------------------------------

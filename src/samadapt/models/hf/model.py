@@ -13,23 +13,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from samadapt.models.base import (
-    DecoderOutput,
-    PromptEmbedding,
-    SegmentationModel,
-    freeze,
-)
+from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.hashing import hash_tensors
 from samadapt.models.hf.preprocessing import Preprocessing
+from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.precision import cast_matrix_layers
+from samadapt.models.registry import LoadOptions, refuse_hq_token_only
 from samadapt.models.seams import install_mask_attention_seam
 from samadapt.prompts import Box, Prompt
 
@@ -48,6 +45,9 @@ class TransformersModel(SegmentationModel):
         encoder_dtype: float32 or bfloat16; only the image encoder computes in it.
     """
 
+    _mask_token: ClassVar[int] = 1
+    """Index of the first mask token; a decoder's first token predicts IoUs."""
+
     def __init__(
         self,
         network: Any,
@@ -63,7 +63,12 @@ class TransformersModel(SegmentationModel):
         self.identity = ModelIdentity(name, hash_tensors(network.state_dict()))
         self.network = network.to(self.device)
         self.decoder: nn.Module = network.mask_decoder
-        self.embedding_channels = int(network.mask_decoder.hidden_size)
+        self.spec = DecoderSpec(
+            width=int(network.mask_decoder.hidden_size),
+            logits_per_cell=_LOGITS_PER_CELL,
+            position_frequencies=network.shared_image_embedding.positional_embedding.detach(),
+            mask_token=self._mask_token,
+        )
         install_mask_attention_seam(
             network.mask_decoder.transformer.layers[-1].cross_attn_token_to_image
         )
@@ -73,6 +78,18 @@ class TransformersModel(SegmentationModel):
         if encoder_dtype != torch.float32:
             cast_matrix_layers(network.vision_encoder, encoder_dtype)
         freeze(network)
+
+    @classmethod
+    def wrap(cls, network: Any, name: str, options: LoadOptions) -> Self:
+        """A model around a loaded network.
+
+        Raises:
+            ModelError: an option that this family does not have.
+        """
+        refuse_hq_token_only(options, name)
+        build: Any = cls
+        loaded: Self = build(network, name, options.device, options.encoder_dtype)
+        return loaded
 
     # -- what a family implements ---------------------------------------------------------
 
@@ -140,11 +157,6 @@ class TransformersModel(SegmentationModel):
             **self._decoder_inputs(features),
         )[:2]
         return DecoderOutput(logits[:, 0], scores[:, 0])
-
-    def logits_size(self, embedding: ImageEmbedding) -> tuple[int, int]:
-        """Four times the grid of the image features (256 x 256 for a 1024-pixel input)."""
-        height, width = embedding.grid
-        return height * _LOGITS_PER_CELL, width * _LOGITS_PER_CELL
 
     def _coordinates(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt]

@@ -16,10 +16,10 @@ from samadapt.errors import CheckpointError, first_line
 from samadapt.models.hashing import not_finite
 from samadapt.models.hf.architecture import Recognised, recognise
 from samadapt.models.hf.files import some
-from samadapt.models.hf.folder import Placement
 from samadapt.models.hf.model import TransformersModel
 from samadapt.models.hf.quiet import quiet_transformers
 from samadapt.models.hf.sam import SamSegmenter
+from samadapt.models.registry import LoadOptions
 
 _ATTENTION = r"(self_attn|cross_attn_token_to_image|cross_attn_image_to_token)\.([qkv]|out)_proj"
 _RENAMES: tuple[tuple[str, str], ...] = (
@@ -73,7 +73,7 @@ _NOT_TENSORS = re.compile(r"GLOBAL|Can only (create|build)")
 _POSITIONS = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
 
 
-def load_original(path: Path, placement: Placement) -> TransformersModel:
+def load_original(path: Path, name: str, options: LoadOptions) -> TransformersModel:
     """Load a SAM checkpoint of the segment-anything repository, of any depth and width.
 
     Fine-tuned ones too, also inside {"model": ...} or {"state_dict": ...} and with the "module."
@@ -86,10 +86,10 @@ def load_original(path: Path, placement: Placement) -> TransformersModel:
     """
     state = read_state(path)
     recognised = recognise({name: tuple(tensor.shape) for name, tensor in state.items()}, path)
-    if (name := not_finite(state)) is not None:
-        raise CheckpointError(f"{path} has numbers in {name} that are not finite: it is damaged")
+    if (broken := not_finite(state)) is not None:
+        raise CheckpointError(f"{path} has numbers in {broken} that are not finite: it is damaged")
     network = _build(recognised, convert(state, path), path)
-    return placement.segmenter(SamSegmenter, network)
+    return SamSegmenter.wrap(network, name, options)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from samadapt.errors import CheckpointError
 from samadapt.models.hf.attention import use_relative_attention
 from samadapt.models.hf.model import TransformersModel
 from samadapt.models.hf.preprocessing import Preprocessing
+from samadapt.models.registry import LoadOptions
 
 
 class SamSegmenter(TransformersModel):
@@ -42,7 +43,7 @@ class SamSegmenter(TransformersModel):
 
     def _no_tokens(self, count: int) -> Tensor:
         # SAM gives its decoder no sparse tokens at all then.
-        return torch.zeros(count, 0, self.embedding_channels, device=self.device)
+        return torch.zeros(count, 0, self.spec.width, device=self.device)
 
     def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:
         return {}
@@ -66,6 +67,12 @@ class SamHqSegmenter(SamSegmenter):
     ) -> None:
         super().__init__(network, name, device, encoder_dtype)
         self.hq_token_only = hq_token_only
+
+    @classmethod
+    def wrap(cls, network: Any, name: str, options: LoadOptions) -> Self:
+        """A model around a loaded network."""
+        where, dtype = options.device, options.encoder_dtype
+        return cls(network, name, where, dtype, options.hq_token_only)
 
     def _encode(self, pixels: Tensor) -> dict[str, Tensor]:
         output = self.network.vision_encoder(pixels)

@@ -22,6 +22,8 @@ class Sam2Segmenter(TransformersModel):
     when mask token 0 is unstable (`dynamic_multimask_via_stability` of its configuration).
     """
 
+    _mask_token = 2  # the first token tells whether there is an object at all
+
     def __init__(
         self,
         network: Any,

@@ -12,16 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from samadapt.errors import PromptError
-from samadapt.models.base import (
-    DecoderOutput,
-    PromptEmbedding,
-    SegmentationModel,
-    freeze,
-)
+from samadapt.errors import ModelError
+from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.geometry import InputGeometry, Window
-from samadapt.models.nano.close_up import ViewCache, choose_window
+from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.encoder import NanoFeatures, channels_last
 from samadapt.models.nano.network import place
@@ -45,8 +40,6 @@ class NanoModel(SegmentationModel):
     """
 
     preprocessing = "nano-longest-512-3"
-    clicks_in_turn = True
-    has_prior = True
 
     def __init__(
         self,
@@ -62,59 +55,37 @@ class NanoModel(SegmentationModel):
         self.device = torch.device(device)
         self.encoder_dtype = encoder_dtype
         self.config = network.config
-        self.embedding_channels = self.config.channels
-        self.position_cells = self.config.input_side // self.config.STRIDE
         self._network = place(network, self.device)
         self.decoder: nn.Module = self._network.decoder
-        self._views = ViewCache()
+        self.spec = DecoderSpec(
+            width=self.config.channels,
+            logits_per_cell=self.config.STRIDE // self.config.MASK_STRIDE,
+            position_cells=self.config.input_side // self.config.STRIDE,
+            position_frequencies=network.prompt_encoder.positions.frequencies,
+            has_prior=True,
+            close_up_side=self.config.close_up_side,
+            sequential_clicks=True,
+        )
 
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> ImageEmbedding:
         """Encode one RGB image (H, W, 3) uint8, and keep its pixels for close-ups."""
         height, width = pixels.shape[:2]
-        geometry = self._geometry((height, width), None)
+        geometry = self.input_geometry((height, width), None)
         named = self._encode(pixels, geometry)
         named["pixels"] = torch.from_numpy(_at_most(pixels, PIXELS_SIDE))[None]
         return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
 
-    def focus(self, embedding: ImageEmbedding, prompt: Prompt) -> ImageEmbedding:
-        """The whole image, or a close-up when an earlier mask or a box says that it is worth it."""
-        pixels = embedding.features.get("pixels")
-        if pixels is None:
-            return embedding
-        original = embedding.original_size
-        seen = self.view_geometry(embedding, prompt.window)
-        window = choose_window(original, prompt, seen, self.config.close_up_side)
-        if window is None:
-            return embedding
-        return self._views.get(embedding, window, lambda: self._close_up(embedding, pixels, window))
-
-    def view_geometry(self, embedding: ImageEmbedding, window: Window | None) -> InputGeometry:
-        """Geometry of the view that shows `window`.
-
-        Raises:
-            PromptError: a window that does not lie inside the image.
-        """
-        height, width = embedding.original_size
-        if window is not None:
-            x0, y0, x1, y1 = window
-            if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-                raise PromptError(
-                    f"window {window} does not lie inside the image of {width} x {height} pixels "
-                    "(width x height)"
-                )
-        return self._geometry((height, width), window)
-
-    def _geometry(self, original: tuple[int, int], window: Window | None) -> InputGeometry:
+    def input_geometry(self, original: tuple[int, int], window: Window | None) -> InputGeometry:
+        """Geometry of the input for an image of size (H, W), or for a window of it."""
         if window is None:
             return InputGeometry.longest_side(original, self.config.input_side, NanoConfig.MULTIPLE)
         side = self.config.close_up_side
         return InputGeometry.close_up(original, window, side, NanoConfig.MULTIPLE)
 
-    def _close_up(
-        self, embedding: ImageEmbedding, pixels: Tensor, window: Window
-    ) -> ImageEmbedding:
-        geometry = self._geometry(embedding.original_size, window)
-        stored = pixels[0].cpu().numpy()
+    def encode_window(self, embedding: ImageEmbedding, window: Window) -> ImageEmbedding:
+        """Encode a window of the pixels that `embedding` keeps."""
+        geometry = self.input_geometry(embedding.original_size, window)
+        stored = embedding.features["pixels"][0].cpu().numpy()
         rows = stored.shape[0] / embedding.original_size[0]
         columns = stored.shape[1] / embedding.original_size[1]
         x0, y0, x1, y1 = window
@@ -151,8 +122,9 @@ class NanoModel(SegmentationModel):
         """Tokens and maps for B prompts of one structure."""
         batch = self._batch(embedding, prompts, masks)
         encoded = self._network.prompt_encoder(_expanded(embedding, len(prompts)), batch)
-        extra = (encoded.token_bias, encoded.prior, encoded.fine)
-        return PromptEmbedding(encoded.tokens, encoded.dense, extra)
+        return PromptEmbedding(
+            encoded.tokens, encoded.dense, encoded.token_bias, encoded.prior, (encoded.fine,)
+        )
 
     def run_decoder(
         self,
@@ -164,17 +136,14 @@ class NanoModel(SegmentationModel):
         """Mask token 0 answers clear prompts, tokens 1 to 3 are the candidates."""
         features = _expanded(embedding, len(prompts.tokens))
         positions = self._network.positions(features)
+        if prompts.bias is None or prompts.prior is None:
+            raise ModelError("nano's mask decoder needs a bias for its tokens and a prior")
         encoded = EncodedPrompts(
-            prompts.tokens, prompts.extra[0], prompts.dense, *prompts.extra[1:]
+            prompts.tokens, prompts.bias, prompts.dense, prompts.prior, *prompts.extra
         )
         logits, scores = decoder(features.image, features.fine, positions, encoded)
         chosen = slice(1, None) if multimask else slice(0, 1)
         return DecoderOutput(logits[:, chosen], scores[:, chosen])
-
-    def logits_size(self, embedding: ImageEmbedding) -> tuple[int, int]:
-        """Half of the padded input."""
-        height, width = embedding.geometry.padded
-        return height // NanoConfig.MASK_STRIDE, width // NanoConfig.MASK_STRIDE
 
     def _batch(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], masks: Tensor | None

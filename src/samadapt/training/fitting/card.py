@@ -16,7 +16,6 @@ def card_text(adapter: Adapter, name: str) -> str:
     """
     config = adapter.config.to_dict()
     base = config["base_model"] or {"name": "?", "weights_hash": "?"}
-    count = config.get("parameters") or sum(t.numel() for t in adapter.state_dict().values())
     data = config["training_data"]
     lines = [
         "---",
@@ -27,7 +26,8 @@ def card_text(adapter: Adapter, name: str) -> str:
         f"# {name}",
         "",
         f"An adapter of samadapt's method `{adapter.method}` for the model `{base['name']}` "
-        f"(weights {base['weights_hash'][:12]}), with {count:,} learned parameters.",
+        f"(weights {base['weights_hash'][:12]}), with {adapter.parameter_count:,} learned "
+        "parameters.",
         "",
         "```python",
         "import samadapt",

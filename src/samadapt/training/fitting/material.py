@@ -36,7 +36,7 @@ class TrainingObject:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class ImageSample:
     """One image with those of its objects that are trained on this time.
 
     Attributes:
@@ -95,7 +95,7 @@ class Material:
         return len(self._images)
 
     @property
-    def spread(self) -> float:
+    def position_spread(self) -> float:
         """How far apart such objects lie in their images: 0 if always in the same place.
 
         It is the root mean square distance of their boxes' centres from the mean of these
@@ -111,14 +111,14 @@ class Material:
         centres = (boxes[:, :2] + boxes[:, 2:] / 2) / sides
         return float(np.sqrt(centres.var(axis=0).sum()))
 
-    def steps(self) -> list[tuple[Visit, ...]]:
+    def steps(self) -> list[tuple[ImageSample, ...]]:
         """All steps of all epochs, or as many as the recipe says; the same recipe, the same ones.
 
         A step never waits for the end of an epoch where their number is given: a single image is
         then visited several times in each.
         """
         size = self._recipe.images_per_step
-        found: list[tuple[Visit, ...]] = []
+        found: list[tuple[ImageSample, ...]] = []
         if self._recipe.steps is not None:
             stream = chain.from_iterable(self._epoch(epoch) for epoch in count())
             return [tuple(islice(stream, size)) for _ in range(self._recipe.steps)]
@@ -127,9 +127,9 @@ class Material:
             found += [tuple(visits[i : i + size]) for i in range(0, len(visits), size)]
         return found
 
-    def sample(self, most: int) -> list[Visit]:
+    def sample(self, most: int) -> list[ImageSample]:
         """Some images, those held out among them, each with all its objects, in random order."""
-        visits = [Visit(*key, tuple(things), 0) for key, things in self._images.items()]
+        visits = [ImageSample(*key, tuple(things), 0) for key, things in self._images.items()]
         visits += self.held_out
         rng = np.random.default_rng([self._recipe.seed, _SAMPLE])
         return [visits[index] for index in rng.permutation(len(visits))[:most]]
@@ -153,7 +153,7 @@ class Material:
 
     # -- private ------------------------------------------------------------------------------
 
-    def _epoch(self, epoch: int) -> list[Visit]:
+    def _epoch(self, epoch: int) -> list[ImageSample]:
         rng = np.random.default_rng([self._recipe.seed, epoch])
         keys = list(self._images)
         visits = []
@@ -163,10 +163,10 @@ class Material:
             most = self._recipe.objects_per_image or len(things)
             chosen = rng.permutation(len(things))[:most]
             objects = tuple(things[i] for i in sorted(chosen))
-            visits.append(Visit(number, image_id, objects, epoch))
+            visits.append(ImageSample(number, image_id, objects, epoch))
         return visits
 
-    def _hold_out(self) -> tuple[Visit, ...]:
+    def _hold_out(self) -> tuple[ImageSample, ...]:
         """Take a random share of the images away from training, if there are enough objects."""
         keys = list(self._images)
         size = round(self._recipe.held_out * len(keys))
@@ -177,7 +177,7 @@ class Material:
         for index in sorted(rng.permutation(len(keys))[:size]):
             number, image_id = keys[index]
             things = self._images.pop((number, image_id))
-            found.append(Visit(number, image_id, tuple(things[:_MOST_HELD_OUT]), 0))
+            found.append(ImageSample(number, image_id, tuple(things[:_MOST_HELD_OUT]), 0))
         return tuple(found[:_MOST_HELD_OUT])
 
     def _limit(self, most: int | None) -> None:

@@ -1,68 +1,43 @@
-"""Which methods can be fitted, and how each is trained unless told otherwise."""
+"""Which methods can be fitted, as they declare it themselves."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
-from torch import Tensor
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from samadapt.adapters.base import Adapter
-from samadapt.adapters.registry import get_method
+from samadapt.adapters.registry import get_method, method_names
 from samadapt.errors import AdapterError
-from samadapt.training.fitting.losses import mask_loss, no_loss
-from samadapt.training.fitting.recipe import NOISY, TASK, FitRecipe
-
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Logits (B, h, w), target (B, h, w) in 0..1 and valid cells (h, w) to one loss per prompt (B,)."""
+from samadapt.training.fitting.recipe import FitRecipe
 
 
 @dataclass(frozen=True, slots=True)
 class FitMethod:
-    """How the adapters of one registered method are trained.
+    """A method that can be fitted.
 
     Attributes:
-        name: of the method, as it is registered among the adapters.
-        about: what it learns, in a few words.
+        name: of the method.
+        adapter: its class.
         recipe: the defaults.
-        loss: of B prompts' logits.
+        task_changes: of the recipe, in the task benchmark.
         one_task: whether an adapter learns one category, and has to know its name.
+        rows: of the task benchmark's table, by name, with what `fit` calls them.
     """
 
     name: str
-    about: str
-    recipe: FitRecipe = field(default_factory=FitRecipe)
-    loss: Loss = mask_loss
-    one_task: bool = False
-
-    def create(self, variant: str | None) -> Adapter:
-        """An untrained adapter.
-
-        Raises:
-            AdapterError: an unknown variant.
-        """
-        return get_method(self.name).create(variant)
-
-
-_METHODS: dict[str, FitMethod] = {}
-
-
-def register_fit(method: FitMethod) -> FitMethod:
-    """Make a method known to `fit`.
-
-    Raises:
-        AdapterError: the name is taken.
-    """
-    if method.name in _METHODS:
-        raise AdapterError(f"method {method.name!r} is already registered for fitting")
-    _METHODS[method.name] = method
-    return method
+    adapter: type[Adapter]
+    recipe: FitRecipe
+    task_changes: Mapping[str, Any]
+    one_task: bool
+    rows: Mapping[str, str]
 
 
 def fit_methods() -> tuple[FitMethod, ...]:
     """All methods that can be fitted, by name."""
-    return tuple(_METHODS[name] for name in sorted(_METHODS))
+    found = (_declared(get_method(name)) for name in method_names())
+    return tuple(method for method in found if method is not None)
 
 
 def fit_method(name: str) -> FitMethod:
@@ -71,43 +46,20 @@ def fit_method(name: str) -> FitMethod:
     Raises:
         AdapterError: there is none; the message lists those that there are.
     """
-    if name in _METHODS:
-        return _METHODS[name]
-    known = sorted(_METHODS)
+    known = {method.name: method for method in fit_methods()}
+    if name in known:
+        return known[name]
     near = difflib.get_close_matches(name, known, 1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise AdapterError(f"method {name!r} cannot be fitted{hint}: use {', '.join(known)}")
 
 
-_TASK = FitRecipe(
-    steps=120,
-    learning_rate=2e-3,
-    weight_decay=0.01,
-    warmup=0.05,
-    objects_per_image=2,
-    prompts=TASK,
-    prompts_per_object=1,
-    held_out=0.2,
-    patience=4,
-)
-
-register_fit(FitMethod("stable", "deformable sampling and routing at the decoder's last attention"))
-register_fit(FitMethod("lora", "low-rank changes of the decoder's linear layers"))
-register_fit(FitMethod("decoder", "the whole mask decoder", FitRecipe(learning_rate=3e-5)))
-register_fit(
-    FitMethod(
-        "task-prompt",
-        "prompt tokens for one task",
-        _TASK.changed(points_weight=0.1),  # outlines that weigh more distract from the masks
-        one_task=True,
-    )
-)
-register_fit(FitMethod("tokens", "a few prompt tokens", _TASK.changed(learning_rate=1e-2)))
-register_fit(
-    FitMethod(
-        "point-matching",
-        "where the points of a mask's outline belong",
-        _TASK.changed(prompts=("1p", "3p", NOISY, "box")),
-        no_loss,
-    )
-)
+def _declared(adapter: type[Adapter]) -> FitMethod | None:
+    fitting = adapter.fitting
+    if fitting is None:
+        return None
+    name, recipe = adapter.method, FitRecipe().changed(**fitting.recipe)
+    rows = {v.row: f"{name}:{key}" for key, v in adapter.variants.items() if v.row is not None}
+    if fitting.row is not None:
+        rows[fitting.row] = name
+    return FitMethod(name, adapter, recipe, dict(fitting.task_recipe), fitting.one_task, rows)

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.adapters.fitting import EDGE
 from samadapt.prompts import Prompt
-from samadapt.training.fitting.recipe import EDGE, FitRecipe
+from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.prompt_sampling import PromptSampler
 
 RIM = 0.25

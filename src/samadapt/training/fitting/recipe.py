@@ -10,20 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from samadapt.adapters.fitting import EDGE, NOISY
 from samadapt.errors import DataError
 from samadapt.training.prompt_sampling import PromptKind
 
-NOISY = "noisy"
-"""A box whose noise is itself drawn from the recipe's range."""
-
 ROBUST = ("box", NOISY, "1p", "3p", "5p", "10p")
 """Prompts of all qualities (RTS of Stable-SAM)."""
-
-EDGE = "edge"
-"""One point of the object, near its edge."""
-
-TASK = ("1p", EDGE, "3p", NOISY, "box")
-"""Prompts as a person gives them who wants one known thing."""
 
 _LOOKS = ("least", "validate_steps")
 _OR_NONE = (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from samadapt.adapters.fitting import Phase
+from samadapt.adapters.losses import overlaps
 from samadapt.data.coco import CocoDataset
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
@@ -16,12 +17,9 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import InputGeometry
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.training.fitting.losses import overlaps
-from samadapt.training.fitting.material import Visit
-from samadapt.training.fitting.methods import Loss
+from samadapt.training.fitting.material import ImageSample
 from samadapt.training.fitting.prompts import drawn_prompt
 from samadapt.training.fitting.recipe import FitRecipe
-from samadapt.training.fitting.views import view_groups
 from samadapt.training.prompt_sampling import PromptSampler, object_generator
 
 _BATCH = 16
@@ -49,42 +47,21 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Exercise:
+class TrainingSample:
     """A prompt and the mask (1, 1, H, W) bool that it shall give."""
 
     prompt: Prompt
     mask: Tensor
 
 
-@runtime_checkable
-class OutlineLearner(Protocol):
-    """An adapter that learns from more than the decoder's logits: it has a loss of its own."""
-
-    def training_loss(
-        self, logits: Tensor, target: Tensor, valid: Tensor, view: ImageEmbedding
-    ) -> Tensor | None:
-        """Loss of each prompt (B,), or None; arguments as of `Loss`, and the view decoded."""
-
-
-@runtime_checkable
-class LearnsApart(Protocol):
-    """An adapter with parameters that have a loss to themselves."""
-
-    def learned_apart(self) -> Sequence[nn.Parameter]:
-        """Parameters that learn from their own loss alone, and nothing else from it.
-
-        They learn after all others, from the answers of what those have become.
-        """
-
-
-def exercises_of(
-    visit: Visit,
+def training_samples(
+    visit: ImageSample,
     dataset: CocoDataset,
     recipe: FitRecipe,
     *,
     kinds: Sequence[str] | None = None,
     occasion: str = "fit",
-) -> list[Exercise]:
+) -> list[TrainingSample]:
     """The prompts of a visit; they depend on the seed, the objects and the epoch alone.
 
     Args:
@@ -107,7 +84,7 @@ def exercises_of(
         sampler, tensor = PromptSampler(mask), torch.from_numpy(mask)[None, None]
         for name in names:
             rng = object_generator(recipe.seed, thing.place, purpose + name)
-            found.append(Exercise(drawn_prompt(name, mask, sampler, recipe, rng), tensor))
+            found.append(TrainingSample(drawn_prompt(name, mask, sampler, recipe, rng), tensor))
     return found
 
 
@@ -115,27 +92,32 @@ def learn_image(
     model: SegmentationModel,
     adapters: Sequence[Seams],
     embedding: ImageEmbedding,
-    exercises: Sequence[Exercise],
-    loss: Loss,
+    samples: Sequence[TrainingSample],
+    phase: Phase,
     points_weight: float = 1.0,
 ) -> Tally:
-    """Add the gradients of the sum of all answers' losses to the adapters' parameters.
+    """Add the gradients of the sum of all predictions' losses to the phase's parameters.
 
-    Every prompt is answered as in use: on the view that `model.focus` gives, and several clicks in
-    turn where the model wants that; then the last turn alone is learned. Adapters that have a
-    loss of their own (`OutlineLearner`) add it, times `points_weight`.
+    Every prompt is answered as in use (`model.groups`); of clicks answered in sequence the last
+    answer alone is learned.
+
+    Args:
+        model: the model.
+        adapters: in use, the one that learns among them.
+        embedding: the image.
+        samples: prompts with their targets.
+        phase: what learns, and from which loss.
+        points_weight: of the phase's loss of points.
 
     Raises:
         AdapterError: the masks do not depend on anything that is learned.
     """
     tally = Tally()
-    for view, logits, target in answers_to(model, adapters, embedding, exercises):
+    for view, logits, target in predictions(model, adapters, embedding, samples):
         valid = view.geometry.valid((logits.shape[-2], logits.shape[-1]), logits.device)
-        losses = loss(logits, target, valid)
-        for adapter in adapters:
-            if isinstance(adapter, OutlineLearner):
-                own = adapter.training_loss(logits, target, valid, view)
-                losses = losses if own is None else losses + points_weight * own
+        losses = phase.loss(logits, target, valid, view)
+        if phase.points_loss is not None:
+            losses = losses + points_weight * phase.points_loss(logits, target, valid, view)
         total = losses.sum()
         if not total.requires_grad:
             raise AdapterError(
@@ -152,31 +134,30 @@ def look_at_image(
     model: SegmentationModel,
     adapters: Sequence[Seams],
     embedding: ImageEmbedding,
-    exercises: Sequence[Exercise],
+    samples: Sequence[TrainingSample],
 ) -> Tally:
     """How well an image's prompts are answered; nothing is learned, and the loss is left at 0."""
     tally = Tally()
     with torch.no_grad():
-        for view, logits, target in answers_to(model, adapters, embedding, exercises):
+        for view, logits, target in predictions(model, adapters, embedding, samples):
             valid = view.geometry.valid((logits.shape[-2], logits.shape[-1]), logits.device)
             shares = overlaps(logits, target, valid).cpu()
             tally += Tally(0.0, float(shares.sum()), len(logits))
     return tally
 
 
-def answers_to(
+def predictions(
     model: SegmentationModel,
     adapters: Sequence[Seams],
     embedding: ImageEmbedding,
-    exercises: Sequence[Exercise],
+    samples: Sequence[TrainingSample],
 ) -> Iterator[tuple[ImageEmbedding, Tensor, Tensor]]:
     """Views, logits (B, h, w) of all prompts answered there, and their targets (B, h, w)."""
-    given = [exercise.prompt for exercise in exercises]
-    prompts = dict(enumerate(model.settled(embedding, given, adapters)))
-    for view, indices in view_groups(model, embedding, prompts, _BATCH):
-        output = model.decode(view, [prompts[i] for i in indices], adapters=adapters)
-        logits = output.logits[:, 0].float()
-        yield view, logits, targets_on(view.geometry, [exercises[i].mask for i in indices], logits)
+    given = [sample.prompt for sample in samples]
+    for group in model.groups(embedding, given, adapters, _BATCH):
+        logits = model.decode(group.view, group.prompts, adapters=adapters).logits[:, 0].float()
+        masks = [samples[i].mask for i in group.indices]
+        yield group.view, logits, targets_on(group.view.geometry, masks, logits)
 
 
 def targets_on(geometry: InputGeometry, masks: Sequence[Tensor], logits: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from samadapt.adapters.base import Adapter
 from samadapt.errors import AdapterError, CheckpointError, DataError, ImageError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.training.fitting.apart import finished_answers, learn_apart
 from samadapt.training.fitting.checkpoint import (
     NAME,
     Progress,
@@ -27,22 +26,21 @@ from samadapt.training.fitting.checkpoint import (
     save_checkpoint,
 )
 from samadapt.training.fitting.embedding_store import EmbeddingStore
-from samadapt.training.fitting.finishing import MOST_IMAGES, Finisher
-from samadapt.training.fitting.material import Material, Visit
-from samadapt.training.fitting.methods import Loss
+from samadapt.training.fitting.later_phases import finished_predictions, learn_later
+from samadapt.training.fitting.material import ImageSample, Material
 from samadapt.training.fitting.processes import Processes
 from samadapt.training.fitting.progress import FitStatus, Tell, running_mean
 from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.fitting.step import (
-    Exercise,
-    LearnsApart,
-    OutlineLearner,
     Tally,
-    exercises_of,
+    TrainingSample,
     learn_image,
     look_at_image,
+    training_samples,
 )
 
+MOST_IMAGES = 20
+"""Images that later phases and the calibration see."""
 _BEST = "best."
 
 OnSkip = Callable[[SkippedPicture], None]
@@ -56,7 +54,6 @@ class Trainer:
         model: frozen.
         material: the objects.
         recipe: how.
-        loss: of B prompts' logits.
         store: embeddings.
         folder: for checkpoints; made when it is missing.
         run: what the run is, as plain JSON values: a checkpoint of another one is refused.
@@ -72,7 +69,6 @@ class Trainer:
         model: SegmentationModel,
         material: Material,
         recipe: FitRecipe,
-        loss: Loss,
         store: EmbeddingStore,
         folder: Path,
         run: Mapping[str, Any],
@@ -80,13 +76,11 @@ class Trainer:
         self.processes = Processes(model.device)
         self.steps = material.steps()
         self._adapter, self._model, self._material = adapter, model, material
-        self._recipe, self._loss, self._store = recipe, loss, store
+        self._recipe, self._store = recipe, store
         self._folder, self._run = folder, run
         module = adapter.module
         self._parameters = [] if module is None else list(module.parameters())
-        self._apart = list(adapter.learned_apart()) if isinstance(adapter, LearnsApart) else []
-        apart = {id(parameter) for parameter in self._apart}
-        self._first = [each for each in self._parameters if id(each) not in apart]
+        self._phase, *self._later = adapter.phases()
         if not self._parameters:
             raise AdapterError(
                 f"the {adapter.method!r} adapter has no parameter for {model.identity}, so nothing "
@@ -106,7 +100,7 @@ class Trainer:
             AdapterError: the masks do not depend on anything that is learned.
             DataError: no image could be used.
         """
-        _require_gradients(self._first, True)
+        _require_gradients(self._phase.parameters, True)
         try:
             tell(self._status())
             last_save = self.progress.step
@@ -121,16 +115,14 @@ class Trainer:
                     last_save = self.progress.step
                 tell(self._status())
         finally:
-            _require_gradients(self._first, False)
+            _require_gradients(self._phase.parameters, False)
         if not self.progress.prompts:
             reasons = "; ".join(dict.fromkeys(s.reason for s in self.progress.skipped[:3]))
             self.remove_checkpoint()
             raise DataError(f"no image could be used, so nothing was trained: {reasons}")
         if self._best:
             self._load(self._best)
-        if self._apart:
-            self._learn_apart(tell)
-        self._finish()
+        self._end(tell)
         return self.progress
 
     def remove_checkpoint(self) -> None:
@@ -140,7 +132,7 @@ class Trainer:
 
     # -- one step -----------------------------------------------------------------------------
 
-    def _step(self, visits: tuple[Visit, ...], on_skip: OnSkip) -> None:
+    def _step(self, visits: tuple[ImageSample, ...], on_skip: OnSkip) -> None:
         self._optimizer.zero_grad(set_to_none=True)
         tally, images, skipped = Tally(), 0, []
         for visit in self.processes.share(visits):
@@ -170,18 +162,18 @@ class Trainer:
         self.progress.images += int(images)
         self.progress.step += 1
 
-    def _learn(self, visit: Visit) -> Tally | SkippedPicture:
+    def _learn(self, visit: ImageSample) -> Tally | SkippedPicture:
         """Gradients from one image, or why it cannot be used."""
         dataset = self._material.datasets[visit.dataset]
         try:
-            exercises = exercises_of(visit, dataset, self._recipe)
+            samples = training_samples(visit, dataset, self._recipe)
             embedding = self._embedding(visit)
         except (ImageError, DataError) as error:
             return SkippedPicture(dataset.image(visit.image_id).file_name, str(error))
         weight = self._recipe.points_weight
-        return learn_image(self._model, [self._adapter], embedding, exercises, self._loss, weight)
+        return learn_image(self._model, [self._adapter], embedding, samples, self._phase, weight)
 
-    def _embedding(self, visit: Visit) -> ImageEmbedding:
+    def _embedding(self, visit: ImageSample) -> ImageEmbedding:
         dataset = self._material.datasets[visit.dataset]
         path = dataset.image_path(visit.image_id)
         try:
@@ -197,13 +189,13 @@ class Trainer:
 
     def _descend(self, answers: int) -> None:
         """One optimiser step along the mean gradient; none if it is not finite."""
-        self.processes.add_gradients(self._first)
+        self.processes.add_gradients(self._phase.parameters)
         for group in self._optimizer.param_groups:
             group["lr"] = self._recipe.rate(self.progress.step, len(self.steps))
-        for parameter in self._first:
+        for parameter in self._phase.parameters:
             if parameter.grad is not None:
                 parameter.grad /= answers
-        if torch.nn.utils.clip_grad_norm_(self._first, self._recipe.clip).isfinite():
+        if torch.nn.utils.clip_grad_norm_(self._phase.parameters, self._recipe.clip).isfinite():
             self._optimizer.step()
         else:
             self.progress.spoilt += 1
@@ -237,70 +229,61 @@ class Trainer:
         for visit in self.processes.share(self._material.held_out):
             dataset = self._material.datasets[visit.dataset]
             try:
-                exercises = exercises_of(
+                samples = training_samples(
                     visit, dataset, self._recipe, kinds=self._recipe.prompts, occasion="look"
                 )
                 embedding = self._embedding(visit)
             except (ImageError, DataError):
                 continue
-            tally += look_at_image(self._model, [self._adapter], embedding, exercises)
+            tally += look_at_image(self._model, [self._adapter], embedding, samples)
         sums = torch.tensor([tally.overlap, tally.prompts], device=self._model.device)
         overlap, prompts = self.processes.total(sums).tolist()
         return overlap / prompts if prompts else None
 
     # -- the end --------------------------------------------------------------------------------
 
-    def _learn_apart(self, tell: Tell) -> None:
-        """What learns from the answers of the others; the same in all processes."""
-        if not isinstance(self._adapter, OutlineLearner):
-            return
-        started, progress = time.perf_counter(), self.progress
-        answers = finished_answers(self._model, self._adapter, self._lessons())
-        progress.seconds += time.perf_counter() - started
+    def _end(self, tell: Tell) -> None:
+        """Later phases and the calibration; the same in all processes."""
+        steps, progress = len(self.steps), self.progress
         progress.apart = []
-        if not answers:
-            return
-        _require_gradients(self._apart, True)
-        try:
-            started = time.perf_counter()
-            steps = len(self.steps)
-            lessons = learn_apart(self._adapter, self._apart, answers, self._recipe, steps)
-            for done, step in enumerate(lessons, 1):
-                if math.isfinite(step.loss):
-                    progress.apart.append(round(step.loss, 6))
-                progress.spoilt += not step.taken
-                tell(self._status(done))
-            progress.seconds += time.perf_counter() - started
-        finally:
-            _require_gradients(self._apart, False)
+        started = time.perf_counter()
+        for phase in self._later:
+            finished = finished_predictions(self._model, self._adapter, self._few_samples())
+            if not finished:
+                continue
+            _require_gradients(phase.parameters, True)
+            try:
+                for done, step in enumerate(learn_later(phase, finished, self._recipe, steps), 1):
+                    if math.isfinite(step.loss):
+                        progress.apart.append(round(step.loss, 6))
+                    progress.spoilt += not step.taken
+                    tell(self._status(done))
+            finally:
+                _require_gradients(phase.parameters, False)
+        visits = self._material.sample(MOST_IMAGES)
+        with torch.no_grad():
+            images = self._marked_images(visits)
+            self._adapter.calibrate(self._model, images, len(visits), self._recipe.seed)
+        progress.seconds += time.perf_counter() - started
 
-    def _lessons(self) -> Iterator[tuple[ImageEmbedding, list[Exercise]]]:
+    def _few_samples(self) -> Iterator[tuple[ImageEmbedding, list[TrainingSample]]]:
         """Some images, each with all kinds of prompts for a few of its objects."""
         for visit in self._material.sample(MOST_IMAGES):
             dataset = self._material.datasets[visit.dataset]
             few = replace(visit, objects=visit.objects[: self._recipe.objects_per_image])
             try:
-                exercises = exercises_of(
+                samples = training_samples(
                     few, dataset, self._recipe, kinds=self._recipe.prompts, occasion="apart"
                 )
                 embedding = self._embedding(visit)
             except (ImageError, DataError):
                 continue
-            yield embedding, exercises
+            yield embedding, samples
 
-    def _finish(self) -> None:
-        """What the adapter learns when its parameters are known; the same in all processes."""
-        if not isinstance(self._adapter, Finisher):
-            return
-        started = time.perf_counter()
-        visits = self._material.sample(MOST_IMAGES)
-        with torch.no_grad():
-            self._adapter.finish(self._model, self._marked(visits), len(visits), self._recipe.seed)
-        self.progress.seconds += time.perf_counter() - started
-
-    def _marked(
-        self, visits: list[Visit]
+    def _marked_images(
+        self, visits: list[ImageSample]
     ) -> Iterator[tuple[ImageEmbedding, list[NDArray[np.bool_]]]]:
+        """Images with the masks of all their objects."""
         for visit in visits:
             dataset = self._material.datasets[visit.dataset]
             try:
@@ -348,18 +331,18 @@ class Trainer:
             for name, parameter in enumerate(self._parameters):
                 parameter.copy_(tensors[str(name)])
 
-    def _status(self, apart: int = 0) -> FitStatus:
+    def _status(self, later: int = 0) -> FitStatus:
         progress = self.progress
         return FitStatus(
-            progress.step + apart,
-            len(self.steps) * (2 if self._apart else 1),
+            progress.step + later,
+            len(self.steps) * (1 + len(self._later)),
             running_mean(progress.losses),
             running_mean(progress.overlaps),
             len(progress.skipped),
         )
 
 
-def _require_gradients(parameters: list[torch.nn.Parameter], wanted: bool) -> None:
+def _require_gradients(parameters: Sequence[torch.nn.Parameter], wanted: bool) -> None:
     for parameter in parameters:
         parameter.requires_grad_(wanted)
         if not wanted:

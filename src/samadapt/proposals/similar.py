@@ -16,7 +16,7 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.server.likeness import Frame, LikenessMap, Map, Mask, blurred
+from samadapt.proposals.likeness import Frame, LikenessMap, Map, Mask, blurred
 
 BATCH = 4
 SECONDS = 3.0
@@ -28,7 +28,7 @@ _MASK_BYTES = 1 << 28
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Proposal:
+class ProposedPart:
     """A proposed object.
 
     Attributes:
@@ -55,7 +55,7 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class SimilarObjects:
     """What a search brought.
 
     Attributes:
@@ -66,14 +66,14 @@ class Found:
         places: how many there were.
     """
 
-    proposals: tuple[Proposal, ...] = ()
+    proposals: tuple[ProposedPart, ...] = ()
     tried: tuple[tuple[float, float], ...] = ()
     more: bool = False
     looked: int = 0
     places: int = 0
 
 
-def find_similar(
+def propose_similar(
     model: SegmentationModel,
     embedding: ImageEmbedding,
     pixels: NDArray[np.uint8],
@@ -85,7 +85,7 @@ def find_similar(
     rejected: Sequence[Rle] = (),
     tried: Sequence[tuple[float, float]] = (),
     progress: Callable[[int, int], None] = lambda looked, places: None,
-) -> Found:
+) -> SimilarObjects:
     """Propose objects that look like `examples`, the most likely first.
 
     Every pixel is described by its colour, by its surroundings at the scale of the examples, and
@@ -118,7 +118,7 @@ def find_similar(
     known = wanted | frame.union(others)
     closed = known | frame.union(rejected)
     if closed.all() or not wanted.any():
-        return Found()
+        return SimilarObjects()
     areas = np.array([rle.area for rle in examples], np.float64)
     radius = float(np.sqrt(np.median(areas) / np.pi))
     near = max(radius * frame.scale, 1.0)
@@ -127,7 +127,7 @@ def find_similar(
     points = _peaks(likeness.values, closed, least, near, frame)
     points = _untried(points, tried, radius)
     deadline = time.monotonic() + seconds
-    found: list[Proposal] = []
+    found: list[ProposedPart] = []
     taken, failed, more, looked = closed.copy(), list[tuple[float, float]](), False, 0
     for batch in _batches(points, frame.size):
         progress(looked, len(points))
@@ -147,7 +147,7 @@ def find_similar(
     progress(looked, len(points))
     found.sort(key=lambda proposal: -proposal.likeness)
     more = more or len(found) > most
-    return Found(tuple(found[:most]), tuple(failed), more, looked, len(points))
+    return SimilarObjects(tuple(found[:most]), tuple(failed), more, looked, len(points))
 
 
 def _judged(
@@ -157,7 +157,7 @@ def _judged(
     frame: Frame,
     taken: Mask,
     likeness: LikenessMap,
-) -> Proposal | None:
+) -> ProposedPart | None:
     """The candidate whose size is most like the examples', if it looks like them and is free."""
     parts = [_part(mask, prompt) for mask in answer.masks]
     gaps = [_size_gap(part.crop, areas) for part in parts]
@@ -170,7 +170,7 @@ def _judged(
         return None
     span = max(likeness.high - likeness.low, 1e-6)
     alike = float(np.clip((likeness.values[small].mean() - likeness.low) / span, 0, 1))
-    return Proposal(part.crop, part.x, part.y, part.size, alike) if alike >= 0.5 else None
+    return ProposedPart(part.crop, part.x, part.y, part.size, alike) if alike >= 0.5 else None
 
 
 def _batches(
@@ -214,19 +214,19 @@ def _untried(
     return [p for p in points if np.hypot(*(before - p).T).min() > radius / 2]
 
 
-def _part(mask: Mask, prompt: Prompt) -> Proposal:
+def _part(mask: Mask, prompt: Prompt) -> ProposedPart:
     """The part of a mask that was clicked on; all of it when the click is outside."""
     x, y = (int(v) for v in prompt.points[0])
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     size = int(mask.shape[0]), int(mask.shape[1])
     if not rows.size:
-        return Proposal(np.zeros((1, 1), np.bool_), x, y, size)
+        return ProposedPart(np.zeros((1, 1), np.bool_), x, y, size)
     top, left = int(rows[0]), int(columns[0])
     crop = mask[top : rows[-1] + 1, left : columns[-1] + 1]
     if mask[y, x]:
         _, numbers = cv2.connectedComponents(crop.astype(np.uint8), connectivity=4)
         crop = numbers == numbers[y - top, x - left]
-    return Proposal(np.array(crop), left, top, size)
+    return ProposedPart(np.array(crop), left, top, size)
 
 
 def _size_gap(mask: Mask, areas: NDArray[np.float64]) -> float:

@@ -7,7 +7,7 @@ import pytest
 
 import samadapt
 from samadapt.models.prediction import Prediction
-from samadapt.models.turns import answer_in_turn, takes_turns
+from samadapt.models.sequential_clicks import answer_sequentially, is_click_sequence
 from samadapt.prompts import Box, Prompt
 
 
@@ -26,7 +26,7 @@ def answered(boxes: dict[int, tuple[int, int, int, int]], asked: list[Prompt]):
 
 
 @pytest.mark.parametrize(
-    ("prompt", "turns"),
+    ("prompt", "expected"),
     [
         (Prompt([(1, 1), (5, 5)]), True),
         (Prompt([(1, 1), (5, 5)], [0, 1]), True),
@@ -36,17 +36,17 @@ def answered(boxes: dict[int, tuple[int, int, int, int]], asked: list[Prompt]):
         (Prompt([(1, 1), (5, 5)], mask=np.zeros((10, 10), np.float32)), False),
     ],
 )
-def test_only_clicks_take_turns(prompt: Prompt, turns: bool) -> None:
-    assert takes_turns(prompt) is turns
+def test_only_several_clicks_are_a_sequence(prompt: Prompt, expected: bool) -> None:
+    assert is_click_sequence(prompt) is expected
 
 
-def test_it_begins_in_the_middle_and_leaves_out_what_is_obeyed() -> None:
+def test_it_begins_in_the_middle_and_leaves_out_satisfied_clicks() -> None:
     asked: list[Prompt] = []
     clicks = [(5.5, 5.5), (15.5, 15.5), (20.5, 20.5), (35.5, 35.5), (38.5, 2.5)]
     prompt = Prompt(clicks, [1, 1, 1, 1, 0])
     # One click: too small. Two, the corner among them: everything but the background click.
     answer = answered({1: (10, 10, 25, 25), 2: (0, 0, 36, 36)}, asked)
-    last, found = answer_in_turn(answer, prompt)
+    last, found = answer_sequentially(answer, prompt)
     assert asked[0].points == ((20.5, 20.5),)  # the middle of those on the object is (19.25, 19.25)
     assert last is asked[1]
     # (5.5, 5.5) is 21.2 from it and (35.5, 35.5) as far: the first of them
@@ -61,8 +61,8 @@ def test_background_clicks_count_too_and_it_ends() -> None:
     asked: list[Prompt] = []
     everything = dict.fromkeys((1, 2, 3), (0, 0, 40, 40))
     prompt = Prompt([(10.5, 10.5), (30.5, 10.5), (10.5, 30.5)], [1, 0, 0])
-    last, _ = answer_in_turn(answered(everything, asked), prompt)
-    assert len(asked) == 3  # never obeyed, each added once
+    last, _ = answer_sequentially(answered(everything, asked), prompt)
+    assert len(asked) == 3  # never satisfied, each added once
     assert sorted(last.points) == [(10.5, 10.5), (10.5, 30.5), (30.5, 10.5)]
     assert last.labels is not None
     assert sum(last.labels) == 1
@@ -82,7 +82,7 @@ def test_nano_answers_as_in_a_session() -> None:
         steps.append(asked)
         return model.predict(embedding, asked)
 
-    last, expected = answer_in_turn(one, prompt)
+    last, expected = answer_sequentially(one, prompt)
     assert np.array_equal(found.logits, expected.logits)
     assert np.array_equal(found.masks, expected.masks)
     several = model.predict(embedding, [prompt, Prompt([(60.5, 45.5)]), prompt])

@@ -1,17 +1,19 @@
-"""Close-ups: which part of an image nano looks at to answer a prompt, and views it has seen."""
+"""The zoom-in transform: prompts for a small object are answered on a close-up of it."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from threading import Lock
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from samadapt.errors import PromptError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import InputGeometry, Window
+from samadapt.models.interface import ModelInterface
 from samadapt.prompts import Box, Prompt
 
 MARGIN = 1.6
@@ -28,6 +30,97 @@ _SLACK = 1.1
 _STAY = (0.6, 1.4)  # how much the wanted window's size may differ from the one kept
 
 _Region = tuple[float, float, float, float]
+
+
+class ZoomIn:
+    """Zoom-in for one model, as the transform of the same name in RITM; nobody else knows of it.
+
+    The last few close-ups of each embedding that is still in use are kept. Safe to share.
+
+    Args:
+        model: encodes the close-ups; without any (see its `spec`) every view is the whole image.
+    """
+
+    def __init__(self, model: ModelInterface) -> None:
+        self._model = model
+        self._views: WeakKeyDictionary[ImageEmbedding, OrderedDict[Window, ImageEmbedding]] = (
+            WeakKeyDictionary()
+        )
+        self._lock = Lock()
+
+    def view(self, embedding: ImageEmbedding, prompt: Prompt) -> ImageEmbedding:
+        """The whole image, or a close-up when an earlier mask or a box says that it is worth it."""
+        spec = self._model.spec
+        if not spec.has_close_ups or embedding.pixels is None:
+            return embedding
+        seen = self._geometry(embedding, prompt.window)
+        window = choose_window(embedding.original_size, prompt, seen, spec.close_up_side)
+        return embedding if window is None else self._close_up(embedding, window)
+
+    def onto_view(
+        self,
+        view: ImageEmbedding,
+        logits: Tensor,
+        window: Window | None,
+        size: tuple[int, int],
+    ) -> Tensor:
+        """Bring earlier logits onto the grid of a view.
+
+        Args:
+            view: on which the prompt is answered.
+            logits: (1, 1, h', w').
+            window: the part of the image that they show.
+            size: (h, w) of the view's logits.
+
+        Returns:
+            (1, 1, h, w).
+
+        Raises:
+            PromptError: a window that the model cannot have given, or logits of another size.
+        """
+        here, seen = view.geometry, self._geometry(view, window)
+        pairs = zip(seen.padded, size, here.padded, strict=True)
+        expected = tuple(padded * cells // mine for padded, cells, mine in pairs)
+        if tuple(logits.shape[-2:]) != expected:
+            raise PromptError(
+                f"mask prompt of shape {tuple(logits.shape[-2:])}: logits must have the decoder's "
+                f"resolution {expected}, as in Prediction.logits (or give a bool mask at the "
+                "image's size)"
+            )
+        return logits if seen == here else here.reframe(logits, seen, size)
+
+    def _geometry(self, embedding: ImageEmbedding, window: Window | None) -> InputGeometry:
+        """Geometry of the view that shows `window` of the image in `embedding`."""
+        height, width = embedding.original_size
+        if not self._model.spec.has_close_ups:
+            if window != embedding.geometry.window:
+                raise PromptError(
+                    f"window {window}: {self._model.identity.name} takes no close-ups; give the "
+                    "logits of the whole image, without a window"
+                )
+            return embedding.geometry
+        if window is not None:
+            x0, y0, x1, y1 = window
+            if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+                raise PromptError(
+                    f"window {window} does not lie inside the image of {width} x {height} pixels "
+                    "(width x height)"
+                )
+        return self._model.input_geometry((height, width), window)
+
+    def _close_up(self, embedding: ImageEmbedding, window: Window) -> ImageEmbedding:
+        """The close-up of `window`, encoded when it is not there yet."""
+        with self._lock:
+            views = self._views.setdefault(embedding, OrderedDict())
+            if window in views:
+                views.move_to_end(window)
+                return views[window]
+        view = self._model.encode_window(embedding, window)
+        with self._lock:
+            views[window] = view
+            while len(views) > _KEPT:
+                views.popitem(last=False)
+        return view
 
 
 def choose_window(
@@ -108,29 +201,3 @@ def _span(low: float, high: float, wanted: float, limit: int) -> tuple[int, int]
     length = min(round(wanted), limit)
     start = min(max(round((low + high - length) / 2), 0), limit - length)
     return start, start + length
-
-
-class ViewCache:
-    """The last few close-ups of each embedding that is still in use; safe to share."""
-
-    def __init__(self) -> None:
-        self._views: WeakKeyDictionary[ImageEmbedding, OrderedDict[Window, ImageEmbedding]] = (
-            WeakKeyDictionary()
-        )
-        self._lock = Lock()
-
-    def get(
-        self, embedding: ImageEmbedding, window: Window, make: Callable[[], ImageEmbedding]
-    ) -> ImageEmbedding:
-        """The view of `window`, made when it is not there yet."""
-        with self._lock:
-            views = self._views.setdefault(embedding, OrderedDict())
-            if window in views:
-                views.move_to_end(window)
-                return views[window]
-        view = make()
-        with self._lock:
-            views[window] = view
-            while len(views) > _KEPT:
-                views.popitem(last=False)
-        return view

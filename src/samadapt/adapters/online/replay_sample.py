@@ -25,7 +25,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
+class ReplaySample:
     """One finished object: what can be learned from it.
 
     Attributes:
@@ -42,7 +42,7 @@ class Lesson:
     is_accepted: bool = True
 
     def draw(self, prompt: str, rng: Generator) -> Example | None:
-        """The example for a kind of prompt; None when this lesson has none."""
+        """The example for a kind of prompt; None when this sample has none."""
         if prompt == "any":
             choices = self.examples.get("sent") or self.examples.get("first", ())
         else:
@@ -50,7 +50,7 @@ class Lesson:
         return choices[int(rng.integers(len(choices)))] if choices else None
 
 
-def lesson_of(
+def replay_sample_of(
     model: SegmentationModel,
     interaction: Interaction,
     mask: NDArray[np.bool_],
@@ -58,7 +58,7 @@ def lesson_of(
     *,
     is_accepted: bool = True,
     candidates: bool = False,
-) -> Lesson:
+) -> ReplaySample:
     """What can be learned from an interaction that ended with `mask`.
 
     Args:
@@ -72,7 +72,7 @@ def lesson_of(
 
     def example(prompt: Prompt, has_candidates: bool = False) -> Example:
         is_single = len(prompt.points) == 1 and prompt.box is None
-        view = model.focus(interaction.embedding, prompt)
+        view = model.view(interaction.embedding, prompt)
         return Example(view, prompt, has_candidates and is_single)
 
     sent = interaction.prompts
@@ -85,4 +85,4 @@ def lesson_of(
         examples["sent"] = tuple(example(prompt, candidates) for prompt in sent)
     if "all" in prompts and (interaction.clicks or interaction.box is not None):
         examples["all"] = (example(Prompt.from_clicks(interaction.clicks, interaction.box)),)
-    return Lesson(mask, interaction.clicks, examples, is_accepted)
+    return ReplaySample(mask, interaction.clicks, examples, is_accepted)

@@ -1,4 +1,4 @@
-"""Several clicks given at once, answered one after the other as if a person had made them."""
+"""Sequential clicks: several clicks given at once, answered one after the other."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Callable
 
 import numpy as np
 
-from samadapt.models.obeying import is_inside
+from samadapt.models.click_consistency import is_inside
 from samadapt.models.prediction import Prediction
 from samadapt.prompts import Click, Prompt
 
 
-def takes_turns(prompt: Prompt) -> bool:
+def is_click_sequence(prompt: Prompt) -> bool:
     """Whether a prompt is several clicks, one on the object at least, and nothing else."""
     several = len(prompt.points) > 1 and prompt.box is None and prompt.mask is None
     return several and any(click.positive for click in prompt.clicks)
 
 
-def answer_in_turn(
+def answer_sequentially(
     answer: Callable[[Prompt], Prediction], prompt: Prompt
 ) -> tuple[Prompt, Prediction]:
-    """Answer one click, then add another as long as the mask disobeys one.
+    """Answer one click, then add another as long as the mask violates one.
 
     The first is the click on the object nearest to the middle of all those on it; the next one,
-    of those that the mask has on the wrong side, the furthest from all that were used. Clicks that
-    are obeyed anyway are left out: a model that learned from corrections takes every further click
+    of those that the mask violates, is the furthest from all that were used. Clicks that the mask
+    satisfies anyway are left out: a model that learned from corrections takes every further click
     for a sign that its mask was wrong there.
 
     Args:
-        answer: one mask for a prompt.
-        prompt: for which `takes_turns` holds.
+        answer: gives one mask for a prompt.
+        prompt: for which `is_click_sequence` holds.
 
     Returns:
         The last prompt, with the logits before it, and its answer.

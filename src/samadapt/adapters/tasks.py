@@ -108,6 +108,4 @@ class Tasks:
 
 def task_of(adapter: Adapter) -> str | None:
     """The category that an adapter was taught; None if it was taught no single one."""
-    own = getattr(adapter.config, "category", None)
-    name = own if own is not None else adapter.config.recipe.get("category")
-    return name if isinstance(name, str) else None
+    return adapter.config.task

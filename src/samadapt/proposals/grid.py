@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -24,7 +23,8 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.session.suppression import suppress
+from samadapt.proposals.proposal import Proposal
+from samadapt.proposals.suppression import suppress
 
 _BATCH = 32
 """Prompts per decoder call."""
@@ -82,35 +82,6 @@ class ProposalOptions:
             raise PromptError(f"offset {self.offset}: use a positive number")
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """One object that was found.
-
-    Attributes:
-        rle: its mask, compressed.
-        score: 0..1; predicted IoU times stability, times the probability that it is of the task's
-            kind, times how well two answers agree.
-        point: (x, y) that it was found from.
-    """
-
-    rle: Rle
-    score: float
-    point: tuple[float, float]
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """(H, W) bool at the image's original size."""
-        return self.rle.mask()
-
-
-@runtime_checkable
-class KindJudge(Protocol):
-    """An adapter that may know how likely a mask is of the kind that it learned."""
-
-    def judge(self, masks: Tensor, embedding: ImageEmbedding) -> Tensor | None:
-        """Probabilities (B,) of masks (B, h, w) on the decoder's grid; None if it cannot tell."""
-
-
 def propose(
     model: SegmentationModel,
     embedding: ImageEmbedding,
@@ -127,7 +98,7 @@ def propose(
     Segment Anything's automatic masks (Kirillov et al., ICCV 2023, appendix B; a d that depends
     on the logits is our choice). It does not tell whether an object is of the adapters' kind:
     they learned from prompts on such objects, and answer on others too. Where exactly one adapter
-    can tell (`KindJudge`), its probability p is a third factor, and masks of less than `min_kind`
+    can tell (`Seams.judge`), its probability p is a third factor, and masks of less than `min_kind`
     are left out. With the second pass the score is sqrt(s1 · s2) · IoU(mask 1, mask 2), p being
     part of both: what is there is found from wherever one looks. The first pass stays on the
     decoder's grid; only what survives it is seen in full size.
@@ -246,8 +217,7 @@ class _Search:
 
     def _likely(self, masks: Tensor) -> Tensor:
         """How likely masks (B, K, h, w) are of the task's kind, (B, K); 1 if nobody can tell."""
-        judges = [seam for seam in self.adapters if isinstance(seam, KindJudge)]
-        said = [judge.judge(masks.flatten(0, 1), self.embedding) for judge in judges]
+        said = [seam.judge(masks.flatten(0, 1), self.embedding) for seam in self.adapters]
         known = [found for found in said if found is not None]
         if len(known) != 1:
             return torch.ones(masks.shape[:2], device=masks.device)

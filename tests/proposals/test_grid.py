@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fakes import FakeModel, blobs
 from samadapt.data.rle import Rle
 from samadapt.errors import AdapterError, ModelError, PromptError
-from samadapt.models.base import DecoderOutput
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.interface import DecoderOutput, PromptEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.session.proposals import ProposalOptions, grid_points, propose
-from samadapt.session.suppression import suppress
+from samadapt.proposals.grid import ProposalOptions, grid_points, propose
+from samadapt.proposals.suppression import suppress
 from small_models import NAMES, tiny_model
 from tiny_dataset import label_map, oracle
 from toy_adapter import ToyAdapter
@@ -42,19 +41,19 @@ class Stairs(FakeModel):
 
     quality = 0.8
 
-    def decode(
+    def run_decoder(
         self,
+        decoder: nn.Module,
         embedding: ImageEmbedding,
-        prompts: Sequence[Prompt],
-        multimask: bool = False,
-        adapters: Sequence[Seams] = (),
+        prompts: PromptEmbedding,
+        multimask: bool,
     ) -> DecoderOutput:
         h, w = self.logits_size(embedding)
         steps = torch.tensor([2.0] * (w // 4) + [0.5] * (w // 4) + [-0.5] * (w // 4))
         row = torch.cat([steps, torch.full((w - len(steps),), -2.0)])
         count = 3 if multimask else 1
-        logits = row.expand(len(prompts), count, h, w)
-        return DecoderOutput(logits, torch.full((len(prompts), count), self.quality))
+        logits = row.expand(len(prompts.tokens), count, h, w)
+        return DecoderOutput(logits, torch.full((len(prompts.tokens), count), self.quality))
 
 
 class TestSuppression:

@@ -1,0 +1,40 @@
+"""Numbers that adapters read off the decoder calls of one block of code, and of nobody else's."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from torch import Tensor
+
+_READINGS: ContextVar[dict[str, list[Tensor]] | None] = ContextVar(
+    "samadapt_readings", default=None
+)
+
+
+@contextmanager
+def readings() -> Iterator[Mapping[str, list[Tensor]]]:
+    """Collect what adapters note inside the block: a tensor per decoder call, on the CPU, by name.
+
+    The collection belongs to the current thread or task: calls of other people do not end up in
+    it, and theirs go on undisturbed.
+
+        with readings() as found:
+            model.predict(embedding, prompt, adapters=[stable])
+        alpha1, alpha2 = found["alphas"][0][0].tolist()
+    """
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    token = _READINGS.set(found)
+    try:
+        yield found
+    finally:
+        _READINGS.reset(token)
+
+
+def note(name: str, values: Tensor) -> None:
+    """Note values of one decoder call, if somebody is collecting."""
+    found = _READINGS.get()
+    if found is not None:
+        found[name].append(values.detach().float().cpu())

@@ -1,0 +1,175 @@
+"""Decoder weights that differ from a base (seam 3)."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from samadapt.adapters.base import Adapter
+from samadapt.adapters.config import AdapterConfig
+from samadapt.errors import AdapterError
+
+
+class WeightChange(Adapter):
+    """Base of adapters that add something to parameters of the mask decoder.
+
+    What is learned is in `module`, and counted in the config's field `parameters`; `changes` turns
+    it into one tensor per changed parameter. For predictions the sum with the base weights is kept
+    until either of the two changes; while gradients are wanted it is made anew in every call, so
+    that they reach `module`.
+    """
+
+    module: NamedTensors | None = None
+
+    def __init__(self, config: AdapterConfig | None = None) -> None:
+        super().__init__(config)
+        self._merged: tuple[nn.Module, tuple[int, ...], nn.Module] | None = None
+        self._lock = threading.Lock()
+
+    @abstractmethod
+    def changes(self) -> Mapping[str, Tensor]:
+        """What is added to parameters of the decoder, by name; empty while there is nothing."""
+
+    def check_state(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether tensors may be what this method learned."""
+        return True
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """What was learned, by name."""
+        named = {} if self.module is None else self.module.named()
+        return {name: tensor.detach() for name, tensor in named.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave.
+
+        Raises:
+            AdapterError: no tensor, or other names or shapes than this adapter has.
+        """
+        own = {name: tensor.shape for name, tensor in self.state_dict().items()}
+        fits = not own or own == {name: tensor.shape for name, tensor in state.items()}
+        if not state or not fits or not self.check_state(state):
+            raise AdapterError(
+                f"weights do not fit the {self.method!r} adapter: other names or shapes"
+            )
+        self._build(state)
+
+    def _build(self, tensors: Mapping[str, Tensor]) -> None:
+        device = None if self.module is None else next(self.module.parameters()).device
+        self.module = NamedTensors(tensors).to(device)
+        changes: dict[str, Any] = {"parameters": sum(t.numel() for t in tensors.values())}
+        self.config = replace(self.config, **changes)
+
+    def mask_decoder(self, base: nn.Module) -> nn.Module:
+        """A decoder with `base`'s weights plus the changes; everything else is shared with it."""
+        module = self.module
+        if module is None:
+            return base
+        parameters = list(module.parameters())
+        if torch.is_grad_enabled() and any(p.requires_grad for p in parameters):
+            return with_changes(base, self.changes(), keep_graph=True)
+        version = (id(module), *(p._version for p in parameters))
+        with self._lock:
+            kept = self._merged
+            if kept is None or kept[0] is not base or kept[1] != version:
+                with torch.no_grad():
+                    merged = with_changes(base, self.changes(), keep_graph=False)
+                kept = self._merged = (base, version, merged)
+            return kept[2]
+
+
+class NamedTensors(nn.Module):
+    """Learned tensors by any names."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.names = tuple(tensors)
+        self.values = nn.ParameterList(
+            nn.Parameter(tensors[name].detach().clone(), requires_grad=False) for name in self.names
+        )
+
+    def named(self) -> dict[str, Tensor]:
+        """The tensors by name."""
+        return dict(zip(self.names, self.values, strict=True))
+
+
+def with_changes(base: nn.Module, changes: Mapping[str, Tensor], *, keep_graph: bool) -> nn.Module:
+    """A copy of `base` with `changes` added to its parameters; the rest is shared with it.
+
+    Args:
+        base: never changed itself.
+        changes: by parameter name.
+        keep_graph: gradients flow to the changes; the changed weights are then no parameters of
+            the copy any more.
+
+    Raises:
+        AdapterError: a name that `base` lacks, or another shape.
+    """
+    known = dict(base.named_parameters())
+    decoder = shared_copy(base)
+    for name, change in changes.items():
+        own = known.get(name)
+        if own is None or own.shape != change.shape:
+            what = "lacks" if own is None else f"has shape {tuple(own.shape)} for"
+            raise AdapterError(
+                f"the mask decoder {what} {name!r} {tuple(change.shape)}: the adapter belongs to "
+                "another model, or one before it changes the decoder's parts"
+            )
+        weight = own.detach() + change.to(own.device)
+        put_weight(decoder, name, weight if keep_graph else nn.Parameter(weight, False))
+    return decoder
+
+
+def shared_copy(base: nn.Module) -> nn.Module:
+    """A copy of a module that shares all parameters and buffers with it."""
+    shared: list[Tensor] = [*base.parameters(), *base.buffers()]
+    return copy.deepcopy(base, {id(tensor): tensor for tensor in shared})
+
+
+def put_weight(module: nn.Module, name: str, weight: Tensor) -> None:
+    """Put a tensor in the place of a parameter; one with a graph is no parameter any more."""
+    path, _, leaf = name.rpartition(".")
+    owner = module.get_submodule(path)
+    if not isinstance(weight, nn.Parameter):
+        delattr(owner, leaf)
+    setattr(owner, leaf, weight)
+
+
+def trainable_names(decoder: nn.Module) -> tuple[str, ...]:
+    """Names of all parameters of a decoder that gradients can change."""
+    return tuple(name for name, p in decoder.named_parameters() if p.is_floating_point())
+
+
+def chosen_names(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """The parameter names that patterns choose, in order.
+
+    Args:
+        names: all names.
+        patterns: shell patterns such as "transformer.*norm*"; one that begins with "!" takes
+            names out again.
+
+    Raises:
+        AdapterError: no name is left.
+    """
+    wanted = [p for p in patterns if not p.startswith("!")]
+    unwanted = [p[1:] for p in patterns if p.startswith("!")]
+    found = tuple(
+        name
+        for name in names
+        if any(fnmatchcase(name, p) for p in wanted)
+        and not any(fnmatchcase(name, p) for p in unwanted)
+    )
+    if not found:
+        known = ", ".join(sorted({name.split(".")[0] for name in names}))
+        raise AdapterError(
+            f"the patterns {list(patterns)} match no parameter of the mask decoder; its parts "
+            f"are: {known}"
+        )
+    return found

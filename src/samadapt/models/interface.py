@@ -1,0 +1,161 @@
+"""What a model family implements, and the values that pass between its parts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from samadapt.errors import ModelError
+from samadapt.models.embedding import ImageEmbedding, ModelIdentity
+from samadapt.models.geometry import InputGeometry, Window
+from samadapt.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderSpec:
+    """Description of a family's mask decoder, for the predictor and for adapters.
+
+    Attributes:
+        width: C, channels of tokens and image features.
+        logits_per_cell: cells of the logits along each side of a cell of the image features.
+        position_cells: cells along the side that positions are shares of; 0 stands for the longer
+            side of the image features.
+        position_frequencies: (2, C/2) of the random Fourier features that positions are encoded
+            with (Tancik et al. 2020); None where the family encodes them in another way.
+        mask_token: index of the first mask token among the decoder's output tokens.
+        has_prior: whether the decoder adds a first guess at the mask, `PromptEmbedding.prior`.
+        close_up_side: longer side, in pixels, of the input for a close-up of a small object; 0
+            for a family that takes none.
+        sequential_clicks: whether several clicks given at once are answered one after the other,
+            as suits a model that was trained with corrections.
+    """
+
+    width: int
+    logits_per_cell: int = 4
+    position_cells: int = 0
+    position_frequencies: Tensor | None = field(default=None, repr=False, compare=False)
+    mask_token: int = 1
+    has_prior: bool = False
+    close_up_side: int = 0
+    sequential_clicks: bool = False
+
+    @property
+    def has_close_ups(self) -> bool:
+        """Whether the family encodes close-ups."""
+        return self.close_up_side > 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PromptEmbedding:
+    """B prompts of the same structure, as the mask decoder takes them: what passes seam 1.
+
+    Attributes:
+        tokens: sparse prompt tokens (B, N, C).
+        dense: dense prompt, (B, C, h, w) or broadcastable to it, added to the image features.
+        bias: (B, N) added to attention scores over the tokens, 0 for a token that is seen; None
+            for a decoder that sees them all.
+        prior: (B, 1, h, w) logits of a first guess; None for a decoder without one.
+        extra: whatever else the family's decoder needs; adapters leave it alone.
+        keeps_dense: whether the dense map and the prior stay even where a mask violates clicks.
+            The predictor goes back to the model's own there unless an adapter says so.
+    """
+
+    tokens: Tensor
+    dense: Tensor
+    bias: Tensor | None = None
+    prior: Tensor | None = None
+    extra: tuple[Tensor, ...] = ()
+    keeps_dense: bool = False
+
+    def with_tokens(self, tokens: Tensor) -> PromptEmbedding:
+        """With other tokens (B, M, C), M >= N; those beyond the first N are all seen."""
+        further = tokens.shape[1] - self.tokens.shape[1]
+        bias = self.bias if self.bias is None or not further else F.pad(self.bias, (0, further))
+        return replace(self, tokens=tokens, bias=bias)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecoderOutput:
+    """What the mask decoder says, differentiable.
+
+    Attributes:
+        logits: (B, K, h, w) at the decoder's resolution, over the padded input.
+        scores: (B, K) predicted IoU.
+    """
+
+    logits: Tensor
+    scores: Tensor
+
+
+class ModelInterface(ABC):
+    """The parts of a promptable model: frozen encoder, prompt encoder and mask decoder.
+
+    A model is always in evaluation mode and its parameters never ask for gradients; adapters
+    that learn work on copies (seam 3) or on their own parameters. A family derives from
+    `SegmentationModel`, which adds the predictor.
+    """
+
+    identity: ModelIdentity
+    preprocessing: str
+    """Name and version of the preprocessing; part of every cache key."""
+    device: torch.device
+    encoder_dtype: torch.dtype
+    """Type in which images are encoded; embeddings themselves are always float32."""
+    decoder: nn.Module
+    """The mask decoder, seam 3. Adapters copy it, nothing changes it in place."""
+    spec: DecoderSpec
+    """Description of the decoder."""
+
+    @abstractmethod
+    def encode_pixels(self, pixels: NDArray[np.uint8]) -> ImageEmbedding:
+        """Encode one RGB image (H, W, 3) uint8."""
+
+    @abstractmethod
+    def embed_prompts(
+        self, embedding: ImageEmbedding, prompts: Sequence[Prompt], masks: Tensor | None
+    ) -> PromptEmbedding:
+        """Embed B prompts that have the same number of points and all or none a box.
+
+        Args:
+            embedding: the image.
+            prompts: B of them.
+            masks: earlier logits (B, 1, h, w) on the decoder's grid, or None.
+        """
+
+    @abstractmethod
+    def run_decoder(
+        self,
+        decoder: nn.Module,
+        embedding: ImageEmbedding,
+        prompts: PromptEmbedding,
+        multimask: bool,
+    ) -> DecoderOutput:
+        """Run `decoder` (this model's, or an adapter's copy of it). K is 1, or 3 if multimask."""
+
+    def input_geometry(self, original: tuple[int, int], window: Window | None) -> InputGeometry:
+        """Geometry of the input for an image of size (H, W), or for a window of it.
+
+        Families whose `spec` has close-ups implement it, and `encode_window`.
+        """
+        raise ModelError(f"{self.identity.name} takes no close-ups")
+
+    def encode_window(self, embedding: ImageEmbedding, window: Window) -> ImageEmbedding:
+        """Encode a close-up: a window of the image whose pixels `embedding` keeps."""
+        raise ModelError(f"{self.identity.name} takes no close-ups")
+
+    def logits_size(self, embedding: ImageEmbedding) -> tuple[int, int]:
+        """(h, w) of the decoder's logits for this image."""
+        height, width = embedding.grid
+        return height * self.spec.logits_per_cell, width * self.spec.logits_per_cell
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """Put `module` into evaluation mode and stop gradients to its parameters."""
+    return module.eval().requires_grad_(False)

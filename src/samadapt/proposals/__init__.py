@@ -1,0 +1,1 @@
+"""Proposals: objects that are found without a click for each."""

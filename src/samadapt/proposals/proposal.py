@@ -1,0 +1,30 @@
+"""`Proposal`: an object that was found without a click."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.data.rle import Rle
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One object that was found.
+
+    Attributes:
+        rle: its mask, compressed.
+        score: 0..1, the higher the likelier; how it comes about is told by what proposed it.
+        point: (x, y) that it was found from.
+    """
+
+    rle: Rle
+    score: float
+    point: tuple[float, float]
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """(H, W) bool at the image's original size."""
+        return self.rle.mask()
