@@ -107,6 +107,20 @@ def test_an_object_accepted_anew_takes_its_own_place(
     assert np.array_equal(list(taken(backlog)), [after, before])
 
 
+def test_an_object_accepted_anew_keeps_its_image_on_the_disk(
+    model: FakeModel, embedding: ImageEmbedding, tmp_path: Path
+) -> None:
+    backlog, mask = Backlog(), square(3)
+    for _ in range(2):
+        backlog.add(0, ended(model, embedding, mask), mask, False, None, True)
+        backlog.keep(tmp_path)
+    assert len(backlog) == 1
+    entry = backlog.take()
+    assert entry is not None
+    found, _ = backlog.opened(entry, model, ())
+    assert found.embedding.geometry == embedding.geometry
+
+
 def test_bytes_are_bounded_too(model: FakeModel, embedding: ImageEmbedding) -> None:
     backlog = Backlog(limit=100, most_bytes=embedding.nbytes + 20 * (40 * 7 + 40 * 56))
     fill(backlog, model, embedding, [1] * 60)
