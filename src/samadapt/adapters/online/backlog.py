@@ -120,11 +120,11 @@ class Backlog:
             self._next,
         )
         self._next += 1
+        entry.view.users += 1  # before the last other user may go, and the view's file with it
         for earlier in [e for e in self._entries if e.view is entry.view]:
             if earlier.shape == entry.shape and overlap(earlier.mask, mask) >= _SAME:
                 entry.value = max(entry.value, earlier.value)
                 self._drop(earlier)
-        entry.view.users += 1
         self._entries.append(entry)
         while len(self._entries) > 1 and (
             len(self._entries) > self._limit or self.nbytes > self._most_bytes
