@@ -107,18 +107,19 @@ def test_an_object_accepted_anew_takes_its_own_place(
     assert np.array_equal(list(taken(backlog)), [after, before])
 
 
-def test_an_object_accepted_anew_keeps_its_image_on_the_disk(
+def test_an_object_accepted_anew_keeps_the_file_of_its_image(
     model: FakeModel, embedding: ImageEmbedding, tmp_path: Path
 ) -> None:
-    backlog, mask = Backlog(), square(3)
+    backlog = Backlog()
     for _ in range(2):
-        backlog.add(0, ended(model, embedding, mask), mask, False, None, True)
+        backlog.add(0, ended(model, embedding, square(1)), square(1), False, None, True)
         backlog.keep(tmp_path)
-    assert len(backlog) == 1
     entry = backlog.take()
     assert entry is not None
-    found, _ = backlog.opened(entry, model, ())
-    assert found.embedding.geometry == embedding.geometry
+    opened, _ = backlog.opened(entry, model, ())
+    assert opened.embedding.original_size == embedding.original_size
+    backlog.done(entry)
+    assert not list(tmp_path.iterdir())
 
 
 def test_bytes_are_bounded_too(model: FakeModel, embedding: ImageEmbedding) -> None:

@@ -109,6 +109,19 @@ def test_three_images_from_the_first_click_to_the_export(
     assert names == ["disc", "square", "square"]
 
 
+def test_an_export_says_what_is_not_in_it(
+    annotator: Annotator, open_page: Opener, folder: Path
+) -> None:
+    story = Story(open_page())
+    story.click(*DISC)
+    story.accept()
+    Image.new("RGB", (30, 20)).save(folder / "1.png")
+    story.page.click("#menu-button")
+    with story.page.expect_download():
+        story.page.click("text=Export COCO, run lengths")
+    story.page.wait_for_selector("text=Exported without 1 thing that is named in")
+
+
 def test_what_is_painted_is_what_is_known(annotator: Annotator, open_page: Opener) -> None:
     story = Story(open_page())
     assert story.pixel("base", 14.5, 12.5)[:3] == [220, 40, 40]

@@ -59,13 +59,13 @@ def test_scanning_again_finds_only_what_is_new_and_keeps_numbers(
     assert before[1] in ids(project)
 
 
-def test_ten_thousand_images_are_one_event(tmp_path: Path, folder: Path) -> None:
+def test_two_thousand_images_are_one_event(tmp_path: Path, folder: Path) -> None:
     many = tmp_path / "many"
     many.mkdir()
-    for index in range(10_000):
+    for index in range(2000):
         (many / f"{index}.png").touch()
     with Project.open(tmp_path / "many.sqlite") as project:
-        assert project.images.scan(many) == 10_000
+        assert project.images.scan(many) == 2000
         assert [e.name for e in project.images.entries()][:3] == ["0.png", "1.png", "2.png"]
         assert project.journal.last_number() == 1
 

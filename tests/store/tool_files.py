@@ -276,6 +276,7 @@ ODD: list[Any] = [
     -1,
     0,
     10**30,
+    10**400,
     0.5,
     math.nan,
     math.inf,

@@ -33,6 +33,8 @@ _VERSION = "5.5.0"
 _CIRCLE_POINTS = 64
 _CORNERS = 2
 """Points of a rectangle and of a circle as labelme writes them."""
+_BROKEN = (LookupError, TypeError, ArithmeticError, ValueError, OSError, AttributeError)
+"""What comes of shapes that lack something, or have something else in its place."""
 _OUTLINES = ("polygon", "rectangle", "rotation", "quadrilateral")
 """Shapes whose points go round them; rectangles of X-AnyLabeling have four."""
 
@@ -179,7 +181,14 @@ def _objects(
                     raise DataError(f"its label is {label!r}, which is not a text")
                 key = label, index if group is None else f"g{group}"
                 groups.setdefault(key, []).append(_mask(shape, size))
-        except (KeyError, TypeError, ValueError, IndexError, OSError, AttributeError) as error:
+        except (
+            LookupError,
+            TypeError,
+            ArithmeticError,
+            ValueError,
+            OSError,
+            AttributeError,
+        ) as error:
             findings.leave_out(where, f"it is incomplete ({type(error).__name__}: {error})")
     return [(label, _union(parts)) for (label, _), parts in groups.items() if parts]
 

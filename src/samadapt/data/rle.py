@@ -245,7 +245,7 @@ def _polygon(points: Any, size: tuple[int, int], index: int) -> list[float]:
     """Check one polygon so that rasterising it can neither fail nor run out of memory."""
     try:
         array = np.asarray(points, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError(f"polygon {index} is not a list of numbers x0, y0, x1, y1, ...") from None
     if array.ndim == 2 and array.shape[1] == 2:
         array = array.reshape(-1)

@@ -46,7 +46,12 @@ def read_json(path: Path, findings: Findings | None = None) -> Any:
     text = _decoded(_bytes(path), path, None, findings, "JSON")
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise DataError(
+            f"{path} has lists or objects too deep inside each other: annotations need few levels, "
+            "export it again"
+        ) from None
+    except ValueError as error:
         raise DataError(
             f"{path} is not a JSON file ({error}): it may be cut off, export it again"
         ) from None

@@ -12,7 +12,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from samadapt.errors import DataError, SamadaptError
+from samadapt.errors import BusyError, DataError, SamadaptError
+from samadapt.server.security import IMPORT_AT_START
 from samadapt.server.who import Here, Me
 from samadapt.server.wire import AdapterRequest, LabelsRequest, NameRequest
 from samadapt.server.workspace import Workspace
@@ -25,6 +26,8 @@ router = APIRouter(prefix="/api")
 
 _BLOCK = 1 << 16
 _MOST_TOLD = 20
+_MOST_CONTAINERS = 2_000_000
+"""Most lists and objects of a file: an empty one takes thirty times the memory of its text."""
 
 
 @router.get("/project")
@@ -90,11 +93,16 @@ async def import_file(
     name: Annotated[str, Query(min_length=1, max_length=200)] = "file.json",
     crowds: bool = False,
 ) -> dict[str, Any]:
-    """Add the objects of a COCO file to the images of the same names."""
+    """Add the objects of a COCO file to the images of the same names; one file at a time."""
     with tempfile.TemporaryDirectory(prefix="samadapt-") as folder:
         path = Path(folder) / "import.json"
-        await _receive(request.stream(), path)
-        return await run_in_threadpool(_import, here, path, name, me.person, crowds)
+        await _receive(request.stream(), path, name)
+        if not here.importing.acquire(blocking=False):
+            raise BusyError("another file is being imported: try again when it is done")
+        try:
+            return await run_in_threadpool(_import, here, path, name, me.person, crowds)
+        finally:
+            here.importing.release()
 
 
 @router.get("/export")
@@ -137,9 +145,15 @@ def _sent(path: Path, folder: Path) -> Iterator[bytes]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _receive(stream: AsyncIterator[bytes], path: Path) -> None:
+async def _receive(stream: AsyncIterator[bytes], path: Path, name: str) -> None:
+    containers = 0
     with path.open("wb") as file:
         async for block in stream:
+            containers += block.count(b"[") + block.count(b"{")
+            if containers > _MOST_CONTAINERS:
+                raise DataError(
+                    f"{name} has more than {_MOST_CONTAINERS} lists and objects: {IMPORT_AT_START}"
+                )
             await run_in_threadpool(file.write, block)
 
 

@@ -16,6 +16,8 @@ from samadapt.server.access import Access, Slowdown
 from samadapt.server.asgi import App, Message, Receive, Scope, Send, answer, answer_bytes
 
 MEGABYTE = 1 << 20
+IMPORT_AT_START = "import it with `samadapt annotate FOLDER --import FILE`"
+"""What to do with a file that a request cannot bring."""
 
 _LARGEST_HEADERS = 16 << 10
 _LARGEST_FORM = 4 << 10
@@ -54,7 +56,8 @@ class Guard:
         hosts: names that the server may be called by, besides addresses in numbers and
             "localhost". A page of another site that lets its name point here is turned away.
         limit: most bytes of a request.
-        import_limit: most bytes of a file that is imported.
+        import_limit: most bytes of a file that is imported; as objects in memory it takes up to
+            fifteen times that.
         body_limit: most bytes of all requests that are being read or answered at once, files that
             are imported not counted: those are on the disk.
         entered: called with the code when a browser was let in by one.
@@ -64,7 +67,7 @@ class Guard:
     port: int
     hosts: tuple[str, ...] = ()
     limit: int = 24 * MEGABYTE
-    import_limit: int = 512 * MEGABYTE
+    import_limit: int = 64 * MEGABYTE
     body_limit: int = 96 * MEGABYTE
     entered: Callable[[str], None] = lambda code: None
     access: Access = field(init=False, repr=False, compare=False)
@@ -208,14 +211,18 @@ class GuardMiddleware:
         is_import = scope["path"] == "/api/import"
         limit = self._guard.import_limit if is_import else self._guard.limit
         size = headers.get("content-length", "0")
+        too_large = f"the request is larger than {limit} bytes"
+        if is_import:
+            too_large = f"the file is larger than {limit} bytes: {IMPORT_AT_START}"
         if not size.isdigit() or int(size) > limit:
-            await answer(send, 413, {"error": f"the request is larger than {limit} bytes"})
+            await answer(send, 413, {"error": too_large})
             return
         if scope["path"] == "/" and _asked_code(scope) is not None:
             text = f"{self._guard.cookie}={self._access.cookie}; Path=/; HttpOnly; SameSite=Strict"
             send = _setting(send, text.encode())
         most = sys.maxsize if is_import else self._guard.body_limit
-        body = _Body(receive, limit, _InFlight() if is_import else self._in_flight, most)
+        in_flight = _InFlight() if is_import else self._in_flight
+        body = _Body(receive, limit, too_large, in_flight, most)
         try:
             await self._app(scope, body, send)
         except HTTPException as error:  # raised by the body before the application got it
@@ -234,8 +241,11 @@ class _InFlight:
 class _Body:
     """A request's body, which ends in an error when it, or all together, are too long."""
 
-    def __init__(self, receive: Receive, limit: int, in_flight: _InFlight, most: int) -> None:
-        self._receive, self._limit, self._in_flight, self._most = receive, limit, in_flight, most
+    def __init__(
+        self, receive: Receive, limit: int, too_large: str, in_flight: _InFlight, most: int
+    ) -> None:
+        self._receive, self._limit, self._too_large = receive, limit, too_large
+        self._in_flight, self._most = in_flight, most
         self._size = 0
 
     async def __call__(self) -> Message:
@@ -249,7 +259,7 @@ class _Body:
         self._size += size
         self._in_flight.bytes += size
         if self._size > self._limit:
-            raise HTTPException(413, f"the request is larger than {self._limit} bytes")
+            raise HTTPException(413, self._too_large)
         if self._in_flight.bytes > self._most:
             raise HTTPException(503, "too many large requests at this moment: try again")
         return message

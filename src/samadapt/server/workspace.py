@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,9 @@ class Workspace:
         store: embeddings on the disk.
         adapters: where adapters are kept.
         specs: adapters to begin with.
+
+    Attributes:
+        importing: held while a file is imported, which takes much memory.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Workspace:
         self.learning = Learning(project, model, adapters, specs)
         self.sittings = Sittings(self.gallery, self.encoder, lambda: self.learning.adapters)
         self._measure = FrozenMeasure(model, self._measured)
+        self.importing = threading.Lock()
 
     @property
     def id(self) -> str:

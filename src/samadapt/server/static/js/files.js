@@ -5,7 +5,7 @@ import { refreshImages } from "./images.js";
 import { takeLabels } from "./labels.js";
 import { refreshObjects } from "./objects.js";
 import { state } from "./state.js";
-import { complain, dialog, h, menu } from "./ui.js";
+import { complain, dialog, h, menu, toast } from "./ui.js";
 
 const NAMES = {
   coco: "COCO, run lengths", "coco-polygons": "COCO, polygons with holes", masks: "Mask per object (PNG)",
@@ -35,6 +35,12 @@ async function exportAs(format) {
     link.click();
     link.remove();
     setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    const leftOut = Number(response.headers.get("x-samadapt-left-out"));
+    if (leftOut) {
+      const things = leftOut === 1 ? "1 thing that is" : `${leftOut} things that are`;
+      const place = name.endsWith(".zip") ? "left-out.txt in the archive" : '"info" in the file';
+      toast(`Exported without ${things} named in ${place}.`, true);
+    }
   } catch (error) {
     complain(error);
   }
