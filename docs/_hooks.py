@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import samadapt  # noqa: E402 - the package of this checkout; importing it loads
 log = logging.getLogger("mkdocs.hooks.samadapt")
 
 PUBLIC_NAMES = re.compile(r"^<!-- public names of (.+?) -->$", re.MULTILINE)
+COMMANDS = "<!-- command line -->"
 NOTEBOOK = re.compile(r"^<!-- notebook (.+?) -->$", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]+)\]\((\.\./[^)#\s]+)(#[^)\s]+)?\)")
 
@@ -25,6 +27,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Fill in what a page takes from elsewhere in the repository."""
     markdown = PUBLIC_NAMES.sub(lambda found: reference(found[1].split()), markdown)
     markdown = NOTEBOOK.sub(lambda found: notebook_page(ROOT / found[1]), markdown)
+    if COMMANDS in markdown:
+        markdown = markdown.replace(COMMANDS, command_line())
     folder = Path(page.file.abs_src_path).parent
     return LINK.sub(lambda found: repository_link(found, folder, page.file.src_uri), markdown)
 
@@ -44,6 +48,33 @@ def names_of(module: str) -> list[str]:
         for name in names
         if home == module or home.startswith(f"{module}.")
     ]
+
+
+def command_line() -> str:
+    """Return a section for every command, from the texts that `--help` prints."""
+    import typer
+
+    from samadapt.cli import app
+
+    return "\n\n".join(command_pages(typer.main.get_command(app), "samadapt"))
+
+
+def command_pages(command: Any, name: str) -> Iterator[str]:
+    """Yield the sections of a command, or of those in its group."""
+    for child, inner in getattr(command, "commands", {}).items():
+        yield from command_pages(inner, f"{name} {child}")
+    if not hasattr(command, "commands"):
+        rows = [
+            f"| `{' '.join(option.opts)}` | {plain(option.help)} |"
+            for option in command.params
+            if getattr(option, "help", None) and option.name != "help"
+        ]
+        yield f"## `{name}`\n\n{command.help}\n\n| | |\n| --- | --- |\n" + "\n".join(rows)
+
+
+def plain(text: str) -> str:
+    """Return a help text as one cell of a table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def notebook_page(path: Path) -> str:

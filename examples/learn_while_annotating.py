@@ -1,6 +1,6 @@
 """Let a robot annotator click coins, with the frozen model and with one that learns.
 
-    python examples/learn_while_annotating.py [NUMBER_OF_COINS]
+python examples/learn_while_annotating.py [NUMBER_OF_COINS]
 """
 
 from __future__ import annotations

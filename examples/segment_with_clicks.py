@@ -1,6 +1,6 @@
 """Segment one object with clicks: the model by itself, then a session that can undo.
 
-    python examples/segment_with_clicks.py [PICTURE X,Y]
+python examples/segment_with_clicks.py [PICTURE X,Y]
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Teach nano what a coin is from the masks that `sample_images.py` writes, and ask it.
 
-    python examples/sample_images.py samples
-    python examples/teach_a_task.py samples [STEPS]
+python examples/sample_images.py samples
+python examples/teach_a_task.py samples [STEPS]
 """
 
 from __future__ import annotations
