@@ -45,7 +45,7 @@ class DocumentTable:
 
     Attributes:
         name: of its place in the document.
-        document: file name of the document.
+        document: path of the document in the repository.
         measurements: whose results it shows.
         kind: of `RENDERERS`.
         options: of the renderer.

@@ -90,7 +90,7 @@ def write_tables(tables: Sequence[DocumentTable], results: Path, docs: Path | No
     Args:
         tables: of the plan.
         results: folder in which each table is written as NAME.md.
-        docs: folder of the documents, in which tables are replaced; None leaves them alone.
+        docs: folder that the documents' paths start from; None leaves the documents alone.
 
     Returns:
         The names of the tables that were written.
@@ -193,7 +193,7 @@ def main(
     ] = None,
     docs: Annotated[
         Path | None,
-        typer.Option("--docs", metavar="DIR", help="Folder of the documents."),
+        typer.Option("--docs", metavar="DIR", help="Folder that the documents' paths start from."),
     ] = None,
 ) -> None:
     """Measure and write every table of the documents.
@@ -202,7 +202,7 @@ def main(
     measured again. Datasets are found in the folder that SAMADAPT_DATA names.
     """
     folder = results or Path("runs/tables" if objects is None else f"runs/tables-{objects}")
-    target = docs or (ROOT / "docs" if objects is None else None)
+    target = docs or (ROOT if objects is None else None)
     try:
         tables = _chosen(read_plan(folder, objects), only)
         parts = dict.fromkeys(m for table in tables for m in table.measurements)
