@@ -35,7 +35,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def reference(modules: list[str]) -> str:
     """Return a mkdocstrings entry for every public name that is defined below these modules."""
-    names = [name for module in modules for name in names_of(module)]
+    names = dict.fromkeys(name for module in modules for name in names_of(module))
     return "\n\n".join(f"::: samadapt.{name}" for name in names)
 
 
@@ -69,7 +69,9 @@ def command_pages(command: Any, name: str) -> Iterator[str]:
             for option in command.params
             if getattr(option, "help", None) and option.name != "help"
         ]
-        yield f"## `{name}`\n\n{command.help}\n\n| | |\n| --- | --- |\n" + "\n".join(rows)
+        yield f"## `{name}`\n\n{command.help}\n\n| option | meaning |\n| --- | --- |\n" + "\n".join(
+            rows
+        )
 
 
 def plain(text: str) -> str:

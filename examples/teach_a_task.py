@@ -1,7 +1,7 @@
 """Teach nano what a coin is from the masks that `sample_images.py` writes, and ask it.
 
 python examples/sample_images.py samples
-python examples/teach_a_task.py samples [STEPS]
+python examples/teach_a_task.py samples [MASKS [STEPS]]
 """
 
 from __future__ import annotations
@@ -14,12 +14,20 @@ from samadapt.data.coco import CocoDataset
 from samadapt.metrics import iou
 
 
-def main(folder: Path, steps: int) -> None:
+def main(folder: Path, masks: int, steps: int) -> None:
     """Print the IoU of one point, frozen and taught, on coins that were not learned from."""
     model = samadapt.load("nano")
     train = CocoDataset.load(folder / "train.json", folder / "images")
     test = CocoDataset.load(folder / "test.json", folder / "images")
-    samadapt.fit("task-prompt", model, train, out=folder / "coin", category="coin", steps=steps)
+    samadapt.fit(
+        "task-prompt",
+        model,
+        train,
+        out=folder / "coin",
+        category="coin",
+        shots=masks,
+        steps=steps,
+    )
     task = samadapt.Tasks(model, folder / "coin")["coin"]
 
     coin = test.objects(categories=["coin"])[0]
@@ -33,7 +41,6 @@ def main(folder: Path, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(
-        Path(sys.argv[1] if len(sys.argv) > 1 else "samples"),
-        int(sys.argv[2]) if len(sys.argv) > 2 else 120,
-    )
+    given = sys.argv[1:]
+    folder, masks, steps = given + ["samples", "12", "120"][len(given) :]
+    main(Path(folder), int(masks), int(steps))

@@ -59,16 +59,6 @@ def test_segment_with_clicks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert lines[-1].endswith(f"of {303 * 384} pixels")
 
 
-def test_learn_while_annotating(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    run(monkeypatch, "learn_while_annotating.py", "1")
-    frozen, adapting = capsys.readouterr().out.splitlines()
-    assert frozen.removeprefix("frozen") == adapting.removeprefix("adapting"), (
-        "nothing was learned before the first coin"
-    )
-
-
 def test_sample_images_and_teach_a_task(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
@@ -81,7 +71,7 @@ def test_sample_images_and_teach_a_task(
     assert len(areas) == 24
     assert min(areas) > 500, "no coin is cut"
     capsys.readouterr()
-    run(monkeypatch, "teach_a_task.py", "samples", "1")
+    run(monkeypatch, "teach_a_task.py", "samples", "1", "1")
     said = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in said if "IoU" in line][-2:] == ["frozen", "taught"]
     assert (tmp_path / "samples" / "coin" / "adapter_config.json").is_file()
