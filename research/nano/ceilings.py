@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from samadapt.models.nano.close_up import choose_window
+from samadapt.models.zoom_in import choose_window
 
 from samadapt.data.coco import CocoDataset
 from samadapt.metrics import iou

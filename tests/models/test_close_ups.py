@@ -234,7 +234,7 @@ def test_a_small_box_is_answered_in_a_close_up(
     found = nano.predict(embedding, Prompt(box=(436, 106, 464, 134)))
     assert found.window == (418, 88, 482, 152)
     assert found.masks.shape == (1, 400, 600)
-    assert found.logits.shape == (1, 80, 80)
+    assert found.logits.shape == (1, 160, 160)
     outside = found.masks[0].copy()
     outside[88:152, 418:482] = False
     assert not outside.any()
@@ -360,7 +360,7 @@ def test_a_window_must_lie_inside_the_image(
 
 def test_logits_must_fit_their_window(nano: NanoModel, embedding: ImageEmbedding) -> None:
     logits = np.zeros((88, 128), np.float32)
-    with pytest.raises(PromptError, match=r"\(80, 80\)"):
+    with pytest.raises(PromptError, match=r"\(160, 160\)"):
         nano.predict(embedding, Prompt([(5, 5)], mask=logits, window=(0, 0, 100, 100)))
 
 

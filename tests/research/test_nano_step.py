@@ -183,10 +183,11 @@ class TestLevels:
         assert valid.tolist() == [[True]] * 4
 
     def test_candidates_learn_to_cover_them(self, tmp_path: Path) -> None:
-        trainer = Trainer(recipe(tmp_path, learning_rate=2e-2, silent_rounds=0, objects=2))
+        clicks_alone = {"boxes": 0.0, "drafts": 0.0, "scattered": 0.0, "silent_rounds": 0}
+        trainer = Trainer(recipe(tmp_path, learning_rate=5e-3, objects=2, **clicks_alone))
         values = batch(with_levels=True)
         values["click"][:] = 20.0
-        reports = [trainer.train_step(values) for _ in range(24)]
+        reports = [trainer.train_step(values) for _ in range(80)]
         assert reports[-1]["loss"] < 0.7 * reports[0]["loss"]
         simulator = ClickSimulator(
             values["masks"].flatten(0, 1).numpy(),

@@ -15,7 +15,7 @@ from samadapt.models.nano.layers import FourierPositions
 PADDING = -1
 """Label of a point that is there only to fill up a batch."""
 
-_MASKED = -1e4
+_MASKED = -1e9
 _NEAR, _AROUND = 1.5, 6.0  # radii of the nearness maps, in stride-8 cells
 _MAPS = 14
 FINE_MAPS = 6
