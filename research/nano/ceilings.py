@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from samadapt.models.zoom_in import choose_window
 
 from samadapt.data.coco import CocoDataset
 from samadapt.metrics import iou
 from samadapt.models.geometry import InputGeometry
 from samadapt.models.nano.config import NanoConfig
+from samadapt.models.zoom_in import choose_window
 from samadapt.prompts import Prompt
 
 GRIDS = ("stride4", "stride2", "close4", "close2")
