@@ -452,7 +452,7 @@ def test_broken_masks_name_file_and_annotation(tmp_path, segmentation, message):
         (b"", "not a JSON file"),
         (b'{"images": [', "not a JSON file"),
         (b"\xff\xfe\x00", "not a JSON file"),
-        (b"[" * 100000, "not a JSON file"),
+        (b"[" * 100000, "too deep inside each other"),
         (b"[]", "not a COCO file"),
         (b"3", "not a COCO file"),
     ],

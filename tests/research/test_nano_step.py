@@ -187,7 +187,7 @@ class TestLevels:
         trainer = Trainer(recipe(tmp_path, learning_rate=5e-3, objects=2, **clicks_alone))
         values = batch(with_levels=True)
         values["click"][:] = 20.0
-        reports = [trainer.train_step(values) for _ in range(80)]
+        reports = [trainer.train_step(values) for _ in range(50)]
         assert reports[-1]["loss"] < 0.7 * reports[0]["loss"]
         simulator = ClickSimulator(
             values["masks"].flatten(0, 1).numpy(),
