@@ -62,7 +62,7 @@ class Interaction:
 
 @dataclass(frozen=True, slots=True)
 class SessionReport:
-    """What an adapter learned in sessions.
+    """Report of what an adapter learned in sessions.
 
     Attributes:
         objects: how many accepted objects were learned.
@@ -74,7 +74,7 @@ class SessionReport:
 
     @property
     def is_adapted(self) -> bool:
-        """Whether predictions differ from those of the frozen model."""
+        """True if predictions differ from those of the frozen model."""
         return self.is_trusted and self.objects > 0
 
 
@@ -96,13 +96,13 @@ class Adapter(Seams):
     method: ClassVar[str] = ""
     """Name of the method; `register` sets it."""
     about: ClassVar[str] = ""
-    """What the method learns or does, in a few words."""
+    """Summary of the method in a few words."""
     variants: ClassVar[Mapping[str, Variant]] = MappingProxyType({})
     """What "method:variant" may stand for."""
     fitting: ClassVar[Fitting | None] = None
-    """How its adapters are fitted; None for a method that is not fitted."""
+    """Fitting procedure; None for a method that is not fitted."""
     is_session_default: ClassVar[bool] = False
-    """Whether people annotate with it unless they choose otherwise."""
+    """True for the method that the annotator uses by default."""
     config_class: ClassVar[type[AdapterConfig]] = AdapterConfig
     config: AdapterConfig
     module: nn.Module | None = None
@@ -129,7 +129,7 @@ class Adapter(Seams):
 
     @classmethod
     def variant_texts(cls) -> Mapping[str, str]:
-        """What can stand behind the colon in "method:variant", each with what it is for."""
+        """Variants by name, as in "method:variant", each with a help text."""
         return {name: variant.about for name, variant in cls.variants.items()}
 
     @property
