@@ -102,20 +102,13 @@ def test_a_correction_changes_nothing_else(monkeypatch: pytest.MonkeyPatch) -> N
     first = model.predict(embedding, Prompt(points=[(70.0, 60.0)]))
     prompt = Prompt(points=[(70.0, 60.0), (190.0, 145.0)], labels=[1, 1])
     prompt = prompt.with_mask(first.logits[0], first.window)
-    windows = []
-
-    def noted(*args: object) -> object:
-        windows.append(correction_window(*args))  # type: ignore[arg-type]
-        return windows[-1]
-
-    monkeypatch.setattr(predictor, "correction_window", noted)
+    window = (130, 90, 240, 190)
+    monkeypatch.setattr(predictor, "correction_window", lambda *_: window)
     refined = model.predict(embedding, prompt)
     monkeypatch.setattr(predictor, "correction_window", lambda *_: None)
     plain = model.predict(embedding, prompt)
-    assert windows[0] is not None, "nothing was refined, so nothing is shown"
-    x0, y0, x1, y1 = windows[0]
     outside = np.ones((200, 280), bool)
-    outside[y0:y1, x0:x1] = False
+    outside[90:190, 130:240] = False
     np.testing.assert_array_equal(refined.masks[0][outside], plain.masks[0][outside])
     assert not np.array_equal(refined.masks, plain.masks)
     assert refined.window == plain.window
