@@ -258,7 +258,7 @@ class OnlineAdapter(Adapter):
             return
         with self._lock:
             if self._layout is None:
-                layout = Layout(base, self.settings.parameters)
+                layout = Layout(base)
                 loaded = self._loaded
                 if loaded is not None:
                     book = tensors_to_book(loaded, layout)
@@ -273,7 +273,7 @@ class OnlineAdapter(Adapter):
         self._published = self._learner.published
 
     def _layout_of(self, base: nn.Module) -> Layout:
-        layout = Layout(base, self.settings.parameters)
+        layout = Layout(base)
         if self._layout is None or layout.names != self._layout.names:
             raise AdapterError(
                 "an adapter before this 'online' one changes the mask decoder's parts: put "

@@ -118,12 +118,11 @@ class Learner:
         Raises:
             Interrupted: nothing was learned.
         """
-        now, patience = self._object, self.settings.guard.patience
+        now = self._object
         now.has_candidates |= interaction.candidates > 1
-        is_lost = bool(patience) and len(interaction.clicks) >= patience
-        now.is_frozen = is_lost or self._is_frozen_at(len(interaction.prompts) + 1)
+        now.is_frozen = self._is_frozen_at(len(interaction.prompts) + 1)
         try:
-            if not is_lost and self.settings.click.loss != "none" and interaction.clicks:
+            if self.settings.click.loss != "none" and interaction.clicks:
                 now.learn(self.bench(interaction), interaction, self.settings.click)
         except NotFinite:
             now.now = now.start
@@ -262,13 +261,13 @@ class Learner:
     def _checked(
         self, domain: Domain, interaction: Interaction, mask: NDArray[np.bool_]
     ) -> tuple[Domain, bool]:
-        """Whether an accepted mask is credible enough to learn from."""
+        """Return the domain, and whether an accepted mask is credible enough to learn from."""
         guard = self.settings.guard
-        if not guard.outlier:
+        if not guard.reject_outliers:
             return domain, True
         surprise = 0.0 if interaction.mask is None else 1 - iou(interaction.mask, mask)
         is_credible = (
-            not domain.evidence.is_outlier(surprise, guard)
+            not domain.evidence.is_outlier(surprise)
             and disagreement(mask, interaction.clicks) <= _MOST_CONTRADICTED
         )
         evidence = domain.evidence.with_surprise(surprise, guard)
