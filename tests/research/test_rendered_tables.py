@@ -10,6 +10,7 @@ from fakes import FakeModel
 from research.render import RENDERERS
 from samadapt.benchmark.adaptation.run import run_adaptation
 from samadapt.benchmark.interactive.compare import run_compared
+from samadapt.benchmark.interactive.run import run_interactive
 from samadapt.benchmark.tables import Table
 from samadapt.data.coco import CocoDataset
 from samadapt.session.robot import ClickProtocol
@@ -67,7 +68,10 @@ class TestAdaptation:
         assert shown(table)["one"][1].startswith(f"{adapted}, {change}")
 
     def test_frozen_and_adapting_side_by_side(self, tiny: TinyDataset) -> None:
-        found = run_compared(tiny.open(), FakeModel(), EASY, ["toy:fast"]).to_dict()
+        found = run_compared(
+            lambda adapters, told: run_interactive(tiny.open(), FakeModel(), EASY, adapters),
+            ["toy:fast"],
+        ).to_dict()
         rows = shown(render("comparison", {"": found}))
         assert "FR30@90" not in rows, "20 clicks do not tell"
         assert rows["IoU@1"][0].startswith(f"{found['frozen']['summary']['iou@1']:.3f}")

@@ -18,7 +18,7 @@ from samadapt.cli.common import (
     ModelOption,
     ThreadsOption,
 )
-from samadapt.cli.embed import GigabytesOption, cache_bytes
+from samadapt.cli.options import GigabytesOption, cache_bytes
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:

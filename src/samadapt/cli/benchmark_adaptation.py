@@ -93,6 +93,7 @@ def adaptation(
     from samadapt.benchmark.adaptation.run import run_adaptation
     from samadapt.data.datasets import open_dataset
     from samadapt.session.robot import ClickProtocol
+    from samadapt.store.embeddings import EmbeddingStore
 
     protocol = ClickProtocol(
         max_clicks=max_clicks,
@@ -115,6 +116,7 @@ def adaptation(
             runs=None if json_path is None else json_path.with_name(f"{json_path.name}.runs"),
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
+            store=EmbeddingStore(is_cyclic=True),
         )
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)

@@ -38,7 +38,10 @@ from samadapt.cli.options import (
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
+    from samadapt.benchmark.interactive.result import InteractiveResult
+    from samadapt.benchmark.options import Progress
     from samadapt.data.coco import CocoDataset
+    from samadapt.models.seams import Seams
 
 
 def interactive(
@@ -127,6 +130,7 @@ def interactive(
     from samadapt.benchmark.options import Selection
     from samadapt.data.datasets import open_dataset
     from samadapt.session.robot import ClickProtocol
+    from samadapt.store.embeddings import EmbeddingStore
 
     protocol = ClickProtocol(
         max_clicks=max_clicks,
@@ -150,17 +154,18 @@ def interactive(
     )
     loaded = common.load_model(model, device, dtype)
     command = ctx.ensure_object(Invocation).command
-    run = run_compared if compare_frozen else run_interactive
-    with common.progress_bar("clicking") as progress:
-        result = run(
-            data,
-            loaded,
-            protocol,
-            adapter or (),
-            selection,
-            progress=progress,
-            command=command,
+    store = EmbeddingStore(is_cyclic=True)
+
+    def run(adapters: Sequence[str | Seams], told: Progress | None) -> InteractiveResult:
+        return run_interactive(
+            data, loaded, protocol, adapters, selection, progress=told, command=command, store=store
         )
+
+    with common.progress_bar("clicking") as progress:
+        if adapter and compare_frozen:
+            result = run_compared(run, adapter, progress)
+        else:
+            result = run(adapter or (), progress)
     results = [*filter(None, [result.frozen]), result]
     deliver(
         result,

@@ -83,6 +83,7 @@ def peers(
     from samadapt.benchmark.peers.run import PeersOptions
     from samadapt.data.datasets import open_dataset
     from samadapt.session.robot import ClickProtocol
+    from samadapt.store.embeddings import EmbeddingStore
 
     chosen = create_baselines(_split(peers))
     targets = tuple(target for target in (0.85, 0.90) if target <= stop_at)
@@ -102,6 +103,7 @@ def peers(
             options,
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
+            store=EmbeddingStore(is_cyclic=True),
         )
     deliver(found, found.skipped, [comparison_table(found)], json_path)
 

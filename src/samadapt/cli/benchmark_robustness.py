@@ -76,6 +76,7 @@ def robustness(
     from samadapt.benchmark.robustness.report import robustness_report, robustness_table
     from samadapt.benchmark.robustness.run import RobustnessOptions, run_robustness
     from samadapt.data.datasets import open_dataset
+    from samadapt.store.embeddings import EmbeddingStore
     from samadapt.training.prompt_sampling import kinds
 
     options = RobustnessOptions(
@@ -95,6 +96,7 @@ def robustness(
             options,
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
+            store=EmbeddingStore(is_cyclic=True),
         )
     deliver(
         result,

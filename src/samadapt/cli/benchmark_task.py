@@ -22,9 +22,11 @@ from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     CacheOption,
     DrawsOption,
+    GigabytesOption,
     HtmlOption,
     ImagesOption,
     KeptJsonOption,
+    cache_bytes,
     split_names,
 )
 from samadapt.errors import DataError
@@ -108,9 +110,7 @@ def task(
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
     cache: CacheOption = None,
-    cache_gb: Annotated[
-        float, typer.Option("--cache-gb", help="Most space for embeddings; 0 keeps none.")
-    ] = 4.0,
+    cache_gb: GigabytesOption = 10.0,
     json_path: KeptJsonOption = None,
     html_path: HtmlOption = None,
 ) -> None:
@@ -122,8 +122,7 @@ def task(
     paths = _paths(images, train, test, dataset)
     if (transfer_images is None) != (transfer_masks is None):
         raise DataError("give both --transfer-images and --transfer-masks, or neither")
-    if cache_gb < 0:
-        raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
+    bound = cache_bytes(cache_gb)
     common.check_outputs(
         ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks, model)
     )
@@ -159,7 +158,7 @@ def task(
             transfer=other,
             work=None if json_path is None else json_path.with_name(f"{json_path.name}.runs"),
             cache=cache,
-            cache_bytes=round(cache_gb * 2**30),
+            cache_bytes=bound,
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
         )

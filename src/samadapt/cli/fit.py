@@ -12,8 +12,10 @@ from samadapt.cli import common
 from samadapt.cli.common import CrowdsOption, DeviceOption, DtypeOption, ModelOption, ThreadsOption
 from samadapt.cli.options import (
     CacheOption,
+    GigabytesOption,
     JsonOption,
     SplitOption,
+    cache_bytes,
     dataset_paths,
 )
 from samadapt.errors import DataError
@@ -142,9 +144,7 @@ def fit(
         int | None, typer.Option("--seed", help="Same seed, same result.", rich_help_panel=_RECIPE)
     ] = None,
     cache: CacheOption = None,
-    cache_gb: Annotated[
-        float, typer.Option("--cache-gb", help="Most space for embeddings; 0 keeps none.")
-    ] = 4.0,
+    cache_gb: GigabytesOption = 10.0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
@@ -158,8 +158,7 @@ def fit(
     places = _places(images, masks, dataset, split)
     if point_matching:
         method = _with_variant(method, "--point-matching", "point-matching")
-    if cache_gb < 0:
-        raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
+    bound = cache_bytes(cache_gb)
     read = [*(path for place in places for path in place), model, start]
     common.check_output_folder("--out", out, read)
     common.check_outputs(("--json", json_path), inputs=[path for _, path in places] + read[-2:])
@@ -199,7 +198,7 @@ def fit(
         out,
         start=start,
         cache=cache,
-        cache_bytes=round(cache_gb * 2**30),
+        cache_bytes=bound,
         on_skip=_note_skipped,
         settings=chosen,
     )

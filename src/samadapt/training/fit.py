@@ -21,13 +21,10 @@ from samadapt.data.files import replacing
 from samadapt.data.selection import select
 from samadapt.errors import AdapterError, DataError
 from samadapt.models.base import SegmentationModel
+from samadapt.store.dataset_encoder import DatasetEncoder
+from samadapt.store.embeddings import DEFAULT_LIMIT, EmbeddingStore
 from samadapt.training.fitting.card import card_text
 from samadapt.training.fitting.checkpoint import NAME, Progress, SkippedPicture, difference
-from samadapt.training.fitting.embedding_store import (
-    DEFAULT_BYTES,
-    EmbeddingStore,
-    default_folder,
-)
 from samadapt.training.fitting.material import Material
 from samadapt.training.fitting.methods import FitMethod, fit_method
 from samadapt.training.fitting.progress import FitStatus, Tell, fit_bar, running_mean
@@ -68,7 +65,7 @@ def fit(
     *,
     start: Adapter | str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
-    cache_bytes: int = DEFAULT_BYTES,
+    cache_bytes: int = DEFAULT_LIMIT,
     progress: bool | Tell = True,
     on_skip: OnSkip | None = None,
     **settings: Any,
@@ -87,7 +84,7 @@ def fit(
         dataset: one or several, with their images.
         out: folder of the adapter; new, or that of the same run.
         start: an adapter of this method to go on from, rather than from nothing.
-        cache: folder of embeddings, which runs may share; one in the user's cache if left out.
+        cache: folder of embeddings; the user's cache, which `samadapt embed` fills, if left out.
         cache_bytes: most bytes to keep there; 0 keeps none.
         progress: a bar on a terminal (True), nothing (False), or a function told of every step.
         on_skip: told of every image that cannot be used.
@@ -125,7 +122,7 @@ def run_fit(
     *,
     start: Adapter | str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
-    cache_bytes: int = DEFAULT_BYTES,
+    cache_bytes: int = DEFAULT_LIMIT,
     progress: bool | Tell = True,
     on_skip: OnSkip | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -141,12 +138,13 @@ def run_fit(
     run = _describe(method, model, adapter, material, recipe, start is not None)
     if done := _finished(out, run, model):
         return done
-    store = EmbeddingStore(default_folder() if cache is None else cache, cache_bytes, model)
-    trainer = Trainer(adapter, model, material, recipe, store, out / TRAINING, run)
+    store = EmbeddingStore(None if cache is None else Path(cache), cache_bytes, is_cyclic=True)
+    encode = DatasetEncoder(model, store)
+    trainer = Trainer(adapter, model, material, recipe, encode, out / TRAINING, run)
     resumed_at = trainer.progress.step
     with _teller(progress and trainer.processes.is_main and progress, name) as tell:
         found = trainer.train(tell, on_skip or _ignore)
-    values = {"run": run, "encoded": store.encoded, **_outcome(found)}
+    values = {"run": run, "encoded": encode.encoded, **_outcome(found)}
     if trainer.processes.is_main:
         _deliver(adapter, out, run, found, values)
         trainer.remove_checkpoint()

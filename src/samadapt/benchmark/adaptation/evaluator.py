@@ -22,6 +22,7 @@ from samadapt.models.seams import Seams
 from samadapt.session.options import SessionOptions
 from samadapt.session.robot import ClickProtocol
 from samadapt.session.session import Session
+from samadapt.store.embeddings import EmbeddingStore
 
 MISTAKES = "wrong_accepts"
 """The key of a run's protocol for the accepted masks that were bad."""
@@ -36,6 +37,7 @@ class AdaptationEvaluator:
         adapters: as `create_adapter` takes them, "a+b" for both at once; all are checked here.
         folder: where finished runs are kept; None keeps none.
         progress: told how many objects are done, those of runs that were kept included.
+        store: embeddings on the disk; None encodes every image anew.
 
     Raises:
         AdapterError: an unknown adapter, or one made for another model.
@@ -49,12 +51,13 @@ class AdaptationEvaluator:
         adapters: Sequence[str],
         folder: str | os.PathLike[str] | None = None,
         progress: Callable[[int], None] | None = None,
+        store: EmbeddingStore | None = None,
     ) -> None:
         self._model = model
         self._protocol = protocol
         self._adapters = {spec: _describe(spec, model) for spec in adapters}
         self._folder = None if folder is None else kept.make_folder(Path(folder))
-        self._progress = progress
+        self._progress, self._store = progress, store
         self._done = 0
         self._frozen: dict[str, list[InteractiveResult]] = {}
         self._descriptions: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -100,6 +103,7 @@ class AdaptationEvaluator:
             () if adapter is None else tuple(adapter.split("+")),
             scenario.selection(seed),
             progress=lambda done, _: self._tell(done),
+            store=self._store,
             make_session=make_session,
         )
         if not careless:

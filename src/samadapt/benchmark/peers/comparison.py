@@ -29,6 +29,7 @@ from samadapt.data.coco import CocoDataset
 from samadapt.errors import DataError
 from samadapt.models.base import SegmentationModel
 from samadapt.session.robot import ClickProtocol
+from samadapt.store.embeddings import EmbeddingStore
 
 FORMAT = "samadapt-peers-1"
 
@@ -102,6 +103,7 @@ def compare_peers(
     *,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
+    store: EmbeddingStore | None = None,
 ) -> PeerComparison:
     """Annotate the same objects with a model and with baselines, under one protocol.
 
@@ -113,6 +115,7 @@ def compare_peers(
         options: objects of each dataset, working size and processes of the baselines.
         progress: told after every object, counted over all datasets and methods.
         command: recorded as the command line; `sys.argv` when left out.
+        store: embeddings on the disk for the model; None encodes every image anew.
 
     Raises:
         DataError: no method, no object, or as `run_baseline` and `run_interactive`.
@@ -133,7 +136,7 @@ def compare_peers(
         runs = results[name] = {}
         if model is not None:
             runs[model.identity.name] = run_interactive(
-                dataset, model, protocol, (), chosen, progress=told, command=command
+                dataset, model, protocol, (), chosen, progress=told, command=command, store=store
             )
             before += counts[name]
         for baseline in baselines:

@@ -21,11 +21,8 @@ from samadapt.data.files import replacing
 from samadapt.data.selection import select
 from samadapt.errors import DataError
 from samadapt.models.base import SegmentationModel
-from samadapt.training.fitting.embedding_store import (
-    DEFAULT_BYTES,
-    EmbeddingStore,
-    default_folder,
-)
+from samadapt.store.dataset_encoder import DatasetEncoder
+from samadapt.store.embeddings import DEFAULT_LIMIT, EmbeddingStore
 
 
 def run_task(
@@ -37,7 +34,7 @@ def run_task(
     transfer: CocoDataset | None = None,
     work: Path | None = None,
     cache: Path | None = None,
-    cache_bytes: int = DEFAULT_BYTES,
+    cache_bytes: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
 ) -> TaskResult:
@@ -109,7 +106,8 @@ class _Run:
     ) -> None:
         self._model, self._options = model, options
         self._fits = FitCache(model, train, folder / "fits", options, cache, cache_bytes)
-        self._store = EmbeddingStore(cache or default_folder(), cache_bytes, model)
+        store = EmbeddingStore(cache, cache_bytes, is_cyclic=True)
+        self._encode = DatasetEncoder(model, store)
         self._folder = kept.make_folder(folder / "cells")
         self._progress = progress
         self._done, self._total = 0, 0
@@ -163,7 +161,7 @@ class _Run:
             if method not in rows
         ]
         if missing:
-            evaluator.measure(self._model, missing, self._store, self._tell)
+            evaluator.measure(self._model, missing, self._encode, self._tell)
         else:
             self._tell(len(evaluator.images))
         for row in missing:

@@ -18,6 +18,7 @@ from samadapt.adapters.base import Adapter
 from samadapt.errors import AdapterError, CheckpointError, DataError, ImageError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.store.dataset_encoder import DatasetEncoder
 from samadapt.training.fitting.checkpoint import (
     NAME,
     Progress,
@@ -25,7 +26,6 @@ from samadapt.training.fitting.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from samadapt.training.fitting.embedding_store import EmbeddingStore
 from samadapt.training.fitting.later_phases import finished_predictions, learn_later
 from samadapt.training.fitting.material import ImageSample, Material
 from samadapt.training.fitting.processes import Processes
@@ -54,7 +54,7 @@ class Trainer:
         model: frozen.
         material: the objects.
         recipe: how.
-        store: embeddings.
+        encode: gives the embeddings of images.
         folder: for checkpoints; made when it is missing.
         run: what the run is, as plain JSON values: a checkpoint of another one is refused.
 
@@ -69,14 +69,14 @@ class Trainer:
         model: SegmentationModel,
         material: Material,
         recipe: FitRecipe,
-        store: EmbeddingStore,
+        encode: DatasetEncoder,
         folder: Path,
         run: Mapping[str, Any],
     ) -> None:
         self.processes = Processes(model.device)
         self.steps = material.steps()
         self._adapter, self._model, self._material = adapter, model, material
-        self._recipe, self._store = recipe, store
+        self._recipe, self._encode = recipe, encode
         self._folder, self._run = folder, run
         module = adapter.module
         self._parameters = [] if module is None else list(module.parameters())
@@ -174,18 +174,7 @@ class Trainer:
         return learn_image(self._model, [self._adapter], embedding, samples, self._phase, weight)
 
     def _embedding(self, visit: ImageSample) -> ImageEmbedding:
-        dataset = self._material.datasets[visit.dataset]
-        path = dataset.image_path(visit.image_id)
-        try:
-            contents = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
-        found = self._store.get(
-            contents, lambda: self._model.encode(dataset.read_image(visit.image_id))
-        )
-        if found.original_size != dataset.size(visit.image_id):
-            dataset.read_image(visit.image_id)  # says in which way the sizes differ
-        return found
+        return self._encode(self._material.datasets[visit.dataset], visit.image_id)
 
     def _descend(self, answers: int) -> None:
         """One optimiser step along the mean gradient; none if it is not finite."""
