@@ -146,11 +146,12 @@ def test_a_kind_of_images_that_varies_is_one_domain() -> None:
 def test_the_reach_of_a_domain_goes_from_the_prior_to_its_own_spread() -> None:
     one = signature(0)
     assert one.reach(1.0) == 1.0
-    assert one.joined(signature(2)).reach(1.0) == pytest.approx((2 * 1 + 2.5 * 2) / 3)
+    three_sigma = 3 / (2 / np.pi) ** 0.5  # the mean of |N(0, 1)| is sqrt(2 / pi)
+    assert one.joined(signature(2)).reach(1.0) == pytest.approx((1 + three_sigma * 2) / 2)
     alike = one
-    for _ in range(20):
+    for _ in range(19):
         alike = alike.joined(signature(0))
-    assert alike.reach(1.0) == 0.4
+    assert alike.reach(1.0) == pytest.approx(1 / 20)
 
 
 def test_the_domain_not_used_for_longest_makes_room() -> None:

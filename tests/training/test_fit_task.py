@@ -90,7 +90,7 @@ def weights(adapter: Adapter) -> str:
 class TestLearning:
     @pytest.mark.parametrize(
         ("method", "rate"),
-        [("task-prompt", 0.01), ("task-prompt:no-tokens", 0.01), ("tokens", 0.1)],
+        [("task-prompt", 0.01), ("task-prompt:no-context", 0.01), ("tokens", 0.1)],
     )
     def test_the_loss_falls_and_the_adapter_comes_back(
         self,
@@ -126,7 +126,7 @@ class TestLearning:
             train(steps=1, shots=shots, out=out)
             found = samadapt.load_adapter(tmp_path / out, nano)
             assert isinstance(found, TaskPromptAdapter)
-            assert found.config.masks == (shots or 3)
+            assert found.config.training_data["masks"] == (shots or 3)
             assert not any("context" in name for name in found.state_dict()), "too few for that"
 
     @pytest.mark.parametrize("apart", [0, 8])
@@ -143,8 +143,10 @@ class TestLearning:
         report = train(steps=1, shots=4, category="thing", dataset=dataset)
         found = report.adapter
         assert isinstance(found, TaskPromptAdapter)
-        assert found.config.spread == pytest.approx(apart / 56, abs=1e-4)
-        assert found.config.looks_around == (apart == 0)
+        spread = found.config.training_data["position_spread"]
+        assert spread == report.values["found"]["position_spread"]
+        assert spread == pytest.approx(apart / 56, abs=1e-4)
+        assert bool(found.config.context) == (apart == 0)
         names = samadapt.load_adapter(report.out, nano).state_dict()
         assert any("context" in name for name in names) == (apart == 0)
 
@@ -172,7 +174,8 @@ class TestLearning:
         report = train(f"task-prompt:{variant}", learning_rate=0.01)
         adapter = report.adapter
         assert isinstance(adapter, TaskPromptAdapter)
-        fresh = TaskPromptAdapter(replace(TaskPromptAdapter.create(variant).config, masks=3))
+        plain = TaskPromptAdapter.create(variant).config
+        fresh = TaskPromptAdapter(replace(plain, context=0, gain=1.0))
         fresh.bind(nano)
         before, after = fresh.state_dict(), adapter.state_dict()
         moved = {name.split(".")[0] for name in before if not before[name].equal(after[name])}

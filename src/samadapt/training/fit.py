@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from samadapt.adapters.base import Adapter
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.files import CONFIG_FILE
 from samadapt.adapters.fitting import TrainingFacts
 from samadapt.adapters.registry import load_adapter
@@ -136,7 +137,7 @@ def run_fit(
     adapter = _new_adapter(chosen, variant or None, start, model, recipe, material)
     adapter.config = adapter.config.with_task(_task(chosen, recipe, datasets))
     run = _describe(method, model, adapter, material, recipe, start is not None)
-    if done := _finished(out, run, model):
+    if done := _finished(out, run, model, adapter):
         return done
     store = EmbeddingStore(None if cache is None else Path(cache), cache_bytes, is_cyclic=True)
     encode = DatasetEncoder(model, store)
@@ -144,7 +145,12 @@ def run_fit(
     resumed_at = trainer.progress.step
     with _teller(progress and trainer.processes.is_main and progress, name) as tell:
         found = trainer.train(tell, on_skip or _ignore)
-    values = {"run": run, "encoded": encode.encoded, **_outcome(found)}
+    values = {
+        "run": run,
+        "encoded": encode.encoded,
+        "found": dict(adapter.config.training_data),
+        **_outcome(found),
+    }
     if trainer.processes.is_main:
         _deliver(adapter, out, run, found, values)
         trainer.remove_checkpoint()
@@ -227,9 +233,6 @@ def _describe(
     started: bool,
 ) -> dict[str, Any]:
     """What the run is: the same description, the same result."""
-    settings = adapter.config.to_dict()
-    for name in ("recipe", "training_data", "metrics"):
-        settings.pop(name, None)
     start = None
     if started:
         from samadapt.models.hashing import hash_tensors
@@ -244,12 +247,14 @@ def _describe(
         },
         "recipe": dict(recipe.to_dict()),
         "data": material.describe(),
-        "adapter": settings,
+        "adapter": _settings(adapter.config),
         "start": start,
     }
 
 
-def _finished(out: Path, run: Mapping[str, Any], model: SegmentationModel) -> FitReport | None:
+def _finished(
+    out: Path, run: Mapping[str, Any], model: SegmentationModel, adapter: Adapter
+) -> FitReport | None:
     """The report of this very run if `out` holds its result already.
 
     Raises:
@@ -271,12 +276,30 @@ def _finished(out: Path, run: Mapping[str, Any], model: SegmentationModel) -> Fi
         raise DataError(
             f"{out} holds an adapter that was made in another way: give a new folder"
         ) from None
-    if differing := difference(before, json.loads(json.dumps(run))):
+    if differing := difference(_as_read(before, adapter), json.loads(json.dumps(run))):
         raise DataError(
             f"{out} holds an adapter whose training differs in {differing}: give a new folder"
         )
     skipped = tuple(SkippedPicture(**row) for row in values["skipped"])
     return FitReport(load_adapter(out, model), out, values["steps"], values, skipped)
+
+
+def _as_read(run: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
+    """The description of an earlier run, the adapter's settings as this version reads them."""
+    try:
+        config = adapter.config_class.from_dict(run["adapter"])
+    except (AdapterError, KeyError, TypeError):
+        return run
+    return {**run, "adapter": _settings(config)}
+
+
+def _settings(config: AdapterConfig) -> dict[str, Any]:
+    """A config as plain JSON values, without what a run leaves in it."""
+    values = config.to_dict()
+    for name in ("recipe", "training_data", "metrics"):
+        values.pop(name, None)
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
 
 
 def _outcome(found: Progress) -> dict[str, Any]:
@@ -312,6 +335,7 @@ def _deliver(
         adapter.config,
         recipe=run["recipe"],
         training_data={
+            **adapter.config.training_data,
             "datasets": run["data"],
             "images": found.images,
             "prompts": found.prompts,

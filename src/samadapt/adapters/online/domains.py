@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,14 +14,13 @@ from samadapt.adapters.online.evidence import Evidence
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.models.embedding import ImageEmbedding
 
-_SPREADS = 2.5
-_PRIOR_IMAGES = 2
-_LEAST = 0.4
+_SPREADS = 3 * math.sqrt(math.pi / 2)
+"""Three standard deviations of a half-normal distribution, in units of its mean."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signature:
-    """What a kind of images looks like to the encoder.
+    """Feature statistics of a kind of images.
 
     Attributes:
         mean: (C,) mean of each feature channel over the image, averaged over the images.
@@ -35,14 +35,14 @@ class Signature:
     spread: float = 0.0
 
     def reach(self, prior: float) -> float:
-        """How far an image of this kind may be, at least 0.4 times `prior`.
+        """Return the distance up to which an image is of this kind.
 
-        A mean of `prior`, which counts as two images, and 2.5 times the spread, which counts as
-        the images that it was seen on: kinds of images that vary much reach further.
+        Distances to the mean are taken as half-normal: 99.7 % of a kind's images lie within
+        3 sqrt(pi / 2) times their mean distance, the spread. That estimate counts as the images
+        it was made of, `prior` as one more: kinds of images that vary much reach further.
         """
         seen = self.images - 1
-        reach = (_PRIOR_IMAGES * prior + seen * _SPREADS * self.spread) / (_PRIOR_IMAGES + seen)
-        return max(_LEAST * prior, reach)
+        return (prior + seen * _SPREADS * self.spread) / (1 + seen)
 
     @classmethod
     def of(cls, embedding: ImageEmbedding) -> Signature:

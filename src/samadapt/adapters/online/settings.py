@@ -181,15 +181,15 @@ class GuardSettings:
         depths: judge later prompts of an object apart from the first one, and answer them with
             the adapted decoder only where it has been better (see `depths`); needs `evidence`.
         domains: number of kinds of images that are told apart; 1 for no distinction.
-        distance: distance up to which an image belongs to a domain of one image, see
-            `Signature.reach`.
+        distance: distance up to which an image belongs to a domain of one image, in standard
+            deviations of the features within an image; see `Signature.reach`.
     """
 
     evidence: int = 12
     reject_outliers: bool = True
     depths: bool = False
     domains: int = 6
-    distance: float = 1.5
+    distance: float = 1.0
 
     def __post_init__(self) -> None:
         _at_least("guard", 0, evidence=self.evidence)

@@ -198,8 +198,8 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
                 dense = DensePrompt(
                     config.channels,
                     config.dense,
-                    config.context if config.looks_around else 0,
-                    config.gain if config.looks_around or not config.context else 1.0,
+                    config.context,
+                    config.gain,
                     config.has_prior,
                 )
         outline = None if self.outline is None else self.outline.module
