@@ -31,8 +31,8 @@ def chance_of_lying_alike(masks: int, spread: float) -> float:
 
         n pi^(n-1) / (n-1)! (n s^2)^(n-1),
 
-    the volume of a ball in the 2 (n - 1) dimensions of the differences to their mean, as long as s
-    is small against the square; above that the formula says more than there is. Parts of things
+    the volume of a ball in the 2 (n - 1) dimensions of the differences to their mean. That is an
+    upper bound, near the probability as long as s is small against the square. Parts of things
     that are photographed upright, such as noses, lie nearer each other than that.
 
     Args:
