@@ -7,8 +7,7 @@ from test_online import quick
 
 from fakes import FakeModel, blobs, state_hash
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online import OnlineAdapter, OnlineSettings
-from samadapt.adapters.online import object as clicked_object
+from samadapt.adapters.online import OnlineAdapter, OnlineSettings, clicked_object
 from samadapt.metrics import iou as overlap
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding

@@ -19,8 +19,8 @@ from samadapt.adapters.losses import (
     logits_at,
     score_loss,
 )
-from samadapt.adapters.online.labels import Labels
 from samadapt.adapters.online.optimiser import Descent, Moments
+from samadapt.adapters.online.pseudo_labels import Labels
 from samadapt.models.geometry import InputGeometry
 from samadapt.prompts import Click
 

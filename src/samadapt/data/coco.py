@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.coco_file import read_coco_file, write_coco_file
-from samadapt.data.findings import LeftOut
 from samadapt.data.images import image_size, read_image
+from samadapt.data.import_issues import LeftOut
 from samadapt.data.matching import existing
 from samadapt.data.records import (
     CocoAnnotation,

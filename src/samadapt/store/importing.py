@@ -11,8 +11,8 @@ from operator import itemgetter
 from pathlib import Path
 
 from samadapt.data.coco import CocoDataset
-from samadapt.data.findings import Findings, LeftOut
 from samadapt.data.images import image_size
+from samadapt.data.import_issues import ImportIssues, LeftOut
 from samadapt.data.matching import ImageNames
 from samadapt.data.records import CocoAnnotation
 from samadapt.data.rle import Rle
@@ -109,7 +109,7 @@ class _Import:
         self._project, self._dataset, self._person = project, dataset, person
         self._origin, self._crowds = origin, crowds
         self._labels = {label.id: label.name for label in project.labels.all()[0]}
-        self._findings = Findings()
+        self._findings = ImportIssues()
         self._differing: list[LeftOut] = []
         self._new: list[tuple[int, _Candidate]] = []
         self._added = self._known = self._stale = 0
@@ -244,7 +244,7 @@ class _Import:
         ]
 
     def _differ(self, candidate: _Candidate, why: str) -> None:
-        findings = Findings()
+        findings = ImportIssues()
         findings.leave_out(f"{candidate.where} ({candidate.name})", why)
         self._differing += findings.left_out
 

@@ -26,11 +26,11 @@ from samadapt.store.dataset_encoder import DatasetEncoder
 from samadapt.store.embeddings import DEFAULT_LIMIT, EmbeddingStore
 from samadapt.training.fitting.card import card_text
 from samadapt.training.fitting.checkpoint import NAME, Progress, SkippedPicture, difference
-from samadapt.training.fitting.material import Material
 from samadapt.training.fitting.methods import FitMethod, fit_method
 from samadapt.training.fitting.progress import FitStatus, Tell, fit_bar, running_mean
 from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.fitting.trainer import OnSkip, Trainer
+from samadapt.training.fitting.training_data import TrainingData
 
 __all__ = ["FitReport", "FitStatus", "fit", "run_fit"]
 
@@ -133,15 +133,15 @@ def run_fit(
     chosen = fit_method(name)
     recipe = chosen.recipe.changed(**(settings or {}))
     datasets = _selected(datasets, recipe)
-    material = Material(datasets, recipe)
-    adapter = _new_adapter(chosen, variant or None, start, model, recipe, material)
+    data = TrainingData(datasets, recipe)
+    adapter = _new_adapter(chosen, variant or None, start, model, recipe, data)
     adapter.config = adapter.config.with_task(_task(chosen, recipe, datasets))
-    run = _describe(method, model, adapter, material, recipe, start is not None)
+    run = _describe(method, model, adapter, data, recipe, start is not None)
     if done := _finished(out, run, model, adapter):
         return done
     store = EmbeddingStore(None if cache is None else Path(cache), cache_bytes, is_cyclic=True)
     encode = DatasetEncoder(model, store)
-    trainer = Trainer(adapter, model, material, recipe, encode, out / TRAINING, run)
+    trainer = Trainer(adapter, model, data, recipe, encode, out / TRAINING, run)
     resumed_at = trainer.progress.step
     with _teller(progress and trainer.processes.is_main and progress, name) as tell:
         found = trainer.train(tell, on_skip or _ignore)
@@ -202,12 +202,12 @@ def _new_adapter(
     start: Adapter | str | os.PathLike[str] | None,
     model: SegmentationModel,
     recipe: FitRecipe,
-    material: Material,
+    data: TrainingData,
 ) -> Adapter:
     """The adapter to train, bound to the model; a copy of `start` if that is given."""
     if start is None:
         new = method.adapter.create(variant)
-        facts = TrainingFacts(recipe.seed, material.object_count, lambda: material.position_spread)
+        facts = TrainingFacts(recipe.seed, data.object_count, lambda: data.position_spread)
         adapter = method.adapter(new.config.for_training(facts))
         adapter.bind(model)
         return adapter
@@ -228,7 +228,7 @@ def _describe(
     method: str,
     model: SegmentationModel,
     adapter: Adapter,
-    material: Material,
+    data: TrainingData,
     recipe: FitRecipe,
     started: bool,
 ) -> dict[str, Any]:
@@ -246,7 +246,7 @@ def _describe(
             "preprocessing": model.preprocessing,
         },
         "recipe": dict(recipe.to_dict()),
-        "data": material.describe(),
+        "data": data.describe(),
         "adapter": _settings(adapter.config),
         "start": start,
     }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.stored import StoredSample, StoredView, read_extra
+from samadapt.adapters.online.stored_sample import StoredSample, StoredView, read_extra
 from samadapt.errors import DataError, ModelError
 from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from numpy.random import Generator
 
 from samadapt.adapters.online.replay_sample import ReplaySample
-from samadapt.adapters.online.stored import StoredSample, StoredView, stored
+from samadapt.adapters.online.stored_sample import StoredSample, StoredView, stored
 from samadapt.errors import DataError, ModelError
 from samadapt.models.embedding import ImageEmbedding
 

@@ -178,7 +178,7 @@ class GuardSettings:
             are compared (see `Evidence`); 0 for no comparison.
         reject_outliers: do not learn accepted masks that look like mistakes, see
             `Evidence.is_outlier`.
-        depths: judge later prompts of an object apart from the first one, and answer them with
+        depths: evaluator later prompts of an object apart from the first one, and answer them with
             the adapted decoder only where it has been better (see `depths`); needs `evidence`.
         domains: number of kinds of images that are told apart; 1 for no distinction.
         distance: distance up to which an image belongs to a domain of one image, in standard

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from samadapt.adapters.online.bench import Interrupted
+from samadapt.adapters.online.decoder_trainer import Interrupted
 
 Event = Callable[[], Iterator[None] | None]
 """Something to do at once; what it returns is long work that goes on, piece by piece, after it."""

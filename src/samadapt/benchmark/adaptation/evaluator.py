@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from samadapt.adapters.registry import create_adapter
-from samadapt.benchmark import kept
+from samadapt.benchmark import finished_runs
 from samadapt.benchmark.adaptation.scenarios import Scenario
 from samadapt.benchmark.adaptation.streams import ONE_IN, CarelessSession
 from samadapt.benchmark.environment import fingerprint, hash_files
@@ -56,7 +56,7 @@ class AdaptationEvaluator:
         self._model = model
         self._protocol = protocol
         self._adapters = {spec: _describe(spec, model) for spec in adapters}
-        self._folder = None if folder is None else kept.make_folder(Path(folder))
+        self._folder = None if folder is None else finished_runs.make_folder(Path(folder))
         self._progress, self._store = progress, store
         self._done = 0
         self._frozen: dict[str, list[InteractiveResult]] = {}
@@ -146,7 +146,7 @@ class AdaptationEvaluator:
         """Return a readable name with a digest of everything that the run depends on."""
         if self._folder is None:
             return None
-        digest = kept.digest(
+        digest = finished_runs.digest(
             {
                 "course": self._description(scenario),
                 "adapter": None if adapter is None else self._adapters[adapter],
@@ -155,7 +155,7 @@ class AdaptationEvaluator:
                 "model": fingerprint(self._model),
             }
         )
-        name = kept.file_name((*scenario.datasets, scenario.kind, adapter or "frozen"))
+        name = finished_runs.file_name((*scenario.datasets, scenario.kind, adapter or "frozen"))
         return self._folder / f"{name.replace('+', '-')[:120]}_seed{seed}_{digest}.json"
 
     def _key(self, scenario: Scenario) -> str:

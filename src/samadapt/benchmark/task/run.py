@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from samadapt.benchmark import kept
+from samadapt.benchmark import finished_runs
 from samadapt.benchmark.environment import describe_dataset, describe_environment, fingerprint
 from samadapt.benchmark.options import Progress
 from samadapt.benchmark.task.evaluator import TaskEvaluator, TaskRow
@@ -108,7 +108,7 @@ class _Run:
         self._fits = FitCache(model, train, folder / "fits", options, cache, cache_bytes)
         store = EmbeddingStore(cache, cache_bytes, is_cyclic=True)
         self._encode = DatasetEncoder(model, store)
-        self._folder = kept.make_folder(folder / "cells")
+        self._folder = finished_runs.make_folder(folder / "cells")
         self._progress = progress
         self._done, self._total = 0, 0
 
@@ -186,8 +186,8 @@ class _Run:
             "options": [options.draws, options.grid, options.min_area, options.seed],
             "model": fingerprint(self._model),
         }
-        name = kept.file_name((evaluator.category, method)) if fit is None else fit.key
-        return self._folder / f"{name}_{kept.digest(about)}.json"
+        name = finished_runs.file_name((evaluator.category, method)) if fit is None else fit.key
+        return self._folder / f"{name}_{finished_runs.digest(about)}.json"
 
     def _tell(self, more: int = 1) -> None:
         self._done += more

@@ -17,9 +17,9 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import InputGeometry
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.training.fitting.material import ImageSample
 from samadapt.training.fitting.prompts import drawn_prompt
 from samadapt.training.fitting.recipe import FitRecipe
+from samadapt.training.fitting.training_data import ImageSample
 from samadapt.training.prompt_sampling import PromptSampler, object_generator
 
 _BATCH = 16

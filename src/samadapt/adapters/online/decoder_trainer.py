@@ -1,4 +1,4 @@
-"""`Bench`: the decoder in training, with its losses and predictions."""
+"""`DecoderTrainer`: the decoder in training, with its losses and predictions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from samadapt.adapters.losses import (
     label_loss,
     score_loss,
 )
-from samadapt.adapters.online.labels import distinct_clicks, labels_on_view
 from samadapt.adapters.online.optimiser import Moments
+from samadapt.adapters.online.pseudo_labels import distinct_clicks, labels_on_view
 from samadapt.adapters.online.replay_sample import Example, ReplaySample
 from samadapt.adapters.online.settings import OnlineSettings
 from samadapt.adapters.online.weights import Layout, Workbench
@@ -46,7 +46,7 @@ class _Decoder(Seams):
         return self._decoder
 
 
-class Bench:
+class DecoderTrainer:
     """Gradients and answers of the decoder with any weights, as changes (P,) from the base.
 
     Args:
@@ -72,7 +72,7 @@ class Bench:
         self._check = check or (lambda: None)
 
     def fits(self, interaction: Interaction) -> bool:
-        """Whether this bench was made for the interaction's base decoder."""
+        """Whether this trainer was made for the interaction's base decoder."""
         return _base_decoder(interaction, self._own) is self._base
 
     def zeros(self) -> Tensor:
@@ -82,7 +82,7 @@ class Bench:
     def seams(self, interaction: Interaction, delta: Tensor | None) -> tuple[Seams, ...]:
         """The interaction's adapters, this one with the given weights, until the next call.
 
-        Without a change it is the base decoder's weights on the bench too, not the base decoder,
+        Without a change it is the base decoder's weights on the trainer too, not the base decoder,
         so that its answers can be broken off as well.
         """
         decoder = self._work.load(self._work.base if delta is None else self._work.base + delta)

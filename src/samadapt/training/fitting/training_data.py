@@ -1,4 +1,4 @@
-"""`Material`: the objects to train on, and the order in which a run meets them."""
+"""`TrainingData`: the objects to train on, and the order in which a run meets them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ImageSample:
     epoch: int
 
 
-class Material:
+class TrainingData:
     """All objects of one or several datasets, image by image.
 
     Args:

@@ -1,4 +1,4 @@
-"""`samadapt benchmark peers`: how classical methods do under the very same clicks."""
+"""`samadapt benchmark baselines`: how classical methods do under the very same clicks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from samadapt.errors import DataError
 NO_MODEL = "none"
 
 
-def peers(
+def baselines(
     ctx: typer.Context,
     dataset: Annotated[
         str | None,
@@ -40,13 +40,13 @@ def peers(
     masks: MasksOption = None,
     split: SplitOption = "test",
     crowds: CrowdsOption = False,
-    peers: Annotated[
-        str, typer.Option("--peers", metavar="NAME[,NAME]", help="Methods to compare with.")
+    baselines: Annotated[
+        str, typer.Option("--baselines", metavar="NAME[,NAME]", help="Methods to compare with.")
     ] = "grabcut,random-walker",
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="Model to compare; see `samadapt models`. none: peers only."
+            "--model", "-m", help="Model to compare; see `samadapt models`. none: baselines only."
         ),
     ] = "nano",
     max_objects: MaxObjectsOption = None,
@@ -58,11 +58,11 @@ def peers(
         typer.Option(
             "--working-size",
             metavar="PIXELS",
-            help="Peers work on images shrunk to this longest side.",
+            help="Baselines work on images shrunk to this longest side.",
         ),
     ] = 320,
     workers: Annotated[
-        int, typer.Option("--workers", metavar="N", help="Processes for the peers.")
+        int, typer.Option("--workers", metavar="N", help="Processes for the baselines.")
     ] = 1,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -71,31 +71,31 @@ def peers(
 ) -> None:
     """The same robot, the same objects: a model beside GrabCut and random walker.
 
-    Peers need no weights; they see every click so far and their own mask before.
+    Baselines need no weights; they see every click so far and their own mask before.
     Reports clicks needed (NoC), failures (FR), IoU after k clicks and time per click.
     """
     places = _places(images, masks, dataset, split)
     common.check_outputs(
         ("--json", json_path), inputs=[*(path for _, path in places.values()), model]
     )
+    from samadapt.benchmark.baselines.comparison import compare_baselines, comparison_table
     from samadapt.benchmark.baselines.registry import create_baselines
-    from samadapt.benchmark.peers.comparison import compare_peers, comparison_table
-    from samadapt.benchmark.peers.run import PeersOptions
+    from samadapt.benchmark.baselines.run import BaselineOptions
     from samadapt.data.datasets import open_dataset
     from samadapt.session.robot import ClickProtocol
     from samadapt.store.embeddings import EmbeddingStore
 
-    chosen = create_baselines(_split(peers))
+    chosen = create_baselines(_split(baselines))
     targets = tuple(target for target in (0.85, 0.90) if target <= stop_at)
     protocol = ClickProtocol(max_clicks=max_clicks, targets=targets, stop_at=stop_at)
-    options = PeersOptions(
+    options = BaselineOptions(
         max_objects=max_objects, seed=seed, working_size=working_size, workers=workers
     )
     data = {name: open_dataset(*paths, crowds=crowds) for name, paths in places.items()}
     common.set_threads(threads)
     loaded = None if model == NO_MODEL else common.load_model(model, device, dtype)
     with common.progress_bar("clicking") as progress:
-        found = compare_peers(
+        found = compare_baselines(
             data,
             chosen,
             loaded,

@@ -1,4 +1,4 @@
-"""`Findings`: what a reader of annotations could not take, named and counted."""
+"""`ImportIssues`: what a reader of annotations could not take, named and counted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LeftOut:
         return f"{self.where}: {self.why}"
 
 
-class Findings:
+class ImportIssues:
     """Collects what a reader leaves out; a strict one raises the first of it instead.
 
     Args:
