@@ -1,4 +1,4 @@
-"""The images of a benchmark: which objects are visited, and what could not be read."""
+"""Visits of a benchmark's objects, and the embeddings of their images."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def baselines(
     threads: ThreadsOption = None,
     json_path: JsonOption = None,
 ) -> None:
-    """The same robot, the same objects: a model beside GrabCut and random walker.
+    """Compare a model with GrabCut and random walker under the same robot clicks.
 
     Baselines need no weights; they see every click so far and their own mask before.
     Reports clicks needed (NoC), failures (FR), IoU after k clicks and time per click.

@@ -1,4 +1,4 @@
-"""`samadapt benchmark task`: what a model can be taught from a few masks of one category."""
+"""`samadapt benchmark task`: learning one category from a few masks."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _Record = TypeVar("_Record", CocoImage, CocoAnnotation, CocoCategory)
 
 
 class CocoRecords(NamedTuple):
-    """What a COCO file holds; `extra` are its entries other than the three lists."""
+    """Content of a COCO file; `extra` are its entries other than the three lists."""
 
     images: tuple[CocoImage, ...]
     annotations: tuple[CocoAnnotation, ...]

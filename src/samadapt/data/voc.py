@@ -67,7 +67,7 @@ def load_voc(
     images: str | os.PathLike[str],
     findings: ImportIssues | None = None,
 ) -> CocoDataset:
-    """Read what `save_voc` writes, or VOC itself: objects with their masks.
+    """Read a dataset in PASCAL VOC form with object masks.
 
     Images of objects may be palettes, grey, or in VOC's colours. Without them there are no masks:
     boxes, and masks of classes, in which objects cannot be told apart, are named and left out.

@@ -83,7 +83,7 @@ def load_yolo(
     images: str | os.PathLike[str],
     findings: ImportIssues | None = None,
 ) -> CocoDataset:
-    """Read what `save_yolo` and other tools write: `labels/NAME.txt` beside a list of names.
+    """Read a dataset in YOLO form: `labels/NAME.txt` beside a list of names.
 
     A label file belongs to the image of the same path, whether folders called "images" and
     "labels" lie above the parts of a dataset or inside them. Lines of four numbers are boxes, read

@@ -68,7 +68,7 @@ class Frame:
         return found
 
     def union(self, rles: Sequence[Rle]) -> Mask:
-        """All of some masks at the map's size."""
+        """Return the union of masks at the map's size."""
         found = np.zeros(self.shape, np.bool_)
         for rle in rles:
             found |= self.sampled(rle)

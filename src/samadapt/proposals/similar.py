@@ -36,7 +36,7 @@ _MASK_BYTES = 1 << 28
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SimilarObjects:
-    """What a search brought.
+    """Result of a search.
 
     Attributes:
         proposals: the most likely first; the score is how much they look like the examples.

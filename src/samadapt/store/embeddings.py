@@ -37,7 +37,7 @@ _ABANDONED_SECONDS = 3600.0
 
 
 def cache_folder() -> Path:
-    """Where embeddings are kept: $SAMADAPT_CACHE, or the user's cache folder."""
+    """Return the cache's folder: $SAMADAPT_CACHE, or one in the user's cache folder."""
     if given := os.environ.get(CACHE_VARIABLE):
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME")

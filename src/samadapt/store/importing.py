@@ -1,4 +1,4 @@
-"""A dataset's objects into a project: what is new is added, all else is named."""
+"""Import of a dataset's objects into a project: new ones are added, others reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SAME_OBJECT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of an import.
+    """Result of an import.
 
     Attributes:
         added: objects that are new in the project.
@@ -46,11 +46,11 @@ class Imported:
 
     @property
     def left_out_count(self) -> int:
-        """How many objects were left out."""
+        """Number of objects that were left out."""
         return sum(one.objects for one in self.left_out)
 
     def summary(self) -> str:
-        """How many objects went which way, in one line."""
+        """Summary of the import in one line."""
         parts = [f"imported {self.added} objects ({self.known} were there already)"]
         if self.left_out_count:
             parts.append(f"{self.left_out_count} left out")

@@ -99,7 +99,7 @@ class ProjectFile:
 
 
 def known_before(path: Path) -> Receipt | None:
-    """What was saved in a project by its receipt and its copies, None if there has been none.
+    """Return the saved state of a project by its receipt and copies, None if there is none.
 
     Raises:
         StoreError: the receipt is damaged.

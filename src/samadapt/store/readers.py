@@ -1,4 +1,4 @@
-"""Annotations of any known kind: what is in a file or folder is found out by looking."""
+"""Reading of annotations in any known format, which is detected from the content."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ REPORT = "report.json"
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What came of a training run.
+    """Result of a training run.
 
     Attributes:
         adapter: trained, its parameters frozen.
@@ -128,7 +128,7 @@ def run_fit(
     on_skip: OnSkip | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> FitReport:
-    """As `fit`, but tells how it went; see there."""
+    """Train an adapter as `fit` does, and return a report."""
     name, _, variant = method.partition(":")
     chosen = fit_method(name)
     recipe = chosen.recipe.changed(**(settings or {}))

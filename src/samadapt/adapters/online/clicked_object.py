@@ -87,7 +87,7 @@ class ClickedObject:
 
     @property
     def change(self) -> Tensor | None:
-        """What the clicks changed, (P,); None for nothing."""
+        """Change of the weights by the clicks, (P,); None for no change."""
         if self.now is self.start:
             return None
         if self.now is None or self.start is None:
@@ -95,7 +95,7 @@ class ClickedObject:
         return self.now - self.start
 
     def rebase(self, start: Tensor | None, is_frozen: bool = False) -> None:
-        """Begin from other weights, and add what the clicks changed to them."""
+        """Continue from other weights, to which the change by the clicks is added."""
         self._begins_frozen = is_frozen
         if not self._kept:
             self.is_frozen = is_frozen

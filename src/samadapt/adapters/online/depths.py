@@ -44,7 +44,7 @@ class LateEvidence:
     gains: tuple[tuple[float, ...], ...] = ((),) * len(BOUNDS)
 
     def with_gain(self, depth: int, gain: float, guard: GuardSettings) -> LateEvidence:
-        """With one more object at a depth of 1 or more."""
+        """Return the evidence with one more object at a depth of 1 or more."""
         kept = list(self.gains)
         kept[depth - 1] = (*kept[depth - 1], gain)[-guard.evidence :]
         return replace(self, gains=tuple(kept))

@@ -46,7 +46,7 @@ class Signature:
 
     @classmethod
     def of(cls, embedding: ImageEmbedding) -> Signature:
-        """Of one image; padding does not count."""
+        """Return the signature of one image without its padding."""
         there = embedding.geometry.valid(embedding.grid, embedding.image.device)
         features = embedding.image[0][:, there].float()
         return cls(features.mean(1).cpu(), features.std(1, correction=0).cpu())
@@ -57,7 +57,7 @@ class Signature:
         return float(((self.mean - other.mean) / width).square().mean().sqrt())
 
     def joined(self, image: Signature) -> Signature:
-        """With one more image."""
+        """Return the signature with one more image."""
         count = self.images
         share = 1 / (count + 1)
         return Signature(
@@ -70,7 +70,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Domain:
-    """What was learned of one kind of images. Immutable, its tensors are never changed in place.
+    """State learned from one kind of images. Immutable, its tensors are never changed in place.
 
     Attributes:
         number: never given twice in one adapter.
@@ -95,7 +95,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DomainBook:
-    """All domains and which one is in use. Immutable."""
+    """All domains and the one in use. Immutable."""
 
     domains: tuple[Domain, ...] = (Domain(0),)
     current: int = 0
@@ -115,7 +115,7 @@ class DomainBook:
         return next((domain for domain in self.domains if domain.number == number), None)
 
     def updated(self, domain: Domain) -> DomainBook:
-        """With this state of a domain."""
+        """Return the book with a new state of one domain."""
         changed = tuple(domain if d.number == domain.number else d for d in self.domains)
         return replace(self, domains=changed)
 

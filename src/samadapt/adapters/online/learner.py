@@ -1,4 +1,4 @@
-"""`Learner`: what online adaptation does at every event. It belongs to one thread at a time."""
+"""`Learner`: online adaptation's response to every event. It belongs to one thread at a time."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Learner:
         return self._trainer
 
     def start_from(self, book: DomainBook, samples: Path | None = None) -> None:
-        """Take over what was loaded, with the replay memory kept in the folder `samples`."""
+        """Start from a loaded state, with the replay memory in the folder `samples`."""
         self.book = book
         self.memory.close()
         if samples is not None:

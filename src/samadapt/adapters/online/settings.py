@@ -250,7 +250,7 @@ class OnlineSettings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OnlineSettings:
-        """Read what `to_dict` returned; a missing setting has its default value.
+        """Read values that `to_dict` returned; a missing setting has its default value.
 
         Raises:
             AdapterError: an unknown setting or a bad value.

@@ -44,7 +44,7 @@ class Units:
     def learned(
         self, trainer: DecoderTrainer, interaction: Interaction, click: ClickSettings
     ) -> Units:
-        """With the newest click; its unit learns."""
+        """Return the units after the newest click's unit has learned."""
         clicks = interaction.clicks
         members = list(self.members)
         index = 0
@@ -68,7 +68,7 @@ class Units:
         return merged
 
     def rebased(self, start: Tensor) -> Units:
-        """The same changes from another start."""
+        """Return the same changes from other start weights."""
         return replace(self, start=start)
 
 

@@ -1,4 +1,4 @@
-"""`TaskPromptConfig`: the settings of a task's adapter, and what its folder says of it."""
+"""`TaskPromptConfig`: the config of a task's adapter."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TaskPromptConfig(AdapterConfig):
             raise AdapterError(f"category={self.category!r}: use the task's name")
 
     def for_training(self, facts: TrainingFacts) -> Self:
-        """Return the config for as many masks as there are, with what was found in its report."""
+        """Return the config for the number and positions of the training masks."""
         spread = round(facts.position_spread(), 4)
         found = {"masks": facts.masks, "position_spread": spread}
         config = replace(self.seeded(facts.seed), training_data=found)
@@ -124,7 +124,7 @@ class TaskPromptConfig(AdapterConfig):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` returned, or what earlier versions wrote.
+        """Read values that `to_dict` returned, also those of earlier versions.
 
         Raises:
             AdapterError: unknown or missing fields, or bad values.

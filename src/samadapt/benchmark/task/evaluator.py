@@ -36,7 +36,7 @@ class TaskObject(ObjectRow):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TaskObject:
-        """Read what `to_dict` returned."""
+        """Read values that `to_dict` returned."""
         return cls(
             values["image"],
             values["image_id"],
@@ -74,7 +74,7 @@ class TaskRow:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TaskRow:
-        """Read what `to_dict` returned, without the adapters."""
+        """Read values that `to_dict` returned, without the adapters."""
         return cls(
             values["method"],
             (),

@@ -36,7 +36,7 @@ class Fit:
 
 
 class FitCache:
-    """Fits one model on one dataset, and reads what was fitted before.
+    """Fits adapters of one model on one dataset, and reads those fitted before.
 
     Args:
         model: stays frozen.

@@ -1,4 +1,4 @@
-"""What one image contributes to a step: losses of all its prompts, backwards."""
+"""One image's contribution to a training step: losses of its prompts and their gradients."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def look_at_image(
     embedding: ImageEmbedding,
     samples: Sequence[TrainingSample],
 ) -> Tally:
-    """How well an image's prompts are answered; nothing is learned, and the loss is left at 0."""
+    """Measure the IoU of an image's prompts without learning; the loss is left at 0."""
     tally = Tally()
     with torch.no_grad():
         for view, logits, target in predictions(model, adapters, embedding, samples):

@@ -47,7 +47,7 @@ OnSkip = Callable[[SkippedPicture], None]
 
 
 class Trainer:
-    """One training run: an adapter, what it learns from, and how far it has come.
+    """One training run of an adapter: its data, recipe and progress.
 
     Args:
         adapter: bound to `model`.
@@ -126,7 +126,7 @@ class Trainer:
         return self.progress
 
     def remove_checkpoint(self) -> None:
-        """When what was learned is saved in another way, the checkpoint has done its duty."""
+        """Remove the checkpoint once the adapter is saved."""
         if self.processes.is_main:
             (self._folder / NAME).unlink(missing_ok=True)
 
