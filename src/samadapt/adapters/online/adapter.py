@@ -228,7 +228,7 @@ class OnlineAdapter(Adapter):
         return sum(domain.accepted for domain in self._learner.book.domains)
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """Return the learned state: per domain the change of the decoder, evidence and signature."""
+        """Return the learned state: per domain the decoder's change, evidence and signature."""
         if self._loaded is not None:
             return dict(self._loaded)
         return book_to_tensors(self._learner.book, self._layout)
