@@ -8,19 +8,9 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
-from samadapt.cli.common import CrowdsOption, DeviceOption, DtypeOption, SeedOption, ThreadsOption
 from samadapt.cli.guard import Invocation
-from samadapt.cli.options import (
-    ImagesOption,
-    JsonOption,
-    MasksOption,
-    MaxClicksOption,
-    MaxObjectsOption,
-    SplitOption,
-    StopAtOption,
-    dataset_paths,
-)
 from samadapt.errors import DataError
 
 NO_MODEL = "none"
@@ -36,10 +26,10 @@ def baselines(
             help="Instead of --images and --masks: $SAMADAPT_DATA/NAME/images and SPLIT.json.",
         ),
     ] = None,
-    images: ImagesOption = None,
-    masks: MasksOption = None,
-    split: SplitOption = "test",
-    crowds: CrowdsOption = False,
+    images: opt.ImagesOption = None,
+    masks: opt.MasksOption = None,
+    split: opt.SplitOption = "test",
+    crowds: common.CrowdsOption = False,
     baselines: Annotated[
         str, typer.Option("--baselines", metavar="NAME[,NAME]", help="Methods to compare with.")
     ] = "grabcut,random-walker",
@@ -49,10 +39,10 @@ def baselines(
             "--model", "-m", help="Model to compare; see `samadapt models`. none: baselines only."
         ),
     ] = "nano",
-    max_objects: MaxObjectsOption = None,
-    seed: SeedOption = 0,
-    max_clicks: MaxClicksOption = 20,
-    stop_at: StopAtOption = 0.85,
+    max_objects: opt.MaxObjectsOption = None,
+    seed: common.SeedOption = 0,
+    max_clicks: opt.MaxClicksOption = 20,
+    stop_at: opt.StopAtOption = 0.85,
     working_size: Annotated[
         int,
         typer.Option(
@@ -64,10 +54,10 @@ def baselines(
     workers: Annotated[
         int, typer.Option("--workers", metavar="N", help="Processes for the baselines.")
     ] = 1,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
-    json_path: JsonOption = None,
+    device: common.DeviceOption = "auto",
+    dtype: common.DtypeOption = "auto",
+    threads: common.ThreadsOption = None,
+    json_path: opt.JsonOption = None,
 ) -> None:
     """Compare a model with GrabCut and random walker under the same robot clicks.
 
@@ -115,10 +105,10 @@ def _places(
     if dataset is not None and not _split(dataset):
         raise DataError("--dataset names nothing: give one or more names, separated by commas")
     if dataset is None or images is not None or masks is not None:
-        paths = dataset_paths(images, masks, dataset, split)
+        paths = opt.dataset_paths(images, masks, dataset, split)
         source = paths[1].resolve()
         return {source.parent.name if source.is_file() else source.name: paths}
-    return {name: dataset_paths(None, None, name, split) for name in _split(dataset)}
+    return {name: opt.dataset_paths(None, None, name, split) for name in _split(dataset)}
 
 
 def _split(names: str) -> list[str]:
