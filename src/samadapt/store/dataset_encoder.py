@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -57,7 +58,10 @@ class DatasetEncoder:
             found = self._model.encode(pixels)
             self.seconds += time.perf_counter() - started
             self.encoded += 1
-            self._store.put(self._model, content, found)
+            if not self._store.put(self._model, content, found) and self._store.problem:
+                message = f"embeddings are not kept on the disk: {self._store.problem}"
+                warnings.warn(message, RuntimeWarning, stacklevel=2)
+                self._store.limit = 0
         return _laid_out(found)
 
 

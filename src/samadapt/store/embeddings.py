@@ -64,6 +64,8 @@ class EmbeddingStore:
     ) -> None:
         self.folder = cache_folder() if folder is None else Path(folder)
         self.limit = limit
+        self.problem = ""
+        """Why the last embedding could not be written; "" while all could."""
         self._is_cyclic = is_cyclic
         self._used: set[str] = set()
         self._lock = threading.Lock()
@@ -116,7 +118,8 @@ class EmbeddingStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             embedding.save(path)
             size = path.stat().st_size
-        except (DataError, OSError):
+        except (DataError, OSError) as error:
+            self.problem = str(error)
             return False
         self._used.add(path.name)
         with self._lock:
