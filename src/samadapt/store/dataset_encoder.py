@@ -58,7 +58,8 @@ class DatasetEncoder:
             found = self._model.encode(pixels)
             self.seconds += time.perf_counter() - started
             self.encoded += 1
-            if not self._store.put(self._model, content, found) and self._store.problem:
+            self._store.put(self._model, content, found)
+            if self._store.problem and self._store.limit:
                 message = f"embeddings are not kept on the disk: {self._store.problem}"
                 warnings.warn(message, RuntimeWarning, stacklevel=2)
                 self._store.limit = 0
