@@ -1,4 +1,4 @@
-"""`Adapter`: what every method of adaptation is, to a model, to a session and on the disk."""
+"""`Adapter`: the base class of all methods of adaptation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from samadapt.prompts import Box, Click, Prompt
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interaction:
-    """The current object as an adapter sees it: all that was said and what came of it.
+    """The current object as an adapter sees it: its prompts, clicks and latest mask.
 
     Attributes:
         model: the model in use; `model.decode(model.view(embedding, prompt), [prompt],
@@ -139,7 +139,7 @@ class Adapter(Seams):
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers are learned; 0 before `bind`."""
+        """Number of learned parameters; 0 before `bind`."""
         module = self.module
         learned = self.state_dict().values() if module is None else module.parameters()
         return sum(tensor.numel() for tensor in learned)
@@ -196,7 +196,7 @@ class Adapter(Seams):
     # -- learning in a session -------------------------------------------------------------
 
     def serving(self, model: SegmentationModel, folder: Path) -> Self:
-        """The same adapter for a server: it learns in the background and keeps that in `folder`."""
+        """Return a copy that learns in the background and saves itself to `folder`."""
         return self
 
     def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
@@ -207,7 +207,7 @@ class Adapter(Seams):
         return True
 
     def report(self) -> SessionReport:
-        """What was learned in sessions so far."""
+        """Report what the adapter has learned in sessions so far."""
         return SessionReport()
 
     # -- fitting ------------------------------------------------------------------------------
@@ -225,11 +225,11 @@ class Adapter(Seams):
     # -- what was learned -----------------------------------------------------------------
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """Everything learned, as named tensors."""
+        """Return the learned state as named tensors."""
         return {} if self.module is None else self.module.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave.
+        """Load a state that `state_dict` returned.
 
         Raises:
             AdapterError: other names or shapes than this adapter has.

@@ -1,4 +1,4 @@
-"""What the results of all benchmarks have in common: rows, skipped images and the JSON file."""
+"""Base classes of benchmark results: rows, skipped images and the JSON file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ObjectRow:
 
     @property
     def key(self) -> Hashable:
-        """Return what identifies the same object in another run on the same data."""
+        """Return the key of the same object in another run on the same data."""
         return self.image, self.annotation_id
 
     def identity(self) -> dict[str, Any]:
@@ -116,14 +116,14 @@ class SkippedImage:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> SkippedImage:
-        """Read what `to_dict` returned."""
+        """Read values that `to_dict` returned."""
         return cls(
             str(row["image"]), row["image_id"], tuple(row["annotation_ids"]), str(row["reason"])
         )
 
 
 class BenchmarkResult(ABC):
-    """One run of a benchmark: what it depends on, its rows and its summary."""
+    """One run of a benchmark: its environment, rows and summary."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:

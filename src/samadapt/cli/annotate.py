@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import (
-    AdapterOption,
-    CrowdsOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    ThreadsOption,
-)
-from samadapt.cli.embed import GigabytesOption, cache_bytes
+from samadapt.cli import options as opt
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,8 +27,8 @@ def annotate(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
-    model: ModelOption = "nano",
-    adapter: AdapterOption = None,
+    model: common.ModelOption = "nano",
+    adapter: common.AdapterOption = None,
     label: Annotated[
         list[str] | None,
         typer.Option("--label", metavar="NAME", help="A label to begin with; several times."),
@@ -50,7 +42,7 @@ def annotate(
             "VOC. Importing the same again adds nothing, of a changed one what is new.",
         ),
     ] = None,
-    crowds: CrowdsOption = False,
+    crowds: common.CrowdsOption = False,
     project: Annotated[
         str | None,
         typer.Option(
@@ -84,10 +76,10 @@ def annotate(
             "seen by others who list this machine's processes.",
         ),
     ] = None,
-    cache_gb: GigabytesOption = 10.0,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
+    cache_gb: opt.GigabytesOption = 10.0,
+    device: common.DeviceOption = "auto",
+    dtype: common.DtypeOption = "auto",
+    threads: common.ThreadsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the address as JSON.")] = False,
 ) -> None:
     """Annotate a folder of images in the browser; the model learns as you go.
@@ -109,7 +101,7 @@ def annotate(
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: give the folder that holds the images")
     secret = run.check_token(token, host)
-    store = EmbeddingStore(limit=cache_bytes(cache_gb))
+    store = EmbeddingStore(limit=opt.cache_bytes(cache_gb))
     where: str | Path = project or project_file(folder)
     is_file = "://" not in str(where)
     place = Path(where).absolute().parent if is_file else folder.absolute()

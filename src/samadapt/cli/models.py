@@ -1,4 +1,4 @@
-"""`samadapt models`: what can be loaded."""
+"""`samadapt models`: the models that can be loaded."""
 
 from __future__ import annotations
 

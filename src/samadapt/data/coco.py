@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.coco_file import read_coco_file, write_coco_file
-from samadapt.data.findings import LeftOut
 from samadapt.data.images import image_size, read_image
+from samadapt.data.import_issues import LeftOut
 from samadapt.data.matching import existing
 from samadapt.data.records import (
     CocoAnnotation,
@@ -183,7 +183,7 @@ class CocoDataset:
         return found(self._category, category_id, "category", self.source)
 
     def annotations_of(self, image_id: Id) -> tuple[CocoAnnotation, ...]:
-        """All annotations of an image, in the file's order.
+        """Return the annotations of an image in the file's order.
 
         Raises:
             DataError: unknown id.
@@ -325,7 +325,7 @@ class CocoDataset:
         return tuple(chosen)
 
     def with_objects(self, new: Iterable[NewObject]) -> CocoDataset:
-        """The same dataset with more objects. Their ids follow the highest one there is.
+        """Return the dataset with more objects. Their ids follow the highest one there is.
 
         A category that is not there yet is added.
 

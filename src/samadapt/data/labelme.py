@@ -20,8 +20,8 @@ from PIL import Image
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import new_folder, visible_files
-from samadapt.data.findings import Findings
 from samadapt.data.image_folder import ImageFolder
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.matching import relative_name
 from samadapt.data.polygons import mask_to_polygons
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
@@ -72,7 +72,9 @@ def save_labelme(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
 
 
 def load_labelme(
-    folder: str | os.PathLike[str], images: str | os.PathLike[str], findings: Findings | None = None
+    folder: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    findings: ImportIssues | None = None,
 ) -> CocoDataset:
     """Read a folder of labelme files, subfolders included; also as X-AnyLabeling writes them.
 
@@ -88,7 +90,7 @@ def load_labelme(
         DataError: no such file, or a folder without images.
     """
     folder, place = Path(folder), ImageFolder(images)
-    findings = findings or Findings()
+    findings = findings or ImportIssues()
     files = visible_files(folder, ".json")
     if not files:
         raise DataError(f"no labelme file (.json) in {folder}")
@@ -135,7 +137,7 @@ def _shapes(dataset: CocoDataset, image: CocoImage) -> list[dict[str, Any]]:
     return shapes
 
 
-def _read(file: Path, findings: Findings) -> dict[str, Any] | None:
+def _read(file: Path, findings: ImportIssues) -> dict[str, Any] | None:
     """The content of a file, None for what is no labelme file."""
     with findings.leaving_out(str(file), 0):
         document = read_json(file, findings)
@@ -168,7 +170,7 @@ def _size(document: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _objects(
-    shapes: list[Any], size: tuple[int, int], file: Path, findings: Findings
+    shapes: list[Any], size: tuple[int, int], file: Path, findings: ImportIssues
 ) -> list[tuple[str, Rle]]:
     """(label, mask) of every object."""
     groups: dict[Any, list[Rle]] = {}

@@ -171,7 +171,7 @@ class CocoAnnotation:
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """One object of a dataset: which image, which annotation, what it is."""
+    """Reference to one object of a dataset: its image, annotation and category."""
 
     image_id: Id
     annotation_id: Id

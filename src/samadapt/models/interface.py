@@ -1,4 +1,4 @@
-"""What a model family implements, and the values that pass between its parts."""
+"""`ModelInterface`: the interface of a model family, and the values that pass through it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class DecoderSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptEmbedding:
-    """B prompts of the same structure, as the mask decoder takes them: what passes seam 1.
+    """B prompts of the same structure as the mask decoder takes them; seam 1 changes them.
 
     Attributes:
         tokens: sparse prompt tokens (B, N, C).
@@ -75,7 +75,7 @@ class PromptEmbedding:
     keeps_dense: bool = False
 
     def with_tokens(self, tokens: Tensor) -> PromptEmbedding:
-        """With other tokens (B, M, C), M >= N; those beyond the first N are all seen."""
+        """Return the prompt with other tokens (B, M, C), M >= N; added ones are never padding."""
         further = tokens.shape[1] - self.tokens.shape[1]
         bias = self.bias if self.bias is None or not further else F.pad(self.bias, (0, further))
         return replace(self, tokens=tokens, bias=bias)
@@ -83,7 +83,7 @@ class PromptEmbedding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecoderOutput:
-    """What the mask decoder says, differentiable.
+    """Differentiable output of the mask decoder.
 
     Attributes:
         logits: (B, K, h, w) at the decoder's resolution, over the padded input.

@@ -42,7 +42,7 @@ class PromptGroup:
 
 
 class Predictor:
-    """Everything between prompts and masks that all families share.
+    """The steps between prompts and masks that all families share.
 
     Several clicks are answered in sequence where the model was trained so, small objects are
     answered on a close-up, prompts of one structure share a decoder call, an answer that

@@ -1,4 +1,4 @@
-"""Names of models: what can be loaded, by which family, and whether it is here already.
+"""Registry of models and families.
 
 Every folder beside this file is a family; its `__init__` registers it. Importing this module
 imports neither torch nor transformers, so that a listing is instant.
@@ -56,7 +56,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """What a family is asked to load.
+    """A model to be loaded by a family.
 
     Attributes:
         name: as the caller gave it.
@@ -69,7 +69,7 @@ class ModelSource:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How a model is set up.
+    """Options of loading a model.
 
     Attributes:
         device: where it runs.

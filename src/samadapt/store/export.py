@@ -36,7 +36,7 @@ LEFT_OUT = "samadapt_left_out"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written, and a line about each thing that was not."""
+    """Result of an export: the files written, and a line about each record left out."""
 
     dataset: CocoDataset
     left_out: tuple[str, ...]
@@ -66,7 +66,7 @@ def export_project(
 def save_dataset(
     dataset: CocoDataset, format: str, out: Path, left_out: Iterable[str] = ()
 ) -> Exported:
-    """Write what a format can hold of a dataset; `left_out` was left out of it before.
+    """Write the part of a dataset that a format can hold, and report the rest after `left_out`.
 
     Raises:
         DataError: as `export_project`.

@@ -48,7 +48,7 @@ class LoraConfig(AdapterConfig):
             raise AdapterError(f"alpha={self.alpha!r}: use 0 or a positive number")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return {**super().to_dict(), "layers": list(self.layers)}
 
 

@@ -78,7 +78,7 @@ class ObjectResult(ObjectRow):
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> ObjectResult:
-        """Read what `to_dict` returned."""
+        """Read values that `to_dict` returned."""
         return cls(
             str(row["image"]),
             row["image_id"],

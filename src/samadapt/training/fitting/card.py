@@ -1,4 +1,4 @@
-"""The card of a trained adapter: what it is, from what it was learned, how to use it."""
+"""The model card of a trained adapter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Bench`: the decoder that is trained, and every loss and answer that comes from it."""
+"""`DecoderTrainer`: the decoder in training, with its losses and predictions."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from samadapt.adapters.losses import (
     distillation_loss,
     gaussian_click_loss,
     label_loss,
-    logits_at,
     score_loss,
 )
-from samadapt.adapters.online.labels import distinct_clicks, labels_on_view
 from samadapt.adapters.online.optimiser import Moments
+from samadapt.adapters.online.pseudo_labels import distinct_clicks, labels_on_view
 from samadapt.adapters.online.replay_sample import Example, ReplaySample
 from samadapt.adapters.online.settings import OnlineSettings
 from samadapt.adapters.online.weights import Layout, Workbench
-from samadapt.adapters.weights import chosen_names
 from samadapt.clicks import click_per_error
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
@@ -48,7 +46,7 @@ class _Decoder(Seams):
         return self._decoder
 
 
-class Bench:
+class DecoderTrainer:
     """Gradients and answers of the decoder with any weights, as changes (P,) from the base.
 
     Args:
@@ -69,13 +67,12 @@ class Bench:
         self._settings = settings
         self._model = interaction.model
         self._base = _base_decoder(interaction, own)
-        self.layout = Layout(self._base, settings.parameters)
+        self.layout = Layout(self._base)
         self._work = Workbench(self._base, self.layout, check)
         self._check = check or (lambda: None)
-        self._by_clicks = set(chosen_names(self.layout.names, settings.click.parameters))
 
     def fits(self, interaction: Interaction) -> bool:
-        """Whether this bench was made for the interaction's base decoder."""
+        """Whether this trainer was made for the interaction's base decoder."""
         return _base_decoder(interaction, self._own) is self._base
 
     def zeros(self) -> Tensor:
@@ -85,7 +82,7 @@ class Bench:
     def seams(self, interaction: Interaction, delta: Tensor | None) -> tuple[Seams, ...]:
         """The interaction's adapters, this one with the given weights, until the next call.
 
-        Without a change it is the base decoder's weights on the bench too, not the base decoder,
+        Without a change it is the base decoder's weights on the trainer too, not the base decoder,
         so that its answers can be broken off as well.
         """
         decoder = self._work.load(self._work.base if delta is None else self._work.base + delta)
@@ -115,12 +112,9 @@ class Bench:
         prompt = interaction.prompts[-1]
         view = self._model.view(interaction.embedding, prompt)
         labelled = distinct_clicks(clicks, interaction.embedding.original_size)
-        self._work.learn(self._by_clicks)
-        for step in range(click.steps + click.violated_steps):
+        for _ in range(click.steps):
             seams = self.seams(interaction, delta)
             logits = self._decode(view, prompt, seams)
-            if step >= click.steps and _obeys(logits, labelled, view):
-                break
             loss = self._click_loss(logits, labelled, view, interaction, seams)
             delta, moments = click.descent.step(delta, self._gradient(loss), moments)
         if not bool(torch.isfinite(delta).all()):
@@ -140,10 +134,7 @@ class Bench:
             return gaussian_click_loss(logits, clicks, view.geometry, click.sigma)
         loss = click_loss(logits, clicks, view.geometry)
         if click.loss == "distill" and len(interaction.prompts) > 1:
-            prompt = interaction.prompts[-2]
-            if click.student == "clicks":
-                prompt = Prompt.from_clicks(interaction.clicks, interaction.box)
-            student = self._decode(view, prompt, seams)
+            student = self._decode(view, interaction.prompts[-2], seams)
             valid = view.geometry.valid(_grid(logits), logits.device)
             loss = loss + click.distillation * distillation_loss(student, logits, valid)
         return loss
@@ -162,7 +153,6 @@ class Bench:
             NotFinite: a loss or gradient is not finite.
         """
         seams = self.seams(interaction, delta)
-        self._work.learn(self.layout.names)
         total = self.zeros()
         for sample, kind, example in chosen:
             loss = self._sample_loss(sample, kind, example, seams)
@@ -247,10 +237,3 @@ def _base_decoder(interaction: Interaction, own: Seams) -> nn.Module:
 
 def _grid(logits: Tensor) -> tuple[int, int]:
     return int(logits.shape[-2]), int(logits.shape[-1])
-
-
-def _obeys(logits: Tensor, clicks: Sequence[Click], view: ImageEmbedding) -> bool:
-    """Whether the logits have every click on its side."""
-    with torch.no_grad():
-        found = logits_at(logits, clicks, view.geometry)[0] > 0
-    return bool(found.tolist() == [c.positive for c in clicks])

@@ -1,4 +1,4 @@
-"""`PeerComparison`: a model and baselines on the same objects, as a value, a file and a table."""
+"""`BaselineComparison`: a model and baselines on the same objects."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from samadapt.benchmark.baselines.base import Baseline
+from samadapt.benchmark.baselines.run import (
+    BASELINE_PACKAGES,
+    PROTOCOL,
+    BaselineOptions,
+    run_baseline,
+)
 from samadapt.benchmark.environment import (
     describe_dataset,
     describe_machine,
@@ -16,12 +22,6 @@ from samadapt.benchmark.interactive.result import InteractiveResult
 from samadapt.benchmark.interactive.run import run_interactive
 from samadapt.benchmark.interactive.tables import summary_rows
 from samadapt.benchmark.options import Progress
-from samadapt.benchmark.peers.run import (
-    BASELINE_PACKAGES,
-    PROTOCOL,
-    PeersOptions,
-    run_baseline,
-)
 from samadapt.benchmark.results import BenchmarkResult, SkippedImage
 from samadapt.benchmark.statistics import plain_intervals
 from samadapt.benchmark.tables import Cell, Column, Row, Table
@@ -29,6 +29,7 @@ from samadapt.data.coco import CocoDataset
 from samadapt.errors import DataError
 from samadapt.models.base import SegmentationModel
 from samadapt.session.robot import ClickProtocol
+from samadapt.store.embeddings import EmbeddingStore
 
 FORMAT = "samadapt-peers-1"
 
@@ -36,7 +37,7 @@ _SHOWN = ("NoC20@85", "FR20@85", "IoU@1", "IoU@3", "IoU@5", "Time per click")
 
 
 @dataclass(frozen=True)
-class PeerComparison(BenchmarkResult):
+class BaselineComparison(BenchmarkResult):
     """The results of several methods on the same objects, clicked by the same robot.
 
     Attributes:
@@ -93,16 +94,17 @@ class PeerComparison(BenchmarkResult):
                     yield {"dataset": dataset, "method": method, **row.to_dict()}
 
 
-def compare_peers(
+def compare_baselines(
     datasets: Mapping[str, CocoDataset],
     baselines: Sequence[Baseline],
     model: SegmentationModel | None = None,
     protocol: ClickProtocol = PROTOCOL,
-    options: PeersOptions | None = None,
+    options: BaselineOptions | None = None,
     *,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
-) -> PeerComparison:
+    store: EmbeddingStore | None = None,
+) -> BaselineComparison:
     """Annotate the same objects with a model and with baselines, under one protocol.
 
     Args:
@@ -113,13 +115,14 @@ def compare_peers(
         options: objects of each dataset, working size and processes of the baselines.
         progress: told after every object, counted over all datasets and methods.
         command: recorded as the command line; `sys.argv` when left out.
+        store: embeddings on the disk for the model; None encodes every image anew.
 
     Raises:
         DataError: no method, no object, or as `run_baseline` and `run_interactive`.
     """
     if not baselines and model is None:
-        raise DataError("nothing to compare: give at least one peer or a model")
-    chosen = options or PeersOptions()
+        raise DataError("nothing to compare: give at least one baseline or a model")
+    chosen = options or BaselineOptions()
     counts = {name: len(chosen.objects(dataset)) for name, dataset in datasets.items()}
     total = sum(counts.values()) * (len(baselines) + (model is not None))
     before = 0
@@ -133,7 +136,7 @@ def compare_peers(
         runs = results[name] = {}
         if model is not None:
             runs[model.identity.name] = run_interactive(
-                dataset, model, protocol, (), chosen, progress=told, command=command
+                dataset, model, protocol, (), chosen, progress=told, command=command, store=store
             )
             before += counts[name]
         for baseline in baselines:
@@ -141,7 +144,7 @@ def compare_peers(
                 dataset, baseline, protocol, chosen, progress=told, command=command
             )
             before += counts[name]
-    return PeerComparison(
+    return BaselineComparison(
         describe_machine(command, BASELINE_PACKAGES),
         {
             **describe_protocol(protocol),
@@ -153,7 +156,7 @@ def compare_peers(
     )
 
 
-def comparison_table(comparison: PeerComparison) -> Table:
+def comparison_table(comparison: BaselineComparison) -> Table:
     """Return the table: methods across, a group of measures per dataset."""
     rows: list[Row] = []
     for dataset, runs in comparison.results.items():

@@ -11,18 +11,18 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
-from samadapt.benchmark.baselines.base import Baseline
+from samadapt.benchmark.baselines.base import Baseline, Clicked
+from samadapt.benchmark.baselines.comparison import compare_baselines, comparison_table
 from samadapt.benchmark.baselines.geodesic import edge_cost, geodesic_distance
 from samadapt.benchmark.baselines.regions import confirmed, distance_from
 from samadapt.benchmark.baselines.registry import BASELINES, create_baselines
 from samadapt.benchmark.baselines.robot import annotate_with_baseline
+from samadapt.benchmark.baselines.run import PROTOCOL, BaselineOptions, run_baseline
 from samadapt.benchmark.baselines.working_image import BACKGROUND, OBJECT, UNKNOWN, WorkingImage
 from samadapt.benchmark.interactive.result import InteractiveResult
 from samadapt.benchmark.interactive.run import run_interactive
 from samadapt.benchmark.interactive.summary import KEYS
 from samadapt.benchmark.options import Selection
-from samadapt.benchmark.peers.comparison import compare_peers, comparison_table
-from samadapt.benchmark.peers.run import PROTOCOL, PeersOptions, run_baseline
 from samadapt.benchmark.tables import terminal_table
 from samadapt.cli import app, common
 from samadapt.errors import DataError
@@ -64,7 +64,7 @@ def segment(
             int(click.x * canvas.shape[1] / canvas.size[1]),
         )
         seeds = canvas.seeds(clicks[:count], baseline.seed_radius)
-        found = baseline.segment(canvas.pixels, seeds, before, where)
+        found = baseline.segment(Clicked(canvas.pixels, seeds, before, where))
         before = found > 0.5
     return canvas.full_size(found, clicks)
 
@@ -272,7 +272,7 @@ class TestRun:
         data = tiny.open()
         model = run_interactive(data, oracle(), protocol, selection=Selection(**options))
         for baseline in create_baselines(list(BASELINES)):
-            found = run_baseline(data, baseline, protocol, options=PeersOptions(**options))
+            found = run_baseline(data, baseline, protocol, options=BaselineOptions(**options))
             assert [row.key for row in found.objects] == [row.key for row in model.objects]
             assert [r.clicks[0] for r in found.objects] == [r.clicks[0] for r in model.objects]
 
@@ -282,7 +282,7 @@ class TestRun:
             tiny.open(),
             baseline,
             PROTOCOL,
-            options=PeersOptions(max_objects=4, seed=1),
+            options=BaselineOptions(max_objects=4, seed=1),
             progress=lambda done, total: steps.append((done, total)),
             command=["samadapt", "x"],
         )
@@ -300,7 +300,7 @@ class TestRun:
 
     def test_a_result_can_be_saved_like_a_models(self, tiny: TinyDataset, tmp_path: Path):
         found = run_baseline(
-            tiny.open(), BASELINES["grabcut"](), SHORT, options=PeersOptions(max_objects=2)
+            tiny.open(), BASELINES["grabcut"](), SHORT, options=BaselineOptions(max_objects=2)
         )
         found.save(tmp_path / "r.json")
         assert InteractiveResult.load(tmp_path / "r.json").summary == found.summary
@@ -308,10 +308,10 @@ class TestRun:
     def test_processes_change_nothing(self, tiny: TinyDataset):
         baseline = BASELINES["grabcut"]()
         threads = cv2.getNumThreads()
-        alone = run_baseline(tiny.open(), baseline, SHORT, options=PeersOptions(max_objects=2))
+        alone = run_baseline(tiny.open(), baseline, SHORT, options=BaselineOptions(max_objects=2))
         assert cv2.getNumThreads() == threads
         shared = run_baseline(
-            tiny.open(), baseline, SHORT, options=PeersOptions(max_objects=2, workers=2)
+            tiny.open(), baseline, SHORT, options=BaselineOptions(max_objects=2, workers=2)
         )
         assert len(shared.objects) == 2
         for one, other in zip(alone.objects, shared.objects, strict=True):
@@ -349,15 +349,15 @@ class TestRun:
     def test_bad_options(self, tiny: TinyDataset, options: dict[str, int], message: str):
         with pytest.raises(DataError, match=message):
             run_baseline(
-                tiny.open(), BASELINES["grabcut"](), SHORT, options=PeersOptions(**options)
+                tiny.open(), BASELINES["grabcut"](), SHORT, options=BaselineOptions(**options)
             )
 
 
 class TestComparison:
     def test_the_same_objects_for_each_method(self, tiny: TinyDataset):
         methods = create_baselines(list(BASELINES))
-        found = compare_peers(
-            {"a": tiny.open()}, methods, oracle(), SHORT, options=PeersOptions(max_objects=4)
+        found = compare_baselines(
+            {"a": tiny.open()}, methods, oracle(), SHORT, options=BaselineOptions(max_objects=4)
         )
         rows = found.to_dict()["objects"]
         by_method = {
@@ -376,26 +376,26 @@ class TestComparison:
     def test_progress_counts_everything(self, tiny: TinyDataset):
         steps: list[tuple[int, int]] = []
         data = {"a": tiny.open(), "b": tiny.open()}
-        compare_peers(
+        compare_baselines(
             data,
             create_baselines(["grabcut"]),
             oracle(),
             replace(SHORT, max_clicks=1),
-            options=PeersOptions(max_objects=2),
+            options=BaselineOptions(max_objects=2),
             progress=lambda done, total: steps.append((done, total)),
         )
         assert steps == [(n, 8) for n in range(1, 9)]
 
     def test_nothing_to_compare(self, tiny: TinyDataset):
         with pytest.raises(DataError, match="nothing to compare"):
-            compare_peers({"a": tiny.open()}, [])
+            compare_baselines({"a": tiny.open()}, [])
 
     def test_table(self, tiny: TinyDataset):
         from rich.console import Console
 
         methods = create_baselines(list(BASELINES))
-        found = compare_peers(
-            {"tiny": tiny.open()}, methods, oracle(), SHORT, options=PeersOptions(max_objects=3)
+        found = compare_baselines(
+            {"tiny": tiny.open()}, methods, oracle(), SHORT, options=BaselineOptions(max_objects=3)
         )
         screen = io.StringIO()
         Console(file=screen, width=80).print(terminal_table(comparison_table(found)))
@@ -408,14 +408,14 @@ class TestComparison:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """`samadapt benchmark peers` on a model that knows the tiny objects, in an empty folder."""
+    """`samadapt benchmark baselines` on a model that knows the tiny objects, in an empty folder."""
     monkeypatch.delenv("SAMADAPT_DATA", raising=False)
     monkeypatch.setattr(common, "load_model", lambda name, device, dtype: oracle())
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
     return lambda *arguments: CliRunner().invoke(
-        app, ["benchmark", "peers", *(str(a) for a in arguments)]
+        app, ["benchmark", "baselines", *(str(a) for a in arguments)]
     )
 
 
@@ -455,14 +455,23 @@ class TestCommand:
         assert values["protocol"]["stop_at"] == 0.85
         assert values["protocol"]["working_size"] == 320
         assert len(values["protocol"]["datasets"][name]["sha256"]) == 64
-        assert values["environment"]["command"][:3] == ["samadapt", "benchmark", "peers"]
+        assert values["environment"]["command"][:3] == ["samadapt", "benchmark", "baselines"]
         assert values["environment"]["opencv"]
         assert values["methods"]["grabcut"]["model"]["settings"]["iterations"] == 5
         assert values["methods"]["fake"]["encoder_dtype"] == "float32"
 
     def test_datasets_by_name_and_no_model(self, run, tiny: TinyDataset, monkeypatch):
         monkeypatch.setenv("SAMADAPT_DATA", str(tiny.masks.parent.parent))
-        options = ("--model", "none", "--peers", "grabcut", "--max-objects", 1, "--max-clicks", 1)
+        options = (
+            "--model",
+            "none",
+            "--baselines",
+            "grabcut",
+            "--max-objects",
+            1,
+            "--max-clicks",
+            1,
+        )
         result = run("--dataset", "tiny,tiny", *options, "--json", "r.json")
         assert result.exit_code == 0, result.output
         values = json.loads(Path("r.json").read_text())
@@ -472,8 +481,8 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["--peers", "grabcat"], "no peer 'grabcat': use one or more of grabcut"),
-            (["--peers", ",", "--model", "none"], "nothing to compare"),
+            (["--baselines", "grabcat"], "no baseline 'grabcat': use one or more of grabcut"),
+            (["--baselines", ",", "--model", "none"], "nothing to compare"),
             (["--max-objects", "0"], "at least one object"),
             (["--max-clicks", "0"], "max_clicks=0"),
             (["--stop-at", "2"], "2"),

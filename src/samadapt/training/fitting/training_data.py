@@ -1,4 +1,4 @@
-"""`Material`: the objects to train on, and the order in which a run meets them."""
+"""`TrainingData`: the objects to train on, and the order in which a run meets them."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class ImageSample:
     epoch: int
 
 
-class Material:
-    """All objects of one or several datasets, image by image.
+class TrainingData:
+    """The objects of one or several datasets, image by image.
 
     Args:
         datasets: with their images.
@@ -96,7 +96,7 @@ class Material:
 
     @property
     def position_spread(self) -> float:
-        """How far apart such objects lie in their images: 0 if always in the same place.
+        """Spread of the objects' positions in their images; 0 if they lie in the same place.
 
         It is the root mean square distance of their boxes' centres from the mean of these
         centres, the sides of an image being 1: 0.41 for things that may be anywhere.
@@ -112,7 +112,7 @@ class Material:
         return float(np.sqrt(centres.var(axis=0).sum()))
 
     def steps(self) -> list[tuple[ImageSample, ...]]:
-        """All steps of all epochs, or as many as the recipe says; the same recipe, the same ones.
+        """Return the images of each step; the same recipe gives the same steps.
 
         A step never waits for the end of an epoch where their number is given: a single image is
         then visited several times in each.

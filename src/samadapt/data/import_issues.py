@@ -1,4 +1,4 @@
-"""`Findings`: what a reader of annotations could not take, named and counted."""
+"""`ImportIssues`: the records that a reader of annotations had to leave out."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class LeftOut:
         return f"{self.where}: {self.why}"
 
 
-class Findings:
-    """Collects what a reader leaves out; a strict one raises the first of it instead.
+class ImportIssues:
+    """Collects the records that a reader leaves out; a strict one raises for the first.
 
     Args:
         strict: raise.
@@ -42,7 +42,7 @@ class Findings:
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
-        """All of it, in the order of the file."""
+        """All records that were left out, in the order of the file."""
         return tuple(self._left_out)
 
     def leave_out(self, where: str, why: str, objects: int = 1) -> None:
@@ -61,7 +61,7 @@ class Findings:
 
     @contextmanager
     def leaving_out(self, where: str, objects: int = 1) -> Iterator[None]:
-        """Leave out what the block was about when it raises `DataError` or `ImageError`.
+        """Leave out a record if its block raises `DataError` or `ImageError`.
 
         Raises:
             DataError, ImageError: the same, when strict.

@@ -1,4 +1,4 @@
-"""`FileWatch`: whether the files of a database that is in use are still those that were opened.
+"""`ReplacedFileCheck`: notices that files of an open database were removed or replaced.
 
 SQLite keeps on writing into files that were removed or replaced under its feet: everything is
 answered, and nothing is there after the next start.
@@ -41,7 +41,7 @@ class _Seen:
     modified: int
 
 
-class FileWatch:
+class ReplacedFileCheck:
     """Looks at a database's files before and after every change.
 
     Args:

@@ -174,7 +174,7 @@ class StoredSample:
 
     @classmethod
     def load(cls, path: Path, views: dict[str, StoredView]) -> StoredSample:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Args:
             path: the file.

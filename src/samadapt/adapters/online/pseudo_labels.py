@@ -1,4 +1,4 @@
-"""Pseudo-labels from an accepted mask: sure object, sure background, and what is ignored."""
+"""Pseudo-labels from an accepted mask: certain object, certain background and ignored pixels."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ PROTOCOL = ClickProtocol(max_clicks=20, targets=(0.85,), stop_at=0.85)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PeersOptions(Selection):
+class BaselineOptions(Selection):
     """A selection of objects, and the work of the baselines on them.
 
     Attributes:
@@ -75,7 +75,7 @@ def run_baseline(
     dataset: CocoDataset,
     baseline: Baseline,
     protocol: ClickProtocol = PROTOCOL,
-    options: PeersOptions | None = None,
+    options: BaselineOptions | None = None,
     *,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
@@ -98,7 +98,7 @@ def run_baseline(
         DataError: no object, a missing image file, a broken mask, or nothing could be evaluated.
         SamadaptError: a worker process died.
     """
-    chosen = options or PeersOptions()
+    chosen = options or BaselineOptions()
     started = time.perf_counter()
     objects = chosen.objects(dataset)
     visits = ObjectVisits(dataset, objects, lru_cache(maxsize=1)(dataset.read_image))
@@ -147,7 +147,7 @@ class _Task:
 
     baseline: Baseline
     protocol: ClickProtocol
-    options: PeersOptions
+    options: BaselineOptions
     ref: ObjectRef
     index: int
     pixels: NDArray[np.uint8]

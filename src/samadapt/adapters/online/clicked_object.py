@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.bench import Bench
+from samadapt.adapters.online.decoder_trainer import DecoderTrainer
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import ClickSettings
 from samadapt.adapters.online.units import Units
@@ -47,16 +47,18 @@ class ClickedObject:
         self._units: Units | None = None
         self._kept: OrderedDict[int, _Step] = OrderedDict()
 
-    def learn(self, bench: Bench, interaction: Interaction, click: ClickSettings) -> None:
+    def learn(
+        self, trainer: DecoderTrainer, interaction: Interaction, click: ClickSettings
+    ) -> None:
         """Optimise on the clicks so far; nothing changes when it fails."""
         if click.units:
-            start = bench.zeros() if self.start is None else self.start
+            start = trainer.zeros() if self.start is None else self.start
             units = Units(start) if self._units is None else self._units
-            self._units = units.learned(bench, interaction, click)
+            self._units = units.learned(trainer, interaction, click)
             self.now = self._units.merged(click.merge)
         else:
-            now = bench.zeros() if self.now is None else self.now
-            now, moments = bench.click_steps(now, self.moments, interaction, interaction.clicks)
+            now = trainer.zeros() if self.now is None else self.now
+            now, moments = trainer.click_steps(now, self.moments, interaction, interaction.clicks)
             if moments.steps != self.moments.steps:
                 self.now, self.moments = now, moments
 
@@ -85,7 +87,7 @@ class ClickedObject:
 
     @property
     def change(self) -> Tensor | None:
-        """What the clicks changed, (P,); None for nothing."""
+        """Change of the weights by the clicks, (P,); None for no change."""
         if self.now is self.start:
             return None
         if self.now is None or self.start is None:
@@ -93,7 +95,7 @@ class ClickedObject:
         return self.now - self.start
 
     def rebase(self, start: Tensor | None, is_frozen: bool = False) -> None:
-        """Begin from other weights, and add what the clicks changed to them."""
+        """Continue from other weights, to which the change by the clicks is added."""
         self._begins_frozen = is_frozen
         if not self._kept:
             self.is_frozen = is_frozen
