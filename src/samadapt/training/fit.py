@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from samadapt.adapters.base import Adapter
+from samadapt.adapters.card import card_text
 from samadapt.adapters.files import CONFIG_FILE
 from samadapt.adapters.fitting import TrainingFacts
 from samadapt.adapters.registry import load_adapter
@@ -21,7 +22,6 @@ from samadapt.data.files import replacing
 from samadapt.data.selection import select
 from samadapt.errors import AdapterError, DataError
 from samadapt.models.base import SegmentationModel
-from samadapt.training.fitting.card import card_text
 from samadapt.training.fitting.checkpoint import NAME, Progress, SkippedPicture, difference
 from samadapt.training.fitting.embedding_store import (
     DEFAULT_BYTES,

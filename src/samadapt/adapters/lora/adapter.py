@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from samadapt.adapters.config import AdapterConfig
+from samadapt.adapters.files import write_folder
 from samadapt.adapters.fitting import TASK_SCHEDULE, Fitting
+from samadapt.adapters.lora import peft_layout
 from samadapt.adapters.registry import register
 from samadapt.adapters.weights import WeightChange, chosen_names
 from samadapt.errors import AdapterError
@@ -51,6 +54,13 @@ class LoraConfig(AdapterConfig):
         """As plain JSON values."""
         return {**super().to_dict(), "layers": list(self.layers)}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote, or the config of a folder in peft's layout."""
+        own = {name: value for name, value in values.items() if name != "peft"}
+        peft = values.get("peft")
+        return super().from_dict(own if peft is None else {**own, **peft_layout.settings(peft)})
+
 
 @register("lora")
 class LoraAdapter(WeightChange):
@@ -61,12 +71,15 @@ class LoraAdapter(WeightChange):
     for the weights of linear layers of the two-way transformer (attention projections and MLPs).
     B starts as 0, so that untrained no bit changes. A prediction uses the merged weights and costs
     what it costs without an adapter.
+
+    Its folder is one that peft loads onto the network around the decoder.
     """
 
     about = "low-rank changes of the decoder's linear layers"
     fitting = Fitting(task_recipe=TASK_SCHEDULE, row="lora")
     config_class = LoraConfig
     config: LoraConfig
+    _module_path = ""
 
     @classmethod
     def create(cls, variant: str | None = None) -> Self:
@@ -89,10 +102,11 @@ class LoraAdapter(WeightChange):
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""
         super().bind(model)
+        self._module_path = model.spec.module_path
         if self.module is None:
             shapes = self._layers(model.decoder)
             rank = self.config.rank or equal_rank(shapes, model.spec.width)
-            self.config = replace(self.config, rank=rank)
+            self.config = replace(self.config, rank=rank, alpha=self.config.alpha or rank)
             generator = torch.Generator().manual_seed(self.config.seed)
             factors: dict[str, Tensor] = {}
             for name, (rows, columns) in shapes.items():
@@ -101,8 +115,27 @@ class LoraAdapter(WeightChange):
                 factors[f"{name}.lora_A"] = factor * bound
                 factors[f"{name}.lora_B"] = torch.zeros(rows, rank)
             self._build(factors)
+        else:
+            self._check_layers(model.decoder)
         if self.module is not None:
             self.module.to(model.device)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave, or the tensors of a file in peft's layout.
+
+        Raises:
+            AdapterError: no tensor, or other names or shapes than this adapter has.
+        """
+        named = peft_layout.from_peft(state)
+        super().load_state_dict(peft_layout.within(named, self._module_path))
+
+    def _write(self, folder: str | os.PathLike[str]) -> None:
+        config = self.config.to_dict()
+        rank, alpha = config.pop("rank"), config.pop("alpha")
+        tensors = peft_layout.to_peft(self.state_dict(), self._module_path)
+        layers = {name.rpartition(".")[0] for name in peft_layout.from_peft(tensors)}
+        peft = peft_layout.peft_config(rank, alpha or rank, layers)
+        write_folder(folder, config, tensors, peft)
 
     def changes(self) -> Mapping[str, Tensor]:
         """(alpha / r) B A for each chosen layer's weight."""
@@ -122,6 +155,22 @@ class LoraAdapter(WeightChange):
         layers = {name.rpartition(".")[0] for name in state}
         wanted = {f"{layer}.lora_{factor}" for layer in layers for factor in "AB"}
         return wanted == set(state) and all(rank > 0 for rank in ranks)
+
+    def _check_layers(self, decoder: nn.Module) -> None:
+        """Take weights that were loaded without a model to this decoder's layers.
+
+        Raises:
+            AdapterError: they change layers that it lacks.
+        """
+        state = peft_layout.within(self.state_dict(), self._module_path)
+        known = {f"{name}.lora_{factor}" for name, _ in decoder.named_modules() for factor in "AB"}
+        if foreign := sorted(set(state) - known):
+            raise AdapterError(
+                f"this 'lora' adapter changes {foreign[0].rpartition('.')[0]}, which is no layer "
+                f"of the mask decoder: use it with peft, or train one of the decoder alone"
+            )
+        if self.module is not None and tuple(state) != self.module.names:
+            self._build(state)
 
     def _layers(self, decoder: nn.Module) -> dict[str, tuple[int, int]]:
         """(out, in) of the chosen linear layers.
