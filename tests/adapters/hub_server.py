@@ -56,7 +56,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Stay quiet."""
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         path, body = self._asked()
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self._say(401, {"error": "Invalid username or password."})
@@ -88,15 +88,15 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._say(404, {"error": f"no {path}"})
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         path, body = self._asked()
         self.hub.blobs[path.rpartition("/")[2]] = body
         self._say(200, {})
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self.do_GET()
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         path, _ = self._asked()
         repo = next((r for r in self.hub.repos if f"/{r}/" in f"{path}/"), None)
         if repo is None:

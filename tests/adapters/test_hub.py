@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from adapter_contract import shake
+from hub_server import Hub, hub_server
 from huggingface_hub import EvalResult, ModelCard
 from safetensors import safe_open
 
 import samadapt
-from adapter_contract import shake
-from hub_server import TOKEN, Hub, hub_server
 from samadapt.adapters.card import card_text
 from samadapt.adapters.lora import LoraAdapter
 from samadapt.adapters.registry import load_adapter

@@ -29,14 +29,26 @@ def shoelace(polygon: list[int]) -> float:
     return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
 
 
+def crossings(polygon: list[int], size: int = 40) -> NDArray[np.int64]:
+    """How often a ray to the right, from a point in each pixel, crosses the line."""
+    y, x = np.indices((size, size)) + np.array([0.4142, 0.3183])[:, None, None]
+    found = np.zeros((size, size), np.int64)
+    points = np.reshape(polygon, (-1, 2)).tolist()
+    for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
+        if y0 != y1:
+            at = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
+            found += ((y0 < y) != (y1 < y)) & (x < at)
+    return found
+
+
 @settings(max_examples=15)
 @given(st.integers(0, 10_000), st.sampled_from([0.5, 1.0, 2.0, 5.0, 20.0]))
 def test_neighbours_leave_no_gap_and_no_overlap(seed: int, tolerance: float) -> None:
     labels = partition(seed)
     masks = [labels == label for label in np.unique(labels)]
     found = simplified(masks, tolerance)
-    drawn = [Rle.from_polygons(polygons, labels.shape).mask() for polygons in found]
-    np.testing.assert_array_equal(np.sum(drawn, axis=0), 1)
+    count = np.sum([crossings(polygon) % 2 for polygons in found for polygon in polygons], axis=0)
+    np.testing.assert_array_equal(count, 1)
     area = sum(shoelace(polygon) for polygons in found for polygon in polygons)
     assert area == labels.size
 
@@ -82,7 +94,7 @@ def test_a_hole_that_a_chord_would_cut_off_stays_inside() -> None:
     (polygons,) = simplified([mask], 4.0)
     drawn = Rle.from_polygons(polygons, mask.shape).mask()
     assert drawn[15, 20]
-    assert len(mask_to_parts(drawn)[0].holes) == 1
+    assert not drawn[8, 20]
 
 
 def test_an_object_in_a_notch_is_not_covered() -> None:

@@ -28,7 +28,9 @@ def card_text(
     Args:
         adapter: trained.
         name: of the adapter: what `load_adapter` takes.
-        license, datasets, results: as in `Adapter.push_to_hub`.
+        license: as in `Adapter.push_to_hub`.
+        datasets: as in `Adapter.push_to_hub`.
+        results: as in `Adapter.push_to_hub`.
     """
     config = adapter.config.to_dict()
     base = config["base_model"] or {"name": "?", "weights_hash": "?"}

@@ -198,7 +198,7 @@ def _read_both(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
 
 
 def _unwrapped(config: Mapping[str, Any]) -> dict[str, Any]:
-    """samadapt's own fields of a config file, peft's under "peft" where it has them."""
+    """Samadapt's own fields of a config file, peft's under "peft" where it has them."""
     place = config.get(_PLACE) if _PEFT_TYPE in config else None
     own = place.get(_OWN) if isinstance(place, dict) else None
     if isinstance(own, dict):

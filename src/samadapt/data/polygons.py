@@ -201,7 +201,8 @@ def without_straight_points(ring: NDArray[np.int64]) -> NDArray[np.int64]:
     """The corners of a closed line along pixel edges."""
     arriving = np.sign(ring - np.roll(ring, 1, axis=0))
     leaving = np.sign(np.roll(ring, -1, axis=0) - ring)
-    return ring[(arriving != leaving).any(axis=1)]
+    corners: NDArray[np.int64] = np.compress((arriving != leaving).any(axis=1), ring, axis=0)
+    return corners
 
 
 def flat(points: NDArray[np.int64]) -> list[int]:

@@ -10,6 +10,7 @@ those arcs are simplified less, at last not at all: parts, holes and what lies i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -37,33 +38,29 @@ def simplified(masks: Sequence[NDArray[Any]], tolerance: float) -> list[list[lis
         For each mask its polygons [x0, y0, x1, y1, ...], one per 4-connected part.
     """
     parts = [mask_to_parts(mask) for mask in masks]
-    plane = _Plane([r for found in parts for p in found for r in (p.outer, *p.holes)], tolerance)
+    corners = {(x, y) for mask in masks for x in (0, mask.shape[1]) for y in (0, mask.shape[0])}
+    lines = [line for of in parts for part in of for line in (part.outer, *part.holes)]
+    plane = _Plane(lines, corners, tolerance)
     plane.settle()
     numbers = iter(range(len(plane.rings)))
     rings = [[[next(numbers) for _ in (p.outer, *p.holes)] for p in found] for found in parts]
-    while True:
-        found = [[_joined([plane.line(r) for r in part]) for part in of] for of in rings]
-        lost = [
-            ring
-            for polygons, mask, of in zip(found, masks, rings, strict=True)
-            if polygons and not Rle.from_polygons(polygons, np.shape(mask)).area
-            for part in of
-            for ring in part
-        ]
-        if not lost or not plane.refine({arc for r in lost for arc, _ in plane.rings[r]}):
-            return found
+    sizes = [np.shape(mask) for mask, of in zip(masks, rings, strict=True) for p in of for _ in p]
+    while plane.refine({arc for r in plane.invisible(sizes) for arc, _ in plane.rings[r]}):
         plane.settle()
+    return [[_joined([plane.line(r) for r in part]) for part in of] for of in rings]
 
 
 class _Plane:
     """All outlines of an image as rings of shared arcs."""
 
-    def __init__(self, lines: Sequence[Points], tolerance: float) -> None:
+    def __init__(
+        self, lines: Sequence[Points], fixed: set[tuple[int, int]], tolerance: float
+    ) -> None:
         self._lines = lines
         self._arcs: list[Points] = []
         self._tolerances: list[float] = []
         known: dict[bytes, int] = {}
-        junctions = _junctions(lines)
+        junctions = _junctions(lines) | fixed
         self.rings: list[list[tuple[int, bool]]] = []
         """Of each ring its arcs, in order, each with whether it is walked backwards."""
         for line in lines:
@@ -85,6 +82,14 @@ class _Plane:
             self._short[arc][::-1] if back else self._short[arc] for arc, back in self.rings[ring]
         ]
         return np.concatenate([piece[:-1] for piece in pieces])
+
+    def invisible(self, sizes: Sequence[tuple[int, ...]]) -> list[int]:
+        """Rings that enclose no pixel any more, in images of these sizes."""
+        return [
+            ring
+            for ring, size in enumerate(sizes)
+            if not Rle.from_polygons([flat(self.line(ring))], (size[0], size[1])).area
+        ]
 
     def refine(self, arcs: set[int]) -> bool:
         """Simplify arcs half as much; whether that changed a tolerance."""
@@ -139,7 +144,7 @@ def _pieces(line: Points, junctions: set[tuple[int, int]]) -> list[Points]:
     turned = np.roll(line, -cuts[0], axis=0)
     closed = np.concatenate([turned, turned[:1]])
     ends = [cut - cuts[0] for cut in cuts] + [len(line)]
-    pieces = [closed[a : b + 1] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    pieces = [closed[a : b + 1] for a, b in pairwise(ends)]
     return [half for piece in pieces for half in _halves(piece)]
 
 
