@@ -81,15 +81,16 @@ def _front_matter(
         datasets=list(datasets) or None,
         model_name=name if results else None,
         eval_results=list(results) or None,
-        **({"base_model_relation": "adapter"} if base is not None else {}),
     )
+    if base is not None:
+        data["base_model_relation"] = "adapter"
     return data.to_yaml().strip()
 
 
 def _is_hub_id(name: str) -> bool:
     """Whether the Hub takes a name for that of a model; it refuses cards with any other."""
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -28,7 +28,8 @@ class LoraConfig(AdapterConfig):
     Attributes:
         rank: r; 0 takes the one whose number of parameters is nearest to a stable adapter's.
         alpha: the change is scaled by alpha / r; 0 stands for alpha = r.
-        layers: shell patterns of the decoder's linear layers; "!" before one takes out.
+        layers: shell patterns of the decoder's linear layers; "!" before one takes out. None for
+            those of a file that peft wrote.
         seed: of the factors A.
         parameters: exact number of learned parameters; 0 until it meets a model.
     """
@@ -59,7 +60,9 @@ class LoraConfig(AdapterConfig):
         """Read what `to_dict` wrote, or the config of a folder in peft's layout."""
         own = {name: value for name, value in values.items() if name != "peft"}
         peft = values.get("peft")
-        return super().from_dict(own if peft is None else {**own, **peft_layout.settings(peft)})
+        if peft is None:
+            return super().from_dict(own)
+        return super().from_dict({"layers": (), **own, **peft_layout.settings(peft)})
 
 
 @register("lora")
@@ -80,6 +83,7 @@ class LoraAdapter(WeightChange):
     config_class = LoraConfig
     config: LoraConfig
     _module_path = ""
+    _decoder_layers: Collection[str] = ()
 
     @classmethod
     def create(cls, variant: str | None = None) -> Self:
@@ -103,7 +107,8 @@ class LoraAdapter(WeightChange):
         """Tie this adapter to `model`, or check that it is the one it was made for."""
         super().bind(model)
         self._module_path = model.spec.module_path
-        if self.module is None:
+        self._decoder_layers = {name for name, _ in model.decoder.named_modules()}
+        if self.module is None and self.config.layers:
             shapes = self._layers(model.decoder)
             rank = self.config.rank or equal_rank(shapes, model.spec.width)
             self.config = replace(self.config, rank=rank, alpha=self.config.alpha or rank)
@@ -115,8 +120,8 @@ class LoraAdapter(WeightChange):
                 factors[f"{name}.lora_A"] = factor * bound
                 factors[f"{name}.lora_B"] = torch.zeros(rows, rank)
             self._build(factors)
-        else:
-            self._check_layers(model.decoder)
+        elif self.module is not None:
+            self._settle()
         if self.module is not None:
             self.module.to(model.device)
 
@@ -128,6 +133,15 @@ class LoraAdapter(WeightChange):
         """
         named = peft_layout.from_peft(state)
         super().load_state_dict(peft_layout.within(named, self._module_path))
+        if self._decoder_layers:
+            self._settle()
+
+    def mask_decoder(self, base: nn.Module) -> nn.Module:
+        """A decoder with `base`'s weights plus the changes; everything else is shared with it."""
+        if not self._decoder_layers:
+            self._decoder_layers = {name for name, _ in base.named_modules()}
+            self._settle()
+        return super().mask_decoder(base)
 
     def _write(self, folder: str | os.PathLike[str]) -> None:
         config = self.config.to_dict()
@@ -156,21 +170,17 @@ class LoraAdapter(WeightChange):
         wanted = {f"{layer}.lora_{factor}" for layer in layers for factor in "AB"}
         return wanted == set(state) and all(rank > 0 for rank in ranks)
 
-    def _check_layers(self, decoder: nn.Module) -> None:
-        """Take weights that were loaded without a model to this decoder's layers.
+    def _settle(self) -> None:
+        """Take weights that were loaded without a model to the decoder's layers.
 
         Raises:
             AdapterError: they change layers that it lacks.
         """
-        state = peft_layout.within(self.state_dict(), self._module_path)
-        known = {f"{name}.lora_{factor}" for name, _ in decoder.named_modules() for factor in "AB"}
-        if foreign := sorted(set(state) - known):
-            raise AdapterError(
-                f"this 'lora' adapter changes {foreign[0].rpartition('.')[0]}, which is no layer "
-                f"of the mask decoder: use it with peft, or train one of the decoder alone"
-            )
-        if self.module is not None and tuple(state) != self.module.names:
-            self._build(state)
+        state = self.state_dict()
+        path, found = peft_layout.located(state, self._decoder_layers)
+        self._module_path = self._module_path or path
+        if self.module is not None and tuple(found) != self.module.names:
+            self._build(found)
 
     def _layers(self, decoder: nn.Module) -> dict[str, tuple[int, int]]:
         """(out, in) of the chosen linear layers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -80,3 +80,30 @@ def from_peft(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def within(tensors: Mapping[str, Tensor], module_path: str) -> dict[str, Tensor]:
     """The same tensors by names in the decoder, for those that lie in it by their full name."""
     return {name.removeprefix(f"{module_path}."): tensor for name, tensor in tensors.items()}
+
+
+def located(
+    tensors: Mapping[str, Tensor], layers: Collection[str]
+) -> tuple[str, dict[str, Tensor]]:
+    """The place of the decoder in the network that names come from, and names in the decoder.
+
+    Args:
+        tensors: by names in the network, or in the decoder already.
+        layers: names of the decoder's modules.
+
+    Raises:
+        AdapterError: a name that lies outside the decoder.
+    """
+    path = ""
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        steps = name.rpartition(".")[0].split(".")
+        at = next((k for k in range(len(steps)) if ".".join(steps[k:]) in layers), None)
+        if at is None:
+            raise AdapterError(
+                f"it changes {'.'.join(steps)}, which is no layer of the mask decoder: use it with "
+                "peft, or train one of the decoder alone"
+            )
+        path = ".".join(steps[:at])
+        found[f"{'.'.join(steps[at:])}.{name.rpartition('.')[2]}"] = tensor
+    return path, found
