@@ -67,7 +67,7 @@ def write_folder(
     document = {**own, **outer} if peft is None else outer
     text = json.dumps(document, indent=2, allow_nan=False)
     metadata = {"format": "pt", "base_model": str(base), "samadapt_version": samadapt.__version__}
-    weights = save(plain, {**metadata, _COPY: text})
+    weights = _in_order(save(plain, {**metadata, _COPY: text}))
     try:
         _write_both(folder, text.encode(), weights)
     except OSError as error:
@@ -75,6 +75,19 @@ def write_folder(
             f"cannot save the adapter in {folder} ({error.strerror}): choose a folder that you "
             "may write to, with enough space"
         ) from None
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same safetensors file with its metadata in order of their names.
+
+    The library writes them in random order, so that equal adapters would give different files.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -132,6 +132,8 @@ class LoraAdapter(WeightChange):
             AdapterError: no tensor, or other names or shapes than this adapter has.
         """
         named = peft_layout.from_peft(state)
+        if self._decoder_layers:
+            peft_layout.located(named, self._decoder_layers)  # refuses those of other parts
         super().load_state_dict(peft_layout.within(named, self._module_path))
         if self._decoder_layers:
             self._settle()
