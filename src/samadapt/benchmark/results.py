@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -151,12 +151,12 @@ def dump_result(values: Mapping[str, Any]) -> str:
     return text + "\n}\n"
 
 
-def read_result(path: Path, format_: str, command: str) -> dict[str, Any]:
+def read_result(path: Path, formats: Collection[str], command: str) -> dict[str, Any]:
     """Read the JSON file of a result.
 
     Args:
         path: of the file.
-        format_: its "format".
+        formats: what its "format" may be.
         command: the benchmark that writes it, for the error message.
 
     Raises:
@@ -168,7 +168,7 @@ def read_result(path: Path, format_: str, command: str) -> dict[str, Any]:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not a JSON file ({error})") from None
-    if not isinstance(values, dict) or values.get("format") != format_:
+    if not isinstance(values, dict) or values.get("format") not in formats:
         raise DataError(
             f"{path} is not a result of `samadapt benchmark {command}` of this version: give "
             "the file that its --json wrote"

@@ -19,7 +19,7 @@ from samadapt.data.files import new_folder, visible_files
 from samadapt.data.image_folder import ImageFolder
 from samadapt.data.images import image_size
 from samadapt.data.import_issues import ImportIssues
-from samadapt.data.polygons import mask_to_polygons
+from samadapt.data.outlines import Outlines
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
 from samadapt.data.text import read_text
@@ -43,7 +43,9 @@ _FEWEST = 6
 _HIGHEST = 10_000
 
 
-def save_yolo(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
+def save_yolo(
+    dataset: CocoDataset, folder: str | os.PathLike[str], outlines: Outlines | None = None
+) -> None:
     """Write `data.yaml` (names of classes) and `labels/NAME.txt` for every image.
 
     Classes are numbered from 0 in the order of the dataset's categories. Crowds and objects
@@ -52,11 +54,13 @@ def save_yolo(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
     Args:
         dataset: what to write.
         folder: a new or empty folder; it appears only when everything is written.
+        outlines: where polygons come from; exact ones when left out.
 
     Raises:
         DataError: two images that would share a file, a broken mask, a folder that is not empty
             or cannot be written.
     """
+    outlines = outlines or Outlines(dataset)
     numbers = {category.id: k for k, category in enumerate(dataset.categories)}
     with new_folder(folder) as target:
         # JSON is YAML, and quotes every name safely.
@@ -71,7 +75,7 @@ def save_yolo(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
                 raise DataError(f"two images would share {path.name}: rename {image.file_name}")
             path.parent.mkdir(parents=True, exist_ok=True)
             rows = [
-                _line(numbers[a.category_id], dataset.rle(a.id))
+                _line(numbers[a.category_id], outlines.polygons(a.id), dataset.size(image.id))
                 for a in dataset.annotations_of(image.id)
                 if a.segmentation is not None and not a.iscrowd and dataset.rle(a.id).area
             ]
@@ -173,9 +177,9 @@ def _lines(file: Path, findings: ImportIssues) -> list[Line]:
     return []
 
 
-def _line(number: int, rle: Rle) -> str:
-    points = joined(mask_to_polygons(rle.mask()))
-    height, width = rle.size
+def _line(number: int, polygons: list[list[int]], size: tuple[int, int]) -> str:
+    points = joined(polygons)
+    height, width = size
     shares = (
         f"{value / (height if index % 2 else width):.9g}" for index, value in enumerate(points)
     )

@@ -33,6 +33,8 @@ class DecoderSpec:
         has_prior: whether the decoder adds a first guess at the mask, `PromptEmbedding.prior`.
         close_up_side: longer side, in pixels, of the input for a close-up of a small object; 0
             for a family that takes none.
+        module_path: dotted name of the decoder in the whole network, under which other libraries
+            know its layers; empty for a decoder that is no part of one.
         sequential_clicks: whether several clicks given at once are answered one after the other,
             as suits a model that was trained with corrections.
     """
@@ -44,6 +46,7 @@ class DecoderSpec:
     mask_token: int = 1
     has_prior: bool = False
     close_up_side: int = 0
+    module_path: str = ""
     sequential_clicks: bool = False
 
     @property

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from samadapt.adapters.base import Adapter
+from samadapt.adapters.card import card_text
 from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.files import CONFIG_FILE
 from samadapt.adapters.fitting import TrainingFacts
@@ -24,7 +25,6 @@ from samadapt.errors import AdapterError, DataError
 from samadapt.models.base import SegmentationModel
 from samadapt.store.dataset_encoder import DatasetEncoder
 from samadapt.store.embeddings import DEFAULT_LIMIT, EmbeddingStore
-from samadapt.training.fitting.card import card_text
 from samadapt.training.fitting.checkpoint import NAME, Progress, SkippedPicture, difference
 from samadapt.training.fitting.methods import FitMethod, fit_method
 from samadapt.training.fitting.progress import FitStatus, Tell, fit_bar, running_mean

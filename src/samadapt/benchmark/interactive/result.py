@@ -173,7 +173,7 @@ class InteractiveResult(BenchmarkResult):
         Raises:
             DataError: missing, damaged, or not a result of this benchmark.
         """
-        values = read_result(Path(path), FORMAT, "interactive")
+        values = read_result(Path(path), (FORMAT,), "interactive")
         try:
             return cls._from_dict(values)
         except (KeyError, TypeError, ValueError, AttributeError, PromptError) as error:

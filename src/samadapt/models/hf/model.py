@@ -68,6 +68,7 @@ class TransformersModel(SegmentationModel):
             logits_per_cell=_LOGITS_PER_CELL,
             position_frequencies=network.shared_image_embedding.positional_embedding.detach(),
             mask_token=self._mask_token,
+            module_path="mask_decoder",
         )
         install_mask_attention_seam(
             network.mask_decoder.transformer.layers[-1].cross_attn_token_to_image
