@@ -18,9 +18,9 @@ from tiny_models import FAMILIES, VIT, VIT_PROMPTS, picture, randomise
 from torch import Tensor
 
 from samadapt.errors import CheckpointError
+from samadapt.models.checkpoint_file import Checkpoint, read_checkpoint
 from samadapt.models.hf.architecture import recognise
-from samadapt.models.hf.original import read_state
-from samadapt.models.hf.quiet import quiet_transformers
+from samadapt.models.parts.quiet import quiet_transformers
 from samadapt.models.registry import load
 from samadapt.prompts import Prompt
 
@@ -208,7 +208,8 @@ def test_published_sizes(
     variant: str, width: int, depth: int, heads: int, whole: tuple[int, ...]
 ) -> None:
     shapes = shapes_of(width, depth, width // heads, whole)
-    found = recognise(shapes, Path("x.pth"))
+    tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    found = recognise(Checkpoint(Path("x.pth"), tensors))
     assert found.variant == variant
     assert found.vision == {
         "image_size": 1024,
@@ -258,12 +259,9 @@ def refused(path: Path, *words: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("image_encoder.trunk.blocks.0.norm1.weight", ("SAM 2", "facebook/sam2.1-hiera-tiny")),
-        ("mask_decoder.hf_token.weight", ("SAM-HQ", "syscv-community/sam-hq-vit-base")),
-        ("image_encoder.patch_embed.seq.0.c.weight", ("MobileSAM", "nano")),
         ("vision_encoder.pos_embed", ("transformers", "save_pretrained")),
         ("tracker.x.weight", ("SAM 3", "facebook/sam3")),
-        ("fc.weight", ("not a SAM checkpoint", "fc.weight", "vit_b")),
+        ("fc.weight", ("not a SAM checkpoint", "fc.weight", "samadapt models")),
     ],
 )
 def test_other_architectures_are_named(path: Path, name: str, words: tuple[str, ...]) -> None:
@@ -385,7 +383,7 @@ def test_no_refusal_advises_to_open_it_all_the_same(tmp_path: Path, path: Path) 
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Exploit(tmp_path / "hacked")))
     for file in (archive, path, tmp_path / "script.pth", tmp_path / "plain.pth"):
         with pytest.raises(CheckpointError) as caught:
-            read_state(file)
+            read_checkpoint(file)
         told = str(caught.value)
         assert "could run code" in told
         for advice in ("weights_only", "trust", "torch.load", "safe_globals"):

@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 
 from samadapt.errors import CheckpointError, ModelError, UnknownModelError
 from samadapt.models.hf import family, hub
-from samadapt.models.hf.quiet import quiet_transformers
 from samadapt.models.nano import family as nano_family
+from samadapt.models.parts.quiet import quiet_transformers
 from samadapt.models.registry import ModelInfo, known_models, load
 
 

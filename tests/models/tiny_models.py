@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from samadapt.models.hf.model import TransformersModel
-from samadapt.models.hf.quiet import quiet_transformers
 from samadapt.models.hf.sam import SamHqSegmenter, SamSegmenter
-from samadapt.models.hf.sam2 import Sam2Segmenter, Sam3TrackerSegmenter
+from samadapt.models.hf.sam3 import Sam3TrackerSegmenter
+from samadapt.models.parts.model import TransformersModel
+from samadapt.models.parts.quiet import quiet_transformers
+from samadapt.models.parts.sam2 import Sam2Segmenter
 
 DECODER = {
     "hidden_size": 32,

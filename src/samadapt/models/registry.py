@@ -1,7 +1,7 @@
 """Names of models: what can be loaded, by which family, and whether it is here already.
 
-Every folder beside this file is a family; its `__init__` registers it. Importing this module
-imports neither torch nor transformers, so that a listing is instant.
+Every folder beside this file, except for `parts`, is a family; its `__init__` registers it.
+Importing this module imports neither torch nor transformers, so that a listing is instant.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from samadapt.models.base import SegmentationModel
+    from samadapt.models.checkpoint_file import Checkpoint
 
 SHIPPED = "shipped with samadapt"
 """Source of a model whose weights come with the package."""
@@ -54,7 +56,7 @@ class ModelInfo:
         return self.source == SHIPPED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class ModelSource:
     """What a family is asked to load.
 
@@ -65,6 +67,17 @@ class ModelSource:
 
     name: str
     path: Path | None = None
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint | None:
+        """The named tensors of a file; None for a name or a folder.
+
+        Raises:
+            CheckpointError: a damaged file, or one that holds more than tensors.
+        """
+        from samadapt.models.checkpoint_file import read_checkpoint
+
+        return None if self.path is None or self.path.is_dir() else read_checkpoint(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +170,13 @@ def load(
             return family.load(source, LoadOptions(where, dtype, hq_token_only))
     if source.path is None:
         raise UnknownModelError(_unknown(source.name))
-    raise CheckpointError(
-        f"{source.path} is no model file: give a segment-anything .pth checkpoint, a folder with "
-        "config.json and model.safetensors, or nano weights (.safetensors)"
-    )
+    if source.checkpoint is None:
+        raise CheckpointError(
+            f"{source.path} is no model: give a folder with config.json and model.safetensors"
+        )
+    from samadapt.models.checkpoint_file import unknown_checkpoint
+
+    raise unknown_checkpoint(source.checkpoint)
 
 
 def known_models() -> list[ModelInfo]:

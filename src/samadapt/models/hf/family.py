@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from samadapt.models.base import SegmentationModel
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_PICKLED = (".pth", ".pt", ".bin", ".ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +45,13 @@ NAMES = tuple(known.name for known in _KNOWN)
 
 
 def matches(source: ModelSource) -> bool:
-    """A known name, in full or in short, any other Hub id, a folder, or a pickled checkpoint."""
-    path = source.path
-    if path is not None:
-        return path.is_dir() or path.suffix in _PICKLED
+    """A known name, in full or in short, any other Hub id, a folder, or an original checkpoint."""
+    if source.checkpoint is not None:
+        from samadapt.models.hf.original import is_original
+
+        return is_original(source.checkpoint)
+    if source.path is not None:
+        return True
     return _full_name(source.name) is not None or _HUB_ID.fullmatch(source.name) is not None
 
 
@@ -59,16 +61,17 @@ def load(source: ModelSource, options: LoadOptions) -> SegmentationModel:
     from samadapt.models.hf.hub import fetch
     from samadapt.models.hf.original import load_original
 
-    path = source.path
+    path, checkpoint = source.path, source.checkpoint
     if path is None:
         full = _full_name(source.name)
         nearest = None if full else nearest_name(source.name, cutoff=0.75)
         hint = f'; or did you mean "{nearest}"?' if nearest else ""
         repo_id = full or source.name
         return load_folder(fetch(repo_id, hint), repo_id, options)
-    if path.is_dir():
+    if checkpoint is None:
         return load_folder(path, path.resolve().name, options)
-    return load_original(path, path.stem, options)
+    checkpoint.tell_ignored()
+    return load_original(checkpoint, path.stem, options)
 
 
 def known() -> list[ModelInfo]:
