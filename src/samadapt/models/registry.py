@@ -10,14 +10,14 @@ import difflib
 import importlib
 import os
 import pkgutil
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samadapt.errors import CheckpointError, ModelError, UnknownModelError
+from samadapt.models.places import find_file
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,11 @@ class ModelInfo:
         megabytes: size of the weights (10^6 bytes), approximate.
         source: `SHIPPED`, or the page of the weights.
         offline: whether it can be loaded now without a network.
+        terms: licence of the weights.
+        files: names that a file of the original weights has, where there is one.
+        gigaflops: what encoding an image takes, in 10^9 floating-point operations; 0 if unknown.
+        rank: place in the order in which general models are preferred, the highest first; 0 for
+            a model that is never chosen unasked, such as one for a special domain.
     """
 
     name: str
@@ -49,6 +54,10 @@ class ModelInfo:
     megabytes: int
     source: str
     offline: bool
+    terms: str = ""
+    files: tuple[str, ...] = ()
+    gigaflops: float = 0.0
+    rank: int = 0
 
     @property
     def shipped(self) -> bool:
@@ -61,7 +70,7 @@ class ModelSource:
     """What a family is asked to load.
 
     Attributes:
-        name: as the caller gave it.
+        name: as the caller gave it; of "medsam:FILE" the known name alone.
         path: the file or folder that it stands for, which exists; None for a name.
     """
 
@@ -146,8 +155,9 @@ def load(
     Args:
         name: "nano" (ships with samadapt, works offline); a known name such as
             "facebook/sam-vit-base" or, in short, "sam-vit-base"; any other Hub id; a folder in
-            Hugging Face format; a segment-anything `.pth` checkpoint (vit_b, vit_l, vit_h); a
-            `.safetensors` file of nano weights; or what a registered family takes.
+            Hugging Face format; an original checkpoint of a family that `samadapt models` lists,
+            recognised by its tensors; a `.safetensors` file of nano weights; "medsam:FILE" for a
+            SAM that expects MedSAM's images; or what a registered family takes.
         device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda", "cuda:1", ...
         encoder_dtype: "auto" (bfloat16 where the device computes it fast, else float32),
             "float32", "bfloat16" or the torch type. Only the image encoder computes in it;
@@ -193,6 +203,11 @@ def nearest_name(name: str, cutoff: float = 0.0) -> str | None:
     return spelled[nearest[0]] if nearest else None
 
 
+def marked_present(models: Iterable[ModelInfo]) -> list[ModelInfo]:
+    """The lines of models that come as files, with those marked that are on this machine."""
+    return [replace(model, offline=find_file(model.files) is not None) for model in models]
+
+
 def refuse_hq_token_only(options: LoadOptions, name: str) -> None:
     """Raise `ModelError` when `hq_token_only` is asked of a model without such a token."""
     if options.hq_token_only:
@@ -209,14 +224,24 @@ def _source(name: str | os.PathLike[str]) -> ModelSource:
         reserved, known = _known_names()
         if name in reserved:
             return ModelSource(name)
+        kind, colon, rest = name.partition(":")
+        if colon and kind in known:
+            return ModelSource(kind, _existing(rest))
         is_model = path.is_file() or (path / "config.json").is_file()
-        if not is_model and (name in known or not path.exists()):
-            if name in known or not _looks_like_path(name):
-                return ModelSource(name)
-            raise CheckpointError(f"{name} does not exist: check the path of the model")
+        if not is_model and (name in known or not (path.exists() or _looks_like_path(name))):
+            return ModelSource(name)
+    return ModelSource(str(name), _existing(name))
+
+
+def _existing(name: str | os.PathLike[str]) -> Path:
+    """The path, or the file of that name in the folders of model files."""
+    path = Path(name).expanduser()
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist: check the path of the model")
-    return ModelSource(str(name), path)
+        stored = find_file((str(name),)) if path.name == str(name) else None
+        if stored is not None:
+            return stored
+        raise CheckpointError(f"{name} does not exist: check the path of the model")
+    return path
 
 
 def _known_names() -> tuple[set[str], set[str]]:
@@ -241,9 +266,7 @@ def _looks_like_path(name: str) -> bool:
 
 
 def _unknown(name: str) -> str:
-    if re.sub(r"[^a-z]", "", name.lower()) == "mobilesam":
-        return f'model "{name}" is not supported: for a small model use "nano"'
     return (
         f'unknown model "{name}": did you mean "{nearest_name(name)}"? Otherwise give a name from '
-        '`samadapt models`, a Hub id ("organisation/name"), a folder or a .pth file'
+        '`samadapt models`, a Hub id ("organisation/name"), a folder or a checkpoint file'
     )

@@ -36,13 +36,18 @@ def is_vit(checkpoint: Checkpoint) -> bool:
     return checkpoint.has(_BLOCKS) and not checkpoint.has(f"{_BLOCKS}0.mlp.fc1.")
 
 
+def is_hq(checkpoint: Checkpoint) -> bool:
+    """Whether it has the decoder of SAM-HQ."""
+    return checkpoint.has(_HQ_TOKEN)
+
+
 def recognise(checkpoint: Checkpoint) -> Recognised:
     """Read the dimensions of a SAM or SAM-HQ off the shapes of its tensors.
 
     Raises:
         CheckpointError: it lacks key tensors, or they do not fit together.
     """
-    shapes, hq = checkpoint.shapes, checkpoint.has(_HQ_TOKEN)
+    shapes, hq = checkpoint.shapes, is_hq(checkpoint)
     with reading_shapes(checkpoint.path, "SAM-HQ" if hq else "SAM"):
         vision = _vision(shapes)
         decoder = mask_decoder(shapes)

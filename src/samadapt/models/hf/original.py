@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from samadapt.errors import CheckpointError
 from samadapt.models.checkpoint_file import Checkpoint
-from samadapt.models.hf.architecture import Recognised, is_vit, recognise
+from samadapt.models.hf.architecture import Recognised, is_hq, is_vit, recognise
 from samadapt.models.hf.hiera import is_hiera, load_hiera
-from samadapt.models.hf.sam import SamHqSegmenter, SamSegmenter
+from samadapt.models.hf.sam import MedSamSegmenter, SamHqSegmenter, SamSegmenter
 from samadapt.models.parts.layout import (
     HQ_DECODER,
     HQ_MLPS,
@@ -45,17 +46,30 @@ def is_original(checkpoint: Checkpoint) -> bool:
     return is_vit(checkpoint) or is_hiera(checkpoint)
 
 
-def load_original(checkpoint: Checkpoint, name: str, options: LoadOptions) -> TransformersModel:
+def load_original(
+    checkpoint: Checkpoint, name: str, options: LoadOptions, *, is_medsam: bool = False
+) -> TransformersModel:
     """Load an original checkpoint of SAM, SAM-HQ or SAM 2.
 
     SAM and SAM-HQ may be of any depth and width, fine-tuned ones included. Layer-norm epsilons
     are those of the transformers model, so that the same weights give the same masks from either
     file format.
 
+    Args:
+        checkpoint: the tensors.
+        name: stable name of the weights.
+        options: how to set it up.
+        is_medsam: whether a SAM expects the images of MedSAM, which its tensors do not tell.
+
     Raises:
         CheckpointError: another architecture, tensors that are missing, unknown, or of the wrong
             shape.
     """
+    if is_medsam and (is_hiera(checkpoint) or is_hq(checkpoint)):
+        raise CheckpointError(
+            f"{checkpoint.path} is no SAM as MedSAM is: load it by its path alone, without the "
+            'word "medsam"'
+        )
     if is_hiera(checkpoint):
         return load_hiera(checkpoint, name, options)
     recognised = recognise(checkpoint)
@@ -63,6 +77,8 @@ def load_original(checkpoint: Checkpoint, name: str, options: LoadOptions) -> Tr
     network = _empty(recognised)
     layout = _SAM_HQ if recognised.hq else _SAM
     fill(network, convert(checkpoint, layout), checkpoint.path, recognised.variant)
+    if is_medsam:
+        return MedSamSegmenter.wrap(network, name, options)
     segmenter = SamHqSegmenter if recognised.hq else SamSegmenter
     return segmenter.wrap(network, name, options)
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from samadapt.models.hf.attention import use_relative_attention
+from samadapt.models.parts.preprocessing import Preprocessing
 from samadapt.models.parts.sam import SamDecoderModel, SamHqDecoderModel
+
+_NONE = (0.0, 0.0, 0.0)
+_ONE = (1.0, 1.0, 1.0)
 
 
 class SamSegmenter(SamDecoderModel):
@@ -23,3 +27,11 @@ class SamHqSegmenter(SamHqDecoderModel):
     def _prepare_encoder(self, encoder: Any) -> None:
         if self.device.type == "cpu":
             use_relative_attention(encoder)
+
+
+class MedSamSegmenter(SamSegmenter):
+    """SAM fine-tuned as MedSAM (Ma et al., 2024): images stretched to a square and to [0, 1]."""
+
+    @staticmethod
+    def _preprocessing_for(side: int) -> Preprocessing:
+        return Preprocessing("medsam", side, squash=True, mean=_NONE, std=_ONE, full_range=True)

@@ -29,8 +29,11 @@ class SamDecoderModel(TransformersModel):
                 f"the configuration of {name} contradicts itself: images of {side} pixels, prompts "
                 f"for {network.prompt_encoder.input_image_size}; correct image_size in config.json"
             )
-        preprocessing = Preprocessing("sam", side, squash=False)
-        super().__init__(network, name, preprocessing, device, encoder_dtype)
+        super().__init__(network, name, self._preprocessing_for(side), device, encoder_dtype)
+
+    @staticmethod
+    def _preprocessing_for(side: int) -> Preprocessing:
+        return Preprocessing("sam", side, squash=False)
 
     def _encode(self, pixels: Tensor) -> dict[str, Tensor]:
         return {"image": self.network.vision_encoder(pixels).last_hidden_state}
