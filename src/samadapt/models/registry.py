@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samadapt.errors import CheckpointError, ModelError, UnknownModelError
-from samadapt.models.places import find_file
+from samadapt.models.places import find_file, require_file
 
 if TYPE_CHECKING:
     import torch
@@ -107,6 +107,7 @@ class LoadOptions:
 Matches = Callable[[ModelSource], bool]
 Load = Callable[[ModelSource, LoadOptions], "SegmentationModel"]
 Listing = Callable[[], Sequence[ModelInfo]]
+Like = Callable[["Checkpoint"], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ class _Family:
     load: Load
     names: tuple[str, ...]
     listing: Listing
+    like: Like
     is_reserved: bool
 
 
@@ -127,6 +129,7 @@ def register_family(
     *,
     names: Iterable[str] = (),
     listing: Listing = tuple,
+    like: Like = lambda checkpoint: None,
     is_reserved: bool = False,
 ) -> None:
     """Make a family of models known to `load` and to the listing.
@@ -138,9 +141,11 @@ def register_family(
         load: loads it. Imports that take long belong inside.
         names: of its models, for suggestions, and told from paths.
         listing: lines for `known_models`.
+        like: the name, in the listing, of the published model that has the architecture of a
+            checkpoint; None for one of no published size, or of another family.
         is_reserved: whether its names stand for its models even beside files of these names.
     """
-    _FAMILIES.append(_Family(matches, load, tuple(names), listing, is_reserved))
+    _FAMILIES.append(_Family(matches, load, tuple(names), listing, like, is_reserved))
 
 
 def load(
@@ -195,6 +200,19 @@ def known_models() -> list[ModelInfo]:
     return sorted(listed, key=lambda info: not info.shipped)
 
 
+def published_like(checkpoint: Checkpoint) -> ModelInfo | None:
+    """What is known of the published model that has the architecture of a checkpoint.
+
+    Raises:
+        CheckpointError: key tensors are missing or do not fit together.
+    """
+    listed = {info.name: info for info in known_models()}
+    for family in reversed(_families()):
+        if (name := family.like(checkpoint)) is not None:
+            return listed[name]
+    return None
+
+
 def nearest_name(name: str, cutoff: float = 0.0) -> str | None:
     """The known name that is spelled most like `name`, if it is like it at all."""
     spelled = {known: known for family in _families() for known in family.names}
@@ -206,6 +224,33 @@ def nearest_name(name: str, cutoff: float = 0.0) -> str | None:
 def marked_present(models: Iterable[ModelInfo]) -> list[ModelInfo]:
     """The lines of models that come as files, with those marked that are on this machine."""
     return [replace(model, offline=find_file(model.files) is not None) for model in models]
+
+
+def named(name: str, models: Iterable[ModelInfo]) -> ModelInfo | None:
+    """The model of this name, given in full or without its organisation."""
+    return next((i for i in models if name in (i.name, i.name.rpartition("/")[2])), None)
+
+
+def file_source(source: ModelSource, models: Iterable[ModelInfo]) -> tuple[Checkpoint, str]:
+    """The checkpoint that a family is to load, and the stable name of its weights.
+
+    Args:
+        source: a file, or the name of a model that comes as a file.
+        models: the family's.
+
+    Raises:
+        ModelError: the file of a known model is not on this machine.
+    """
+    info, name = named(source.name, models), source.name
+    if source.path is not None:
+        name = source.path.stem
+    elif info is not None:
+        name = info.name
+        source = ModelSource(name, require_file(name, info.files, info.source))
+    if source.checkpoint is None:
+        raise CheckpointError(f"{source.name} is no checkpoint file")
+    source.checkpoint.tell_ignored()
+    return source.checkpoint, name
 
 
 def refuse_hq_token_only(options: LoadOptions, name: str) -> None:

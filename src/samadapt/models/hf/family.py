@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from samadapt.models.base import SegmentationModel
+    from samadapt.models.checkpoint_file import Checkpoint
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -60,6 +61,13 @@ def known() -> list[ModelInfo]:
     cached = {info.name for info in HUB if cached_folder(info.name) is not None}
     listed = marked_present((*HUB, *FILES))
     return [replace(info, offline=True) if info.name in cached else info for info in listed]
+
+
+def like(checkpoint: Checkpoint) -> str | None:
+    """The published model of a checkpoint's architecture."""
+    from samadapt.models.hf.original import is_original, published_name
+
+    return published_name(checkpoint) if is_original(checkpoint) else None
 
 
 def _load_file(source: ModelSource, name: str, options: LoadOptions) -> SegmentationModel:

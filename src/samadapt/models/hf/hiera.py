@@ -28,7 +28,7 @@ _BLOCK = r"image_encoder\.trunk\.blocks\.(\d+)\."
 _LAYOUT = Layout(
     "SAM 2",
     (
-        (r"image_encoder\.trunk\.(pos_embed|pos_embed_window)", rf"{_BACKBONE}\1"),
+        (r"image_encoder\.trunk\.(pos_embed_window|pos_embed)", rf"{_BACKBONE}\1"),
         (r"image_encoder\.trunk\.patch_embed\.proj", rf"{_BACKBONE}patch_embed.projection"),
         (rf"{_BLOCK}norm([12])", rf"{_BACKBONE}blocks.\1.layer_norm\2"),
         (rf"{_BLOCK}(attn\.qkv|attn\.proj|proj)", rf"{_BACKBONE}blocks.\1.\2"),

@@ -10,7 +10,7 @@ from torch import nn
 from samadapt.errors import CheckpointError
 from samadapt.models.checkpoint_file import Checkpoint
 from samadapt.models.hf.architecture import Recognised, is_hq, is_vit, recognise
-from samadapt.models.hf.hiera import is_hiera, load_hiera
+from samadapt.models.hf.hiera import is_hiera, load_hiera, recognise_hiera
 from samadapt.models.hf.sam import MedSamSegmenter, SamHqSegmenter, SamSegmenter
 from samadapt.models.parts.layout import (
     HQ_DECODER,
@@ -24,6 +24,7 @@ from samadapt.models.parts.layout import (
 )
 from samadapt.models.parts.model import TransformersModel
 from samadapt.models.parts.quiet import quiet_transformers
+from samadapt.models.parts.sam2_layout import own_names
 from samadapt.models.registry import LoadOptions
 
 _VIT = (
@@ -38,12 +39,28 @@ _VIT = (
     (r"image_encoder\.neck\.3", r"vision_encoder.neck.layer_norm2"),
 )
 _SAM = Layout("SAM", (*_VIT, *PROMPT_ENCODER, *POINTS, *SAM_DECODER))
+_SIZES = {"ViT-B": "base", "ViT-L": "large", "ViT-H": "huge"}
 _SAM_HQ = Layout("SAM-HQ", (*_VIT, *PROMPT_ENCODER, *POINTS, *HQ_DECODER), HQ_MLPS)
 
 
 def is_original(checkpoint: Checkpoint) -> bool:
     """Whether it is a checkpoint of SAM, SAM-HQ or SAM 2, whole or not."""
     return is_vit(checkpoint) or is_hiera(checkpoint)
+
+
+def published_name(checkpoint: Checkpoint) -> str | None:
+    """The repository on the Hub of the published model with this architecture, if there is one.
+
+    Raises:
+        CheckpointError: key tensors are missing or do not fit together.
+    """
+    if is_hiera(checkpoint):
+        version = "sam2.1" if checkpoint.has("no_obj_embed_spatial") else "sam2"
+        return f"facebook/{version}-hiera-{recognise_hiera(own_names(checkpoint))[1].name}"
+    recognised = recognise(checkpoint)
+    size = _SIZES.get(recognised.variant.removeprefix("SAM-HQ, "))
+    prefix = "syscv-community/sam-hq-vit" if recognised.hq else "facebook/sam-vit"
+    return None if size is None else f"{prefix}-{size}"
 
 
 def load_original(

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from samadapt.models.places import require_file
-from samadapt.models.registry import LoadOptions, ModelInfo, ModelSource, marked_present
+from samadapt.models.registry import (
+    LoadOptions,
+    ModelInfo,
+    ModelSource,
+    file_source,
+    marked_present,
+    named,
+)
 
 if TYPE_CHECKING:
     from samadapt.models.base import SegmentationModel
+    from samadapt.models.checkpoint_file import Checkpoint
 
 _ZOO = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io"
 _MODELS = (
@@ -49,7 +56,7 @@ NAMES = tuple(info.name for info in _MODELS)
 def matches(source: ModelSource) -> bool:
     """A known name, in full or in short, or a checkpoint with a TinyViT."""
     if source.checkpoint is None:
-        return source.path is None and _named(source.name) is not None
+        return source.path is None and named(source.name, _MODELS) is not None
     from samadapt.models.mobile_sam.model import is_tiny_vit
 
     return is_tiny_vit(source.checkpoint)
@@ -59,18 +66,8 @@ def load(source: ModelSource, options: LoadOptions) -> SegmentationModel:
     """Load a checkpoint, by its path or from the folders of model files."""
     from samadapt.models.mobile_sam.model import load_checkpoint
 
-    info, name = _named(source.name), source.name
-    if source.path is not None:
-        name = source.path.stem
-    elif info is not None:
-        name, source = (
-            info.name,
-            ModelSource(info.name, require_file(info.name, info.files, info.source)),
-        )
-    if source.checkpoint is None:
-        raise TypeError(f"{source} is no file")
-    source.checkpoint.tell_ignored()
-    return load_checkpoint(source.checkpoint, name, options)
+    checkpoint, name = file_source(source, _MODELS)
+    return load_checkpoint(checkpoint, name, options)
 
 
 def known() -> list[ModelInfo]:
@@ -78,5 +75,10 @@ def known() -> list[ModelInfo]:
     return marked_present(_MODELS)
 
 
-def _named(name: str) -> ModelInfo | None:
-    return next((i for i in _MODELS if name in (i.name, i.name.rpartition("/")[2])), None)
+def like(checkpoint: Checkpoint) -> str | None:
+    """The published model of a checkpoint's architecture."""
+    from samadapt.models.mobile_sam.model import is_hq, is_tiny_vit
+
+    if not is_tiny_vit(checkpoint):
+        return None
+    return "light-hq-sam" if is_hq(checkpoint) else "mobile-sam"

@@ -60,13 +60,18 @@ def is_tiny_vit(checkpoint: Checkpoint) -> bool:
     return checkpoint.has("image_encoder.patch_embed.seq.")
 
 
+def is_hq(checkpoint: Checkpoint) -> bool:
+    """Whether it has the decoder of SAM-HQ."""
+    return checkpoint.has(_HQ_TOKEN)
+
+
 def load_checkpoint(checkpoint: Checkpoint, name: str, options: LoadOptions) -> TransformersModel:
     """Load an original checkpoint; the head for classification that it may hold is left aside.
 
     Raises:
         CheckpointError: tensors that are missing, unknown, or of the wrong shape.
     """
-    hq = checkpoint.has(_HQ_TOKEN)
+    hq = is_hq(checkpoint)
     layout = _LIGHT_HQ if hq else _MOBILE_SAM
     with reading_shapes(checkpoint.path, layout.what):
         network = empty_network(checkpoint.shapes, hq)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from samadapt.errors import CheckpointError
+from samadapt.models.parts.hq_decoder import HqMaskDecoder
 from samadapt.models.parts.model import TransformersModel
 from samadapt.models.parts.preprocessing import Preprocessing
 from samadapt.models.registry import LoadOptions
@@ -62,6 +63,7 @@ class SamHqDecoderModel(SamDecoderModel):
         encoder_dtype: torch.dtype = torch.float32,
         hq_token_only: bool = False,
     ) -> None:
+        network.mask_decoder = HqMaskDecoder(network.mask_decoder)
         super().__init__(network, name, device, encoder_dtype)
         self.hq_token_only = hq_token_only
 
