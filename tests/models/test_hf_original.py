@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from original_layouts import original, original_names
 from tiny_models import FAMILIES, VIT, VIT_PROMPTS, picture, randomise
 from torch import Tensor
 
@@ -23,73 +24,6 @@ from samadapt.models.hf.architecture import recognise
 from samadapt.models.parts.quiet import quiet_transformers
 from samadapt.models.registry import load
 from samadapt.prompts import Prompt
-
-
-def original_names(depth: int, masks: int = 4, layers: int = 2) -> dict[str, str]:
-    """segment-anything's name of each tensor to transformers', spelled out part by part."""
-    both = ("weight", "bias")
-    names = {
-        "image_encoder.pos_embed": "vision_encoder.pos_embed",
-        "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix": (
-            "shared_image_embedding.positional_embedding"
-        ),
-        "prompt_encoder.not_a_point_embed.weight": "prompt_encoder.not_a_point_embed.weight",
-        "prompt_encoder.no_mask_embed.weight": "prompt_encoder.no_mask_embed.weight",
-        "mask_decoder.iou_token.weight": "mask_decoder.iou_token.weight",
-        "mask_decoder.mask_tokens.weight": "mask_decoder.mask_tokens.weight",
-        "image_encoder.neck.0.weight": "vision_encoder.neck.conv1.weight",
-        "image_encoder.neck.2.weight": "vision_encoder.neck.conv2.weight",
-    }
-    pairs = {
-        "image_encoder.patch_embed.proj": "vision_encoder.patch_embed.projection",
-        "image_encoder.neck.1": "vision_encoder.neck.layer_norm1",
-        "image_encoder.neck.3": "vision_encoder.neck.layer_norm2",
-        "prompt_encoder.mask_downscaling.0": "prompt_encoder.mask_embed.conv1",
-        "prompt_encoder.mask_downscaling.1": "prompt_encoder.mask_embed.layer_norm1",
-        "prompt_encoder.mask_downscaling.3": "prompt_encoder.mask_embed.conv2",
-        "prompt_encoder.mask_downscaling.4": "prompt_encoder.mask_embed.layer_norm2",
-        "prompt_encoder.mask_downscaling.6": "prompt_encoder.mask_embed.conv3",
-        "mask_decoder.output_upscaling.0": "mask_decoder.upscale_conv1",
-        "mask_decoder.output_upscaling.1": "mask_decoder.upscale_layer_norm",
-        "mask_decoder.output_upscaling.3": "mask_decoder.upscale_conv2",
-        "mask_decoder.transformer.norm_final_attn": (
-            "mask_decoder.transformer.layer_norm_final_attn"
-        ),
-    }
-    for i in range(4):
-        old = f"prompt_encoder.point_embeddings.{i}.weight"
-        names[old] = f"prompt_encoder.point_embed.{i}.weight"
-    for i in range(depth):
-        old, new = f"image_encoder.blocks.{i}", f"vision_encoder.layers.{i}"
-        pairs |= {f"{old}.norm{n}": f"{new}.layer_norm{n}" for n in (1, 2)}
-        pairs |= {f"{old}.{p}": f"{new}.{p}" for p in ("attn.qkv", "attn.proj")}
-        pairs |= {f"{old}.mlp.lin{n}": f"{new}.mlp.lin{n}" for n in (1, 2)}
-        names |= {f"{old}.attn.rel_pos_{a}": f"{new}.attn.rel_pos_{a}" for a in "hw"}
-    heads = [f"output_hypernetworks_mlps.{i}" for i in range(masks)] + ["iou_prediction_head"]
-    for head in heads:
-        for i, part in enumerate(("proj_in", "layers.0", "proj_out")):
-            pairs[f"mask_decoder.{head}.layers.{i}"] = f"mask_decoder.{head}.{part}"
-    transformer = "mask_decoder.transformer"
-    attentions = [f"{transformer}.final_attn_token_to_image"]
-    for i in range(layers):
-        layer = f"{transformer}.layers.{i}"
-        attentions += [
-            f"{layer}.self_attn",
-            f"{layer}.cross_attn_token_to_image",
-            f"{layer}.cross_attn_image_to_token",
-        ]
-        pairs |= {f"{layer}.norm{n}": f"{layer}.layer_norm{n}" for n in (1, 2, 3, 4)}
-        pairs |= {f"{layer}.mlp.lin{n}": f"{layer}.mlp.lin{n}" for n in (1, 2)}
-    for attention in attentions:
-        pairs |= {f"{attention}.{p}_proj": f"{attention}.{p}_proj" for p in ("q", "k", "v", "out")}
-    return names | {f"{o}.{end}": f"{n}.{end}" for o, n in pairs.items() for end in both}
-
-
-def original(network: Any) -> OrderedDict[str, Tensor]:
-    """A transformers SAM as segment-anything would have saved it."""
-    state = network.state_dict()
-    names = original_names(len(network.vision_encoder.layers))
-    return OrderedDict((old, state[new].clone()) for old, new in names.items())
 
 
 @pytest.fixture

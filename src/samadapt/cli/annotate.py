@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from samadapt.cli import common
+from samadapt.cli import choice, common
+from samadapt.cli.choice import ChosenModelOption
 from samadapt.cli.common import (
     AdapterOption,
     CrowdsOption,
     DeviceOption,
     DtypeOption,
-    ModelOption,
     ThreadsOption,
 )
 from samadapt.cli.embed import GigabytesOption, cache_bytes
@@ -35,7 +35,7 @@ def annotate(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
-    model: ModelOption = "nano",
+    model: ChosenModelOption = None,
     adapter: AdapterOption = None,
     label: Annotated[
         list[str] | None,
@@ -125,7 +125,17 @@ def annotate(
             if annotations is not None:
                 dataset = read_annotations(annotations, folder)
                 _tell_import(import_dataset(opened, dataset, "", annotations.name, crowds=crowds))
-            loaded = common.load_model(model, device, dtype)
+            spec = choice.choose(
+                model,
+                device,
+                dtype,
+                folder=folder,
+                kept=place / ADAPTERS,
+                has_objects=bool(opened.objects.measured()),
+                adapters=adapter or (),
+            )
+            loaded = common.load_model(spec, device, dtype)
+            choice.record(place / ADAPTERS, spec)
             specs = tuple(adapter or default_specs())
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))

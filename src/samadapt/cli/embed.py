@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.choice import ChosenModelOption, choose
+from samadapt.cli.common import DeviceOption, DtypeOption, ThreadsOption
 from samadapt.errors import DataError
 
 GigabytesOption = Annotated[
@@ -22,7 +23,7 @@ GigabytesOption = Annotated[
 
 def embed(
     folder: Annotated[Path, typer.Argument(help="The folder of images.", metavar="FOLDER")],
-    model: ModelOption = "nano",
+    model: ChosenModelOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     cache_gb: GigabytesOption = 10.0,
@@ -36,13 +37,15 @@ def embed(
     """
     from samadapt.data.images import list_images, read_image
     from samadapt.errors import ImageError
+    from samadapt.server.learning import ADAPTERS
     from samadapt.session.images import hash_pixels
     from samadapt.store.embeddings import EmbeddingStore
 
     store = EmbeddingStore(limit=cache_bytes(cache_gb))
     paths = list_images(folder, recursive=True)
     common.set_threads(threads)
-    loaded = common.load_model(model, device, dtype)
+    spec = choose(model, device, dtype, folder=folder, kept=folder.absolute() / ADAPTERS)
+    loaded = common.load_model(spec, device, dtype)
     encoded = known = 0
     unreadable: list[str] = []
     with common.progress_bar("encoding") as progress:

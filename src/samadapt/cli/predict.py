@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption, ModelOption
+from samadapt.cli.choice import ChosenModelOption, choose
+from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption
 from samadapt.errors import DataError, PromptError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def predict(
         Path | None,
         typer.Option("--mask", help="An earlier mask of the object, at the size of the picture."),
     ] = None,
-    model: ModelOption = "nano",
+    model: ChosenModelOption = None,
     adapter: AdapterOption = None,
     task: Annotated[
         list[str] | None,
@@ -98,7 +99,8 @@ def predict(
         prompted = bool(point or box or mask or multimask)
         check_all(task or (), prompted, out, overlay)
         check_files(out, overlay, (image, model, *(adapter or ()), *(task or ())))
-        found_by = common.load_model(model, device, dtype)
+        spec = choose(model, device, dtype, adapters=[*(adapter or ()), *(task or ())])
+        found_by = common.load_model(spec, device, dtype)
         predict_all(
             image, out, task or (), adapter or (), found_by, grid, min_score, overlay, as_json
         )
@@ -118,7 +120,8 @@ def predict(
         raise PromptError("nothing to segment: give --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE")
     prompt = Prompt.from_clicks(clicks, corners, None if mask is None else _read_mask(mask, size))
     prompt.check_inside(size)
-    loaded = common.load_model(model, device, dtype)
+    spec = choose(model, device, dtype, adapters=[*(adapter or ()), *(task or ())])
+    loaded = common.load_model(spec, device, dtype)
     from samadapt.adapters.registry import create_adapter
 
     adapters = [create_adapter(spec, loaded) for spec in adapter or ()]

@@ -36,6 +36,12 @@ _FOREIGN = (
         'load the converted one instead, "facebook/sam3"',
     ),
     (
+        "image_encoder.blocks.0.mlp.fc1.",
+        "an EfficientSAM checkpoint",
+        "it takes neither background clicks nor earlier masks; of the small models mobile_sam.pt "
+        "and edgetam.pt do",
+    ),
+    (
         "vision_encoder.",
         "a checkpoint with the tensor names of transformers",
         "save it with save_pretrained() and give the folder",

@@ -200,6 +200,11 @@ def known_models() -> list[ModelInfo]:
     return sorted(listed, key=lambda info: not info.shipped)
 
 
+def is_known(name: str) -> bool:
+    """Whether a name is in the listing, in full or without its organisation, or may be a Hub id."""
+    return name in _known_names()[1] or name.count("/") == 1
+
+
 def published_like(checkpoint: Checkpoint) -> ModelInfo | None:
     """What is known of the published model that has the architecture of a checkpoint.
 

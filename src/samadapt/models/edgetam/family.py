@@ -27,6 +27,8 @@ _MODELS = (
         False,
         "Apache-2.0",
         ("edgetam.pt",),
+        gigaflops=34,
+        rank=40,
     ),
 )
 NAMES = tuple(info.name for info in _MODELS)

@@ -28,16 +28,20 @@ _MODELS = (
         False,
         "Apache-2.0",
         ("mobile_sam.pt",),
+        gigaflops=78,
+        rank=30,
     ),
     ModelInfo(
         "light-hq-sam",
         "SAM-HQ",
-        10_130_092,
+        10_578_604,
         42,
         "https://huggingface.co/lkeab/hq-sam",
         False,
         "Apache-2.0",
         ("sam_hq_vit_tiny.pth",),
+        gigaflops=78,
+        rank=35,
     ),
     ModelInfo(
         "micro-sam/vit_t_lm",
@@ -48,6 +52,7 @@ _MODELS = (
         False,
         "CC-BY-4.0",
         ("vit_t_lm.pt", "vit_t_lm"),
+        gigaflops=78,
     ),
 )
 NAMES = tuple(info.name for info in _MODELS)
