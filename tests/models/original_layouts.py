@@ -131,8 +131,8 @@ def original_sam2_names(blocks: int, wider: tuple[int, ...], levels: int = 4) ->
     for i in range(2):
         mlp = f"{decoder}.layers.{i}.mlp"
         pairs |= {f"sam_{mlp}.layers.0": f"{mlp}.proj_in", f"sam_{mlp}.layers.1": f"{mlp}.proj_out"}
-    token = "mask_decoder.obj_score_token.weight"
-    names[f"sam_{token}"] = token
+    object_score = "mask_decoder.obj_score_token.weight"
+    names[f"sam_{object_score}"] = object_score
     names |= {f"{o}.{end}": f"{n}.{end}" for o, n in pairs.items() for end in ("weight", "bias")}
     for old, new in original_names(0).items():
         taken_over = old.startswith(("prompt_encoder.", "mask_decoder."))

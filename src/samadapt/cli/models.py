@@ -42,9 +42,9 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     console = Console()
     console.print(table)
     console.print(
-        "\nA model of the Hugging Face Hub that is not here is downloaded when it is first used. For a machine without "
-        "network, run\n  hf download NAME --local-dir FOLDER\non another one, copy the folder, "
-        "and give its path to --model.",
+        "\nA model of the Hugging Face Hub that is not here is downloaded when it is first used. "
+        "For a machine without\nnetwork, run\n  hf download NAME --local-dir FOLDER\non another "
+        "one, copy the folder, and give its path to --model.",
         markup=False,
         highlight=False,
         soft_wrap=True,

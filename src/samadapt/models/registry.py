@@ -70,12 +70,14 @@ class ModelSource:
     """What a family is asked to load.
 
     Attributes:
-        name: as the caller gave it; of "medsam:FILE" the known name alone.
+        name: as the caller gave it.
         path: the file or folder that it stands for, which exists; None for a name.
+        kind: of "medsam:FILE" the known name, "" otherwise.
     """
 
     name: str
     path: Path | None = None
+    kind: str = ""
 
     @cached_property
     def checkpoint(self) -> Checkpoint | None:
@@ -179,6 +181,8 @@ def load(
 
     source = _source(name)
     for family in reversed(_families()):
+        if source.kind and source.kind not in family.names:
+            continue
         if family.matches(source):
             where = resolve_device(device)
             dtype = resolve_dtype(encoder_dtype, where)
@@ -276,7 +280,7 @@ def _source(name: str | os.PathLike[str]) -> ModelSource:
             return ModelSource(name)
         kind, colon, rest = name.partition(":")
         if colon and kind in known:
-            return ModelSource(kind, _existing(rest))
+            return ModelSource(rest, _existing(rest), kind)
         is_model = path.is_file() or (path / "config.json").is_file()
         if not is_model and (name in known or not (path.exists() or _looks_like_path(name))):
             return ModelSource(name)

@@ -77,7 +77,7 @@ def _load_file(source: ModelSource, name: str, options: LoadOptions) -> Segmenta
     if checkpoint is None:
         raise TypeError(f"{source} is no file")
     checkpoint.tell_ignored()
-    return load_original(checkpoint, name, options, is_medsam=source.name == MEDSAM)
+    return load_original(checkpoint, name, options, is_medsam=MEDSAM in (source.kind, source.name))
 
 
 def _file(name: str) -> Path | None:

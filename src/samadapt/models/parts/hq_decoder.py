@@ -19,6 +19,27 @@ class HqMaskDecoder(nn.Module):
         source: a `SamHQMaskDecoder` of transformers, whose parts it takes over under their names.
     """
 
+    iou_token: Any
+    mask_tokens: Any
+    hq_token: Any
+    transformer: Any
+    output_hypernetworks_mlps: Any
+    hq_mask_mlp: Any
+    iou_prediction_head: Any
+    activation: Any
+    upscale_conv1: Any
+    upscale_layer_norm: Any
+    upscale_conv2: Any
+    encoder_conv1: Any
+    encoder_norm: Any
+    encoder_conv2: Any
+    compress_vit_conv1: Any
+    compress_vit_norm: Any
+    compress_vit_conv2: Any
+    mask_conv1: Any
+    mask_norm: Any
+    mask_conv2: Any
+
     def __init__(self, source: Any) -> None:
         super().__init__()
         for name, part in source.named_children():
@@ -67,7 +88,7 @@ class HqMaskDecoder(nn.Module):
         drawn_hq = self.mask_conv2(self.activation(self.mask_norm(self.mask_conv1(drawn))))
         drawn_hq = drawn_hq + (fine if len(fine) == 1 else _repeated(fine, prompts))
         count = self.num_multimask_outputs + 1
-        heads: Any = self.output_hypernetworks_mlps
+        heads = self.output_hypernetworks_mlps
         queries = [heads[i](found[:, :, 1 + i]) for i in range(count)]
         masks = _products(torch.stack(queries, dim=2), drawn)
         mask_hq = _products(self.hq_mask_mlp(found[:, :, 1 + count])[:, :, None], drawn_hq)
