@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from original_layouts import original, original_names
+from safetensors.torch import save_file
 from tiny_models import FAMILIES, VIT, VIT_PROMPTS, picture, randomise
 from torch import Tensor
 
@@ -70,12 +71,62 @@ def test_converted_weights_are_the_same_model(
         lambda state: {"state_dict": dict(state)},
         lambda state: {f"module.{name}": value for name, value in state.items()},
         lambda state: {name: value.half() for name, value in state.items()},
+        lambda state: {"model_state": {f"sam.{n}": v for n, v in state.items()}, "epoch": 1},
+        lambda state: {
+            "state_dict": {f"model.sam_model.{n}": v for n, v in state.items()},
+            "pytorch-lightning_version": "2.1",
+            "global_step": 7,
+        },
+        lambda state: {
+            "model": {"state_dict": {f"module._orig_mod.{n}": v for n, v in state.items()}}
+        },
+        lambda state: (
+            state
+            | {
+                "pixel_mean": torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1),
+                "pixel_std": torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1),
+            }
+        ),
     ],
-    ids=["model", "state_dict", "data-parallel", "half"],
+    ids=[
+        "model",
+        "state_dict",
+        "data-parallel",
+        "half",
+        "torch-em",
+        "lightning",
+        "compiled",
+        "colours",
+    ],
 )
 def test_wrapped_checkpoints(state: OrderedDict[str, Tensor], path: Path, wrap: Any) -> None:
     torch.save(wrap(state), path)
     assert load(path, device="cpu").spec.width == 32
+
+
+def test_micro_sams_decoder_is_left_aside(state: OrderedDict[str, Tensor], path: Path) -> None:
+    content = {"model_state": state, "decoder_state": {"decoder.blocks.0.weight": torch.ones(2)}}
+    torch.save(content, path)
+    with pytest.warns(UserWarning, match="automatic instance segmentation is left aside") as said:
+        model = load(path, device="cpu")
+    assert str(path) in str(said[0].message)
+    assert model.spec.width == 32
+
+
+def test_safetensors_with_original_names(state: OrderedDict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "converted.safetensors"
+    save_file(dict(state), path)
+    assert load(path, device="cpu").identity.name == "converted"
+    path.write_bytes(path.read_bytes()[:3000])
+    refused(path, "cannot be read")
+    save_file({"fc.weight": torch.zeros(2)}, path)
+    refused(path, "not a SAM checkpoint")
+
+
+def test_a_model_and_further_tensors_beside_it(state: OrderedDict[str, Tensor], path: Path) -> None:
+    tensors = {f"sam.{name}": value for name, value in state.items()}
+    torch.save(tensors | {"head.weight": torch.zeros(2)}, path)
+    refused(path, "under 'sam.' and 1 tensors (head.weight) beside it")
 
 
 def test_another_depth_and_width(path: Path) -> None:
@@ -195,6 +246,7 @@ def refused(path: Path, *words: str) -> None:
     [
         ("vision_encoder.pos_embed", ("transformers", "save_pretrained")),
         ("tracker.x.weight", ("SAM 3", "facebook/sam3")),
+        ("image_encoder.blocks.0.mlp.fc1.weight", ("EfficientSAM", "mobile_sam.pt")),
         ("fc.weight", ("not a SAM checkpoint", "fc.weight", "samadapt models")),
     ],
 )

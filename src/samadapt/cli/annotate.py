@@ -125,7 +125,7 @@ def annotate(
             if annotations is not None:
                 dataset = read_annotations(annotations, folder)
                 _tell_import(import_dataset(opened, dataset, "", annotations.name, crowds=crowds))
-            spec = choice.choose(
+            chosen_model = choice.choose(
                 model,
                 device,
                 dtype,
@@ -134,8 +134,9 @@ def annotate(
                 has_objects=bool(opened.objects.measured()),
                 adapters=adapter or (),
             )
-            loaded = common.load_model(spec, device, dtype)
-            choice.record(place / ADAPTERS, spec)
+            loaded = common.load_model(chosen_model.spec, device, dtype)
+            chosen_model.tell()
+            choice.record(place / ADAPTERS, chosen_model.spec)
             specs = tuple(adapter or default_specs())
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,25 @@ RECORD = "model.json"
 """File beside what a project's adapters learned: the model that the project was annotated with."""
 _CONFIG = "adapter_config.json"
 _ENDINGS = (".pth", ".pt", ".ckpt", ".safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A model to load.
+
+    Attributes:
+        spec: what `load` takes.
+        why: in words; "" for a model that was named.
+    """
+
+    spec: str
+    why: str = ""
+
+    def tell(self) -> None:
+        """Say on stderr which model and why, unless it was named."""
+        if self.why:
+            typer.echo(f"model: {self.spec} ({self.why})", err=True)
+
 
 ChosenModelOption = Annotated[
     str | None,
@@ -36,8 +56,8 @@ def choose(
     kept: Path | None = None,
     has_objects: bool = False,
     adapters: Sequence[str] = (),
-) -> str:
-    """The model to load; says on stderr which and why, unless it was named.
+) -> Chosen:
+    """The model to load, and why.
 
     In this order: the one named, the one that the project was annotated with, the one that the
     adapters were made for, and the best on this machine.
@@ -56,7 +76,7 @@ def choose(
         DataError: the project's or the adapters' model is not on this machine.
     """
     if model is not None:
-        return model
+        return Chosen(model)
     spec = None if kept is None else (_recorded(kept) or _learned_with(kept))
     why = "the project was annotated with it; --model NAME takes another"
     if spec is None and has_objects:
@@ -70,8 +90,7 @@ def choose(
         spec, why = chosen.spec, chosen.why
     else:
         spec = _here(spec, why)
-    typer.echo(f"model: {spec} ({why})", err=True)
-    return spec
+    return Chosen(spec, why)
 
 
 def record(kept: Path, spec: str) -> None:

@@ -44,8 +44,9 @@ def embed(
     store = EmbeddingStore(limit=cache_bytes(cache_gb))
     paths = list_images(folder, recursive=True)
     common.set_threads(threads)
-    spec = choose(model, device, dtype, folder=folder, kept=folder.absolute() / ADAPTERS)
-    loaded = common.load_model(spec, device, dtype)
+    chosen = choose(model, device, dtype, folder=folder, kept=folder.absolute() / ADAPTERS)
+    loaded = common.load_model(chosen.spec, device, dtype)
+    chosen.tell()
     encoded = known = 0
     unreadable: list[str] = []
     with common.progress_bar("encoding") as progress:
