@@ -34,7 +34,7 @@ def mobile_sam(networks: dict[str, Any], hq: bool = False) -> dict[str, Tensor]:
 def edgetam(networks: dict[str, Any]) -> dict[str, Tensor]:
     """EdgeTAM as its repository saves it."""
     state = networks["sam2"].state_dict()
-    trunk = random_state(RepVit(REPVIT), "image_encoder.trunk.body.")
+    trunk = random_state(RepVit(REPVIT), "image_encoder.trunk.body.", gain=0.4)
     tensors = {name.replace(".stages.", ".stages_"): value for name, value in trunk.items()}
     names = original_sam2_names(0, (), levels=0)
     parts = ("sam_prompt_encoder.", "sam_mask_decoder.", "no_mem_embed")
@@ -50,8 +50,10 @@ def edgetam(networks: dict[str, Any]) -> dict[str, Tensor]:
     return tensors
 
 
-def random_state(module: torch.nn.Module, prefix: str, seed: int = 4) -> dict[str, Tensor]:
-    """Tensors for a module: matrices scaled by their fan-in, norms near one, variances positive."""
+def random_state(
+    module: torch.nn.Module, prefix: str, gain: float = 1.0, seed: int = 4
+) -> dict[str, Tensor]:
+    """Tensors for a module: matrices scaled by their fan-in, norms near `gain`."""
     generator = torch.Generator().manual_seed(seed)
     found = {}
     for name, value in sorted(module.state_dict().items()):
@@ -62,7 +64,7 @@ def random_state(module: torch.nn.Module, prefix: str, seed: int = 4) -> dict[st
         if name.endswith("running_var"):
             noise = 0.5 + noise.abs()
         elif value.dim() == 1:
-            noise = (1.0 if name.endswith("weight") else 0.0) + 0.1 * noise
+            noise = (gain if name.endswith("weight") else 0.0) + 0.1 * noise
         elif "biases" not in name:
             noise = 1.4 * noise / value[0].numel() ** 0.5
         found[prefix + name] = noise

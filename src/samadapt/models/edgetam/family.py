@@ -21,7 +21,7 @@ _MODELS = (
     ModelInfo(
         "edgetam",
         "EdgeTAM",
-        8_918_565,
+        9_120_641,
         56,
         "https://github.com/facebookresearch/EdgeTAM/tree/main/checkpoints",
         False,

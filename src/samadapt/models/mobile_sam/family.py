@@ -22,7 +22,7 @@ _MODELS = (
     ModelInfo(
         "mobile-sam",
         "MobileSAM",
-        10_130_092,
+        9_808_708,
         41,
         "https://github.com/ChaoningZhang/MobileSAM/tree/master/weights",
         False,
@@ -34,7 +34,7 @@ _MODELS = (
     ModelInfo(
         "light-hq-sam",
         "SAM-HQ",
-        10_578_604,
+        10_257_220,
         42,
         "https://huggingface.co/lkeab/hq-sam",
         False,
@@ -46,7 +46,7 @@ _MODELS = (
     ModelInfo(
         "micro-sam/vit_t_lm",
         "micro-sam",
-        10_130_092,
+        9_808_708,
         41,
         f"{_ZOO}/faithful-chicken/1.1/files/vit_t.pt",
         False,
