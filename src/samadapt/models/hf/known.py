@@ -57,7 +57,7 @@ HUB = (
         "sam2.1_hiera_base_plus.pt",
     ),
     _hub("facebook/sam2.1-hiera-large", "SAM 2.1", 216.9, 898, 1814, 80, "sam2.1_hiera_large.pt"),
-    _hub("facebook/sam3", "SAM 3", 458.3, 3440, 5400, 78, "", "SAM License"),
+    _hub("facebook/sam3", "SAM 3", 458.3, 3440, 5400, 78, "", "Meta SAM"),
 )
 _ZOO = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io"
 
