@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from samadapt.cli import common
+from samadapt.cli import choice, common
 from samadapt.cli import options as opt
+from samadapt.cli.choice import ChosenModelOption
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def annotate(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
-    model: common.ModelOption = "nano",
+    model: ChosenModelOption = None,
     adapter: common.AdapterOption = None,
     label: Annotated[
         list[str] | None,
@@ -117,7 +118,18 @@ def annotate(
             if annotations is not None:
                 dataset = read_annotations(annotations, folder)
                 _tell_import(import_dataset(opened, dataset, "", annotations.name, crowds=crowds))
-            loaded = common.load_model(model, device, dtype)
+            chosen_model = choice.choose(
+                model,
+                device,
+                dtype,
+                folder=folder,
+                kept=place / ADAPTERS,
+                has_objects=bool(opened.objects.measured()),
+                adapters=adapter or (),
+            )
+            loaded = common.load_model(chosen_model.spec, device, dtype)
+            chosen_model.tell()
+            choice.record(place / ADAPTERS, chosen_model.spec)
             specs = tuple(adapter or default_specs())
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))

@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.choice import ChosenModelOption, choose
+from samadapt.cli.common import DeviceOption, DtypeOption, ThreadsOption
 from samadapt.cli.options import GigabytesOption, cache_bytes
 from samadapt.errors import DataError
 
 
 def embed(
     folder: Annotated[Path, typer.Argument(help="The folder of images.", metavar="FOLDER")],
-    model: ModelOption = "nano",
+    model: ChosenModelOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     cache_gb: GigabytesOption = 10.0,
@@ -32,6 +33,7 @@ def embed(
     """
     from samadapt.data.images import list_images, read_image
     from samadapt.errors import ImageError
+    from samadapt.server.learning import ADAPTERS
     from samadapt.session.images import hash_pixels
     from samadapt.store.embeddings import EmbeddingStore
 
@@ -40,7 +42,9 @@ def embed(
     store = EmbeddingStore(limit=cache_bytes(cache_gb))
     paths = list_images(folder, recursive=True)
     common.set_threads(threads)
-    loaded = common.load_model(model, device, dtype)
+    chosen = choose(model, device, dtype, folder=folder, kept=folder.absolute() / ADAPTERS)
+    loaded = common.load_model(chosen.spec, device, dtype)
+    chosen.tell()
     encoded = known = 0
     unreadable: list[str] = []
     with common.progress_bar("encoding") as progress:

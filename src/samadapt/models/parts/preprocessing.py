@@ -22,6 +22,7 @@ class Preprocessing:
         side: height and width of the input.
         squash: stretch to the square (SAM 2), or scale the longer side and pad (SAM).
         mean, std: per RGB channel, of values in [0, 1].
+        full_range: stretch the values of each image to [0, 1] first.
     """
 
     family: str
@@ -29,6 +30,7 @@ class Preprocessing:
     squash: bool
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    full_range: bool = False
 
     @property
     def name(self) -> str:
@@ -58,6 +60,9 @@ class Preprocessing:
             image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
             pixels = np.array(image)
         values = torch.tensor(pixels).permute(2, 0, 1).float() / 255
+        if self.full_range:
+            low, high = values.amin(), values.amax()
+            values = (values - low) / (high - low).clamp(min=1e-8)
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         padded = torch.zeros(1, 3, *geometry.padded)
         padded[0, :, :height, :width] = (values - mean[:, None, None]) / std[:, None, None]

@@ -1,15 +1,14 @@
-"""SAM 2 and 2.1 (Ravi et al., 2024) on single images, and the SAM 3 tracker likewise."""
+"""SAM 2 and 2.1 (Ravi et al., 2024) on single images."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from samadapt.models.hf.attention import NoPositions
-from samadapt.models.hf.model import TransformersModel
-from samadapt.models.hf.preprocessing import Preprocessing
+from samadapt.models.parts.model import TransformersModel
+from samadapt.models.parts.preprocessing import Preprocessing
 
 
 class Sam2Segmenter(TransformersModel):
@@ -54,10 +53,9 @@ class Sam2Segmenter(TransformersModel):
         return {"high_resolution_features": [features["fine"], features["middle"]]}
 
 
-class Sam3TrackerSegmenter(Sam2Segmenter):
-    """The SAM 3 tracker's image mode: SAM 2's prompts and decoder on SAM 3's encoder."""
+class NoPositions(nn.Module):
+    """Stands in for a feature pyramid's position encoding, which image mode never reads."""
 
-    @staticmethod
-    def _preprocessing_for(side: int) -> Preprocessing:
-        half = (0.5, 0.5, 0.5)
-        return Preprocessing("sam3", side, squash=True, mean=half, std=half)
+    def forward(self, shape: torch.Size, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """A placeholder (1, 1, 1, 1)."""
+        return torch.zeros(1, 1, 1, 1, device=device, dtype=dtype)

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.hashing import hash_tensors
-from samadapt.models.hf.preprocessing import Preprocessing
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
+from samadapt.models.parts.preprocessing import Preprocessing
 from samadapt.models.precision import cast_matrix_layers
 from samadapt.models.registry import LoadOptions, refuse_hq_token_only
 from samadapt.models.seams import install_mask_attention_seam
