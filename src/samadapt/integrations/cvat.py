@@ -28,7 +28,7 @@ except ImportError as error:
 
 
 def create(
-    tasks: str, model: str = "nano", min_score: float = 0.5, points: int = 16
+    tasks: str, model: str = "nano", min_score: float = 0.0, points: int = 16
 ) -> TaskFunction:
     """The function that CVAT's command line asks this module for.
 
@@ -65,7 +65,7 @@ class TaskFunction:
         self, model: SegmentationModel, tasks: Tasks, options: ProposalOptions | None = None
     ) -> None:
         self._model, self._tasks = model, tasks
-        self._options = options or ProposalOptions(min_score=0.5)
+        self._options = options or ProposalOptions()
 
     @property
     def spec(self) -> Any:
