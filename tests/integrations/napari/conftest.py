@@ -12,6 +12,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 import numpy as np
 import pytest
+from disc_slices import SIZE
 from napari.components import ViewerModel
 from napari_samadapt.annotator import Annotator
 from napari_samadapt.client import Client
@@ -20,29 +21,11 @@ from napari_samadapt.widget import SamadaptWidget
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QApplication
 
-DISCS = ((30, 40), (70, 100), (95, 35))
-"""Centres (row, column) of the discs in every slice; slice k has them k pixels lower."""
-RADIUS, SIZE = 16, (128, 144)
 
-
-def disc(number: int, depth: int = 0) -> NDArray[np.bool_]:
-    row, column = DISCS[number]
-    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
-    return (rows - row - depth) ** 2 + (columns - column) ** 2 <= RADIUS**2
-
-
-def stack() -> NDArray[np.uint16]:
-    """(4, H, W): bright discs on dark noise, with more than 8 bits."""
-    random = np.random.default_rng(0)
-    values = random.normal(8000, 300, (4, *SIZE))
-    for depth in range(4):
-        for number in range(3):
-            values[depth][disc(number, depth)] += 20000
-    return values.astype(np.uint16)
-
-
-def iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    return float((one & other).sum() / (one | other).sum())
+def pytest_configure(config: pytest.Config) -> None:
+    """What napari and its libraries will change is not ours to mend."""
+    for kind in ("DeprecationWarning", "FutureWarning", "ResourceWarning", "UserWarning"):
+        config.addinivalue_line("filterwarnings", f"ignore::{kind}")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Annotator:
         self._viewer, self._client = viewer, client
         self._tell, self._failed = tell, failed
         self.label = ""
+        self._name = image.name  # at the server, whatever the layer is called later
         self.plane = shown_plane(viewer, image)
         self.layers = Layers(viewer, image)
         self.jobs = Jobs(self._recover)
@@ -206,7 +208,8 @@ class Annotator:
     def _moved(self, event: Any = None) -> None:
         """Another slice: show what is known of it, and open it if the server has it."""
         try:
-            plane = shown_plane(self._viewer, self.layers.image)
+            shown = shown_plane(self._viewer, self.layers.image)
+            plane = replace(shown, layer=self._name)
         except SamadaptError as error:
             self._failed(error)
             return

@@ -119,12 +119,14 @@ class Layers:
         places = [(*plane.index, y - 0.5, x - 0.5) for x, y, _ in prompts.clicks]
         kinds = [OBJECT if positive else BACKGROUND for *_, positive in prompts.clicks]
         kept = [k for k, at in enumerate(self.points.data) if not self._is_on(at, plane)]
+        next_kind = self.points.feature_defaults
         with self.quietly():
             all_kinds = [*self.points.features["kind"].iloc[kept], *kinds]
             data = np.array([*self.points.data[kept], *places]).reshape(-1, len(self.shape))
             self.points.selected_data = set()
             self.points.data = data
             self.points.features = pd.DataFrame({"kind": pd.Categorical(all_kinds, KINDS)})
+            self.points.feature_defaults = next_kind
             self.points.refresh_colors(update_color_mapping=False)
             gone = self._boxes_on(plane)
             self.boxes.selected_data = set(gone)

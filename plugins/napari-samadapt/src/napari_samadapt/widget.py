@@ -34,12 +34,12 @@ class SamadaptWidget(Container):  # type: ignore[misc]
         self._client: Client | None = None
         self.image = ComboBox(label="image", choices=lambda _: self._images())
         self.folder = FileEdit(label="project folder", mode="d", value=Path("samadapt-napari"))
-        self.options = LineEdit(label="options", value="--model nano")
+        self.server_options = LineEdit(label="options", value="--model nano")
         self.command = LineEdit(label="samadapt program")
         self.url = LineEdit(label="or server")
         self.token = LineEdit(label="its token")
         self.start_button = PushButton(text="Start")
-        self.label = LineEdit(label="label", value="object")
+        self.class_name = LineEdit(label="label", value="object")
         self.status = Label(value="Choose an image layer, then Start.")
         buttons = {
             "Background points [T]": lambda: self._toggle(),
@@ -54,26 +54,26 @@ class SamadaptWidget(Container):  # type: ignore[misc]
             widgets=[
                 self.image,
                 self.folder,
-                self.options,
+                self.server_options,
                 self.command,
                 self.url,
                 self.token,
                 self.start_button,
-                self.label,
+                self.class_name,
                 *self.buttons.values(),
                 self.status,
             ]
         )
         self.token.native.setEchoMode(type(self.token.native).EchoMode.Password)
         self.folder.tooltip = "Planes, objects and what was learned are kept here; it goes on."
-        self.options.tooltip = "Of samadapt annotate: --model, --adapter, --device, ..."
+        self.server_options.tooltip = "Of samadapt annotate: --model, --adapter, --device, ..."
         self.native.setToolTip("\n".join(f"{key}: {text}" for key, text in KEYS.items()))
         self.start_button.changed.connect(lambda: self.act(self.start))
-        self.label.changed.connect(self._label_changed)
+        self.class_name.changed.connect(self._label_changed)
         for text, action in buttons.items():
             self.buttons[text].changed.connect(lambda *_, action=action: self.act(action))
-        for event in (napari_viewer.layers.events.inserted, napari_viewer.layers.events.removed):
-            event.connect(lambda _: self.image.reset_choices())
+        napari_viewer.layers.events.inserted.connect(lambda _: self.image.reset_choices())
+        napari_viewer.layers.events.removed.connect(self._removed)
         self.native.destroyed.connect(lambda *_: self.stop())
 
     def act(self, action: Callable[[], Any]) -> None:
@@ -99,7 +99,7 @@ class SamadaptWidget(Container):  # type: ignore[misc]
                 url, token = self.url.value, self.token.value
             else:
                 self._tell("starting a samadapt server ...")
-                options = tuple(shlex.split(self.options.value))
+                options = tuple(shlex.split(self.server_options.value))
                 self._server = LocalServer(
                     Path(self.folder.value), plane_file(layer, plane), self.command.value, options
                 )
@@ -110,7 +110,7 @@ class SamadaptWidget(Container):  # type: ignore[misc]
         except BaseException:
             self.stop()
             raise
-        self._label_changed(self.label.value)
+        self._label_changed(self.class_name.value)
         bind_keys(self._viewer, self.annotator, self.act)
         self._tell(f"{model} is ready: click on an object")
 
@@ -129,6 +129,15 @@ class SamadaptWidget(Container):  # type: ignore[misc]
 
     def _images(self) -> list[Any]:
         return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+
+    def _removed(self, event: Any) -> None:
+        """A layer is gone: without one of its own, the plugin cannot go on."""
+        self.image.reset_choices()
+        if self.annotator is None:
+            return
+        if event.value in (self.annotator.layers.image, *self.annotator.layers.all):
+            self.stop()
+            self._tell(f"stopped, because the layer {event.value.name!r} was removed: Start again")
 
     def _need(self) -> Annotator:
         if self.annotator is None:
