@@ -173,7 +173,9 @@ class AnnotationWidget(anywidget.AnyWidget):  # type: ignore[misc]
         if not self._objects:
             raise SessionError("nothing was accepted yet: accept an object first")
         numbers = {name: number for number, name in enumerate(self._images, 1)}
-        files = {name: f"{Path(name).stem or 'image'}-{number}.png" for name, number in numbers.items()}
+        files = {
+            name: f"{Path(name).stem or 'image'}-{number}.png" for name, number in numbers.items()
+        }
         with new_folder(folder) as place:
             (place / "images").mkdir()
             for name, pixels in self._images.items():
@@ -182,7 +184,9 @@ class AnnotationWidget(anywidget.AnyWidget):  # type: ignore[misc]
                 CocoImage(numbers[name], files[name], pixels.shape[1], pixels.shape[0])
                 for name, pixels in self._images.items()
             )
-            things = [NewObject(numbers[o.image], o.label or "object", o.rle) for o in self._objects]
+            things = [
+                NewObject(numbers[o.image], o.label or "object", o.rle) for o in self._objects
+            ]
             path = place / "annotations.json"
             CocoDataset(images, source=str(path)).with_objects(things).save(path)
         return CocoDataset.load(Path(folder) / "annotations.json", Path(folder) / "images")

@@ -34,11 +34,10 @@ def application() -> QApplication:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def program() -> Iterator[None]:
+def program() -> None:
     """The program beside this Python, unless the environment names another one."""
     if COMMAND not in os.environ:
         os.environ[COMMAND] = str(Path(sys.executable).parent / "samadapt")
-    yield
 
 
 @pytest.fixture(scope="session")

@@ -35,9 +35,7 @@ def box(annotator: Any, number: int, depth: int = 0) -> None:
     annotator.wait()
 
 
-def test_a_click_and_an_accepted_object(
-    annotate: Maker, problems: list[str]
-) -> None:
+def test_a_click_and_an_accepted_object(annotate: Maker, problems: list[str]) -> None:
     annotator = annotate(stack()[0], "plain")
     layers = annotator.layers
     click(annotator, 0)

@@ -113,7 +113,10 @@ def test_a_server_that_went_away_is_told(
     viewer: ViewerModel, panel: SamadaptWidget, tmp_path: Path
 ) -> None:
     viewer.add_image(stack()[0], name="gone")
-    panel.folder.value, panel.server_options.value = tmp_path / "project", "--adapter none --threads 1"
+    panel.folder.value, panel.server_options.value = (
+        tmp_path / "project",
+        "--adapter none --threads 1",
+    )
     panel.start()
     assert panel.annotator is not None
     assert panel._server is not None

@@ -37,7 +37,8 @@ async ([source, values]) => {
   window.update = values => {
     const fresh = read(values);
     Object.assign(state, fresh);
-    for (const name of Object.keys(fresh)) for (const call of listeners[`change:${name}`] ?? []) call();
+    const calls = Object.keys(fresh).flatMap(name => [...(listeners[`change:${name}`] ?? [])]);
+    for (const call of calls) call();
   };
   const url = URL.createObjectURL(new Blob([source], {type: "text/javascript"}));
   const part = (await import(url)).default;
@@ -63,7 +64,9 @@ class Cell:
     def values(self) -> dict[str, Any]:
         found = {name: getattr(self.widget, name) for name in _SYNCED}
         return {
-            name: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+            name: {"base64": base64.b64encode(value).decode()}
+            if isinstance(value, bytes)
+            else value
             for name, value in found.items()
         }
 

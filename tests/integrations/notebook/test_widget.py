@@ -130,7 +130,9 @@ def test_several_images_are_saved_as_a_dataset(widget: Any, tmp_path: Path) -> N
     dataset = widget.save(tmp_path / "out")
     dataset.check_images()
     assert [image.file_name for image in dataset.images] == ["image-1-1.png", "second-2.png"]
-    found = [(dataset.category(a.category_id).name, dataset.mask(a.id)) for a in dataset.annotations]
+    found = [
+        (dataset.category(a.category_id).name, dataset.mask(a.id)) for a in dataset.annotations
+    ]
     assert [name for name, _ in found] == ["disc", "square"]
     for (_, mask), thing in zip(found, widget.objects, strict=True):
         np.testing.assert_array_equal(mask, thing.mask)

@@ -27,7 +27,11 @@ def masks() -> dict[str, list[tuple[str, Mask]]]:
     holed[26:29, 33:37] = False
     parts[2:9, 2:9] = parts[12:20, 12:30] = True
     pixel[10, 20] = True
-    return {"a.png": [("cell", holed), ("debris", pixel)], "b.png": [("debris", parts)], "c.png": []}
+    return {
+        "a.png": [("cell", holed), ("debris", pixel)],
+        "b.png": [("debris", parts)],
+        "c.png": [],
+    }
 
 
 @pytest.fixture

@@ -234,9 +234,7 @@ class Annotator:
     def _open(self) -> None:
         self._ask(self.plane, lambda number: None, lambda _: None)
 
-    def _ask(
-        self, plane: Plane, work: Callable[[int], Any], done: Callable[[Any], None]
-    ) -> None:
+    def _ask(self, plane: Plane, work: Callable[[int], Any], done: Callable[[Any], None]) -> None:
         """Do something at the server about a plane, which is handed over before if need be."""
         image = self.layers.image
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -73,10 +74,8 @@ class Client:
 
     def close(self) -> None:
         """Let others have the images."""
-        try:
+        with suppress(SamadaptError):  # the server is gone, and its claims with it
             self._post("leave")
-        except SamadaptError:
-            pass  # the server is gone, and its claims with it
         self._http.close()
 
     # -- the project ----------------------------------------------------------------------

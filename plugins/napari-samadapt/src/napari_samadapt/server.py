@@ -45,8 +45,8 @@ class LocalServer:
                 "and say where it is"
             )
         _begin(folder, first)
-        self._errors = tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen(
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
+        self._process = subprocess.Popen(  # noqa: S603 - the program that the person named
             [program, "annotate", str(folder), "--no-browser", "--json", *options],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
