@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,13 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 import numpy as np
 import pytest
 from disc_slices import SIZE
+from napari.components import ViewerModel
+from napari_samadapt.annotator import Annotator
+from napari_samadapt.client import Client
+from napari_samadapt.server import COMMAND, LocalServer
+from napari_samadapt.widget import SamadaptWidget
 from numpy.typing import NDArray
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # what napari and its libraries will change is not ours to mend
-    from napari.components import ViewerModel
-    from napari_samadapt.annotator import Annotator
-    from napari_samadapt.client import Client
-    from napari_samadapt.server import COMMAND, LocalServer
-    from napari_samadapt.widget import SamadaptWidget
-    from qtpy.QtWidgets import QApplication
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Nor are their warnings while the tests run."""
-    for kind in ("DeprecationWarning", "FutureWarning", "ResourceWarning", "UserWarning"):
-        config.addinivalue_line("filterwarnings", f"ignore::{kind}")
+from qtpy.QtWidgets import QApplication
 
 
 @pytest.fixture(scope="session")

@@ -160,6 +160,9 @@ def test_similar_objects_are_proposed_and_taken(annotate: Maker, problems: list[
     assert not np.asarray(annotator.layers.proposals.data).any()
     for number in range(3):
         assert (annotator.layers.objects.data[disc(number, 3)] > 0).mean() > 0.8
+    annotator.find_similar()
+    annotator.wait()
+    assert annotator._rejected == [], "what was taken is not passed over"
     assert problems == []
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from qtpy.QtCore import QTimer
 
 from napari_samadapt.client import Client, Json, Prompts
-from napari_samadapt.errors import SamadaptError
+from napari_samadapt.errors import SamadaptError, UnreachableError
 from napari_samadapt.jobs import Jobs
 from napari_samadapt.layers import Layers
 from napari_samadapt.masks import Mask, read_crop, read_object
@@ -50,7 +50,8 @@ class Annotator:
         self._objects: dict[Plane, dict[int, Json]] = {}
         self._now: dict[Plane, Json] = {}
         self._mask: Mask = np.zeros(self.layers.size, np.bool_)
-        self._found: list[Mask | None] = []
+        self._crops: list[Json] = []
+        self._found: list[Mask | None] = []  # as the crops; None for those that were taken
         self._rejected: list[Json] = []
         self._tried: list[Any] = []
         self._there = client.image_names()
@@ -156,23 +157,22 @@ class Annotator:
     def find_similar(self) -> None:
         """Propose objects like the accepted ones of the label; again goes on without these."""
         plane, label = self.plane, self.label
-        left = [mask for mask in self._found if mask is not None]
-        rejected = [crop for crop in self._rejected if crop is not None]
+        passed_over = zip(self._crops, self._found, strict=True)
+        rejected = [*self._rejected, *(crop for crop, mask in passed_over if mask is not None)]
+        tried = list(self._tried)
 
         def work(number: int) -> Json:
-            return self._client.similar(
-                number, self._client.label(label), rejected, list(self._tried)
-            )
+            return self._client.similar(number, self._client.label(label), rejected, tried)
 
         def done(answer: Json) -> None:
             if plane != self.plane:
                 return
-            crops = [proposal["mask"] for proposal in answer["proposals"]]
-            self._rejected, self._tried = [*rejected, *crops], answer["tried"]
-            self._found = [read_crop(crop, self.layers.size) for crop in crops]
+            self._rejected, self._tried = rejected, answer["tried"]
+            self._crops = [proposal["mask"] for proposal in answer["proposals"]]
+            self._found = [read_crop(crop, self.layers.size) for crop in self._crops]
             self._show_found()
-            more = "" if answer["more"] else "; that is all"
-            self._tell(f"{len(crops)} proposals (instead of {len(left)}){more}")
+            more = "; N looks further" if answer["more"] else ""
+            self._tell(f"{len(self._crops)} proposals{more}")
 
         self._ask(plane, work, done)
 
@@ -219,7 +219,7 @@ class Annotator:
             self._later.stop()
             self.say()
         self.plane = plane
-        self._found, self._rejected, self._tried = [], [], []
+        self._crops, self._found, self._rejected, self._tried = [], [], [], []
         self._show_found()
         self._show(plane, self._now.get(plane, _NOTHING))
         is_there = {plane.file_name(".png"), plane.file_name(".tif")} & self._there
@@ -296,7 +296,7 @@ class Annotator:
         """Tell what did not work, and show what the server has."""
         self._failed(error)
         plane = self.plane
-        if plane not in self._numbers:
+        if plane not in self._numbers or isinstance(error, UnreachableError):
             return
 
         def work() -> Json:
@@ -309,8 +309,7 @@ class Annotator:
             self._show_objects(plane)
             self._show(plane, opened["current"] or _NOTHING)
 
-        if not isinstance(error, SamadaptError) or "no samadapt server" not in str(error):
-            self.jobs.run(work, done)
+        self.jobs.run(work, done)
 
 
 def _learned(summary: Json) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import numpy as np
 
-from napari_samadapt.errors import SamadaptError
+from napari_samadapt.errors import SamadaptError, UnreachableError
 from napari_samadapt.masks import Mask, write_crop
 
 Json = dict[str, Any]
@@ -191,7 +191,7 @@ class Client:
             answer = self._http.request(method, f"api/{path}", **more)
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
-            raise SamadaptError(
+            raise UnreachableError(
                 f"no samadapt server answers at {self._url} ({reason}): start it again"
             ) from None
         try:

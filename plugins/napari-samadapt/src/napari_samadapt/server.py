@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import queue
@@ -53,6 +54,7 @@ class LocalServer:
             stderr=self._errors,
             text=True,
         )
+        atexit.register(self.stop)  # no server outlives napari
         try:
             said = json.loads(self._first_line())
             self.url, self.token = str(said["url"]).partition("?")[0], str(said["token"])
@@ -68,6 +70,7 @@ class LocalServer:
 
     def stop(self) -> None:
         """End it; everything accepted is saved already."""
+        atexit.unregister(self.stop)
         self._process.terminate()
         try:
             self._process.wait(20)
