@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anywidget
 import numpy as np
@@ -25,6 +25,7 @@ from samadapt.errors import PromptError, SamadaptError, SessionError
 from samadapt.session.session import Session
 
 Mask = NDArray[np.bool_]
+Result = TypeVar("Result")
 
 _HERE = Path(__file__).parent
 _CURRENT = (25, 200, 230, 150)
@@ -110,8 +111,9 @@ class AnnotationWidget(anywidget.AnyWidget):  # type: ignore[misc]
         """
         pixels = read_image(image)
         if name is None:
-            is_path = isinstance(image, str | os.PathLike)
-            name = Path(image).name if is_path else f"image-{len(self._images) + 1}.png"
+            name = f"image-{len(self._images) + 1}.png"
+            if isinstance(image, str | os.PathLike):
+                name = Path(image).name
         known = self._images.get(name)
         if known is not None and not np.array_equal(known, pixels):
             raise SessionError(f"another image was called {name} before: give name=...")
@@ -193,7 +195,7 @@ class AnnotationWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     # -- private --------------------------------------------------------------------------
 
-    def _done(self, action: Callable[[], Any]) -> Any:
+    def _done(self, action: Callable[[], Result]) -> Result:
         result = action()
         self._tell()
         return result
@@ -213,7 +215,8 @@ class AnnotationWidget(anywidget.AnyWidget):  # type: ignore[misc]
     def _do(self, content: Mapping[str, Any]) -> None:
         kind = content.get("kind")
         if kind == "click":
-            self.session.click(*_numbers(content, "x", "y"), bool(content.get("positive", True)))
+            x, y = _numbers(content, "x", "y")
+            self.session.click(x, y, bool(content.get("positive", True)))
         elif kind == "box":
             self.session.box(*_numbers(content, "x0", "y0", "x1", "y1"))
         elif kind in ("undo", "redo", "clear", "accept"):
