@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         SessionError,
         UnknownModelError,
     )
+    from samadapt.integrations.notebook import widget
     from samadapt.models.base import SegmentationModel
     from samadapt.models.embedding import ImageEmbedding
     from samadapt.models.prediction import Prediction
@@ -72,6 +73,7 @@ __all__ = [
     "load_adapter",
     "propose",
     "propose_similar",
+    "widget",
 ]
 
 _HOMES = {
@@ -92,6 +94,7 @@ _HOMES = {
         "SessionError",
         "UnknownModelError",
     ),
+    "samadapt.integrations.notebook": ("widget",),
     "samadapt.models.base": ("SegmentationModel",),
     "samadapt.models.embedding": ("ImageEmbedding",),
     "samadapt.models.prediction": ("Prediction",),
