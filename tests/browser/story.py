@@ -69,9 +69,9 @@ class Story:
         self.saved()
         return mask
 
-    def idle(self) -> None:
+    def idle(self, seconds: float = 20) -> None:
         """Wait until all that was pressed is done."""
-        self.until("!samadapt.isBusy()")
+        self.page.wait_for_function("!samadapt.isBusy()", timeout=1000 * seconds)
 
     def saved(self) -> None:
         self.page.wait_for_selector("#saved[data-state=saved]")
