@@ -177,13 +177,14 @@ class Journal:
             if entry.stream == log.stream and isinstance(event, Event):
                 found.append(event)
             elif isinstance(event, EditBegan) and event.stream == log.stream:
-                found.append(_reopened(event, known[event.object]))
+                if event.object in known:  # else the log was repaired
+                    found.append(_reopened(event, known[event.object]))
             elif isinstance(event, ObjectAdded | ObjectChanged):
-                if isinstance(event, ObjectChanged):
+                if isinstance(event, ObjectAdded):
+                    known[event.object] = event
+                elif event.object in known:
                     changes = {"label": event.label, "counts": event.counts}
                     known[event.object] = known[event.object].model_copy(update=changes)
-                else:
-                    known[event.object] = event
                 last = found[-1] if before == (log.stream, entry.number - 1) else None
                 if isinstance(last, Accepted):
                     found[-1] = replace(last, object_id=event.object)
