@@ -178,7 +178,7 @@ class Typist:
             self._do(name, x, y, int(chance.integers(3)))
             if self._waits:
                 self._story.idle()
-        self._story.idle(120)
+        self._story.idle(300)
 
     def _do(self, name: str, x: float, y: float, number: int) -> None:
         page = self._story.page
