@@ -23,7 +23,7 @@ from samadapt.data.files import new_folder, visible_files
 from samadapt.data.findings import Findings
 from samadapt.data.image_folder import ImageFolder
 from samadapt.data.matching import relative_name
-from samadapt.data.polygons import mask_to_polygons
+from samadapt.data.polygons import rle_to_polygons
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
 from samadapt.data.text import read_json
@@ -118,7 +118,7 @@ def _shapes(dataset: CocoDataset, image: CocoImage) -> list[dict[str, Any]]:
     for annotation in dataset.annotations_of(image.id):
         if annotation.segmentation is None or annotation.iscrowd:
             continue
-        for polygon in mask_to_polygons(dataset.mask(annotation.id)):
+        for polygon in rle_to_polygons(dataset.rle(annotation.id)):
             shapes.append(
                 {
                     "label": dataset.category(annotation.category_id).name,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 
 _EAST, _SOUTH, _WEST, _NORTH = range(4)
@@ -48,6 +49,15 @@ def mask_to_polygons(mask: NDArray[Any]) -> list[list[int]]:
     top, left = int(rows[0]), int(columns[0])
     edges = _Edges(filled[top : rows[-1] + 1, left : columns[-1] + 1])
     return [_without_straight_points(ring, left, top) for ring in edges.outlines()]
+
+
+def rle_to_polygons(rle: Rle) -> list[list[int]]:
+    """As `mask_to_polygons`, of a compressed mask, of which only the object's box is decoded."""
+    x, y, width, height = rle.box
+    if not width:
+        return []
+    polygons = mask_to_polygons(rle.crop(x, y, x + width, y + height))
+    return [[v + (x, y)[k % 2] for k, v in enumerate(polygon)] for polygon in polygons]
 
 
 class _Edges:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.pixels import MAX_PIXELS
-from samadapt.data.polygons import mask_to_polygons
+from samadapt.data.polygons import rle_to_polygons
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 
@@ -165,7 +165,7 @@ class CocoAnnotation:
             return {**record, **self.extra}
         record |= {"area": rle.area, "bbox": list(rle.box), "segmentation": rle.to_coco()}
         if polygons and rle.area and not self.iscrowd:
-            record["segmentation"] = mask_to_polygons(rle.mask())
+            record["segmentation"] = rle_to_polygons(rle)
         return {**record, **self.extra}
 
 

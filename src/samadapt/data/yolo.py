@@ -19,7 +19,7 @@ from samadapt.data.files import new_folder, visible_files
 from samadapt.data.findings import Findings
 from samadapt.data.image_folder import ImageFolder
 from samadapt.data.images import image_size
-from samadapt.data.polygons import mask_to_polygons
+from samadapt.data.polygons import rle_to_polygons
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
 from samadapt.data.text import read_text
@@ -172,7 +172,7 @@ def _lines(file: Path, findings: Findings) -> list[Line]:
 
 
 def _line(number: int, rle: Rle) -> str:
-    points = joined(mask_to_polygons(rle.mask()))
+    points = joined(rle_to_polygons(rle))
     height, width = rle.size
     shares = (
         f"{value / (height if index % 2 else width):.9g}" for index, value in enumerate(points)
