@@ -151,9 +151,7 @@ def damaged(name: str, error: Exception) -> ImageError:
     )
 
 
-def _eight_bits(
-    array: NDArray[Any], name: str, limits: Sequence[Limits]
-) -> NDArray[np.uint8]:
+def _eight_bits(array: NDArray[Any], name: str, limits: Sequence[Limits]) -> NDArray[np.uint8]:
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype == np.uint8:

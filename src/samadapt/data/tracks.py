@@ -73,7 +73,9 @@ class Tracks:
                     f"{self.length} (counted from 0)"
                 )
             if track.parent is not None and track.parent not in known:
-                raise DataError(f"track {track.id} has the parent {track.parent}, which is not there")
+                raise DataError(
+                    f"track {track.id} has the parent {track.parent}, which is not there"
+                )
             for index, rle in track.masks.items():
                 if rle.size != self.size:
                     raise DataError(

@@ -70,7 +70,8 @@ def _multiscale(path: Path, node: Any, scale: Any) -> ZarrImage:
     axes = "".join(str(axis["name"])[0].lower() for axis in named)
     if axes[-2:] != "yx":
         raise ImageError(f"{path} has the axes {axes}: the last two must be y and x")
-    findings, levels = Findings(), []
+    findings = Findings()
+    levels: list[Any] = []
     for dataset in scale["datasets"]:
         try:
             level: Any = node[dataset["path"]]

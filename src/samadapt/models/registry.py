@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from samadapt.models.base import SegmentationModel
+    from samadapt.models.memory import VideoMemory
 
 SHIPPED = "shipped with samadapt"
 """Source of a model whose weights come with the package."""
@@ -84,6 +85,7 @@ class LoadOptions:
 
 Matches = Callable[[ModelSource], bool]
 Load = Callable[[ModelSource, LoadOptions], "SegmentationModel"]
+LoadMemory = Callable[[ModelSource, "torch.device"], "VideoMemory"]
 Listing = Callable[[], Sequence[ModelInfo]]
 
 
@@ -94,6 +96,7 @@ class _Family:
     names: tuple[str, ...]
     listing: Listing
     is_reserved: bool
+    load_memory: LoadMemory | None
 
 
 _FAMILIES: list[_Family] = []
@@ -106,6 +109,7 @@ def register_family(
     names: Iterable[str] = (),
     listing: Listing = tuple,
     is_reserved: bool = False,
+    load_memory: LoadMemory | None = None,
 ) -> None:
     """Make a family of models known to `load` and to the listing.
 
@@ -117,8 +121,9 @@ def register_family(
         names: of its models, for suggestions, and told from paths.
         listing: lines for `known_models`.
         is_reserved: whether its names stand for its models even beside files of these names.
+        load_memory: loads a model that follows objects through frames; None for a family without.
     """
-    _FAMILIES.append(_Family(matches, load, tuple(names), listing, is_reserved))
+    _FAMILIES.append(_Family(matches, load, tuple(names), listing, is_reserved, load_memory))
 
 
 def load(
@@ -161,6 +166,32 @@ def load(
         f"{source.path} is no model file: give a segment-anything .pth checkpoint, a folder with "
         "config.json and model.safetensors, or nano weights (.safetensors)"
     )
+
+
+def load_memory(
+    name: str | os.PathLike[str], device: str | torch.device | None = "auto"
+) -> VideoMemory:
+    """Load a model that follows objects through frames by its own memory, such as SAM 2's.
+
+    Args:
+        name: as `load` takes it.
+        device: as for `load`.
+
+    Raises:
+        UnknownModelError, CheckpointError, ModelError: as `load`; also a model without a memory.
+    """
+    from samadapt.models.precision import resolve_device
+
+    source = _source(name)
+    for family in reversed(_families()):
+        if family.matches(source):
+            if family.load_memory is None:
+                raise ModelError(
+                    f"{name} has no memory for frames: give a SAM 2 video model such as "
+                    "facebook/sam2.1-hiera-tiny, or propagate with the model's own prompts"
+                )
+            return family.load_memory(source, resolve_device(device))
+    raise UnknownModelError(_unknown(str(name)))
 
 
 def known_models() -> list[ModelInfo]:

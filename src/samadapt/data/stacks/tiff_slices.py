@@ -112,7 +112,8 @@ class TiffSlices:
         declared = int((self._file.imagej_metadata or {}).get("images", 0))
         if declared > count and len(self._planes) == 1:
             self._findings.remark(
-                str(self._path), f"truncated: its header tells of {declared} slices, {count} is there"
+                str(self._path),
+                f"truncated: its header tells of {declared} slices, {count} is there",
             )
 
     def _plain(self, pages: Sequence[Any], axis: Axis) -> None:

@@ -37,9 +37,7 @@ def ome_voxels(text: str) -> VoxelSize:
     if pixels is None:
         return VoxelSize()
     z, y, x = (
-        micrometres(
-            pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm")
-        )
+        micrometres(pixels.get(f"PhysicalSize{axis}"), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         for axis in "ZYX"
     )
     interval = seconds(pixels.get("TimeIncrement"), pixels.get("TimeIncrementUnit", "s"))
@@ -55,6 +53,6 @@ def _per_unit(ratio: Any) -> float | None:
     """The distance of pixels of which a TIFF tag says how many there are per unit."""
     try:
         count, units = ratio
-        return units / count
+        return float(units) / float(count)
     except (TypeError, ValueError, ZeroDivisionError):
         return None

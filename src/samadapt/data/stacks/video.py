@@ -39,9 +39,7 @@ class VideoFrames:
         if self._stream is None:
             raise ImageError(f"{path} has no video in it: give a file with pictures")
         if self._stream.codec_context is None:
-            raise ImageError(
-                f"{path} has a video without a decoder: convert it to MP4 (H.264)"
-            )
+            raise ImageError(f"{path} has a video without a decoder: convert it to MP4 (H.264)")
         self._stream.thread_type = "AUTO"
         self._times = self._shown_at()
         self._next = 0

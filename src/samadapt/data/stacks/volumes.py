@@ -32,9 +32,7 @@ class VolumeSlices:
         if len(shape) == 4 and not 0 <= self._time < shape[3]:
             raise ImageError(f"{path} has {shape[3]} time points, no {self._time}")
         self._path, self._dimensions = path, len(self._array.shape)
-        self.facts = StackFacts(
-            numbered(shape[2]), (shape[1], shape[0]), "z", voxel, affine=affine
-        )
+        self.facts = StackFacts(numbered(shape[2]), (shape[1], shape[0]), "z", voxel, affine=affine)
 
     def read(self, index: int) -> NDArray[Any]:
         """Values of a slice (H, W)."""

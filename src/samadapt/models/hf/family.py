@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 from samadapt.models.registry import LoadOptions, ModelInfo, ModelSource, nearest_name
 
 if TYPE_CHECKING:
+    import torch
+
     from samadapt.models.base import SegmentationModel
+    from samadapt.models.memory import VideoMemory
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt")
@@ -69,6 +72,18 @@ def load(source: ModelSource, options: LoadOptions) -> SegmentationModel:
     if path.is_dir():
         return load_folder(path, path.resolve().name, options)
     return load_original(path, path.stem, options)
+
+
+def load_memory(source: ModelSource, device: torch.device) -> VideoMemory:
+    """Load a video model from a folder, or from the Hub and its cache."""
+    from samadapt.models.hf import memory
+    from samadapt.models.hf.hub import fetch
+
+    path = source.path
+    if path is None:
+        name = _full_name(source.name) or source.name
+        return memory.load_memory(fetch(name), name, device)
+    return memory.load_memory(path, path.resolve().name, device)
 
 
 def known() -> list[ModelInfo]:
