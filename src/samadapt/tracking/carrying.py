@@ -23,8 +23,8 @@ class CarryOptions:
 
     Attributes:
         agreement: least IoU of an answer with the carried mask.
-        return_agreement: least IoU of the answer, carried back, with the mask it came from.
-        min_score: least score that the model gives its answer.
+        confidence: least product of two IoUs: of the answer, carried back, with the mask it came
+            from, and of the answer with one that was asked for afresh, without the carried mask.
         growth: by what factor the area may change from one slice to the next, up or down.
         min_area: pixels below which an object has ended.
 
@@ -33,15 +33,14 @@ class CarryOptions:
     """
 
     agreement: float = 0.6
-    return_agreement: float = 0.6
-    min_score: float = 0.5
+    confidence: float = 0.5
     growth: float = 2.0
     min_area: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("agreement", "return_agreement", "min_score"):
+        for name in ("agreement", "confidence"):
             if not 0 <= getattr(self, name) <= 1:
-                raise DataError(f"{name.replace('_', ' ')} {getattr(self, name)}: use 0 to 1")
+                raise DataError(f"{name} {getattr(self, name)}: use 0 to 1")
         if not (math.isfinite(self.growth) and self.growth >= 1):
             raise DataError(f"growth {self.growth}: use a factor of 1 or more")
         if self.min_area < 1:
@@ -55,13 +54,13 @@ class Carried:
     Attributes:
         mask: the answer (H, W).
         moved: the carried mask that it was compared with.
-        agreement: least of what was compared, 0..1.
+        confidence: 0..1; see `CarryOptions`.
         doubt: why the answer is doubted, in a few words; "" for one that is trusted.
     """
 
     mask: Mask = field(repr=False)
     moved: Mask = field(repr=False)
-    agreement: float
+    confidence: float
     doubt: str = ""
 
 

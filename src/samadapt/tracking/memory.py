@@ -39,8 +39,8 @@ class MemoryPropagator:
             found = {}
             for identity, before in now.items():
                 mask = np.asarray(answers[identity], np.bool_)
-                agreement, doubt = doubts(before, before, mask, self.options)
-                found[identity] = Carried(mask, before, agreement, doubt)
+                confidence, doubt = doubts(before, before, mask, self.options)
+                found[identity] = Carried(mask, before, confidence, doubt)
             yield CarryStep(frames.index, found)
             now = {k: one.mask for k, one in found.items() if not one.doubt}
         yield from frames.taken_problems()

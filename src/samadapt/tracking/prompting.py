@@ -18,6 +18,8 @@ from samadapt.prompts import Prompt
 from samadapt.tracking.carrying import Carried, CarryOptions, CarryStep, Mask, doubts
 from samadapt.tracking.motion import Motion, SliceView
 
+_MARGIN = 0.03
+"""Of a box around a mask, as a share of its sides."""
 _KEPT = 2
 """Slices whose embeddings are kept."""
 
@@ -27,8 +29,9 @@ class PromptPropagator:
 
     In each slice an object's mask is moved by what changed (`Motion`), and the model is asked with
     it: an inner point and the moved mask as the earlier answer. The answer is carried back to the
-    slice it came from; where it does not come out there, where it is far from the moved mask, or
-    where the model itself is not sure, the object is doubted and not carried any further.
+    slice it came from, and compared with one that the model gives from a point and a box alone.
+    Where it does not come back, or is far from the other or from the moved mask, the object is
+    doubted and not carried any further.
 
     Args:
         model: answers.
@@ -79,11 +82,6 @@ class PromptPropagator:
             del self._views[next(iter(self._views))]
         return self._views[key]
 
-    def answer(self, embedding: ImageEmbedding, moved: Mask) -> tuple[Mask, float]:
-        """The model's mask for a moved mask, and its score."""
-        found = self.model.predict(embedding, carried_prompt(moved), adapters=self.adapters)
-        return found.masks[found.best], float(found.scores[found.best])
-
     def learn(self, stack: Stack, index: int, masks: Sequence[Mask]) -> None:
         """Let the adapters that learn in sessions learn objects that were accepted in a slice.
 
@@ -93,6 +91,10 @@ class PromptPropagator:
         teach(self.model, self.adapters, self.view(stack, index).embedding, masks)
 
     # -- private --------------------------------------------------------------------------
+
+    def _answer(self, embedding: ImageEmbedding, prompt: Prompt) -> Mask:
+        found = self.model.predict(embedding, prompt, adapters=self.adapters)
+        return found.masks[found.best]
 
     def _answers(
         self, before: SliceView, after: SliceView, masks: Mapping[int, Mask]
@@ -104,24 +106,39 @@ class PromptPropagator:
             if np.count_nonzero(moved) < self.options.min_area:
                 found[identity] = Carried(moved, moved, 0.0, "the object left the picture")
                 continue
-            answer, score = self.answer(after.embedding, moved)
-            agreement, doubt = doubts(moved, mask, answer, self.options)
+            answer = self._answer(after.embedding, carried_prompt(moved))
+            confidence, doubt = doubts(moved, mask, answer, self.options)
             if not doubt:
-                returned = iou(back.carry(answer), mask)
-                agreement = min(agreement, returned)
-                if returned < self.options.return_agreement:
-                    doubt = f"carried back it agrees by {returned:.2f} only"
-                elif score < self.options.min_score:
-                    doubt = f"the model is not sure (score {score:.2f})"
-            found[identity] = Carried(answer, moved, agreement, doubt)
+                afresh = self._answer(after.embedding, fresh_prompt(moved))
+                returned, agreed = iou(back.carry(answer), mask), iou(afresh, answer)
+                confidence = returned * agreed
+                if confidence < self.options.confidence:
+                    doubt = (
+                        f"carried back it agrees by {returned:.2f}, with a fresh answer by "
+                        f"{agreed:.2f}"
+                    )
+            found[identity] = Carried(answer, moved, confidence, doubt)
         return found
 
 
 def carried_prompt(moved: Mask) -> Prompt:
     """The prompt that a moved mask (H, W) becomes: an inner point, and the mask."""
+    return Prompt([_inner_point(moved)], mask=moved)
+
+
+def fresh_prompt(moved: Mask) -> Prompt:
+    """The same object from an inner point and a box, without the mask."""
+    rows, columns = np.flatnonzero(moved.any(1)), np.flatnonzero(moved.any(0))
+    top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+    margin_x, margin_y = _MARGIN * (right - left), _MARGIN * (bottom - top)
+    box = (left - margin_x, top - margin_y, right + margin_x, bottom + margin_y)
+    return Prompt([_inner_point(moved)], box=[float(v) for v in box])
+
+
+def _inner_point(moved: Mask) -> tuple[float, float]:
     distance = cv2.distanceTransform(np.pad(moved, 1).astype(np.uint8), cv2.DIST_L2, 5)
     row, column = np.unravel_index(int(distance.argmax()), distance.shape)
-    return Prompt([(float(column) - 0.5, float(row) - 0.5)], mask=moved)
+    return float(column) - 0.5, float(row) - 0.5
 
 
 def teach(

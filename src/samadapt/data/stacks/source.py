@@ -34,7 +34,7 @@ class StackFacts:
     names: tuple[str, ...]
     size: tuple[int, int]
     axis: Axis = "z"
-    voxel: VoxelSize = VoxelSize()
+    voxel: VoxelSize = field(default_factory=VoxelSize)
     remarks: tuple[LeftOut, ...] = ()
     bad: dict[int, LeftOut] = field(default_factory=dict)
     channelwise: bool = False

@@ -1,4 +1,4 @@
-"""The memory of SAM 2 (Ravi et al., 2024): objects followed with the video model of transformers."""
+"""SAM 2's memory (Ravi et al., 2024): objects followed with the video model of transformers."""
 
 from __future__ import annotations
 
