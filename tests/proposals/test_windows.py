@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,9 @@ from samadapt.prompts import Prompt
 from samadapt.proposals.grid import ProposalOptions
 from samadapt.proposals.huge import predict_in_window
 from samadapt.proposals.proposal import Proposal
-from samadapt.proposals.windows import WindowOptions, propose_in_windows, windows_of
+from samadapt.proposals.windows import WindowOptions, joined_parts, propose_in_windows, windows_of
 from samadapt.proposals.windows import _one as one_of
 from samadapt.proposals.windows import _part as part_of
-from samadapt.proposals.windows import joined_parts
 
 SEARCH = ProposalOptions(points=16, candidates=False, second_pass=False, min_area=4, max_area=1)
 
@@ -57,7 +58,7 @@ class ColourModel(FakeModel):
         logits = torch.full_like(out.logits, -10.0)
         colours = embedding.features["colours"]
         height, width = colours.shape
-        scale = 2 * self.side // 2 / max(height, width)
+        scale = self.side / 2 / max(height, width)
         big = torch.nn.functional.interpolate(
             colours[None, None].float(), scale_factor=scale, mode="nearest"
         )[0, 0]
@@ -79,13 +80,14 @@ def discs(size: tuple[int, int], places: list[tuple[int, int, int]]) -> NDArray[
 
 
 @pytest.fixture
-def tiled(tmp_path: Path) -> TiledImage:
+def tiled(tmp_path: Path) -> Iterator[TiledImage]:
     """Discs on seams and corners of windows, one of them larger than a window."""
     image = discs(
         (150, 180), [(60, 30, 8), (60, 62, 9), (20, 110, 10), (125, 90, 48), (110, 20, 7)]
     )
     tifffile.imwrite(tmp_path / "a.tif", image, tile=(64, 64))
-    return TiledImage.open(tmp_path / "a.tif", cache=tmp_path / "cache")
+    with TiledImage.open(tmp_path / "a.tif", cache=tmp_path / "cache") as image_:
+        yield image_
 
 
 def test_objects_across_seams_come_out_once_as_without_windows(tiled: TiledImage) -> None:
@@ -136,10 +138,7 @@ def test_windows_cover_the_image_and_overlap(
         covered[y0:y1, x0:x1] += 1
     assert covered.min() >= 1
     starts = sorted({box[0] for box in boxes})
-    assert all(
-        after - before <= side - options.overlap
-        for before, after in zip(starts, starts[1:], strict=False)
-    )
+    assert all(b - a <= side - options.overlap for a, b in pairwise(starts))
 
 
 def test_a_click_on_a_small_object_is_answered_at_full_resolution(tiled: TiledImage) -> None:

@@ -141,7 +141,7 @@ def _read_masks(path: Path, stack: Stack, index: int | None) -> Tracks:
         if not 0 <= index < len(stack):
             raise DataError(f"--slice {index}: {stack.name} has slices 0 to {len(stack) - 1}")
         moved = (
-            Track(t.id, {index: m for m in t.masks.values()}, t.label, t.parent) for t in found
+            Track(t.id, {index: next(iter(t.masks.values()))}, t.label, t.parent) for t in found
         )
         return Tracks(found.size, len(stack), tuple(moved))
     if is_coco:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +28,8 @@ SLIDE_SUFFIXES = (".svs", ".ndpi", ".scn", ".bif", ".qptiff")
 """Endings of slide scanners' files, which are TIFF inside."""
 _TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", *SLIDE_SUFFIXES)
 _BAND = 1024
-_SAMPLE = 1024
+_SAMPLE = 128
+_SAMPLES = 8
 
 Window = tuple[int, int, int, int]
 
@@ -73,10 +75,8 @@ class TiledImage:
             from samadapt.data.tiled.zarr_levels import ZarrLevels
 
             source: LevelSource = ZarrLevels(path)
-        elif path.suffix.lower() in _TIFF_SUFFIXES and (found := TiffLevels(path)).reads_windows:
-            source = found
         else:
-            source = _tiled_once(path, folder)
+            source = _stored_tiles(path) or _tiled_once(path, folder)
         sources = [(source, level) for level in range(len(source.sizes))]
         return cls(_with_coarse_levels(path, sources, folder), str(path))
 
@@ -120,7 +120,8 @@ class TiledImage:
         height, width = self.sizes[level]
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
             raise ImageError(
-                f"{self.name}, level {level}: window {(x0, y0, x1, y1)} of {width} x {height} pixels"
+                f"{self.name}, level {level} of {width} x {height} pixels has no window "
+                f"{(x0, y0, x1, y1)}"
             )
         values = self._values(level, x0, y0, x1, y1)
         deep = values.dtype not in (np.uint8, np.bool_)
@@ -195,15 +196,17 @@ class TiledImage:
         return out
 
     def _contrast(self) -> tuple[Limits, ...]:
-        """Values shown as black and white: of the coarsest level, or of windows of it."""
+        """Values shown as black and white, from windows all over the finest level."""
         if self._limits is None:
-            level = len(self.sizes) - 1
-            height, width = self.sizes[level]
+            height, width = self.size
             parts: list[NDArray[Any]] = []
-            for y in range(0, height, max(_SAMPLE, height // 4)):
-                for x in range(0, width, max(_SAMPLE, width // 4)):
+            for y in range(0, height, max(_SAMPLE, height // _SAMPLES)):
+                for x in range(0, width, max(_SAMPLE, width // _SAMPLES)):
                     end = min(x + _SAMPLE, width), min(y + _SAMPLE, height)
-                    parts.append(_colours(self._values(level, x, y, *end)).ravel())
+                    with suppress(ImageError):  # a damaged tile is told where it is shown
+                        parts.append(_colours(self._values(0, x, y, *end)).ravel())
+            if not parts:
+                raise ImageError(f"{self.name} is damaged everywhere: copy or export it again")
             self._limits = (contrast_limits(np.concatenate(parts), self.name),)
         return self._limits
 
@@ -223,12 +226,24 @@ def is_huge(path: str | os.PathLike[str]) -> bool:
         return True
     if path.suffix.lower() in _TIFF_SUFFIXES and path.is_file():
         try:
-            height, width = TiffLevels(path).sizes[0]
+            with closing(TiffLevels(path)) as levels:
+                height, width = levels.sizes[0]
         except ImageError:
             return False  # what reads it next says why
         return height * width > HUGE_PIXELS
     height, width = image_size(path)
     return height * width > HUGE_PIXELS
+
+
+def _stored_tiles(path: Path) -> LevelSource | None:
+    """The tiles of a TIFF; None for other files, and for those whose pieces are too large."""
+    if path.suffix.lower() not in _TIFF_SUFFIXES:
+        return None
+    found = TiffLevels(path)
+    if found.reads_windows:
+        return found
+    found.close()
+    return None
 
 
 def _tiled_once(path: Path, cache: Path) -> LevelSource:
