@@ -173,8 +173,9 @@ def test_overlaps_are_refused_before_anything_is_written(tmp_path: Path, stack: 
 
 
 def test_labels_that_are_none(tmp_path: Path, tracks: Tracks, stack: Stack) -> None:
-    tifffile.imwrite(tmp_path / "half.tif", np.full((2, 4, 4), 0.5, np.float32))
-    tifffile.imwrite(tmp_path / "less.tif", np.full((2, 4, 4), -1, np.int16))
+    half, less = np.full((2, 4, 4), 0.5, np.float32), np.full((2, 4, 4), -1, np.int16)
+    tifffile.imwrite(tmp_path / "half.tif", half, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "less.tif", less, photometric="minisblack")
     for name, text in {"half.tif": "fractions", "less.tif": "negative"}.items():
         with pytest.raises(DataError, match=text):
             load_label_volume(tmp_path / name)

@@ -12,6 +12,7 @@ from samadapt.data.rle import Rle
 from samadapt.data.stacks import Stack
 from samadapt.data.tracks import Tracks
 from samadapt.errors import DataError, ImageError
+from samadapt.prompts import Prompt
 from samadapt.tracking.carrying import Carried, CarryOptions, CarryStep
 from samadapt.tracking.memory import MemoryPropagator
 from samadapt.tracking.prompting import PromptPropagator, carried_prompt, fresh_prompt
@@ -180,7 +181,8 @@ def test_what_is_accepted_is_learned_for_the_next_slice() -> None:
     stack, adapter = scene([14, 16]), OnlineAdapter(seed=0)
     model = FakeModel()
     adapter.bind(model)
-    tracks = Tracks(stack.size, 2).add({0: disc(14)})
+    answer = model.predict(model.encode(stack[0]), Prompt([(14.5, 20.5)])).masks[0]
+    tracks = Tracks(stack.size, 2).add({0: answer})
     propagate(model, stack, tracks, 0, adapters=[adapter])
     assert adapter.report().objects == 0
     propagate(model, stack, tracks, 0, adapters=[adapter], learn=True)

@@ -37,6 +37,7 @@ class TiffSlices:
         from tifffile import TiffFile
 
         self._path, self._findings = path, Findings()
+        self._file: Any = None
         try:
             with _complaints() as said:
                 self._file = TiffFile(path)
@@ -44,16 +45,18 @@ class TiffSlices:
             if not pages:
                 raise ValueError("no page in it")
         except Exception as error:  # tifffile raises whatever the broken bytes provoke
+            if self._file is not None:
+                self._file.close()
             raise damaged(str(path), error) from None
         if any("invalid page offset" in text or "corrupt" in text for text in said):
             self._findings.remark(
                 str(path), "the file ends early (truncated): only its first slices can be read"
             )
-        described = self._file.is_ome or self._file.is_imagej or len(series) == 1
-        if described:
-            self._described(series[0], axis, at, channels)
-        else:
-            self._plain(pages, axis or "z")
+        try:
+            self._understand(pages, series, axis, at, channels)
+        except BaseException:
+            self._file.close()
+            raise
 
     def read(self, index: int) -> NDArray[Any]:
         """Values of a slice as seen."""
@@ -78,6 +81,20 @@ class TiffSlices:
         self._file.close()
 
     # -- private --------------------------------------------------------------------------
+
+    def _understand(
+        self,
+        pages: Sequence[Any],
+        series: Sequence[Any],
+        axis: Axis | None,
+        at: Mapping[str, int],
+        channels: Sequence[int] | None,
+    ) -> None:
+        described = self._file.is_ome or self._file.is_imagej or len(series) == 1
+        if described:
+            self._described(series[0], axis, at, channels)
+        else:
+            self._plain(pages, axis or "z")
 
     def _described(
         self, series: Any, axis: Axis | None, at: Mapping[str, int], channels: Sequence[int] | None

@@ -36,20 +36,11 @@ class VideoFrames:
                 f"{path} is no video that can be decoded ({_reason(error)}): convert it to MP4 "
                 "(H.264)"
             ) from None
-        if self._stream is None:
-            raise ImageError(f"{path} has no video in it: give a file with pictures")
-        if self._stream.codec_context is None:
-            raise ImageError(f"{path} has a video without a decoder: convert it to MP4 (H.264)")
-        self._stream.thread_type = "AUTO"
-        self._times = self._shown_at()
-        self._next = 0
-        self._frames: Iterator[Any] = self._decoded()
-        first = self._converted(self._first())
-        rate = self._stream.average_rate or self._stream.guessed_rate
-        names = tuple(f"frame {index}" for index in range(len(self._times)))
-        voxel = VoxelSize(t=float(1 / rate)) if rate else VoxelSize()
-        size = int(first.shape[0]), int(first.shape[1])
-        self.facts = StackFacts(names, size, "t", voxel)
+        try:
+            self._begin()
+        except BaseException:
+            self._container.close()
+            raise
 
     def read(self, index: int) -> NDArray[Any]:
         """A frame (H, W, 3) uint8."""
@@ -71,6 +62,23 @@ class VideoFrames:
     def close(self) -> None:
         """Close the file."""
         self._container.close()
+
+    def _begin(self) -> None:
+        path = self._path
+        if self._stream is None:
+            raise ImageError(f"{path} has no video in it: give a file with pictures")
+        if self._stream.codec_context is None:
+            raise ImageError(f"{path} has a video without a decoder: convert it to MP4 (H.264)")
+        self._stream.thread_type = "AUTO"
+        self._times = self._shown_at()
+        self._next = 0
+        self._frames: Iterator[Any] = self._decoded()
+        first = self._converted(self._first())
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        names = tuple(f"frame {index}" for index in range(len(self._times)))
+        voxel = VoxelSize(t=float(1 / rate)) if rate else VoxelSize()
+        size = int(first.shape[0]), int(first.shape[1])
+        self.facts = StackFacts(names, size, "t", voxel)
 
     def _shown_at(self) -> list[int]:
         """When each frame is shown, from the packets alone."""

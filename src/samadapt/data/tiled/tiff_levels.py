@@ -34,11 +34,14 @@ class TiffLevels:
         from tifffile import TiffFile
 
         self._path, self._lock = path, threading.Lock()
+        self._file: Any = None
         try:
             self._file = TiffFile(path)
             levels = [level.keyframe for level in self._file.series[0].levels]
             self.voxel = tiff_voxels(self._file)
         except Exception as error:  # tifffile raises whatever the broken bytes provoke
+            if self._file is not None:
+                self._file.close()
             raise damaged(str(path), error) from None
         found, length = [], self._file.filehandle.size
         self._pages: list[Any] = []

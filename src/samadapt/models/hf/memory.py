@@ -64,6 +64,7 @@ class Sam2Memory:
             inference_device=self._device,
             inference_state_device=self._device,
             video_storage_device=self._device,
+            dtype=torch.float32,
         )
         for identity, mask in masks.items():
             given = torch.from_numpy(mask.astype(np.float32))[None, None]
