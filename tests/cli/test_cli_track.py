@@ -37,8 +37,7 @@ def frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_track_writes_what_its_output_is_called(run: Run, frames: Path, tmp_path: Path) -> None:
-    masks = tmp_path / "first.tif"
-    options = ("--masks", masks, "--slice", "0")
+    options = ("--masks", tmp_path / "first.png", "--slice", "0")
     found = run("track", frames, *options, "--out", "a.json", "--json", "--frames", "png")
     assert found.exit_code == 0, found.stderr
     values = json.loads(found.stdout)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.files import new_folder, replacing
+from samadapt.data.images import image_size, read_values
 from samadapt.data.label_slices import (
     Overlap,
     check_overlaps,
@@ -73,7 +74,7 @@ def save_label_volume(
 
 
 def load_label_volume(path: str | os.PathLike[str]) -> Tracks:
-    """Read a label volume; every number is one object.
+    """Read a label volume, or one label image; every number is one object.
 
     Raises:
         DataError: no label volume: fractions, negative numbers, colours.
@@ -81,7 +82,10 @@ def load_label_volume(path: str | os.PathLike[str]) -> Tracks:
     """
     from samadapt.data.label_zarr import open_labels
 
-    with open_labels(Path(path)) as stack:
+    path = Path(path)
+    if path.is_file() and path.suffix.lower() in (".png", ".bmp", ".pgm"):
+        return tracks_of_labels([(0, partial(read_values, path))], image_size(path), 1, str(path))
+    with open_labels(path) as stack:
         readers = ((index, partial(stack.values, index)) for index in range(len(stack)))
         return tracks_of_labels(readers, stack.size, len(stack), str(path))
 

@@ -12,13 +12,13 @@ from samadapt.errors import ImageError
 
 
 def write_video(path: Path, count: int = 30, codec: str = "mpeg4") -> Path:
-    """Frame k has the grey 8 k; a key frame every ten."""
+    """Frame k has the grey 8 k, up to 240; a key frame every ten."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.gop_size = 10
         for index in range(count):
-            pixels = np.full((48, 64, 3), 8 * index, np.uint8)
+            pixels = np.full((48, 64, 3), min(8 * index, 240), np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     return path
