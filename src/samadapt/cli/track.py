@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from samadapt.data.stacks import Stack
     from samadapt.data.tracks import Tracks
     from samadapt.tracking.carrying import Propagator
-    from samadapt.tracking.propagation import Propagation
+    from samadapt.tracking.propagation import Propagation, Stop
 
 
 def track(
@@ -170,7 +170,9 @@ def _carried(
     """All objects, both ways from the first and the last slice in which each is given."""
     from samadapt.tracking.propagation import Propagation, fill, propagate
 
-    tracks, stops, problems = given, [], []
+    tracks = given
+    stops: list[Stop] = []
+    problems: list[str] = []
 
     def take(found: Propagation) -> None:
         nonlocal tracks

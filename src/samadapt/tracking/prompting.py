@@ -94,7 +94,7 @@ class PromptPropagator:
 
     def _answer(self, embedding: ImageEmbedding, prompt: Prompt) -> Mask:
         found = self.model.predict(embedding, prompt, adapters=self.adapters)
-        return found.masks[found.best]
+        return np.asarray(found.masks[found.best], np.bool_)
 
     def _answers(
         self, before: SliceView, after: SliceView, masks: Mapping[int, Mask]

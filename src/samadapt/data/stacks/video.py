@@ -28,6 +28,8 @@ class VideoFrames:
         except ImportError:
             raise missing_package(str(path), "a video", "av", "video") from None
         self._path, self._errors = path, av.error.FFmpegError
+        self._next, self._times = 0, list[int]()
+        self._frames: Iterator[Any] = iter(())
         try:
             self._container: Any = av.open(str(path))
             self._stream = next(iter(self._container.streams.video), None)
@@ -71,8 +73,7 @@ class VideoFrames:
             raise ImageError(f"{path} has a video without a decoder: convert it to MP4 (H.264)")
         self._stream.thread_type = "AUTO"
         self._times = self._shown_at()
-        self._next = 0
-        self._frames: Iterator[Any] = self._decoded()
+        self._frames = self._decoded()
         first = self._converted(self._first())
         rate = self._stream.average_rate or self._stream.guessed_rate
         names = tuple(f"frame {index}" for index in range(len(self._times)))

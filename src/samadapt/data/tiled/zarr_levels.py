@@ -34,7 +34,7 @@ class ZarrLevels:
         if values.ndim == 2:
             return values
         if len(values) == 1:
-            return values[0]
+            return np.asarray(values[0])
         if len(values) < _SHOWN:
             values = np.concatenate([values, np.zeros_like(values[: _SHOWN - len(values)])])
         return np.moveaxis(values, 0, -1)
