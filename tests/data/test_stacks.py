@@ -148,6 +148,15 @@ def test_a_missing_frame_is_named_and_keeps_its_place(tmp_path: Path) -> None:
         assert stack[3].max() == 8
 
 
+def test_a_huge_gap_is_closed_up_and_told(tmp_path: Path) -> None:
+    put_frames(tmp_path, [1, 2])
+    Image.new("L", (30, 20), 9).save(tmp_path / "img_2000000000.png")
+    with Stack.open(tmp_path) as stack:
+        assert len(stack) == 3
+        (remark,) = stack.findings
+        assert str(remark).endswith("frames 3 to 1999999999 are missing: closed up")
+
+
 def test_every_second_number_is_no_gap(tmp_path: Path) -> None:
     with Stack.open(put_frames(tmp_path, [2, 4, 6, 8])) as stack:
         assert (len(stack), stack.findings) == (4, ())

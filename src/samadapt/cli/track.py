@@ -173,6 +173,7 @@ def _carried(
     tracks = given
     stops: list[Stop] = []
     problems: list[str] = []
+    taught: set[int] = set()
 
     def take(found: Propagation) -> None:
         nonlocal tracks
@@ -198,10 +199,11 @@ def _carried(
                         start,
                         end,
                         only=ids,
-                        learn=learn,
+                        learn=learn and start not in taught,
                         progress=progress,
                     )
                 )
+                taught.add(start)
     return Propagation(tracks, tuple(stops), tuple(dict.fromkeys(problems)))
 
 

@@ -12,6 +12,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -113,8 +114,11 @@ def load_ctc(folder: str | os.PathLike[str], findings: Findings | None = None) -
         raise DataError(f"{folder} has no label images (man_track000.tif ... or mask000.tif ...)")
     rows = _table(table, findings)
     length = max(files) + 1
-    for lost in sorted(set(range(length)) - set(files)):
-        findings.leave_out(str(folder), f"the label image of frame {lost} is missing", 0)
+    numbers = [-1, *sorted(files)]
+    for before, after in pairwise(numbers):
+        if after > before + 1:
+            lost = f"{before + 1}" if after == before + 2 else f"{before + 1} to {after - 1}"
+            findings.leave_out(str(folder), f"the label image of frame {lost} is missing", 0)
     size = image_size(files[min(files)])
     found = Tracks(size, length)
     for index, path in sorted(files.items()):

@@ -71,22 +71,20 @@ class FrameFiles:
             return
         ordered = sorted(zip(numbers, files, strict=True))
         step = gcd(*(after[0] - before[0] for before, after in pairwise(ordered)))
-        gaps = list(_gaps([number for number, _ in ordered], step))
-        missing = sum(last - first for first, last in gaps) // max(step, 1)
+        gaps = {after: first for first, after in _gaps([n for n, _ in ordered], step)}
+        missing = sum(after - first for after, first in gaps.items()) // max(step, 1)
         keep = missing <= _MOST_GAPS * (len(files) + missing)
         for number, file in ordered:
-            gap = next((gap for gap in gaps if gap[1] == number), None)
-            for lost in range(gap[0], gap[1], step) if gap else ():
-                name = _renumbered(file, lost)
-                if keep:
-                    self._files.append(name)
-                    self._leave_out(
-                        len(self._files) - 1,
-                        f"missing, there is no frame {lost}: add the file, or go on without it",
-                    )
-            if gap and not keep:
+            first = gaps.get(number, number)
+            for lost in range(first, number, step) if keep else ():
+                self._files.append(_renumbered(file, lost))
+                self._leave_out(
+                    len(self._files) - 1,
+                    f"missing, there is no frame {lost}: add the file, or go on without it",
+                )
+            if first < number and not keep:
                 self._findings.remark(
-                    str(folder), f"frames {gap[0]} to {gap[1] - step} are missing: closed up"
+                    str(folder), f"frames {first} to {number - step} are missing: closed up"
                 )
             self._files.append(file)
 

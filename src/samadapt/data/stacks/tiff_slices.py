@@ -158,7 +158,7 @@ class TiffSlices:
         for index, numbers in enumerate(self._planes):
             if index not in bad and any(self._is_cut_off(n, length) for n in numbers):
                 bad[index] = self._bad(
-                    index, "cut off, the file is truncated: copy or export it again"
+                    index, "cut off or missing: the file is truncated, or not all of a set is here"
                 )
         names = tuple(f"slice {index}" for index in range(count))
         shape = self._key.shape
