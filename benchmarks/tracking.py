@@ -33,6 +33,7 @@ from samadapt.session.robot import ClickProtocol
 from samadapt.tracking.prompting import PromptPropagator
 
 PROTOCOL = ClickProtocol(max_clicks=10, targets=(0.8,))
+WAYS = ("anew", "anew-learning", "carried", "carried-learning")
 LINKED = 0.5
 LEAST = 100
 
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=6)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--pace", type=float, default=1.0, help="pixels per frame, at most")
+    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
@@ -183,12 +185,11 @@ def main() -> None:
             scene = moving_scene(rng, options.slices, size, options.moving or "cells", options.pace)
             frames, labels = scene.frames, scene.labels
         part = slice(options.first, options.first + options.slices)
-        for carrying in (False, True):
-            for learning in (False, True):
-                name = f"{'carried' if carrying else 'anew'}{', learning' if learning else ''}"
-                counts = run(model, frames[part], labels[part], options.objects, carrying, learning)
-                result[name] = counts.to_json()
-                print(name, result[name], flush=True)
+        for name in options.ways:
+            carrying, learning = name.startswith("carried"), name.endswith("learning")
+            counts = run(model, frames[part], labels[part], options.objects, carrying, learning)
+            result[name] = counts.to_json()
+            print(name, result[name], flush=True)
     print(json.dumps(result.get("speed", {})))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

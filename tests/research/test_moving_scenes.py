@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def test_objects_move_little_from_frame_to_frame_and_keep_their_number(scene: Mo
     assert 1 <= len(numbers) <= 4
     for number in numbers:
         masks = scene.labels == number
-        steps = [iou(a, b) for a, b in zip(masks[:-1], masks[1:], strict=True) if a.sum() > 60]
+        steps = [iou(a, b) for a, b in pairwise(masks) if a.sum() > 60]
         assert min(steps, default=1) > 0.3
     assert (scene.labels[0] != scene.labels[-1]).any()
 
