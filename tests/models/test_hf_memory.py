@@ -21,24 +21,24 @@ SIZE = (48, 70)
 
 
 def build() -> Any:
-    """A video model of SAM 2 with random weights; 64 channels are the fewest it can have."""
+    """A video model of SAM 2 with random weights; its memory has 64 channels always, the rest more."""
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         config = transformers.Sam2VideoConfig(
-            vision_config=copy.deepcopy(HIERA) | {"fpn_hidden_size": 64},
-            prompt_encoder_config=HIERA_PROMPTS | {"hidden_size": 64},
-            mask_decoder_config=DECODER | {"hidden_size": 64},
+            vision_config=copy.deepcopy(HIERA) | {"fpn_hidden_size": 128},
+            prompt_encoder_config=HIERA_PROMPTS | {"hidden_size": 128},
+            mask_decoder_config=DECODER | {"hidden_size": 128},
             image_size=64,
             num_maskmem=3,
             max_object_pointers_in_encoder=4,
-            memory_attention_hidden_size=64,
+            memory_attention_hidden_size=128,
             memory_attention_num_layers=1,
             memory_attention_feed_forward_hidden_size=32,
             memory_attention_rope_feat_sizes=[4, 4],
-            memory_encoder_hidden_size=64,
+            memory_encoder_hidden_size=128,
             memory_encoder_output_channels=64,
-            mask_downsampler_embed_dim=64,
-            memory_fuser_embed_dim=64,
+            mask_downsampler_embed_dim=128,
+            memory_fuser_embed_dim=128,
             memory_fuser_intermediate_dim=32,
             memory_fuser_num_layers=1,
         )
