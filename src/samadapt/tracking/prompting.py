@@ -18,8 +18,6 @@ from samadapt.prompts import Prompt
 from samadapt.tracking.carrying import Carried, CarryOptions, CarryStep, Mask, doubts
 from samadapt.tracking.motion import Motion, SliceView
 
-_MARGIN = 0.03
-"""Of a box around a mask, as a share of its sides."""
 _KEPT = 2
 """Slices whose embeddings are kept."""
 
@@ -127,12 +125,14 @@ def carried_prompt(moved: Mask) -> Prompt:
 
 
 def fresh_prompt(moved: Mask) -> Prompt:
-    """The same object from an inner point and a box, without the mask."""
+    """The same object from an inner point and a box, without the mask.
+
+    The box is as large as the mask, so that both prompts are answered on the same close-up.
+    """
     rows, columns = np.flatnonzero(moved.any(1)), np.flatnonzero(moved.any(0))
     top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
-    margin_x, margin_y = _MARGIN * (right - left), _MARGIN * (bottom - top)
-    box = (left - margin_x, top - margin_y, right + margin_x, bottom + margin_y)
-    return Prompt([_inner_point(moved)], box=[float(v) for v in box])
+    box = [float(v) for v in (left, top, right, bottom)]
+    return Prompt([_inner_point(moved)], box=box)
 
 
 def _inner_point(moved: Mask) -> tuple[float, float]:
