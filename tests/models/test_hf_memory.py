@@ -21,7 +21,7 @@ SIZE = (48, 70)
 
 
 def build() -> Any:
-    """A video model of SAM 2 with random weights; its memory has 64 channels always, the rest more."""
+    """A video model of SAM 2 with random weights. Its memory always has 64 channels."""
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
         config = transformers.Sam2VideoConfig(
