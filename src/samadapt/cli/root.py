@@ -19,6 +19,7 @@ from samadapt.cli.methods import methods
 from samadapt.cli.models import models
 from samadapt.cli.predict import predict
 from samadapt.cli.serve import serve
+from samadapt.cli.track import track
 
 app = typer.Typer(
     name="samadapt",
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(predict)
+app.command()(track)
 app.command()(annotate)
 app.command()(embed)
 app.command()(export)

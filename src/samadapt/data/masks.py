@@ -229,7 +229,7 @@ def _objects_of(
             f"the mask {file} is {labels.shape[1]} x {labels.shape[0]} pixels but its image "
             f"{size[1]} x {size[0]} (width x height, as displayed): make them the same size"
         )
-    found = _rles(labels)
+    found = label_rles(labels)
     found = {value: rle for value, rle in found.items() if value not in ignore}
     if single and len(found) > 1:
         raise DataError(
@@ -238,7 +238,7 @@ def _objects_of(
         )
     _check_not_soft(file, found)
     if split and not single and len(found) == 1:
-        found = _rles(_parts(labels == next(iter(found))))
+        found = label_rles(_parts(labels == next(iter(found))))
     yield from found.values()
 
 
@@ -278,7 +278,7 @@ def _check_not_soft(file: Path, found: dict[int, Rle]) -> None:
         )
 
 
-def _rles(labels: NDArray[Any]) -> dict[int, Rle]:
+def label_rles(labels: NDArray[Any]) -> dict[int, Rle]:
     """Run lengths of every value but 0 of a label map (H, W), in one pass; sorted by value."""
     height, width = labels.shape
     flat = labels.T.reshape(-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from samadapt.data.polygons import mask_to_polygons
+from samadapt.data.polygons import rle_to_polygons
 from samadapt.data.records import Id
 from samadapt.data.rle import Rle
 from samadapt.data.simplify import simplified
@@ -40,7 +40,7 @@ class Outlines:
     def polygons(self, annotation_id: Id) -> list[list[int]]:
         """The polygons [x0, y0, x1, y1, ...] of an object with a mask, one per part."""
         if not self.tolerance:
-            return mask_to_polygons(self._dataset.mask(annotation_id))
+            return rle_to_polygons(self._dataset.rle(annotation_id))
         image_id = self._dataset.annotation(annotation_id).image_id
         if image_id != self._image or annotation_id not in self._polygons:
             self._simplify(image_id)

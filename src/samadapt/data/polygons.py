@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 
 _EAST, _SOUTH, _WEST, _NORTH = range(4)
@@ -80,6 +81,15 @@ def _edges_of(mask: NDArray[Any]) -> tuple[_Edges, NDArray[np.int64]] | None:
     top, left = int(rows[0]), int(columns[0])
     edges = _Edges(filled[top : rows[-1] + 1, left : columns[-1] + 1])
     return edges, np.array([left, top])
+
+
+def rle_to_polygons(rle: Rle) -> list[list[int]]:
+    """As `mask_to_polygons`, of a compressed mask, of which only the object's box is decoded."""
+    x, y, width, height = rle.box
+    if not width:
+        return []
+    polygons = mask_to_polygons(rle.crop(x, y, x + width, y + height))
+    return [[v + (x, y)[k % 2] for k, v in enumerate(polygon)] for polygon in polygons]
 
 
 class _Edges:

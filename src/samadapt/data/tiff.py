@@ -99,11 +99,11 @@ def read_deep_tiff(path: Path, *, shown: bool = False) -> NDArray[Any]:
     if photometric == _WHITE_IS_ZERO:
         array = array.max() - array
     if shown and array.ndim == 3:
-        array = _seen(array, photometric, alpha)
+        array = seen_channels(array, photometric, alpha)
     return upright(array, 1 if orientation is None else int(orientation.value))
 
 
-def _seen(array: NDArray[Any], photometric: int, alpha: bool) -> NDArray[Any]:
+def seen_channels(array: NDArray[Any], photometric: int, alpha: bool) -> NDArray[Any]:
     """The channels of colours (H, W, channels) that people see."""
     channels = array.shape[2]
     if photometric == _INKS and channels >= 4 and array.dtype.kind == "u":

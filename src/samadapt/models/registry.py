@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from samadapt.models.base import SegmentationModel
     from samadapt.models.checkpoint_file import Checkpoint
+    from samadapt.models.memory import VideoMemory
 
 SHIPPED = "shipped with samadapt"
 """Source of a model whose weights come with the package."""
@@ -108,6 +109,7 @@ class LoadOptions:
 
 Matches = Callable[[ModelSource], bool]
 Load = Callable[[ModelSource, LoadOptions], "SegmentationModel"]
+LoadMemory = Callable[[ModelSource, "torch.device"], "VideoMemory"]
 Listing = Callable[[], Sequence[ModelInfo]]
 Like = Callable[["Checkpoint"], str | None]
 
@@ -120,6 +122,7 @@ class _Family:
     listing: Listing
     like: Like
     is_reserved: bool
+    load_memory: LoadMemory | None
 
 
 _FAMILIES: list[_Family] = []
@@ -133,6 +136,7 @@ def register_family(
     listing: Listing = tuple,
     like: Like = lambda checkpoint: None,
     is_reserved: bool = False,
+    load_memory: LoadMemory | None = None,
 ) -> None:
     """Make a family of models known to `load` and to the listing.
 
@@ -146,8 +150,10 @@ def register_family(
         like: the name, in the listing, of the published model that has the architecture of a
             checkpoint; None for one of no published size, or of another family.
         is_reserved: whether its names stand for its models even beside files of these names.
+        load_memory: loads a model that follows objects through frames; None for a family without.
     """
-    _FAMILIES.append(_Family(matches, load, tuple(names), listing, like, is_reserved))
+    family = _Family(matches, load, tuple(names), listing, like, is_reserved, load_memory)
+    _FAMILIES.append(family)
 
 
 def load(
@@ -196,6 +202,32 @@ def load(
     from samadapt.models.checkpoint_file import unknown_checkpoint
 
     raise unknown_checkpoint(source.checkpoint)
+
+
+def load_memory(
+    name: str | os.PathLike[str], device: str | torch.device | None = "auto"
+) -> VideoMemory:
+    """Load a model that follows objects through frames by its own memory, such as SAM 2's.
+
+    Args:
+        name: as `load` takes it.
+        device: as for `load`.
+
+    Raises:
+        UnknownModelError, CheckpointError, ModelError: as `load`; also a model without a memory.
+    """
+    from samadapt.models.precision import resolve_device
+
+    source = _source(name)
+    for family in reversed(_families()):
+        if family.matches(source):
+            if family.load_memory is None:
+                raise ModelError(
+                    f"{name} has no memory for frames: give a SAM 2 video model such as "
+                    "facebook/sam2.1-hiera-tiny, or propagate with the model's own prompts"
+                )
+            return family.load_memory(source, resolve_device(device))
+    raise UnknownModelError(_unknown(str(name)))
 
 
 def known_models() -> list[ModelInfo]:

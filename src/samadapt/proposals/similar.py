@@ -199,13 +199,13 @@ def _part(mask: Mask, prompt: Prompt) -> Rle:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     size = int(mask.shape[0]), int(mask.shape[1])
     if not rows.size:
-        return Rle.from_crop(np.zeros((1, 1), np.bool_), 0, 0, size)
+        return Rle.from_crops([], size)
     top, left = int(rows[0]), int(columns[0])
     crop = mask[top : rows[-1] + 1, left : columns[-1] + 1]
     if mask[y, x]:
         _, numbers = cv2.connectedComponents(crop.astype(np.uint8), connectivity=4)
         crop = numbers == numbers[y - top, x - left]
-    return Rle.from_crop(crop, left, top, size)
+    return Rle.from_crops([(crop, left, top)], size)
 
 
 def _size_gap(area: int, areas: NDArray[np.float64]) -> float:

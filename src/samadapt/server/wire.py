@@ -235,7 +235,7 @@ def digest(crop: dict[str, Any] | None) -> str:
 
 def proposal_crop(proposal: Proposal) -> dict[str, Any]:
     """A proposal's mask as the page takes it."""
-    crop, x, y = proposal.rle.crop()
+    crop, x, y = proposal.rle.cropped()
     found = crop_of(crop)
     if found is None:
         raise DataError("a proposal without a pixel")

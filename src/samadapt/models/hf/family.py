@@ -19,8 +19,11 @@ from samadapt.models.registry import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
+
     from samadapt.models.base import SegmentationModel
     from samadapt.models.checkpoint_file import Checkpoint
+    from samadapt.models.memory import VideoMemory
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -52,6 +55,18 @@ def load(source: ModelSource, options: LoadOptions) -> SegmentationModel:
     if source.path.is_dir():
         return load_folder(source.path, source.path.resolve().name, options)
     return _load_file(source, source.path.stem, options)
+
+
+def load_memory(source: ModelSource, device: torch.device) -> VideoMemory:
+    """Load a video model from a folder, or from the Hub and its cache."""
+    from samadapt.models.hf import memory
+    from samadapt.models.hf.hub import fetch
+
+    path = source.path
+    if path is None:
+        name = _full_name(source.name) or source.name
+        return memory.load_memory(fetch(name), name, device)
+    return memory.load_memory(path, path.resolve().name, device)
 
 
 def known() -> list[ModelInfo]:
