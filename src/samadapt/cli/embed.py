@@ -44,7 +44,6 @@ def embed(
     common.set_threads(threads)
     chosen = choose(model, device, dtype, folder=folder, kept=folder.absolute() / ADAPTERS)
     loaded = common.load_model(chosen.spec, device, dtype)
-    chosen.tell()
     encoded = known = 0
     unreadable: list[str] = []
     with common.progress_bar("encoding") as progress:
@@ -67,6 +66,7 @@ def embed(
             encoded += 1
     if len(unreadable) == len(paths):
         raise DataError(f"no image in {folder} can be read: {unreadable[0]}")
+    chosen.tell()
     result = {
         "images": len(paths),
         "encoded": encoded,
