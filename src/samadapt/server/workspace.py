@@ -24,6 +24,7 @@ from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
 from samadapt.server.measure import FrozenMeasure, Task
 from samadapt.server.pictures import Pictures
+from samadapt.session.candidates import under_click
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.projects import Project
@@ -103,6 +104,7 @@ class Workspace:
             return None
         adapters = session.lease.answering(self.model, session.embedding)
         found = self.model.predict(session.embedding, Prompt([(x, y)]), True, adapters)
+        found = under_click(found, x, y)
         shown: Mask = found.masks[found.best]
         return shown
 

@@ -8,6 +8,7 @@ up when there is too much, and computed again if an undo leads there.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,8 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import Window
 from samadapt.models.prediction import Prediction
-from samadapt.prompts import Box, Prompt
+from samadapt.prompts import Box, Click, Prompt
+from samadapt.session.candidates import ignored, under_click
 from samadapt.session.lease import AdapterLease
 from samadapt.session.options import SessionOptions
 from samadapt.session.state import CurrentObject, SessionState, painted
@@ -35,6 +37,10 @@ class Answer:
 
     prompt: Prompt
     prediction: Prediction
+
+    def ignored(self, clicks: Iterable[Click]) -> list[Click]:
+        """Clicks that the candidate shown first does not follow."""
+        return ignored(self.prediction.masks[self.prediction.best], clicks)
 
 
 class Answers:
@@ -100,7 +106,17 @@ class Answers:
         is_ambiguous = len(asked.clicks) == 1 and asked.box is None and now.edited is None
         multimask = self._options.multimask and is_ambiguous
         adapters = self._lease.answering(self._model, embedding)
-        return Answer(prompt, self._model.predict(embedding, prompt, multimask, adapters))
+        answer = Answer(prompt, self._model.predict(embedding, prompt, multimask, adapters))
+        if self._options.retry and mask is not None and now.edited is None:
+            if missed := answer.ignored(asked.clicks):
+                prompt = prompt.with_mask(None)
+                again = Answer(prompt, self._model.predict(embedding, prompt, False, adapters))
+                if len(again.ignored(asked.clicks)) < len(missed):
+                    answer = again
+        if self._options.default == "part" and multimask and asked.clicks[0].positive:
+            (click,) = asked.clicks
+            return replace(answer, prediction=under_click(answer.prediction, click.x, click.y))
+        return answer
 
     def _earlier(
         self, now: CurrentObject, index: int, embedding: ImageEmbedding
@@ -159,16 +175,14 @@ class _Packed:
     bits: NDArray[np.uint8]
     width: int
     window: Window | None
+    best: int
 
     @classmethod
     def of(cls, answer: Answer) -> _Packed:
         found = answer.prediction
         bits, width = np.packbits(found.masks, axis=-1), found.masks.shape[-1]
-        return cls(answer.prompt, found.scores, found.logits, bits, width, found.window)
-
-    @property
-    def best(self) -> int:
-        return int(np.argmax(self.scores))
+        rest = bits, width, found.window, found.best
+        return cls(answer.prompt, found.scores, found.logits, *rest)
 
     @property
     def nbytes(self) -> int:
@@ -176,4 +190,5 @@ class _Packed:
 
     def unpacked(self) -> Answer:
         masks = np.unpackbits(self.bits, axis=-1, count=self.width).view(np.bool_)
-        return Answer(self.prompt, Prediction(masks, self.scores, self.logits, self.window))
+        rest = self.scores, self.logits, self.window, self.best
+        return Answer(self.prompt, Prediction(masks, *rest))
