@@ -166,6 +166,11 @@ class ClientSessions:
         except SamadaptError:
             return SessionState()
 
+    def holding(self, client: str) -> set[int]:
+        """Images where a client has an object under way."""
+        images = self._project.journal.maybe_unfinished(client)
+        return {image for image in images if not self.state(client, image).object.is_blank}
+
     @contextmanager
     def all_closed(self) -> Iterator[None]:
         """Nobody clicks within the block; afterwards all sessions begin again from their logs."""

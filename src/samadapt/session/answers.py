@@ -107,12 +107,12 @@ class Answers:
         multimask = self._options.multimask and is_ambiguous
         adapters = self._lease.answering(self._model, embedding)
         answer = Answer(prompt, self._model.predict(embedding, prompt, multimask, adapters))
-        if self._options.retry and mask is not None and now.edited is None:
-            if missed := answer.ignored(asked.clicks):
-                prompt = prompt.with_mask(None)
-                again = Answer(prompt, self._model.predict(embedding, prompt, False, adapters))
-                if len(again.ignored(asked.clicks)) < len(missed):
-                    answer = again
+        may_retry = self._options.retry and mask is not None and now.edited is None
+        if may_retry and (missed := answer.ignored(asked.clicks)):
+            prompt = prompt.with_mask(None)
+            again = Answer(prompt, self._model.predict(embedding, prompt, False, adapters))
+            if len(again.ignored(asked.clicks)) < len(missed):
+                answer = again
         if self._options.default == "part" and multimask and asked.clicks[0].positive:
             (click,) = asked.clicks
             return replace(answer, prediction=under_click(answer.prediction, click.x, click.y))

@@ -52,7 +52,7 @@ def under_click(found: Prediction, x: float, y: float) -> Prediction:
 
 
 def ignored(mask: NDArray[np.bool_], clicks: Iterable[Click]) -> list[Click]:
-    """Clicks that a mask (H, W) does not follow: on the object outside, or on the background inside."""
+    """Clicks that a mask (H, W) does not follow, outside on the object or inside on background."""
     found = []
     for click in clicks:
         column, row = _pixel(mask, click.x, click.y)
