@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fakes import FakeModel, blobs
 from samadapt.errors import SessionError
 from samadapt.models.prediction import Prediction
-from samadapt.prompts import Click, Prompt
-from samadapt.session.candidates import ignored, part_under, under_click
+from samadapt.prompts import Prompt
+from samadapt.session.candidates import part_under, under_click
 from samadapt.session.events import Opened
 from samadapt.session.options import SessionOptions
 from samadapt.session.replay import replay
@@ -62,11 +62,6 @@ def test_the_default_is_the_best_part_under_the_click(
     found = under_click(predicted(*masks, scores=scores), 0.2, 0.9)
     assert found.best == default
     assert found.scores.tolist() == pytest.approx(scores)
-
-
-def test_clicks_that_a_mask_does_not_follow() -> None:
-    clicks = [Click(0.5, 0.5), Click(3.5, 0.5), Click(4.5, 1.5, False), Click(5, 5, False)]
-    assert ignored(ISLANDS, clicks) == [clicks[1], clicks[2], clicks[3]]
 
 
 class Stubborn(FakeModel):

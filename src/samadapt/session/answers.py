@@ -8,18 +8,18 @@ up when there is too much, and computed again if an undo leads there.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.models.base import SegmentationModel
+from samadapt.models.click_consistency import violated_clicks
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import Window
 from samadapt.models.prediction import Prediction
-from samadapt.prompts import Box, Click, Prompt
-from samadapt.session.candidates import ignored, under_click
+from samadapt.prompts import Box, Prompt
+from samadapt.session.candidates import under_click
 from samadapt.session.lease import AdapterLease
 from samadapt.session.options import SessionOptions
 from samadapt.session.state import CurrentObject, SessionState, painted
@@ -38,9 +38,11 @@ class Answer:
     prompt: Prompt
     prediction: Prediction
 
-    def ignored(self, clicks: Iterable[Click]) -> list[Click]:
-        """Clicks that the candidate shown first does not follow."""
-        return ignored(self.prediction.masks[self.prediction.best], clicks)
+    @property
+    def missed(self) -> int:
+        """How many clicks the candidate shown first does not follow."""
+        best = self.prediction.best
+        return int(violated_clicks(self.prediction.masks[best : best + 1], self.prompt)[0])
 
 
 class Answers:
@@ -108,11 +110,10 @@ class Answers:
         adapters = self._lease.answering(self._model, embedding)
         answer = Answer(prompt, self._model.predict(embedding, prompt, multimask, adapters))
         may_retry = self._options.retry and mask is not None and now.edited is None
-        if may_retry and (missed := answer.ignored(asked.clicks)):
+        if may_retry and answer.missed:
             prompt = prompt.with_mask(None)
             again = Answer(prompt, self._model.predict(embedding, prompt, False, adapters))
-            if len(again.ignored(asked.clicks)) < len(missed):
-                answer = again
+            answer = again if again.missed < answer.missed else answer
         if self._options.default == "part" and multimask and asked.clicks[0].positive:
             (click,) = asked.clicks
             return replace(answer, prediction=under_click(answer.prediction, click.x, click.y))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.models.click_consistency import is_inside
 from samadapt.models.prediction import Prediction
 from samadapt.prompts import Click
 
@@ -19,11 +19,11 @@ this share of the image and reaches three of its edges."""
 
 def part_under(mask: NDArray[np.bool_], x: float, y: float) -> NDArray[np.bool_] | None:
     """The connected part (8 neighbours) of a mask (H, W) that holds a point; None if none does."""
-    column, row = _pixel(mask, x, y)
-    if not mask[row, column]:
+    if not is_inside(mask, Click(x, y)):
         return None
     painted = mask.astype(np.uint8)
-    cv2.floodFill(painted, None, (column, row), (2,), flags=8)
+    start = min(int(x), mask.shape[1] - 1), min(int(y), mask.shape[0] - 1)
+    cv2.floodFill(painted, None, start, (2,), flags=8)
     part: NDArray[np.bool_] = painted == 2
     return part
 
@@ -49,21 +49,6 @@ def under_click(found: Prediction, x: float, y: float) -> Prediction:
             mask[:] = part
     default = max(range(len(ranks)), key=lambda index: ranks[index])
     return replace(found, masks=masks, default=default)
-
-
-def ignored(mask: NDArray[np.bool_], clicks: Iterable[Click]) -> list[Click]:
-    """Clicks that a mask (H, W) does not follow, outside on the object or inside on background."""
-    found = []
-    for click in clicks:
-        column, row = _pixel(mask, click.x, click.y)
-        if bool(mask[row, column]) != click.positive:
-            found.append(click)
-    return found
-
-
-def _pixel(mask: NDArray[np.bool_], x: float, y: float) -> tuple[int, int]:
-    height, width = mask.shape
-    return min(max(int(x), 0), width - 1), min(max(int(y), 0), height - 1)
 
 
 def _sprawls(mask: NDArray[np.bool_], part: NDArray[np.bool_]) -> bool:
