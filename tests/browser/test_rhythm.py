@@ -19,13 +19,14 @@ DISC, SQUARE, BACK = (14.5, 12.5), (37.5, 29.5), (80.5, 50.5)
 
 
 class Stubborn(FakeModel):
-    """Answers with three squares, and later with the smallest, whatever is clicked."""
+    """Answers a click with three candidates, and later with the smallest, whatever is said."""
 
     def predict(self, *args: Any, **more: Any) -> Prediction:
         found = super().predict(*args, **more)
         masks = np.zeros_like(found.masks)
-        for index, size in enumerate((6, 10, 70)[: len(masks)]):
+        for index, size in enumerate((6, 10)[: len(masks)]):
             masks[index, 8 : 8 + size, 10 : 10 + size] = True
+        masks[2:, 8:] = True  # all over the image
         masks[:, 70:74, 90:94] = True  # an island
         scores = np.array([0.7, 0.8, 0.95][: len(masks)], np.float32)
         return Prediction(masks, scores, found.logits)
