@@ -166,6 +166,8 @@ def test_a_click_shows_the_part_under_it_and_what_else_it_may_mean(
     assert buttons.all_inner_texts() == ["70", "80", "95"]
     buttons.nth(0).hover()
     story.page.wait_for_selector("[data-candidate='0'] canvas[data-drawn]")
+    seen = story.page.locator("canvas.candidate").bounding_box()
+    assert (seen["width"], seen["height"]) == (168, 126)
     story.page.mouse.move(5, 5)
     story.page.wait_for_selector("[data-candidate] canvas", state="detached")
     assert np.array_equal(story.mask(), mask)
