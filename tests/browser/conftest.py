@@ -60,12 +60,15 @@ Opener = Callable[..., Any]
 
 
 @pytest.fixture
-def open_page(annotator: Annotator, chromium: Any) -> Iterator[Opener]:
+def open_page(request: pytest.FixtureRequest, chromium: Any) -> Iterator[Opener]:
     """Open the page in a browser of its own; errors on the page fail the test."""
     contexts: list[Any] = []
     errors: list[str] = []
 
-    def opened(width: int = 1280, height: int = 720, **more: Any) -> Any:
+    def opened(
+        width: int = 1280, height: int = 720, annotator: Annotator | None = None, **more: Any
+    ) -> Any:
+        running: Annotator = annotator or request.getfixturevalue("annotator")
         # The page forbids evaluating texts, which is how Playwright waits.
         context = chromium.new_context(
             viewport={"width": width, "height": height}, bypass_csp=True, **more
@@ -74,7 +77,7 @@ def open_page(annotator: Annotator, chromium: Any) -> Iterator[Opener]:
         context.set_default_timeout(20_000)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(annotator.page())
+        page.goto(running.page())
         page.wait_for_selector("html[data-ready=true]")
         return page
 

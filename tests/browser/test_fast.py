@@ -16,6 +16,7 @@ from PIL import Image
 from story import Story
 
 from fakes import FakeModel, blobs
+from samadapt.session.options import SessionOptions
 from samadapt.session.session import Session
 
 Opener = Callable[..., Any]
@@ -59,7 +60,7 @@ def story(slow: Annotator, open_page: Opener) -> Story:
 
 @pytest.fixture
 def session() -> Session:
-    found = Session(FakeModel(side=64))
+    found = Session(FakeModel(side=64), options=SessionOptions.annotator())
     found.open(blobs(80, 112))
     return found
 

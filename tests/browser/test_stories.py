@@ -427,7 +427,7 @@ def test_labels_images_and_display(annotator: Annotator, open_page: Opener) -> N
     story.page.locator("[data-setting=gamma]").fill("2")
     assert "display" in story.page.evaluate("document.getElementById('base').style.filter")
     story.page.click("[data-tab=learning]")
-    story.page.wait_for_selector("canvas.plot")
+    story.page.wait_for_selector("#learning-panel >> text=you corrected or checked: 0 so far")
 
 
 def test_an_image_that_cannot_be_read_is_said_so(annotator: Annotator, open_page: Opener) -> None:

@@ -88,13 +88,15 @@ def test_the_painted_mask_is_saved_exactly(ann: Person, image: int) -> None:
     assert np.array_equal(shown(now), painted)
     thing = ann.accept(image, "key-of-object")
     assert np.array_equal(saved(thing), painted)
+    assert thing["prompts"] == 3  # strokes count
     # And one that was painted alone.
     alone = np.zeros(SIZE, np.bool_)
     alone[1:3, 50:56] = True
     ann.paint(image, alone)
     thing = ann.accept(image, "key-of-painted")
     assert np.array_equal(saved(thing), alone)
-    assert thing["prompts"] is None
+    assert thing["prompts"] == 1
+    assert thing["source"] == "brush"
 
 
 def test_an_object_is_improved_from_its_mask_on(

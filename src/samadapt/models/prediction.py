@@ -20,12 +20,15 @@ class Prediction:
         logits: (K, h, w) float32 at the decoder's resolution; `Prompt(mask=...)` takes one.
         window: (x0, y0, x1, y1), the part of the image that the logits show when the model took
             a close-up; None for all of it. `Prompt(mask=..., window=...)` takes both.
+        default: index of the candidate to show first where that is not the one with the highest
+            score.
     """
 
     masks: NDArray[np.bool_]
     scores: NDArray[np.float32]
     logits: NDArray[np.float32]
     window: Window | None = None
+    default: int | None = None
 
     def __post_init__(self) -> None:
         for array in (self.masks, self.scores, self.logits):
@@ -33,5 +36,5 @@ class Prediction:
 
     @property
     def best(self) -> int:
-        """Index of the candidate with the highest score."""
-        return int(np.argmax(self.scores))
+        """Index of the candidate to show first: the one with the highest score, or `default`."""
+        return int(np.argmax(self.scores)) if self.default is None else self.default

@@ -17,6 +17,7 @@ from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
 from samadapt.server.leases import SharedAdapters
 from samadapt.session.events import Accepted, Event, ImageReference, Opened
+from samadapt.session.options import SessionOptions
 from samadapt.session.session import Session
 from samadapt.session.state import SessionState, reduce
 from samadapt.store.errors import ConflictError
@@ -165,6 +166,11 @@ class ClientSessions:
         except SamadaptError:
             return SessionState()
 
+    def holding(self, client: str) -> set[int]:
+        """Images where a client has an object under way."""
+        images = self._project.journal.maybe_unfinished(client)
+        return {image for image in images if not self.state(client, image).object.is_blank}
+
     @contextmanager
     def all_closed(self) -> Iterator[None]:
         """Nobody clicks within the block; afterwards all sessions begin again from their logs."""
@@ -200,23 +206,28 @@ class ClientSessions:
         )
         log = self._project.journal.last_log(client, image.id)
         if log is not None:
-            found = self._client_session(client, image, facts, log)
             try:
                 events = self._events(log)
+                found = self._client_session(client, image, facts, log, _options_of(events))
                 if _image_of(events) == (facts.height, facts.width, facts.content_hash):
                     found.session.restore(events, embedding)
                     return found
             except SamadaptError:
                 pass  # its clicks cannot be done again (another model): begin anew
         log = self._project.journal.log(client, image.id, person)
-        found = self._client_session(client, image, facts, log)
+        found = self._client_session(client, image, facts, log, SessionOptions.annotator())
         found.session.open(embedding=embedding, reference=reference)
         return found
 
     def _client_session(
-        self, client: str, image: StoredImage, facts: ImageFacts, log: StoredLog
+        self,
+        client: str,
+        image: StoredImage,
+        facts: ImageFacts,
+        log: StoredLog,
+        options: SessionOptions,
     ) -> ClientSession:
-        session = Session(self._model, self._shared.lease(self._adapters()))
+        session = Session(self._model, self._shared.lease(self._adapters()), options=options)
         session.log = log
         table, content_hash = self._project.objects, facts.content_hash
         objects = SessionObjects(table, image.id, content_hash, self._is_adapted, log.person)
@@ -252,6 +263,12 @@ class ClientSessions:
         with self._lock:
             self._open.pop((session.client, session.image.id), None)
             self._shared.leave(session.session.lease)
+
+
+def _options_of(events: Sequence[Event]) -> SessionOptions:
+    """What a session was begun with: its answers are computed again in the same way."""
+    opened = (event.options for event in events if isinstance(event, Opened))
+    return next(opened, SessionOptions.annotator())
 
 
 def _image_of(events: Sequence[Event]) -> tuple[int, int, str | None] | None:

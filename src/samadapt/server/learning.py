@@ -15,6 +15,7 @@ from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.store.errors import MissingError
 from samadapt.store.projects import Project
+from samadapt.store.records import StoredObject
 
 NONE = "none"
 ADAPTERS = "samadapt.adapters"
@@ -143,16 +144,29 @@ class Learning:
             self.use(self.specs)
 
     def summary(self) -> dict[str, Any]:
-        """What the page shows: how it goes, object by object."""
+        """What the page shows: how it goes, object by object.
+
+        An object is verified if somebody painted it or corrected it (it took more than one
+        prompt), or took it up again and saved it. Of the others nobody said more than that they
+        would do. Prompts are compared with the frozen model's only where the object was clicked.
+        """
         with self._lock:
             learner = self._learner()
             current = "+".join(self.specs) or NONE
             report = SessionReport() if learner is None else learner.report()
             notes = list(self.notes)
+        things = self._project.objects.measured()
+        again = self._project.journal.taken_up()
         rows = [
-            [thing.prompts, thing.frozen_prompts, int(thing.adapted)]
-            for thing in self._project.objects.measured()
+            [
+                o.prompts,
+                o.frozen_prompts if o.source == "clicks" else None,
+                int(o.adapted),
+                int(_is_verified(o, again)),
+            ]
+            for o in things
         ]
+        unverified = sum(not row[3] for row in rows) + self._project.objects.count_proposed()
         return {
             "adapter": current,
             "choices": [{"spec": c.spec, "text": c.text} for c in self.choices()],
@@ -162,6 +176,7 @@ class Learning:
             "active": report.is_adapted,
             "snapshots": self.snapshots(),
             "objects": rows[-500:],
+            "unverified": unverified,
             "notes": notes[-3:],
         }
 
@@ -218,3 +233,8 @@ class Learning:
     def _specs_of(self, spec: str) -> tuple[str, ...]:
         given = "+".join(self._first_specs) or NONE
         return self._first_specs if spec == given else (spec,)
+
+
+def _is_verified(thing: StoredObject, taken_up: set[int]) -> bool:
+    was_saved_again = thing.revision > 1 and thing.id in taken_up
+    return (thing.prompts or 0) > 1 or thing.source == "brush" or was_saved_again

@@ -17,6 +17,7 @@ from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Box, Click
+from samadapt.session.options import SessionOptions
 from samadapt.session.session import Session
 
 AGREES = 0.85
@@ -51,7 +52,7 @@ def frozen_prompts(
         task: the object.
         pause: called between two prompts.
     """
-    session = Session(model)
+    session = Session(model, options=SessionOptions.annotator())
     session.open(embedding=task.embedding)
     given: list[Click | Box] = [*([task.box] if task.box else []), *task.clicks]
     clicked: list[Click] = []

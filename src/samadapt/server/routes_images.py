@@ -19,9 +19,13 @@ router = APIRouter(prefix="/api")
 
 @router.get("/images")
 def list_images(here: Here, me: Me) -> Response:
-    """All images: [number, name, state, objects], and which of them others are at."""
+    """All images, and which of them others are at.
+
+    Each is [number, name, state, objects, whether this client has an object under way there].
+    """
+    holding = here.sessions.holding(me.client)
     rows = [
-        [e.id, e.name, _state(e.mark, e.present, e.problem, e.objects), e.objects]
+        [e.id, e.name, _state(e.mark, e.present, e.problem, e.objects), e.objects, e.id in holding]
         for e in here.gallery.scan()
     ]
     # Ten thousand rows: FastAPI would look at every one of them again.

@@ -95,6 +95,17 @@ def choose(image_id: ImageId, wanted: ChooseRequest, here: Here, me: Me) -> Json
     return _acted(here, me, image_id, lambda found: found.session.choose(wanted.index))
 
 
+@router.get("/images/{image_id}/candidates")
+def candidates(image_id: ImageId, here: Here, me: Me) -> Json:
+    """The masks of all candidates for the object under way, without strokes."""
+
+    def masks(found: ClientSession) -> Json:
+        prediction = found.session.prediction
+        return {"candidates": [] if prediction is None else [*map(crop_of, prediction.masks)]}
+
+    return here.act(me.client, me.person, image_id, masks)
+
+
 @router.post("/images/{image_id}/label")
 def label(image_id: ImageId, wanted: ObjectLabelRequest, here: Here, me: Me) -> Json:
     """Give the current object a label, and those that follow."""

@@ -24,6 +24,7 @@ from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
 from samadapt.server.measure import FrozenMeasure, Task
 from samadapt.server.pictures import Pictures
+from samadapt.session.candidates import under_click
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.projects import Project
@@ -103,6 +104,7 @@ class Workspace:
             return None
         adapters = session.lease.answering(self.model, session.embedding)
         found = self.model.predict(session.embedding, Prompt([(x, y)]), True, adapters)
+        found = under_click(found, x, y)
         shown: Mask = found.masks[found.best]
         return shown
 
@@ -123,12 +125,16 @@ class Workspace:
         """
         session, edited = found.session, found.session.state.object.edited
         clicks, box = session.clicks, session.current_box
+        strokes = session.state.object.strokes
         without = self._others(found) if keep_earlier else None
         label = None if label_id is None else str(label_id)
         mask = session.accept(label, without=without)
         number = session.state.last_id if edited is None else edited.object_id
-        if edited is None and (clicks or box is not None) and self.learning.is_learning:
-            self._measure.add(Task(number, found.embedding, clicks, box, mask))
+        is_clicked = bool(clicks or box is not None)
+        if (is_clicked or (edited is not None and strokes)) and self.learning.is_learning:
+            # What was said of an earlier version is unknown: the robot annotator says all of it.
+            said = (clicks, box) if edited is None else ((), None)
+            self._measure.add(Task(number, found.embedding, *said, mask))
         return number
 
     def edit(self, found: ClientSession, object_id: int, revision: int) -> None:

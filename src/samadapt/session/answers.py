@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.models.base import SegmentationModel
+from samadapt.models.click_consistency import violated_clicks
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import Window
 from samadapt.models.prediction import Prediction
 from samadapt.prompts import Box, Prompt
+from samadapt.session.candidates import under_click
 from samadapt.session.lease import AdapterLease
 from samadapt.session.options import SessionOptions
 from samadapt.session.state import CurrentObject, SessionState, painted
@@ -35,6 +37,12 @@ class Answer:
 
     prompt: Prompt
     prediction: Prediction
+
+    @property
+    def missed(self) -> int:
+        """How many clicks the candidate shown first does not follow."""
+        best = self.prediction.best
+        return int(violated_clicks(self.prediction.masks[best : best + 1], self.prompt)[0])
 
 
 class Answers:
@@ -100,7 +108,16 @@ class Answers:
         is_ambiguous = len(asked.clicks) == 1 and asked.box is None and now.edited is None
         multimask = self._options.multimask and is_ambiguous
         adapters = self._lease.answering(self._model, embedding)
-        return Answer(prompt, self._model.predict(embedding, prompt, multimask, adapters))
+        answer = Answer(prompt, self._model.predict(embedding, prompt, multimask, adapters))
+        may_retry = self._options.retry and mask is not None and now.edited is None
+        if may_retry and answer.missed:
+            prompt = prompt.with_mask(None)
+            again = Answer(prompt, self._model.predict(embedding, prompt, False, adapters))
+            answer = again if again.missed < answer.missed else answer
+        if self._options.default == "part" and multimask and asked.clicks[0].positive:
+            (click,) = asked.clicks
+            return replace(answer, prediction=under_click(answer.prediction, click.x, click.y))
+        return answer
 
     def _earlier(
         self, now: CurrentObject, index: int, embedding: ImageEmbedding
@@ -159,16 +176,14 @@ class _Packed:
     bits: NDArray[np.uint8]
     width: int
     window: Window | None
+    best: int
 
     @classmethod
     def of(cls, answer: Answer) -> _Packed:
         found = answer.prediction
         bits, width = np.packbits(found.masks, axis=-1), found.masks.shape[-1]
-        return cls(answer.prompt, found.scores, found.logits, bits, width, found.window)
-
-    @property
-    def best(self) -> int:
-        return int(np.argmax(self.scores))
+        rest = bits, width, found.window, found.best
+        return cls(answer.prompt, found.scores, found.logits, *rest)
 
     @property
     def nbytes(self) -> int:
@@ -176,4 +191,5 @@ class _Packed:
 
     def unpacked(self) -> Answer:
         masks = np.unpackbits(self.bits, axis=-1, count=self.width).view(np.bool_)
-        return Answer(self.prompt, Prediction(masks, self.scores, self.logits, self.window))
+        rest = self.scores, self.logits, self.window, self.best
+        return Answer(self.prompt, Prediction(masks, *rest))

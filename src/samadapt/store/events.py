@@ -69,7 +69,7 @@ class ObjectAdded(ProjectEvent):
         height, width, counts: the mask.
         source: how it was made.
         content_hash: of the pixels that it was drawn on, as far as known.
-        prompts: clicks and boxes that it took.
+        prompts: clicks, boxes and strokes that it took.
         adapted: whether what was learned took part in it.
     """
 
@@ -88,13 +88,17 @@ class ObjectAdded(ProjectEvent):
 
 
 class ObjectChanged(ProjectEvent):
-    """An object has another mask or label; `revision` counts its versions from 1."""
+    """An object has another mask or label; `revision` counts its versions from 1.
+
+    `prompts` is how many it took by now; None if none was added.
+    """
 
     kind: ClassVar[str] = "object changed"
     object: int
     revision: int
     label: int | None
     counts: str
+    prompts: int | None = None
 
 
 class ObjectDeleted(ProjectEvent):

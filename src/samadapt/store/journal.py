@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from samadapt.session.events import (
     Accepted,
     Event,
     ObjectVersion,
+    Opened,
     Record,
     Reopened,
+    Skipped,
     Trimmed,
 )
 from samadapt.session.log import EventLog
@@ -161,6 +163,40 @@ class Journal:
         if row is None:
             return None
         return StoredLog(self, self._database, self._project, row.stream, row.person, image_id)
+
+    def maybe_unfinished(self, client: str) -> list[int]:
+        """Images where the last thing that a client did may have left an object under way."""
+        mine = select(func.max(events.c.number)).where(
+            events.c.project_id == self._project,
+            events.c.stream.startswith(f"{client}:", autoescape=True),
+        )
+        wanted = select(events.c.image_id).where(
+            events.c.project_id == self._project,
+            events.c.number.in_(mine.group_by(events.c.image_id)),
+            events.c.kind.not_in((Opened.kind, Accepted.kind, Skipped.kind)),
+        )
+        with self._database.read() as tx:
+            return [int(number) for number in tx.execute(wanted).scalars()]
+
+    def taken_up(self) -> set[int]:
+        """Objects that somebody took up again to look at them or to improve them."""
+        wanted = select(events.c.kind, events.c.body).where(
+            events.c.project_id == self._project,
+            events.c.kind.in_((Reopened.kind, EditBegan.kind)),
+        )
+        with self._database.read() as tx:
+            rows = tx.execute(wanted).all()
+        found = set()
+        for kind, body in rows:
+            if kind == EditBegan.kind:
+                event: ProjectEvent | Event = read_event(kind, body)
+            else:
+                event = Record.from_json(body).event
+            if isinstance(event, EditBegan):
+                found.add(event.object)
+            elif isinstance(event, Reopened):
+                found.add(event.object.object_id)
+        return found
 
     def session_events(self, log: StoredLog) -> list[Event]:
         """The events of a session as the present version writes them.

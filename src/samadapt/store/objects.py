@@ -6,7 +6,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from samadapt.data.rle import Rle
@@ -76,7 +76,7 @@ class ObjectTable:
             return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def measured(self) -> list[StoredObject]:
-        """Clicked objects, in the order in which they were accepted; masks left out."""
+        """Objects that took prompts, in the order in which they were accepted; masks left out."""
         columns = [c for c in objects.c if c.name != "counts"]
         wanted = select(*columns).where(
             objects.c.project_id == self._project,
@@ -85,6 +85,17 @@ class ObjectTable:
         )
         with self._database.read() as tx:
             return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
+
+    def count_proposed(self) -> int:
+        """How many objects were proposed and accepted as they came."""
+        wanted = select(func.count()).where(
+            objects.c.project_id == self._project,
+            objects.c.source == "similar",
+            objects.c.prompts.is_(None),
+            ~objects.c.deleted,
+        )
+        with self._database.read() as tx:
+            return int(tx.execute(wanted).scalar_one())
 
     def get(self, object_id: int) -> StoredObject:
         """One object, deleted or not.
@@ -184,8 +195,9 @@ class ObjectTable:
         person: str,
         label_id: int | None,
         rle: Rle | None,
+        more_prompts: int = 0,
     ) -> StoredObject:
-        """Change an object as `change` does, in the caller's transaction."""
+        """Change an object as `change` does, in the caller's transaction, by so many prompts."""
         self._journal.lock(tx)
         now = self._get(tx, object_id)
         counts = now.counts if rle is None else rle.counts.decode("ascii")
@@ -201,10 +213,18 @@ class ObjectTable:
                 f"has {rle.size[1]} x {rle.size[0]}: was the image replaced?"
             )
         check_label(tx, self._project, label_id)
+        prompts = (now.prompts or 0) + more_prompts if more_prompts else None
+        values: dict[str, Any] = {"label_id": label_id, "counts": counts}
+        if prompts is not None:
+            values["prompts"] = prompts
         event = ObjectChanged(
-            object=object_id, revision=revision + 1, label=label_id, counts=counts
+            object=object_id,
+            revision=revision + 1,
+            label=label_id,
+            counts=counts,
+            prompts=prompts,
         )
-        self._set(tx, now, event, person, {"label_id": label_id, "counts": counts})
+        self._set(tx, now, event, person, values)
         return self._get(tx, object_id)
 
     def delete(self, object_id: int, revision: int, person: str) -> StoredObject:

@@ -54,7 +54,10 @@ class Reading:
                 if event.content_hash is not None:
                     self.annotated.setdefault(event.image, event.content_hash)
             case ObjectChanged():
-                self._set(event, entry, label_id=event.label, counts=event.counts)
+                values: dict[str, object] = {"label_id": event.label, "counts": event.counts}
+                if event.prompts is not None:
+                    values["prompts"] = event.prompts
+                self._set(event, entry, **values)
             case ObjectDeleted():
                 self._set(event, entry, deleted=True)
             case ObjectRestored():

@@ -73,7 +73,7 @@ class StoredObject:
     Attributes:
         id: its number, never given twice.
         revision: counts its versions from 1; an edit must name the one it is based on.
-        prompts: clicks and boxes that it took; None where it was not clicked.
+        prompts: clicks, boxes and strokes that it took; None where it was not clicked or painted.
         frozen_prompts: as many as the frozen model would have needed, None if not measured.
         adapted: whether what was learned took part in it.
     """

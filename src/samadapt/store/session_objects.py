@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from samadapt.errors import SessionError
-from samadapt.session.events import Accepted, Added, Event
+from samadapt.session.events import Accepted, Added, Event, Painted
 from samadapt.session.state import SavedObject, SessionState, reduce
 from samadapt.store.events import Source
 from samadapt.store.objects import NewMask, ObjectTable
@@ -53,7 +53,8 @@ class SessionObjects:
         after = reduce(before, event)
         for number, saved in after.objects.items():
             if before.objects.get(number) != saved and saved != before.object.edited:
-                self._change(tx, before.objects.get(number), saved)
+                more = _prompts_in_force(before) if isinstance(event, Accepted) else 0
+                self._change(tx, before.objects.get(number), saved, more)
         return event
 
     def _add(self, tx: Connection, before: SessionState, event: Accepted) -> StoredObject:
@@ -61,26 +62,29 @@ class SessionObjects:
         if saved.rle is None:
             raise SessionError("an object without a mask")
         prompts = 0 if isinstance(event, Added) else _prompts_in_force(before)
+        is_clicked = prompts > 0 and bool(before.object.asked)
         new = NewMask(
             self.image_id,
             saved.rle,
             label_number(saved.label),
-            "clicks" if prompts else self.source,
+            "clicks" if is_clicked else self.source,
             self.key,
             prompts or None,
-            prompts > 0 and self.is_adapted(),
+            is_clicked and self.is_adapted(),
             self.content_hash,
         )
         return self.table.add_in(tx, new, self.person)
 
-    def _change(self, tx: Connection, known: SavedObject | None, saved: SavedObject) -> None:
+    def _change(
+        self, tx: Connection, known: SavedObject | None, saved: SavedObject, more_prompts: int
+    ) -> None:
         where = tx, saved.object_id, saved.revision - 1, self.person
         if saved.deleted:
             self.table.delete_in(*where)
         elif known is not None and known.deleted:
             self.table.restore_in(*where)
         else:
-            self.table.change_in(*where, label_number(saved.label), saved.rle)
+            self.table.change_in(*where, label_number(saved.label), saved.rle, more_prompts)
 
 
 def label_number(label: str | None) -> int | None:
@@ -95,4 +99,6 @@ def saved_object(thing: StoredObject) -> SavedObject:
 
 
 def _prompts_in_force(state: SessionState) -> int:
-    return len(state.object.clicks) + (state.object.box is not None)
+    now = state.object
+    strokes = sum(isinstance(stroke, Painted) for stroke in now.strokes)
+    return len(now.clicks) + (now.box is not None) + strokes

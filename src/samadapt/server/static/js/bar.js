@@ -1,8 +1,10 @@
 // The bar below the image: what can be done now, with its keys.
 
-import { choose, current, isUnderWay, onCurrent, shownMask } from "./current.js";
+import { candidateButtons } from "./candidates.js";
+import { current, isUnderWay, onCurrent, shownMask } from "./current.js";
+import { notFollowed } from "./follows.js";
 import { keyOf, run } from "./keys.js";
-import { inOrder, onBusy } from "./queue.js";
+import { onBusy } from "./queue.js";
 import { request } from "./stage.js";
 import { configure, labelOf, on, state } from "./state.js";
 import { $, h, icon } from "./ui.js";
@@ -17,9 +19,10 @@ export function startBar() {
 
 function render() {
   const bar = $("bar");
-  const parts = state.proposals ? forProposals() : isUnderWay() ? forObject() : state.selected !== null ? forSelected() : [];
+  const parts = isUnderWay() ? forObject() : state.proposals ? forProposals() : state.selected !== null ? forSelected() : [];
   bar.hidden = !parts.length;
-  bar.replaceChildren(...parts);
+  const note = remark();
+  bar.replaceChildren(...(note ? [h("div.remark", { role: "status" }, note)] : []), ...parts);
   const painting = state.tool === "brush" || state.tool === "erase";
   $("brush-bar").hidden = !painting;
   $("brush-bar").style.bottom = parts.length ? "" : "14px";
@@ -27,18 +30,25 @@ function render() {
   $("brush-size").value = toSlider(state.settings.brush);
 }
 
+/** A sentence above the buttons. */
+function remark() {
+  const text = notFollowed();
+  const waiting = state.proposals?.list.length;
+  if (text || !waiting) return text;
+  if (isUnderWay()) return `An object of your own; ${waiting === 1 ? "1 proposal waits" : `${waiting} proposals wait`}.`;
+  return "A click begins an object of your own; Shift click picks a proposal.";
+}
+
 function forObject() {
-  const dots = current.candidates > 1
-    ? [h("span.dots", { title: "Candidates: whole, part, smaller part" }, Array.from({ length: current.candidates }, (_, k) =>
-      h("button", { "aria-label": `Candidate ${k + 1}`, "aria-current": String(k === current.chosen), onclick: () => inOrder(() => choose(k)) }))),
-    key("cycle"), separator()] : [];
+  const candidates = candidateButtons();
+  const waiting = state.proposals?.list.length;
   const name = current.edited ? `${labelOf(current.label)?.name ?? "object"} #${current.edited.id}` : labelOf(state.label)?.name ?? "object";
   return [
-    ...dots,
+    ...candidates, ...(candidates.length ? [key("cycle"), separator()] : []),
     small("undo", "undo", "Undo"), small("redo", "redo", "Redo"), separator(),
     small("cross", "drop", "Drop this object"),
     h("span.info", {}, name),
-    main("accept", current.edited ? "Save" : "Accept", !shownMask() && !current.waiting.length && !current.waitingBoxes.length),
+    main("accept", current.edited ? "Save" : waiting ? "Accept this object" : "Accept", !shownMask() && !current.waiting.length && !current.waitingBoxes.length),
   ];
 }
 
@@ -48,7 +58,7 @@ function forProposals() {
   return [
     h("span.info", { title }, `Similar ${index + 1} / ${list.length}${more ? "+" : ""}`),
     small("left", "proposalPrevious", "Previous"), small("right", "proposalNext", "Next"), separator(),
-    plain("reject", "Reject"), plain("acceptAll", "Accept all"), main("accept", "Accept"), small("cross", "drop", "End"),
+    plain("reject", "Reject"), plain("acceptAll", "Accept all"), main("accept", "Accept proposal"), small("cross", "drop", "End"),
   ];
 }
 

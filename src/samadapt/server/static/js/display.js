@@ -2,6 +2,7 @@
 
 import { configure, on, state } from "./state.js";
 import { keyOf } from "./keys.js";
+import { ANSWERS } from "./leaving.js";
 import { $, h } from "./ui.js";
 
 export function startDisplay() {
@@ -72,6 +73,9 @@ function render() {
       h("button.button.small", { onclick: () => configure({ brightness: 0, contrast: 0, gamma: 1, invert: false }) }, "As it is")),
     h("h3", {}, "Drawing"),
     check("keepEarlier", "New objects leave earlier ones"), check("preview", "Preview under the mouse"),
+    h("label.field", {}, "An object not accepted when leaving", h("select", {
+      "data-setting": "leaving", onchange: (event) => configure({ leaving: event.target.value }),
+    }, Object.entries(ANSWERS).map(([value, text]) => h("option", { value, selected: value === s.leaving }, text)))),
     h("h3", {}, "You"),
     h("input", { type: "text", value: s.person, placeholder: "Your name, for others to see", maxLength: 60, onchange: (event) => configure({ person: event.target.value.trim() }) }));
 }

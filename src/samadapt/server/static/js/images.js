@@ -1,8 +1,9 @@
 // Images: opening one, having the next ready, the list.
 
 import { get, post, save } from "./api.js";
-import { begin, standing } from "./current.js";
+import { begin, current, hasObject, onCurrent, standing } from "./current.js";
 import { credentials } from "./door.js";
+import { mayLeave } from "./leaving.js";
 import { takeObjects } from "./objects.js";
 import { leaveInOrder } from "./queue.js";
 import { endProposals } from "./similar.js";
@@ -20,6 +21,7 @@ let shown = []; // rows of the list after filtering
 export async function startImages() {
   on("images taken image", renderList);
   on("image image-mark images", header);
+  onCurrent(noteObject);
   $("image-list").addEventListener("scroll", renderList, { passive: true });
   new ResizeObserver(renderList).observe($("image-list"));
   $("image-filter").addEventListener("input", filter);
@@ -126,8 +128,21 @@ export async function jump() {
   const row = state.images[number - 1] && Number.isInteger(number)
     ? state.images[number - 1]
     : state.images.find(([, name]) => name.toLowerCase().includes(text.toLowerCase()));
-  if (row) leaveInOrder(() => openImage(row[0]));
+  if (row) leaveTo(row[0]);
   else toast(`No image ${text}.`, true);
+}
+
+/** Open another image, once it is decided what becomes of the object under way. */
+export function leaveTo(id) {
+  return leaveInOrder(async () => (await mayLeave()) && openImage(id));
+}
+
+/** Whether the open image holds an object that was not accepted: the list shows it. */
+function noteObject() {
+  const row = state.images.find(([id]) => id === current.image);
+  if (!row || row[4] === hasObject()) return;
+  row[4] = hasObject();
+  tell(["images"]);
 }
 
 let opened = null;
@@ -220,9 +235,9 @@ function filter() {
   const text = $("image-filter").value.trim().toLowerCase();
   const wanted = $("image-state").value;
   const groups = { todo: ["new", "started"], problem: ["unreadable", "missing"] };
-  shown = state.images.filter(([, name, kind], index) =>
+  shown = state.images.filter(([, name, kind, , holds], index) =>
     (!text || name.toLowerCase().includes(text) || String(index + 1) === text)
-    && (!wanted || (groups[wanted] ?? [wanted]).includes(kind)));
+    && (!wanted || (wanted === "open" ? holds : (groups[wanted] ?? [wanted]).includes(kind))));
   renderList();
   const finished = state.images.filter(([, , kind]) => kind === "done" || kind === "skipped").length;
   $("progress").firstElementChild.style.width = `${(100 * finished) / Math.max(1, state.images.length)}%`;
@@ -249,14 +264,14 @@ export function revealInList() {
   renderList();
 }
 
-function imageRow([id, name, kind, objects], index) {
+function imageRow([id, name, kind, objects, holds], index) {
   const person = state.taken[id];
   const words = { new: "to do", started: "started", done: "done", skipped: "skipped", unreadable: "cannot be read", missing: "file is gone" };
-  const text = `${words[kind]}${objects ? ` · ${objects} objects` : ""}${person ? ` · ${person} is here` : ""}`;
+  const text = `${words[kind]}${objects ? ` · ${objects} objects` : ""}${holds ? " · 1 not accepted" : ""}${person ? ` · ${person} is here` : ""}`;
   return h("button.image-row", {
     "aria-current": String(id === state.image?.id), title: name,
-    style: { top: `${index * ROW}px` }, onclick: () => leaveInOrder(() => openImage(id)),
+    style: { top: `${index * ROW}px` }, onclick: () => leaveTo(id),
   },
   kind === "unreadable" || kind === "missing" ? h("span.swatch") : h("img", { src: `/api/images/${id}/thumbnail`, loading: "lazy", alt: "" }),
-  h("div", {}, h("div.name", {}, name), h("span.state", { "data-state": kind }, text)));
+  h("div", {}, h("div.name", {}, name), h("span.state", { "data-state": kind, "data-holds": holds ? "true" : null }, text)));
 }

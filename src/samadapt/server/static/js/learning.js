@@ -5,6 +5,7 @@ import { resync } from "./current.js";
 import { on, set, state } from "./state.js";
 import { $, askText, complain, confirmed, h, toast } from "./ui.js";
 
+const ENOUGH = 8; // objects to be compared before anything is said
 let timer = 0;
 
 export function startLearning() {
@@ -29,24 +30,19 @@ function render() {
   const found = state.learning;
   if (!found) return;
   const pill = $("adapting");
-  const [kind, text] = !found.learning ? ["off", found.adapter === "none" ? "Frozen model" : found.adapter]
-    : found.active ? ["active", `Adapting · ${found.learned}`]
-      : found.trusted ? ["off", "Learning…"] : ["fallback", "Fell back"];
+  const [kind, text] = standing(found);
   pill.dataset.state = kind;
   pill.textContent = text;
   pill.title = explanation(found);
   if (state.tab !== "learning") return;
-  const means = averages(found.objects);
-  const canvas = h("canvas.plot");
+  const compared = found.objects.filter(([, frozen, , isVerified]) => isVerified && frozen !== null);
+  const canvas = compared.length >= ENOUGH && h("canvas.plot");
   const select = h("select", { onchange: () => change(select.value) },
     found.choices.map((choice) => h("option", { value: choice.spec, selected: choice.spec === found.adapter }, choice.text)));
   $("learning-panel").replaceChildren(
-    h("h3", {}, "Clicks per object"),
-    h("div.big", {},
-      h("div", {}, h("b", {}, means.own), h("span.muted", {}, "you, last 20")),
-      h("div", {}, h("b", {}, means.frozen), h("span.muted", {}, "frozen model, same objects"))),
-    canvas,
-    h("div.legend", {}, h("span", {}, h("i"), "you"), h("span", {}, h("i.frozen"), "frozen (simulated)")),
+    h("h3", {}, "Prompts per object"),
+    ...(canvas ? comparison(compared, canvas) : []),
+    h("div.muted", { id: "compared" }, howMany(compared.length, found.unverified)),
     h("h3", {}, "Adapter"),
     select,
     h("div", {}, explanation(found)),
@@ -54,14 +50,42 @@ function render() {
     h("div.buttons", {},
       h("button.button.small", { onclick: snapshot, disabled: !found.learning }, "Snapshot…"),
       h("button.button.small.danger", { onclick: reset, disabled: !found.learning }, "Reset…")),
-    h("span.muted", {}, "Frozen model: it is given your own clicks, then a simulated annotator's, until it agrees with your mask (IoU 0.85). A trend, not a benchmark: the mask came from the adapted model."));
-  requestAnimationFrame(() => plot(canvas, found.objects));
+    canvas && h("span.muted", {}, "Frozen model: it is given your own clicks, then a simulated annotator's, until it agrees with your mask (IoU 0.85). A trend, not a benchmark: the mask came from the adapted model."));
+  if (canvas) requestAnimationFrame(() => plot(canvas, compared));
+}
+
+/** State and text of the sign in the header. */
+function standing(found) {
+  if (!found.learning) return ["off", found.adapter === "none" ? "Frozen model" : found.adapter];
+  if (!found.learned) return ["off", "Nothing learned yet"];
+  return found.active ? ["active", `Adapting · ${found.learned}`] : ["fallback", "Fell back"];
+}
+
+function comparison(compared, canvas) {
+  const last = compared.slice(-20), means = averages(last);
+  return [
+    h("div.big", {},
+      h("div", {}, h("b", {}, means.own), h("span.muted", {}, `you, last ${last.length}`)),
+      h("div", {}, h("b", {}, means.frozen), h("span.muted", {}, "frozen model, same objects"))),
+    canvas,
+    h("div.legend", {}, h("span", {}, h("i"), "you"), h("span", {}, h("i.frozen"), "frozen (simulated)")),
+  ];
+}
+
+/** Which objects are compared, and which are not. */
+function howMany(compared, unverified) {
+  const objects = (count) => `${count} object${count === 1 ? "" : "s"}`;
+  const texts = [compared < ENOUGH
+    ? `Shown from ${ENOUGH} objects on that you corrected or checked: ${compared} so far.`
+    : `${objects(compared)} that you corrected or checked.`];
+  if (unverified) texts.push(`Unverified: ${objects(unverified)} accepted as they came; left out.`);
+  return texts.join(" ");
 }
 
 function explanation(found) {
   if (!found.learning) return found.adapter === "none" ? "Nothing is learned: the model answers as it ships." : `In use: ${found.adapter}. It does not learn here.`;
-  if (found.active) return `In use: learned from ${found.learned} object${found.learned === 1 ? "" : "s"}, and better than the frozen model on the last ones.`;
-  if (found.trusted) return "Accepted objects are learned in the background; until the first one is, the frozen model answers.";
+  if (!found.learned) return "Accepted objects are learned in the background; until the first one is, the frozen model answers.";
+  if (found.active) return `In use: learned from ${found.learned} object${found.learned === 1 ? "" : "s"}; the frozen model did no better on the last ones.`;
   return "What was learned did worse than the frozen model on the last objects, so the frozen model answers. Learning goes on, and comes back when it helps.";
 }
 
@@ -100,10 +124,8 @@ async function snapshot() {
 }
 
 function averages(objects) {
-  const last = objects.slice(-20);
-  const both = last.filter(([, frozen]) => frozen !== null);
-  const mean = (values) => (values.length ? (values.reduce((a, b) => a + b, 0) / values.length).toFixed(1) : "–");
-  return { own: mean(last.map(([own]) => own)), frozen: mean(both.map(([, frozen]) => frozen)) };
+  const mean = (values) => (values.reduce((a, b) => a + b, 0) / values.length).toFixed(1);
+  return { own: mean(objects.map(([own]) => own)), frozen: mean(objects.map(([, frozen]) => frozen)) };
 }
 
 function plot(canvas, objects) {
@@ -116,7 +138,7 @@ function plot(canvas, objects) {
   pen.scale(ratio, ratio);
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
-  const most = Math.max(4, ...objects.map(([own, frozen]) => Math.min(Math.max(own, frozen ?? 0), 12)));
+  const most = Math.max(4, ...objects.map(([own, frozen]) => Math.min(Math.max(own, frozen), 12)));
   const left = 22, bottom = height - 18;
   const x = (k) => left + 6 + (k * (width - left - 14)) / Math.max(1, objects.length - 1);
   const y = (value) => bottom - (Math.min(value, most) * (bottom - 10)) / most;
@@ -130,7 +152,7 @@ function plot(canvas, objects) {
     pen.stroke();
     pen.fillText(String(value), 6, y(value) + 3);
   }
-  pen.fillText(objects.length ? `objects 1 to ${objects.length}` : "accept an object to begin", left + 2, height - 5);
+  pen.fillText(`objects 1 to ${objects.length}`, left + 2, height - 5);
   const line = (values, ink, dashed) => {
     pen.strokeStyle = ink;
     pen.lineWidth = 2;
@@ -142,10 +164,10 @@ function plot(canvas, objects) {
   };
   const warn = colour("--warn"), accent = colour("--accent");
   objects.forEach(([own, frozen], k) => {
-    if (frozen !== null) dot(pen, x(k), y(frozen), 3, warn, false);
+    dot(pen, x(k), y(frozen), 3, warn, false);
     dot(pen, x(k), y(own), 2.6, accent, true);
   });
-  line(smoothed(objects.map(([, frozen], k) => [k, frozen]).filter(([, value]) => value !== null)), warn, true);
+  line(smoothed(objects.map(([, frozen], k) => [k, frozen])), warn, true);
   line(smoothed(objects.map(([own], k) => [k, own])), accent, false);
 }
 

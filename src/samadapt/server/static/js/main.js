@@ -11,11 +11,12 @@ import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, se
 import { showKeys, startKeys } from "./keys.js";
 import { chooseNumber, startLabels } from "./labels.js";
 import { refreshLearning, startLearning } from "./learning.js";
+import { mayLeave } from "./leaving.js";
 import { link, onLink, unsent } from "./link.js";
 import { acceptCurrent, deleteSelected, editSelected, redo, refreshObjects, startObjects, undo } from "./objects.js";
 import { forgetPreview, holdSpace, startPointer } from "./pointer.js";
 import { inOrder, isBusy, leaveInOrder } from "./queue.js";
-import { acceptAll, acceptProposal, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
+import { acceptAll, acceptProposal, dropCovered, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
 import { painted, shownBitmap, startStage } from "./stage.js";
 import { on, set, state } from "./state.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
@@ -23,12 +24,21 @@ import { fit, view, zoomAt } from "./view.js";
 
 const EVERY = 8000; // milliseconds between two signs of life
 
+/** The object under way comes before proposals: the bar says which of them is accepted. */
+async function accept() {
+  if (state.proposals && !hasObject()) return acceptProposal();
+  const mask = finalMask();
+  await acceptCurrent();
+  if (!hasObject()) dropCovered(mask);
+  return null;
+}
+
 /** Keys and buttons that are done one after the other, behind clicks that wait for their answer. */
 const ordered = {
-  accept: () => (state.proposals && !hasObject() ? acceptProposal() : acceptCurrent()),
+  accept,
   drop: () => {
+    if (hasObject()) return drop();
     if (state.proposals) endProposals();
-    else if (hasObject()) return drop();
     else set({ selected: null });
     return null;
   },
@@ -38,17 +48,19 @@ const ordered = {
   number: chooseNumber,
 };
 
-/** Those that lead to another image. */
+/** Those that lead to another image, once it is decided what becomes of the object under way. */
 const leading = {
   done: () => finish("done"),
-  skipImage: () => (state.image?.mark ? setMark("") : finish("skipped")),
+  skipImage: () => finish("skipped"),
   next: () => go(1), previous: () => go(-1),
 };
 
+const leaveDecided = (action) => leaveInOrder(async () => (await mayLeave()) && action());
 const inTurn = (group, how) => Object.fromEntries(Object.entries(group).map(([name, action]) => [name, (value) => how(() => action(value))]));
 
 const actions = {
-  ...inTurn(ordered, inOrder), ...inTurn(leading, leaveInOrder),
+  ...inTurn(ordered, inOrder), ...inTurn(leading, leaveDecided),
+  skipImage: () => (state.image?.mark ? inOrder(() => setMark("")) : leaveDecided(leading.skipImage)),
   jump,
   toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),
   toolBrush: () => set({ tool: "brush" }), toolErase: () => set({ tool: "erase" }),
@@ -225,7 +237,7 @@ async function waitForModel() {
 }
 
 // For tests and benchmarks: what is on the screen, without reading pixels.
-window.samadapt = { link, state, current, view, finalMask, isBusy, openImage, painted };
+window.samadapt = { link, state, set, current, view, finalMask, isBusy, openImage, painted };
 
 start().catch((error) => {
   complain(error);

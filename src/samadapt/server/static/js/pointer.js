@@ -117,7 +117,7 @@ function up(event) {
   $("stage").classList.remove("panning");
   const [x, y] = toImage(...place(event));
   if (done.kind === "brush" || done.kind === "erase") endStroke();
-  else if (done.kind === "select") inOrder(() => selectAt(x, y));
+  else if (done.kind === "select") inOrder(() => pick(x, y));
   else if (done.kind !== "pan") prompt(done, x, y);
   pointer.box = null;
   request("overlay");
@@ -143,12 +143,16 @@ function prompt(done, x, y) {
 
 /** A click, once everything before it was answered. */
 async function clicked(x, y, positive, maySelect) {
-  if (state.proposals && !hasObject() && activate(x, y)) return;
   if (maySelect && !hasObject()) {
     if (objectAt(x, y)) selectAt(x, y);
     return;
   }
   await click(x, y, positive);
+}
+
+/** A proposal, or else an accepted object. */
+function pick(x, y) {
+  if (!state.proposals || hasObject() || !activate(x, y)) selectAt(x, y);
 }
 
 function cancel(event) {

@@ -70,6 +70,7 @@ export async function acceptProposal() {
 }
 
 export async function rejectProposal() {
+  if (mustWait()) return;
   const proposal = state.proposals?.list[state.proposals.index];
   if (!proposal) return;
   search.rejected.push(toCrop(proposal.mask));
@@ -78,6 +79,7 @@ export async function rejectProposal() {
 }
 
 export async function acceptAll() {
+  if (mustWait()) return;
   const { list, more } = state.proposals ?? { list: [] };
   endProposals();
   for (const proposal of list) await keepOne(proposal);
@@ -86,6 +88,7 @@ export async function acceptAll() {
 }
 
 export function step(by) {
+  if (!state.proposals || mustWait()) return;
   const { list, index, more } = state.proposals;
   const next = (index + by + list.length) % list.length;
   set({ proposals: { list, index: next, more } });
@@ -98,6 +101,24 @@ export function activate(x, y) {
   if (found < 0) return false;
   set({ proposals: { ...state.proposals, index: found } });
   return true;
+}
+
+/** The proposals' keys mean nothing while an object of one's own is under way. */
+function mustWait() {
+  if (hasObject()) toast("Accept or drop your own object first: the proposals wait.");
+  return hasObject();
+}
+
+/** Pass over proposals of which most is in an object that was accepted meanwhile. */
+export function dropCovered(mask) {
+  if (!state.proposals || !mask) return;
+  const { list, index, more } = state.proposals;
+  const left = list.filter(({ mask: proposed }) => {
+    const rest = overlaps(proposed, mask) ? merged(proposed, mask, 0) : proposed;
+    return rest && area(rest) > area(proposed) / 2;
+  });
+  if (left.length === list.length) return;
+  set({ proposals: left.length ? { list: left, index: Math.min(index, left.length - 1), more } : null });
 }
 
 function leave(index) {

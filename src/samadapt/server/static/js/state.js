@@ -7,7 +7,7 @@ export const state = {
   labels: [],
   labelsRevision: 0,
   label: null, // number of the label that new objects get
-  images: [], // [id, name, state, objects]
+  images: [], // [id, name, state, objects, whether one is under way there]
   taken: {}, // image -> person
   image: null, // what `open` answered, without objects
   objects: new Map(), // id -> object with decoded mask
@@ -31,6 +31,7 @@ export const state = {
     keepEarlier: false,
     preview: false,
     brush: 16,
+    leaving: "ask",
     theme: "dark",
     person: "",
   }),

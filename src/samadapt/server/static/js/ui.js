@@ -76,13 +76,15 @@ export function complain(error) {
   }
 }
 
-/** Open a dialog; `build` gets a function that closes it. Returns that function. */
-export function dialog(title, build, narrow = false) {
+/** Open a dialog; `build` gets a function that closes it. Returns that function; `closed` is called at the end. */
+export function dialog(title, build, narrow = false, closed = () => {}) {
   const before = document.activeElement;
   const close = () => {
+    if (!veil.isConnected) return;
     veil.remove();
     removeEventListener("keydown", escape);
     before?.focus?.();
+    closed();
   };
   const escape = (event) => event.key === "Escape" && !event.defaultPrevented && close();
   addEventListener("keydown", escape);

@@ -1,0 +1,67 @@
+// The candidates for the object under way: score on a button, outline on a thumbnail.
+
+import { get } from "./api.js";
+import { choose, current } from "./current.js";
+import { fromCrop, outline } from "./mask.js";
+import { inOrder } from "./queue.js";
+import { shownBitmap } from "./stage.js";
+import { colourOf, state } from "./state.js";
+import { h } from "./ui.js";
+import { view } from "./view.js";
+
+const WIDTH = 168, HEIGHT = 126;
+let fetched = { of: null, masks: null };
+
+/** A button for each candidate; empty when there is nothing to choose from. */
+export function candidateButtons() {
+  if (current.candidates < 2) return [];
+  return [h("span.candidates", {}, Array.from({ length: current.candidates }, (_, k) => button(k)))];
+}
+
+function button(k) {
+  const score = Math.round(100 * Math.min(Math.max(current.scores[k] ?? 0, 0), 1));
+  const text = `Candidate ${k + 1}: the model gives it ${score} of 100`;
+  const show = (event) => thumbnail(event.currentTarget, k);
+  const hide = (event) => event.currentTarget.querySelector("canvas")?.remove();
+  return h("button", {
+    "aria-label": text, "aria-current": String(k === current.chosen), "data-candidate": String(k),
+    onclick: () => inOrder(() => choose(k)), onmouseenter: show, onfocus: show, onmouseleave: hide, onblur: hide,
+  }, String(score));
+}
+
+async function thumbnail(button, k) {
+  if (button.querySelector("canvas")) return;
+  const canvas = h("canvas.candidate", { width: 2 * WIDTH, height: 2 * HEIGHT });
+  button.append(canvas);
+  const masks = await candidateMasks().catch(() => []);
+  if (canvas.isConnected && masks[k]) draw(canvas, masks[k]);
+  else canvas.remove();
+}
+
+/** Asked for when somebody looks: most clicks need none of them. */
+function candidateMasks() {
+  const { image, clicks } = current;
+  if (fetched.of !== clicks) {
+    const masks = get(`/api/images/${image}/candidates`).then(({ candidates }) => candidates.map(fromCrop));
+    fetched = { of: clicks, masks };
+  }
+  return fetched.masks;
+}
+
+/** The part of the image around a mask, with its outline. */
+function draw(canvas, mask) {
+  const pen = canvas.getContext("2d");
+  const scale = 0.8 * Math.min(canvas.width / mask.w, canvas.height / mask.h);
+  pen.translate(canvas.width / 2, canvas.height / 2);
+  pen.scale(scale, scale);
+  pen.translate(-mask.x - mask.w / 2, -mask.y - mask.h / 2);
+  const bitmap = shownBitmap();
+  if (bitmap) pen.drawImage(bitmap, 0, 0, view.imageWidth, view.imageHeight);
+  const path = outline(mask);
+  for (const [width, colour] of [[6, "rgb(0 0 0 / 60%)"], [3, colourOf(current.edited ? current.label : state.label)]]) {
+    pen.lineWidth = width / scale;
+    pen.strokeStyle = colour;
+    pen.stroke(path);
+  }
+  canvas.dataset.drawn = "true";
+}
