@@ -52,8 +52,8 @@ def under_click(found: Prediction, x: float, y: float) -> Prediction:
 
 
 def _sprawls(mask: NDArray[np.bool_], part: NDArray[np.bool_]) -> bool:
-    area = np.count_nonzero(part)
+    area = int(np.count_nonzero(part))
     if area < _SPRAWLS * np.count_nonzero(mask):
         return True
     edges = [part[0], part[-1], part[:, 0], part[:, -1]]
-    return area > _SPRAWLS * part.size and sum(bool(edge.any()) for edge in edges) >= 3
+    return bool(area > _SPRAWLS * part.size) and sum(bool(edge.any()) for edge in edges) >= 3
