@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from samadapt.cli.annotate import annotate
+from samadapt.cli.annotate_all import annotate_all
 from samadapt.cli.benchmark import benchmark_app
 from samadapt.cli.demo import demo
 from samadapt.cli.doctor import doctor
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(predict)
 app.command()(annotate)
+app.command()(annotate_all)
 app.command()(embed)
 app.command()(export)
 app.command()(serve)
