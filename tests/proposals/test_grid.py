@@ -200,11 +200,14 @@ class TestPropose:
         half = plain.mask.copy()
         half[: half.shape[0] // 2] = False
 
-        def predict(embedding: ImageEmbedding, prompt: Prompt, *rest: object) -> Prediction:
+        def predict(
+            embedding: ImageEmbedding, prompts: list[Prompt], *rest: object
+        ) -> list[Prediction]:
+            (prompt,) = prompts
             asked.append(prompt.points[0])
             logits = np.full((1, 16, 16), -3, np.float32)
             logits[:, :8] = 7  # mean magnitude 5: half of it is above 5, all of it above -5
-            return Prediction(half[None], np.full(1, 0.6, np.float32), logits)
+            return [Prediction(half[None], np.full(1, 0.6, np.float32), logits)]
 
         monkeypatch.setattr(model, "predict", predict)
         options = replace(STAIRS, second_pass=True, candidates=False)
@@ -222,9 +225,11 @@ class TestPropose:
         model, asked = oracle(), []
         embedding, predict = model.encode(blobs()), model.predict
 
-        def counted(embedding: ImageEmbedding, prompt: Prompt, *rest: object) -> Prediction:
-            asked.append(prompt)
-            return predict(embedding, prompt, *rest)  # type: ignore[call-overload, no-any-return]
+        def counted(
+            embedding: ImageEmbedding, prompts: list[Prompt], *rest: object
+        ) -> list[Prediction]:
+            asked.extend(prompts)
+            return predict(embedding, prompts, *rest)  # type: ignore[call-overload, no-any-return]
 
         monkeypatch.setattr(model, "predict", counted)
         propose(model, embedding)

@@ -11,6 +11,13 @@ import typer
 from samadapt.cli import common
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.common import DATA_VARIABLE, DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.engine_options import (
+    AddressOption,
+    EngineOption,
+    GpusOption,
+    WorkersOption,
+    elsewhere,
+)
 from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     AtFailureOption,
@@ -68,6 +75,10 @@ def adaptation(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    gpus: GpusOption = 0.0,
     json_path: KeptJsonOption = None,
     report: Annotated[
         Path | None,
@@ -103,6 +114,7 @@ def adaptation(
     datasets = {name: open_dataset(*path) for name, path in paths.items()}
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
+    where = elsewhere(engine, address, workers, gpus, loaded, model, device)
     with common.progress_bar("clicking") as progress:
         result = run_adaptation(
             datasets,
@@ -115,6 +127,7 @@ def adaptation(
             runs=None if json_path is None else json_path.with_name(f"{json_path.name}.runs"),
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
+            elsewhere=where,
         )
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,13 @@ from samadapt.cli.common import (
     SeedOption,
     ThreadsOption,
 )
+from samadapt.cli.engine_options import (
+    AddressOption,
+    EngineOption,
+    GpusOption,
+    WorkersOption,
+    elsewhere,
+)
 from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     PROTOCOL_PANEL,
@@ -106,6 +113,10 @@ def interactive(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    gpus: GpusOption = 0.0,
     json_path: JsonOption = None,
     html_path: HtmlOption = None,
 ) -> None:
@@ -151,6 +162,7 @@ def interactive(
     loaded = common.load_model(model, device, dtype)
     command = ctx.ensure_object(Invocation).command
     run = run_compared if compare_frozen else run_interactive
+    where = elsewhere(engine, address, workers, gpus, loaded, model, device)
     with common.progress_bar("clicking") as progress:
         result = run(
             data,
@@ -160,6 +172,7 @@ def interactive(
             selection,
             progress=progress,
             command=command,
+            elsewhere=where,
         )
     results = [*filter(None, [result.frozen]), result]
     deliver(

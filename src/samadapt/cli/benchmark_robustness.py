@@ -16,6 +16,13 @@ from samadapt.cli.common import (
     SeedOption,
     ThreadsOption,
 )
+from samadapt.cli.engine_options import (
+    AddressOption,
+    EngineOption,
+    GpusOption,
+    WorkersOption,
+    elsewhere,
+)
 from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     DatasetOption,
@@ -61,6 +68,10 @@ def robustness(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    gpus: GpusOption = 0.0,
     json_path: JsonOption = None,
     html_path: HtmlOption = None,
 ) -> None:
@@ -87,6 +98,7 @@ def robustness(
     data = open_dataset(*paths, crowds=crowds)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
+    where = elsewhere(engine, address, workers, gpus, loaded, model, device)
     with common.progress_bar("prompting") as progress:
         result = run_robustness(
             data,
@@ -95,6 +107,7 @@ def robustness(
             options,
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
+            elsewhere=where,
         )
     deliver(
         result,

@@ -18,6 +18,13 @@ from samadapt.cli.common import (
     SeedOption,
     ThreadsOption,
 )
+from samadapt.cli.engine_options import (
+    AddressOption,
+    EngineOption,
+    GpusOption,
+    WorkersOption,
+    elsewhere,
+)
 from samadapt.cli.guard import Invocation
 from samadapt.cli.options import (
     CacheOption,
@@ -107,6 +114,10 @@ def task(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    gpus: GpusOption = 0.0,
     cache: CacheOption = None,
     cache_gb: Annotated[
         float, typer.Option("--cache-gb", help="Most space for embeddings; 0 keeps none.")
@@ -150,6 +161,7 @@ def task(
         other = open_dataset(transfer_images, transfer_masks, crowds=crowds)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
+    where = elsewhere(engine, address, workers, gpus, loaded, model, device)
     with common.progress_bar("teaching") as progress:
         result = run_task(
             learned,
@@ -162,6 +174,7 @@ def task(
             cache_bytes=round(cache_gb * 2**30),
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
+            elsewhere=where,
         )
     deliver(result, (), task_tables(result), json_path, html_path, lambda: task_report(result))
 

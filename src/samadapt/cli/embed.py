@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,11 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.engine_options import AddressOption, EngineOption, GpusOption, WorkersOption
 from samadapt.errors import DataError
+
+_BATCH = 4
+"""Images that a worker takes at a time."""
 
 GigabytesOption = Annotated[
     float,
@@ -27,42 +32,45 @@ def embed(
     dtype: DtypeOption = "auto",
     cache_gb: GigabytesOption = 10.0,
     threads: ThreadsOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    gpus: GpusOption = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Encode all images of a folder ahead, so that annotating never waits for them.
 
     Subfolders are included. What is in the cache already is not encoded again;
-    files that cannot be read are named and left out.
+    files that cannot be read are named and left out. On a cluster every machine
+    keeps its own, or all of them share the folder that SAMADAPT_CACHE names.
     """
-    from samadapt.data.images import list_images, read_image
-    from samadapt.errors import ImageError
-    from samadapt.session.images import hash_pixels
+    from samadapt.data.images import list_images
+    from samadapt.distributed.embed import EmbedWork, embed_one
+    from samadapt.distributed.engine import in_batches, make_engine
+    from samadapt.distributed.worker_model import WorkerModel
     from samadapt.store.embeddings import EmbeddingStore
 
     store = EmbeddingStore(limit=cache_bytes(cache_gb))
     paths = list_images(folder, recursive=True)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
-    encoded = known = 0
+    if engine is None and workers is None:
+        found = (embed_one(loaded, store, path) for path in paths)
+    else:
+        where = make_engine(engine or "local", workers, gpus, address)
+        work = EmbedWork(WorkerModel.of(loaded, model, device), store.folder, store.limit)
+        batches = in_batches([path.absolute() for path in paths], _BATCH)
+        found = (one for batch in where.run(work, batches) for one in batch)
+    outcomes: Counter[str] = Counter()
     unreadable: list[str] = []
     with common.progress_bar("encoding") as progress:
-        for index, path in enumerate(paths):
+        for index, one in enumerate(found, 1):
+            outcomes[one.outcome] += 1
+            if one.problem is not None:
+                unreadable.append(one.problem)
             progress(index, len(paths))
-            try:
-                pixels = read_image(path)
-            except ImageError as error:
-                unreadable.append(str(error))
-                continue
-            content = hash_pixels(pixels)
-            if store.has(loaded, content):
-                known += 1
-                continue
-            if not store.put(loaded, content, loaded.encode(pixels)):
-                raise DataError(
-                    f"{store.folder} cannot be written: free some space, or set SAMADAPT_CACHE to "
-                    "another folder"
-                )
-            encoded += 1
+    unreadable.sort()
+    encoded, known = outcomes["encoded"], outcomes["known"]
     if len(unreadable) == len(paths):
         raise DataError(f"no image in {folder} can be read: {unreadable[0]}")
     result = {

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from samadapt.benchmark.elsewhere import Elsewhere
+    from samadapt.models.base import SegmentationModel
 
 PANEL = "Where the work is done"
 
@@ -41,3 +45,33 @@ GpusOption = Annotated[
         "--gpus", metavar="G", rich_help_panel=PANEL, help="With ray: GPUs that workers share."
     ),
 ]
+
+
+def elsewhere(
+    engine: str | None,
+    address: str | None,
+    workers: int | None,
+    gpus: float,
+    model: SegmentationModel,
+    name: str,
+    device: str,
+) -> Elsewhere | None:
+    """Workers for a benchmark; None if no option asks for any, and it runs in this process.
+
+    Args:
+        engine, address, workers, gpus: as given.
+        model: loaded here; workers load the very same.
+        name, device: as given.
+
+    Raises:
+        DataError: options that make no sense together, or Ray is not installed.
+        WorkerError: there is no cluster at the address.
+    """
+    if engine is None and workers is None and address is None and not gpus:
+        return None
+    from samadapt.benchmark.elsewhere import Elsewhere
+    from samadapt.distributed.engine import make_engine
+    from samadapt.distributed.worker_model import WorkerModel
+
+    where = make_engine(engine or "local", workers, gpus, address)
+    return Elsewhere(where, WorkerModel.of(model, name, device))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from samadapt.distributed.engine import Work, WorkerError
+from samadapt.distributed.threads import one_thread_per_core
 from samadapt.errors import DataError, SamadaptError, first_line
 
 T = TypeVar("T")
@@ -105,7 +106,7 @@ class Worker:
     def __init__(self, work: Work[Any, Any]) -> None:
         self._work = work
         self._function: Callable[[Sequence[Any]], Any] | None = None
-        _one_thread()
+        one_thread_per_core()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Do the batches in the column "parcel"; errors come back as values, without a retry."""
@@ -190,12 +191,3 @@ def quiet_ray() -> Iterator[None]:
         context.enable_progress_bars = bars
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _one_thread() -> None:
-    """Compute with as many threads as Ray gave cores, which is one; it sets OMP_NUM_THREADS."""
-    import cv2
-    import torch
-
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    cv2.setNumThreads(1)

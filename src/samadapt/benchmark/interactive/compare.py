@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.benchmark.elsewhere import Elsewhere
 from samadapt.benchmark.interactive.result import InteractiveResult
 from samadapt.benchmark.interactive.run import PROTOCOL, run_interactive
 from samadapt.benchmark.interactive.summary import MEASURES, SECONDS, Curve, Measure
@@ -99,6 +100,7 @@ def run_compared(
     *,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> InteractiveResult:
     """Run the interactive benchmark with adapters, and without on the same objects.
 
@@ -117,7 +119,14 @@ def run_compared(
     def run(number: int, attached: Sequence[str | Seams]) -> InteractiveResult:
         told = progress and (lambda done, total: progress(number * total + done, 2 * total))
         return run_interactive(
-            dataset, model, protocol, attached, selection, progress=told, command=command
+            dataset,
+            model,
+            protocol,
+            attached,
+            selection,
+            progress=told,
+            command=command,
+            elsewhere=elsewhere,
         )
 
     adapted, frozen = run(0, adapters), run(1, ())
