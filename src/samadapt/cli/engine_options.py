@@ -56,12 +56,10 @@ def elsewhere(
     name: str,
     device: str,
 ) -> Elsewhere | None:
-    """Workers for a benchmark; None if no option asks for any, and it runs in this process.
+    """Workers for a benchmark, as options name them.
 
-    Args:
-        engine, address, workers, gpus: as given.
-        model: loaded here; workers load the very same.
-        name, device: as given.
+    If no option asks for any it is None, and the benchmark runs in this process. `model` is loaded
+    here, and every worker loads the very same by its `name` on `device`.
 
     Raises:
         DataError: options that make no sense together, or Ray is not installed.

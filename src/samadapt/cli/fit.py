@@ -10,6 +10,7 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.common import CrowdsOption, DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.engine_options import AddressOption, EngineOption, GpusOption, WorkersOption
 from samadapt.cli.options import (
     CacheOption,
     JsonOption,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _RECIPE = "Recipe (the method's own values where left out)"
 _NONE = "all"
+_RAY = "ray"
 
 
 def fit(
@@ -148,13 +150,18 @@ def fit(
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     threads: ThreadsOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    gpus: GpusOption = 0.0,
     json_path: JsonOption = None,
 ) -> None:
     """Train an adapter on images with masks; the model itself stays as it is.
 
     A run that was interrupted goes on with the same command. With several GPUs
-    use `accelerate launch -m samadapt fit ...`.
+    use `accelerate launch -m samadapt fit ...`, or a Ray cluster.
     """
+    _check_engine(engine, workers, gpus, address)
     places = _places(images, masks, dataset, split)
     if point_matching:
         method = _with_variant(method, "--point-matching", "point-matching")
@@ -192,18 +199,41 @@ def fit(
     data = [open_dataset(*paths, crowds=crowds) for paths in places]
     common.set_threads(threads)
     loaded = common.load_model(model, local_device(device), dtype)
-    report = run_fit(
-        method,
-        loaded,
-        data,
-        out,
-        start=start,
-        cache=cache,
-        cache_bytes=round(cache_gb * 2**30),
-        on_skip=_note_skipped,
-        settings=chosen,
-    )
+    space = round(cache_gb * 2**30)
+    if engine == _RAY:
+        from samadapt.distributed.fit import FitJob, fit_on_ray
+        from samadapt.distributed.worker_model import WorkerModel
+
+        name = WorkerModel.of(loaded, model, device)
+        job = FitJob(method, name, data, out, start, cache, space, chosen)
+        report = fit_on_ray(job, loaded, workers or max(1, int(gpus)), gpus, address)
+        for skipped in report.skipped:
+            _note_skipped(skipped)
+    else:
+        report = run_fit(
+            method,
+            loaded,
+            data,
+            out,
+            start=start,
+            cache=cache,
+            cache_bytes=space,
+            on_skip=_note_skipped,
+            settings=chosen,
+        )
     _deliver(report, json_path)
+
+
+def _check_engine(
+    engine: str | None, workers: int | None, gpus: float, address: str | None
+) -> None:
+    if engine not in (None, "local", _RAY):
+        raise DataError(f"--engine {engine}: use local or ray")
+    if engine != _RAY and (workers is not None or gpus or address is not None):
+        raise DataError(
+            "--workers, --gpus and --address belong to --engine ray; on one machine use "
+            "`accelerate launch -m samadapt fit ...`"
+        )
 
 
 def _deliver(report: FitReport, json_path: Path | None) -> None:

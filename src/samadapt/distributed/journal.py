@@ -61,10 +61,11 @@ class RunJournal:
             DataError: the disk is full.
         """
         end = self._file.seek(0, os.SEEK_END)
-        lines, places = [], {}
+        lines, places = list[bytes](), dict[str, int]()
         for name, record in records:
             line = json.dumps({"image": name, **record}, allow_nan=False).encode() + b"\n"
-            places[name] = end + sum(map(len, lines))
+            places[name] = end
+            end += len(line)
             lines.append(line)
         try:
             self._file.write(b"".join(lines))

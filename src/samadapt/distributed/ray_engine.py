@@ -82,8 +82,7 @@ class RayEngine:
                 num_cpus=1,
                 num_gpus=self.gpus or None,
                 compute=ray.data.ActorPoolStrategy(size=count),
-                max_restarts=_RETRIES * count,
-                max_task_retries=_RETRIES,
+                ray_remote_args_fn=_retried,
             )
             try:
                 for row in done.iter_rows():
@@ -98,6 +97,11 @@ class RayEngine:
                     f"the cluster gave up ({first_line(error)}): run the same command again; what "
                     "is finished is kept"
                 ) from error
+
+
+def _retried() -> dict[str, int]:
+    """Ray's own default is without end, and a batch that kills every worker would never end."""
+    return {"max_restarts": 10 * _RETRIES, "max_task_retries": _RETRIES}
 
 
 class Worker:
@@ -128,6 +132,8 @@ def import_ray() -> Any:
         DataError: it is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # The notes of its C++ part go to stderr past every Python logger.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

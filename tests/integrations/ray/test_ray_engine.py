@@ -1,0 +1,169 @@
+"""The same work on a Ray cluster: same results, whatever happens to its workers."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+import ray.data
+from PIL import Image
+
+from engines import Here, Square, make_images, tiny_weights
+from samadapt.data.images import read_image
+from samadapt.distributed.annotate import AnnotateWork, FoundImage, ImageAnnotator
+from samadapt.distributed.annotate_all import annotate_all, describe_run
+from samadapt.distributed.embed import EmbedWork
+from samadapt.distributed.engine import Engine, in_batches
+from samadapt.distributed.images import ImageList
+from samadapt.distributed.journal import RunJournal
+from samadapt.distributed.ray_engine import RayEngine, quiet_ray
+from samadapt.distributed.worker_model import WorkerModel
+from samadapt.errors import DataError
+from samadapt.proposals.grid import ProposalOptions
+from samadapt.ray import Annotator
+from samadapt.session.images import hash_pixels
+from samadapt.store.embeddings import EmbeddingStore
+
+OPTIONS = ProposalOptions(points=3, most=4, min_area=1, max_area=1.0)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Tells how many threads a worker computes with."""
+
+    def start(self) -> Callable[[Sequence[int]], tuple[str | None, int]]:
+        import torch
+
+        return lambda batch: (os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads())
+
+
+def test_a_worker_that_dies_loses_no_batch_and_doubles_none(tmp_path: Path) -> None:
+    numbers = [1, 2, 13, *range(20, 30)]
+    found: list[int] = []
+    for batch in RayEngine(2).run(Square(tmp_path / "died"), in_batches(numbers, 2)):
+        found += batch
+    assert (tmp_path / "died").exists()
+    assert sorted(found) == [number * number for number in numbers]
+
+
+def test_mistakes_arrive_as_they_were_raised_and_threads_follow_cores() -> None:
+    with pytest.raises(DataError, match="nothing to square with"):
+        list(RayEngine(1).run(Square(fails=True), [[1]]))
+    assert list(RayEngine(1).run(Threads(), [[1]])) == [("1", 1)]
+
+
+def test_images_of_different_sizes_come_out_as_without_ray(tmp_path: Path) -> None:
+    folder = make_images(tmp_path / "images", 5)
+    assert len({Image.open(path).size for path in folder.iterdir()}) > 2
+    (folder / "img9.png").write_bytes(b"\x89PNG nothing")
+    images = ImageList.find(str(folder))
+    work = AnnotateWork(WorkerModel(str(tiny_weights(tmp_path))), options=OPTIONS)
+
+    def run(engine: Engine, batch: int) -> tuple[list[tuple[str, FoundImage]], list[str]]:
+        place = tmp_path / type(engine).__name__
+        with RunJournal(place, describe_run(images, work, {})) as journal:
+            done = annotate_all(images, work, engine, journal, batch)
+            return list(done.results()), [name for name, _ in done.failed]
+
+    assert run(RayEngine(2), 3) == run(Here(), 1)
+
+
+def test_embeddings_stay_with_the_workers(tmp_path: Path) -> None:
+    """Together they are larger than the object store, which never holds one."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(14):
+        coarse = rng.integers(0, 255, (8, 8, 3), np.uint8)
+        Image.fromarray(coarse).resize((1500, 1500), 0).save(folder / f"{number}.png")
+    paths = sorted(folder.iterdir())
+    model = WorkerModel(str(tiny_weights(tmp_path)))
+    store = EmbeddingStore(tmp_path / "cache")
+    found = list(RayEngine(2).run(EmbedWork(model, store.folder, 1 << 30), in_batches(paths, 2)))
+    assert [one.outcome for batch in found for one in batch] == ["encoded"] * 14
+    assert store.nbytes > 80 << 20
+    assert all(len(pickle.dumps(batch)) < 500 for batch in found)
+    assert store.has(model.load(), hash_pixels(read_image(paths[0])))
+
+
+def test_annotator_in_a_pipeline_of_paths_and_of_bytes(tmp_path: Path) -> None:
+    folder = make_images(tmp_path / "images", 2)
+    paths = [str(folder / "img0.png"), str(folder / "img1.png"), str(folder / "gone.png")]
+    contents = [{"item": Path(p).read_bytes() if "gone" not in p else b"no"} for p in paths]
+    expected = ImageAnnotator(WorkerModel(str(tiny_weights(tmp_path))).load(), options=OPTIONS)
+    with quiet_ray():
+        for source in ([{"item": path} for path in paths], contents):
+            rows = (
+                ray.data.from_items(source)
+                .map_batches(
+                    Annotator,
+                    fn_constructor_kwargs={
+                        "model": str(tiny_weights(tmp_path)),
+                        "options": OPTIONS,
+                    },
+                    batch_size=3,
+                    num_cpus=1,
+                    compute=ray.data.ActorPoolStrategy(size=1),
+                )
+                .take_all()
+            )
+            assert sum(row["problem"] is not None for row in rows) == 1
+            known = {row["item"]: row for row in rows}
+            for item, path in zip(source, paths[:2], strict=False):
+                row, (found,) = known[item["item"]], expected.find([path])
+                assert tuple(row["size"]) == found.size
+                counts = [one.rle.to_coco()["counts"] for one in found.objects]
+                assert list(row["rles"]) == counts
+                assert list(row["scores"]) == [one.score for one in found.objects]
+                boxes = [list(map(float, one.rle.box)) for one in found.objects]
+                assert [list(box) for box in row["boxes"]] == boxes
+                assert set(row["labels"]) == {"object"}
+
+
+def test_the_wrong_column_is_named(tmp_path: Path) -> None:
+    annotator = Annotator(str(tiny_weights(tmp_path)), column="path")
+    with pytest.raises(DataError, match="no column 'path' but item"):
+        annotator({"item": np.array(["a.png"])})
+
+
+STRANGER = """
+import sys
+from samadapt.distributed.engine import WorkerError, make_engine
+try:
+    make_engine("ray", 1, 0.0, sys.argv[1])
+except WorkerError as error:
+    print(error)
+else:
+    print("came in")
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "came in"),
+        ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, "no cluster at"),
+    ],
+)
+def test_a_local_cluster_asks_for_its_token(
+    cluster: str, changes: dict[str, str], said: str
+) -> None:
+    environment = {**os.environ, **changes}
+    done = subprocess.run(
+        [sys.executable, "-c", STRANGER, cluster],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.stdout.startswith(said), done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == 1
