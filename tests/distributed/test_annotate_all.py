@@ -112,7 +112,7 @@ def test_bytes_and_broken_bytes(tmp_path: Path) -> None:
 
 def test_a_worker_without_the_model_or_with_another(tmp_path: Path) -> None:
     path = str(tiny_weights(tmp_path))
-    with pytest.raises(ModelError, match="a worker cannot load the model .*gone"):
+    with pytest.raises(ModelError, match=r"a worker cannot load the model .*gone"):
         WorkerModel(str(tmp_path / "gone.safetensors")).load()
     model = WorkerModel.of(WorkerModel(path).load(), path)
     assert model.load().identity.weights_hash == model.weights_hash

@@ -13,8 +13,8 @@ from samadapt.errors import DataError
 
 def test_every_batch_once_and_a_mistake_arrives_as_it_was_raised() -> None:
     engine = make_engine("local", 2)
-    found = sorted(sum(engine.run(Square(), in_batches(range(7), 3)), []))
-    assert found == [0, 1, 4, 9, 16, 25, 36]
+    found = [one for batch in engine.run(Square(), in_batches(range(7), 3)) for one in batch]
+    assert sorted(found) == [0, 1, 4, 9, 16, 25, 36]
     with pytest.raises(DataError, match="nothing to square with"):
         list(engine.run(Square(fails=True), in_batches([1], 1)))
 
@@ -22,9 +22,14 @@ def test_every_batch_once_and_a_mistake_arrives_as_it_was_raised() -> None:
 def test_a_worker_that_dies_is_told_and_what_was_finished_came(tmp_path: Path) -> None:
     engine = make_engine("local", 1)
     found: list[int] = []
+    work = Square(tmp_path / "died")
+
+    def collect() -> None:
+        for batch in engine.run(work, in_batches([1, 2, 13, 4], 1)):
+            found.extend(batch)
+
     with pytest.raises(WorkerError, match="run the same command again"):
-        for batch in engine.run(Square(tmp_path / "died"), in_batches([1, 2, 13, 4], 1)):
-            found += batch
+        collect()
     assert set(found) <= {1, 4}
     assert (tmp_path / "died").exists()
 

@@ -14,6 +14,8 @@ _TESTS = str(Path(__file__).resolve().parents[2])
 os.environ["PYTHONPATH"] = os.pathsep.join(
     filter(None, [_TESTS, str(Path(_TESTS).parent / "src"), os.environ.get("PYTHONPATH")])
 )
+# On a busy machine a worker takes long to begin.
+os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")
 os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it to the cores of each worker
 
 STORE_BYTES = 80 << 20
