@@ -4,7 +4,8 @@
 
 - a loop over `samadapt predict --all` against `samadapt annotate-all`, per image,
 - the whole grid against a coarse look first, in one process, and what that misses,
-- two processes against one.
+- two processes against one,
+- what an image costs: seconds of one core, and bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from PIL import Image
 
 import samadapt
 from samadapt.data.coco import CocoDataset
+from samadapt.data.images import read_image
 from samadapt.data.records import CocoCategory, CocoImage, NewObject
+from samadapt.distributed.annotate import ImageAnnotator
 from samadapt.metrics import iou
 from samadapt.proposals.grid import ProposalOptions, propose
 
@@ -37,10 +40,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--parts", default="coarse,loop,processes")
+    parser.add_argument("--parts", default="costs,coarse,loop,processes")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     parts: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+        "costs": costs,
         "coarse": coarse,
         "loop": loop,
         "processes": processes,
@@ -54,6 +58,44 @@ def main() -> None:
     print(json.dumps(result, indent=1))
     if given.out is not None:
         given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def costs(folder: Path, rounds: int) -> dict[str, Any]:
+    """Seconds of one core and bytes per image, the fastest of several rounds each."""
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    model = samadapt.load("nano")
+    begin = time.perf_counter() - start
+    annotator = ImageAnnotator(model, options=ProposalOptions(coarse=True))
+    seconds: dict[str, list[float]] = {"read": [], "encode": [], "propose": []}
+    kept, objects, record = 0, 0, 0
+    paths = sorted((folder / "images").iterdir())
+    for path in paths:
+        taken: dict[str, list[float]] = {name: [] for name in seconds}
+        for _ in range(rounds):
+            times = [time.perf_counter()]
+            pixels = read_image(path)
+            times.append(time.perf_counter())
+            embedding = model.encode(pixels)
+            times.append(time.perf_counter())
+            propose(model, embedding, (), ProposalOptions(coarse=True))
+            times.append(time.perf_counter())
+            for name, one, other in zip(taken, times, times[1:], strict=False):
+                taken[name].append(other - one)
+        for name, some in taken.items():
+            seconds[name].append(min(some))
+        (found,) = annotator.find([path])
+        objects += len(found.objects)
+        record += len(json.dumps(found.to_dict()))
+        kept += embedding.nbytes
+    return {
+        "load_seconds": round(begin, 2),
+        **{f"{name}_seconds": round(statistics.median(v), 4) for name, v in seconds.items()},
+        "embedding_bytes": kept // len(paths),
+        "image_bytes": sum(path.stat().st_size for path in paths) // len(paths),
+        "result_bytes": record // len(paths),
+        "objects": round(objects / len(paths), 1),
+    }
 
 
 def coarse(folder: Path, rounds: int) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class RayEngine:
         with quiet_ray():
             data = ray.data.from_items(
                 [{"parcel": Parcel(tuple(batch))} for batch in batches],
-                override_num_blocks=len(batches),
+                override_num_blocks=_blocks(len(batches), count),
             )
             done = data.map_batches(
                 Worker,
@@ -97,6 +97,11 @@ class RayEngine:
                     f"the cluster gave up ({first_line(error)}): run the same command again; what "
                     "is finished is kept"
                 ) from error
+
+
+def _blocks(batches: int, workers: int) -> int:
+    """Ray Data's unit of work: one batch in a short run, up to 16 in one that would be millions."""
+    return -(-batches // min(max(batches // (32 * workers), 1), 16))
 
 
 def _retried() -> dict[str, int]:
@@ -182,18 +187,18 @@ def connect(address: str | None, workers: int | None = None) -> None:
 def quiet_ray() -> Iterator[None]:
     """Without Ray's bars, its notes, and warnings about what it will change itself."""
     ray = import_ray()
-    context = ray.data.DataContext.get_current()
-    bars, context.enable_progress_bars = context.enable_progress_bars, False
     loggers = [logging.getLogger("ray"), logging.getLogger("ray.data")]
     levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"ray\.")
-            warnings.filterwarnings("ignore", category=FutureWarning, message=".*[Rr]ay")
+    with warnings.catch_warnings():
+        # What Ray deprecates in itself; how we call it is warned about at our own lines.
+        warnings.filterwarnings("ignore", module=r"(ray|pyarrow|pandas|google)(\.|$)")
+        context = ray.data.DataContext.get_current()
+        bars, context.enable_progress_bars = context.enable_progress_bars, False
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
             yield
-    finally:
-        context.enable_progress_bars = bars
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        finally:
+            context.enable_progress_bars = bars
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
