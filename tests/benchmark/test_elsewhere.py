@@ -120,7 +120,7 @@ def test_task(
     options = TaskOptions(
         categories=("disc",),
         shots=(1, 2),
-        methods=("frozen", "plm"),
+        methods=("frozen-1p", "plm"),
         draws=1,
         max_images=1,
         grid=2,

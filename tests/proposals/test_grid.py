@@ -282,10 +282,11 @@ class TestPropose:
         coarse = propose(model, embedding, options=ProposalOptions(points=12, coarse=True))
         assert {one.rle for one in coarse} == {one.rle for one in whole}
         assert len({one.rle for one in whole}) == 4
-        # No point within the disc, the square or the bar is asked a second time.
+        # No point in the disc and the square is asked a second time; the bar lies between the
+        # rows of the first look.
         again = asked[len(coarse_and_fine((40, 56), 12)[0]) :]
         assert count // 2 < len(asked) < count
-        assert {int(label_map()[int(y), int(x)]) for p in again for x, y in p.points} == {0}
+        assert {int(label_map()[int(y), int(x)]) for p in again for x, y in p.points} == {0, 3}
 
     @pytest.mark.parametrize("name", NAMES)
     def test_every_family(self, name: str) -> None:

@@ -106,7 +106,7 @@ def annotate_all(
     if shard_images < 1:
         raise DataError(f"--shard-images {shard_images}: use 1 or more")
     found = ImageList.find(images)
-    read = (images, found.root, model, *tasks, *adapters)
+    read: list[str | Path] = [images, found.root, model, *tasks, *adapters]
     _check_output(out, project, read)
     loaded = common.load_model(model, device, dtype)
     labels, hashes = _check_adapters(loaded, tasks, adapters)

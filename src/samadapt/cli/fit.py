@@ -204,8 +204,8 @@ def fit(
         from samadapt.distributed.fit import FitJob, fit_on_ray
         from samadapt.distributed.worker_model import WorkerModel
 
-        name = WorkerModel.of(loaded, model, device)
-        job = FitJob(method, name, data, out, start, cache, space, chosen)
+        place = WorkerModel.of(loaded, model, device)
+        job = FitJob(method, place, data, out, start, cache, space, chosen)
         report = fit_on_ray(job, loaded, workers or max(1, int(gpus)), gpus, address)
         for skipped in report.skipped:
             _note_skipped(skipped)

@@ -67,7 +67,7 @@ def fit_on_ray(
         raise DataError(f"--workers {workers}: use 1 or more")
     if gpus not in (0, workers):
         raise DataError(f"--gpus {gpus:g} for {workers} workers: fitting takes one for each")
-    ray = import_ray()
+    import_ray()
     # One more core: Ray Train's controller is a process of its own.
     connect(address, workers + 1)
     with quiet_ray():

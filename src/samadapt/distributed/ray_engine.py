@@ -17,8 +17,7 @@ from samadapt.errors import DataError, SamadaptError, first_line
 T = TypeVar("T")
 R = TypeVar("R")
 
-_RETRIES = 3
-"""How often a batch is tried again after the death of its worker."""
+_LOGGERS = ("ray", "ray.data", "ray._private.authentication.authentication_token_setup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,6 @@ class RayEngine:
                 num_cpus=1,
                 num_gpus=self.gpus or None,
                 compute=ray.data.ActorPoolStrategy(size=count),
-                ray_remote_args_fn=_retried,
             )
             try:
                 for row in done.iter_rows():
@@ -102,11 +100,6 @@ class RayEngine:
 def _blocks(batches: int, workers: int) -> int:
     """Ray Data's unit of work: one batch in a short run, up to 16 in one that would be millions."""
     return -(-batches // min(max(batches // (32 * workers), 1), 16))
-
-
-def _retried() -> dict[str, int]:
-    """Ray's own default is without end, and a batch that kills every worker would never end."""
-    return {"max_restarts": 10 * _RETRIES, "max_task_retries": _RETRIES}
 
 
 class Worker:
@@ -187,7 +180,7 @@ def connect(address: str | None, workers: int | None = None) -> None:
 def quiet_ray() -> Iterator[None]:
     """Without Ray's bars, its notes, and warnings about what it will change itself."""
     ray = import_ray()
-    loggers = [logging.getLogger("ray"), logging.getLogger("ray.data")]
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         # What Ray deprecates in itself; how we call it is warned about at our own lines.
