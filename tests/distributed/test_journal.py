@@ -73,5 +73,13 @@ def test_two_runs_at_once_are_kept_apart(tmp_path: Path) -> None:
     ):
         RunJournal(tmp_path / "j", RUN)
     with RunJournal(tmp_path / "j", RUN) as journal:
+        journal.add([("0.png", {"value": 0})])
+    with RunJournal(tmp_path / "j", RUN) as journal:
         journal.remove()
+    assert not (tmp_path / "j").exists()
+
+
+def test_a_run_that_finished_nothing_leaves_nothing(tmp_path: Path) -> None:
+    with RunJournal(tmp_path / "j", RUN):
+        pass
     assert not (tmp_path / "j").exists()

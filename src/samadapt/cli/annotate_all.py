@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from samadapt.store.projects import Project
 
 _SUFFIX = ".json"
+_FILES = (".jsonl", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".txt", ".csv", ".xml", ".zip")
+"""Endings of --out that nobody gives to a folder."""
 _JOURNAL = ".journal"
 _HIDDEN_JOURNAL = ".samadapt-annotate-all.journal"
 """Of a run that writes into a project alone, in the folder of images."""
@@ -103,20 +105,21 @@ def annotate_all(
 
     tasks, adapters = tuple(task or ()), tuple(adapter or ())
     options = ProposalOptions(points=grid, min_score=min_score, most=most, coarse=True)
-    if shard_images < 1:
-        raise DataError(f"--shard-images {shard_images}: use 1 or more")
+    for option, number in (("--shard-images", shard_images), ("--batch", batch)):
+        if number < 1:
+            raise DataError(f"{option} {number}: use 1 or more")
     found = ImageList.find(images)
     read: list[str | Path] = [images, found.root, model, *tasks, *adapters]
     _check_output(out, project, read)
     loaded = common.load_model(model, device, dtype)
     labels, hashes = _check_adapters(loaded, tasks, adapters)
     work = AnnotateWork(WorkerModel.of(loaded, model, device), tasks, adapters, options)
+    where = make_engine(engine or "local", workers, gpus, address)
     opened, folder = _open_project(project, found)
     place = found.root / _HIDDEN_JOURNAL if out is None else out.with_name(out.name + _JOURNAL)
     try:
         with RunJournal(place, describe_run(found, work, hashes)) as journal:
             numbers = _numbers(opened, folder, found)
-            where = make_engine(engine or "local", workers, gpus, address)
             with common.progress_bar("finding objects") as progress:
                 done = run(found, work, where, journal, batch, progress)
             if not done.finished:
@@ -147,7 +150,7 @@ def _check_output(out: Path | None, project: str | None, inputs: common.Inputs) 
             ("--out", out), inputs=[i for i in inputs if not Path(str(i)).is_dir()]
         )
         return
-    if out.suffix:
+    if out.suffix.lower() in _FILES:
         raise DataError(f"--out {out}: give a name that ends in .json (COCO), or a new folder")
     common.check_output_folder("--out", out, inputs)
     if out.is_dir() and any(out.iterdir()):

@@ -122,8 +122,8 @@ def describe_run(
         "dtype": work.model.dtype,
         "tasks": list(work.tasks),
         "adapters": list(work.adapters),
-        "options": {name: getattr(options, name) for name in type(options).__slots__},
-        "weights": dict(hashes),
+        **{name: getattr(options, name) for name in type(options).__slots__},
+        **{f"weights of the {name}": value for name, value in hashes.items()},
     }
 
 

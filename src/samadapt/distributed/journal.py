@@ -44,7 +44,7 @@ class RunJournal:
         try:
             self._lock()
             self._take_up(plain)
-        except BaseException:
+        except BaseException:  # what is in the file stays as it is
             self._file.close()
             raise
 
@@ -90,8 +90,11 @@ class RunJournal:
         self._places.pop(name, None)
 
     def close(self) -> None:
-        """Close the file; the next run goes on from it."""
-        self._file.close()
+        """Close the file; the next run goes on from it. One without any image is removed."""
+        if self._places or self._file.closed:
+            self._file.close()
+        else:
+            self.remove()
 
     def remove(self) -> None:
         """Remove the file: the run is over."""
