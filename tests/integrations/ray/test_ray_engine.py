@@ -37,12 +37,17 @@ OPTIONS = ProposalOptions(points=3, most=4, min_area=1, max_area=1.0)
 
 @dataclass(frozen=True)
 class Threads:
-    """Tells how many threads a worker computes with."""
+    """Tells how many threads a worker computes with; -1 is a mistake."""
 
     def start(self) -> Callable[[Sequence[int]], tuple[str | None, int]]:
         import torch
 
-        return lambda batch: (os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads())
+        def count(batch: Sequence[int]) -> tuple[str | None, int]:
+            if -1 in batch:
+                raise DataError("-1: give a number above 0")
+            return os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads()
+
+        return count
 
 
 def test_a_worker_that_dies_loses_no_batch_and_doubles_none(tmp_path: Path) -> None:
@@ -54,10 +59,11 @@ def test_a_worker_that_dies_loses_no_batch_and_doubles_none(tmp_path: Path) -> N
     assert sorted(found) == [number * number for number in numbers]
 
 
-def test_mistakes_arrive_as_they_were_raised_and_threads_follow_cores() -> None:
-    with pytest.raises(DataError, match="nothing to square with"):
-        list(RayEngine(1).run(Square(fails=True), [[1]]))
-    assert list(RayEngine(1).run(Threads(), [[1]])) == [("1", 1)]
+def test_threads_follow_cores_and_mistakes_arrive_as_they_were_raised() -> None:
+    results = RayEngine(1).run(Threads(), [[1]])
+    assert list(results) == [("1", 1)]
+    with pytest.raises(DataError, match="-1: give a number above 0"):
+        list(RayEngine(1).run(Threads(), [[-1]]))
 
 
 def test_images_of_different_sizes_come_out_as_without_ray(tmp_path: Path) -> None:
@@ -94,38 +100,38 @@ def test_embeddings_stay_with_the_workers(tmp_path: Path) -> None:
     assert store.has(model.load(), hash_pixels(read_image(paths[0])))
 
 
-def test_annotator_in_a_pipeline_of_paths_and_of_bytes(tmp_path: Path) -> None:
+def test_annotator_in_a_pipeline_of_bytes_and_called_with_paths(tmp_path: Path) -> None:
     folder = make_images(tmp_path / "images", 2)
-    paths = [str(folder / "img0.png"), str(folder / "img1.png"), str(folder / "gone.png")]
-    contents = [{"item": Path(p).read_bytes() if "gone" not in p else b"no"} for p in paths]
-    expected = ImageAnnotator(WorkerModel(str(tiny_weights(tmp_path))).load(), options=OPTIONS)
+    paths = [str(folder / "img0.png"), str(folder / "img1.png")]
+    settings = {"model": str(tiny_weights(tmp_path)), "options": OPTIONS}
+    items = [*(Path(path).read_bytes() for path in paths), b"no image"]
     with quiet_ray():
-        for source in ([{"item": path} for path in paths], contents):
-            rows = (
-                ray.data.from_items(source)
-                .map_batches(
-                    Annotator,
-                    fn_constructor_kwargs={
-                        "model": str(tiny_weights(tmp_path)),
-                        "options": OPTIONS,
-                    },
-                    batch_size=3,
-                    num_cpus=1,
-                    compute=ray.data.ActorPoolStrategy(size=1),
-                )
-                .take_all()
+        rows = (
+            ray.data.from_items([{"item": item, "number": k} for k, item in enumerate(items)])
+            .map_batches(
+                Annotator,
+                fn_constructor_kwargs=settings,
+                batch_size=3,
+                num_cpus=1,
+                compute=ray.data.ActorPoolStrategy(size=1),
             )
-            assert sum(row["problem"] is not None for row in rows) == 1
-            known = {row["item"]: row for row in rows}
-            for item, path in zip(source, paths[:2], strict=False):
-                row, (found,) = known[item["item"]], expected.find([path])
-                assert tuple(row["size"]) == found.size
-                counts = [one.rle.to_coco()["counts"] for one in found.objects]
-                assert list(row["rles"]) == counts
-                assert list(row["scores"]) == [one.score for one in found.objects]
-                boxes = [list(map(float, one.rle.box)) for one in found.objects]
-                assert [list(box) for box in row["boxes"]] == boxes
-                assert set(row["labels"]) == {"object"}
+            .take_all()
+        )
+    rows.sort(key=lambda row: row["number"])
+    assert [row["problem"] is None for row in rows] == [True, True, False]
+    assert rows[2]["size"] is None
+    here = Annotator(**settings)({"item": np.array(paths)}).to_pylist()
+    model = WorkerModel(str(tiny_weights(tmp_path))).load()
+    expected = ImageAnnotator(model, options=OPTIONS).find(paths)
+    for row, direct, found in zip(rows, here, expected, strict=False):
+        for one in (row, direct):
+            assert tuple(one["size"]) == found.size
+            assert list(one["rles"]) == [o.rle.to_coco()["counts"] for o in found.objects]
+            assert list(one["scores"]) == [o.score for o in found.objects]
+            boxes = [list(map(float, o.rle.box)) for o in found.objects]
+            assert [list(box) for box in one["boxes"]] == boxes
+            assert list(one["labels"]) == ["object"] * len(found.objects)
+    assert any(found.objects for found in expected)
 
 
 def test_the_wrong_column_is_named(tmp_path: Path) -> None:
