@@ -56,6 +56,21 @@ class Square:
         return [number * number for number in batch]
 
 
+@dataclass(frozen=True)
+class Threads:
+    """Tells how many threads a worker computes with; -1 is a mistake."""
+
+    def start(self) -> Callable[[Sequence[int]], tuple[str | None, int]]:
+        import torch
+
+        def count(batch: Sequence[int]) -> tuple[str | None, int]:
+            if -1 in batch:
+                raise DataError("-1: give a number above 0")
+            return os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads()
+
+        return count
+
+
 def tiny_weights(folder: Path, seed: int = 0) -> Path:
     """A file of weights of a tiny nano, which workers load by its path."""
     path = folder / f"tiny-{seed}.safetensors"

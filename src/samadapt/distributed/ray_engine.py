@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -92,9 +93,17 @@ class RayEngine:
                 raise
             except (ray.exceptions.RayError, ConnectionError) as error:
                 raise WorkerError(
-                    f"the cluster gave up ({first_line(error)}): run the same command again; what "
-                    "is finished is kept"
+                    f"the cluster gave up ({_last_line(error)}): see that every machine has the "
+                    "same version of samadapt, and run the same command again; what is finished "
+                    "is kept"
                 ) from error
+
+
+def _last_line(error: BaseException) -> str:
+    """What Ray's long account ends with, which is the cause, without its colours."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip(" ^~")]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _blocks(batches: int, workers: int) -> int:

@@ -6,8 +6,6 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ import ray
 import ray.data
 from PIL import Image
 
-from engines import Here, Square, make_images, tiny_weights
+from engines import Here, Square, Threads, make_images, tiny_weights
 from samadapt.data.images import read_image
 from samadapt.distributed.annotate import AnnotateWork, FoundImage, ImageAnnotator
 from samadapt.distributed.annotate_all import annotate_all, describe_run
@@ -33,21 +31,6 @@ from samadapt.session.images import hash_pixels
 from samadapt.store.embeddings import EmbeddingStore
 
 OPTIONS = ProposalOptions(points=3, most=4, min_area=1, max_area=1.0)
-
-
-@dataclass(frozen=True)
-class Threads:
-    """Tells how many threads a worker computes with; -1 is a mistake."""
-
-    def start(self) -> Callable[[Sequence[int]], tuple[str | None, int]]:
-        import torch
-
-        def count(batch: Sequence[int]) -> tuple[str | None, int]:
-            if -1 in batch:
-                raise DataError("-1: give a number above 0")
-            return os.environ.get("OMP_NUM_THREADS"), torch.get_num_threads()
-
-        return count
 
 
 def test_a_worker_that_dies_loses_no_batch_and_doubles_none(tmp_path: Path) -> None:
