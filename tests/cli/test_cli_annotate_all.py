@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,27 @@ def test_embed_with_workers_fills_the_same_cache(
     assert (again["encoded"], again["known"]) == (0, 2)
     assert again["unreadable"] == first["unreadable"]
     assert load(weights).identity.name.startswith("tiny")
+
+
+def test_ray_that_is_not_installed_is_named_with_its_extra(
+    run: Any, images: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    arguments = ("--out", "a.json", "--model", weights, "--engine", "ray")
+    assert "pip install 'samadapt[ray]'" in one_error(run("annotate-all", images, *arguments))
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--workers", "2"), "belong to --engine ray"),
+        (("--engine", "local", "--gpus", "1"), "belong to --engine ray"),
+        (("--engine", "slurm"), "--engine slurm: use local or ray"),
+    ],
+)
+def test_fit_has_one_engine_besides_accelerate(
+    run: Any, images: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    result = run("fit", "lora", "--images", images, "--masks", "m.json", "--out", "o", *arguments)
+    assert said in one_error(result)
