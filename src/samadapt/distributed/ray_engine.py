@@ -177,7 +177,7 @@ def connect(address: str | None, workers: int | None = None) -> None:
     try:
         with quiet_ray():
             ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises a plain one where a node begins too slowly
         where = "no cluster could be started" if address is None else f"no cluster at {address}"
         raise WorkerError(
             f"{where} ({first_line(error)}): start one with `ray start --head`, or leave --address "
