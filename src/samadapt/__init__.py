@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from samadapt.adapters.stable import StableAdapter
     from samadapt.adapters.task_prompt import TaskPromptAdapter
     from samadapt.adapters.tasks import Tasks
+    from samadapt.data.stacks import Stack, VoxelSize
+    from samadapt.data.tiled import TiledImage
+    from samadapt.data.tracks import Track, Tracks
     from samadapt.errors import (
         AdapterError,
         CheckpointError,
@@ -23,17 +26,22 @@ if TYPE_CHECKING:
         SessionError,
         UnknownModelError,
     )
+    from samadapt.integrations.notebook import widget
     from samadapt.models.base import SegmentationModel
     from samadapt.models.embedding import ImageEmbedding
     from samadapt.models.prediction import Prediction
-    from samadapt.models.registry import load
+    from samadapt.models.registry import load, load_memory
     from samadapt.prompts import Box, Click, Prompt
     from samadapt.proposals.grid import ProposalOptions, propose
+    from samadapt.proposals.huge import HugeAnswer, predict_in_window
     from samadapt.proposals.proposal import Proposal
     from samadapt.proposals.similar import SimilarObjects, propose_similar
+    from samadapt.proposals.windows import WindowOptions, propose_in_windows
     from samadapt.session.options import SessionOptions
     from samadapt.session.robot import ClickProtocol, annotate_object
     from samadapt.session.session import Session
+    from samadapt.tracking.carrying import CarryOptions, Propagator
+    from samadapt.tracking.propagation import Propagation, Stop, fill, propagate
     from samadapt.training.fit import fit
 
     __version__: str
@@ -42,10 +50,12 @@ __all__ = [
     "Adapter",
     "AdapterError",
     "Box",
+    "CarryOptions",
     "CheckpointError",
     "Click",
     "ClickProtocol",
     "DataError",
+    "HugeAnswer",
     "ImageEmbedding",
     "ImageError",
     "ModelError",
@@ -53,6 +63,8 @@ __all__ = [
     "Prediction",
     "Prompt",
     "PromptError",
+    "Propagation",
+    "Propagator",
     "Proposal",
     "ProposalOptions",
     "SamadaptError",
@@ -62,16 +74,29 @@ __all__ = [
     "SessionOptions",
     "SimilarObjects",
     "StableAdapter",
+    "Stack",
+    "Stop",
     "TaskPromptAdapter",
     "Tasks",
+    "TiledImage",
+    "Track",
+    "Tracks",
     "UnknownModelError",
+    "VoxelSize",
+    "WindowOptions",
     "__version__",
     "annotate_object",
+    "fill",
     "fit",
     "load",
     "load_adapter",
+    "load_memory",
+    "predict_in_window",
+    "propagate",
     "propose",
+    "propose_in_windows",
     "propose_similar",
+    "widget",
 ]
 
 _HOMES = {
@@ -81,6 +106,9 @@ _HOMES = {
     "samadapt.adapters.stable": ("StableAdapter",),
     "samadapt.adapters.task_prompt": ("TaskPromptAdapter",),
     "samadapt.adapters.tasks": ("Tasks",),
+    "samadapt.data.stacks": ("Stack", "VoxelSize"),
+    "samadapt.data.tiled": ("TiledImage",),
+    "samadapt.data.tracks": ("Track", "Tracks"),
     "samadapt.errors": (
         "AdapterError",
         "CheckpointError",
@@ -92,17 +120,22 @@ _HOMES = {
         "SessionError",
         "UnknownModelError",
     ),
+    "samadapt.integrations.notebook": ("widget",),
     "samadapt.models.base": ("SegmentationModel",),
     "samadapt.models.embedding": ("ImageEmbedding",),
     "samadapt.models.prediction": ("Prediction",),
-    "samadapt.models.registry": ("load",),
+    "samadapt.models.registry": ("load", "load_memory"),
     "samadapt.prompts": ("Box", "Click", "Prompt"),
     "samadapt.proposals.grid": ("ProposalOptions", "propose"),
+    "samadapt.proposals.huge": ("HugeAnswer", "predict_in_window"),
     "samadapt.proposals.proposal": ("Proposal",),
     "samadapt.proposals.similar": ("SimilarObjects", "propose_similar"),
+    "samadapt.proposals.windows": ("WindowOptions", "propose_in_windows"),
     "samadapt.session.options": ("SessionOptions",),
     "samadapt.session.robot": ("ClickProtocol", "annotate_object"),
     "samadapt.session.session": ("Session",),
+    "samadapt.tracking.carrying": ("CarryOptions", "Propagator"),
+    "samadapt.tracking.propagation": ("Propagation", "Stop", "fill", "propagate"),
     "samadapt.training.fit": ("fit",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from engines import Here, tiny_weights
 from samadapt.benchmark.adaptation.run import run_adaptation
 from samadapt.benchmark.elsewhere import Elsewhere
 from samadapt.benchmark.interactive.compare import run_compared
+from samadapt.benchmark.interactive.result import InteractiveResult
 from samadapt.benchmark.interactive.run import run_interactive
 from samadapt.benchmark.options import Selection
 from samadapt.benchmark.robustness.run import RobustnessOptions, run_robustness
@@ -19,7 +22,9 @@ from samadapt.benchmark.task.run import run_task
 from samadapt.distributed.worker_model import WorkerModel
 from samadapt.errors import DataError
 from samadapt.models.base import SegmentationModel
+from samadapt.models.seams import Seams
 from samadapt.session.robot import ClickProtocol
+from samadapt.store.embeddings import EmbeddingStore
 from samadapt.training.prompt_sampling import kinds
 from tiny_dataset import TinyDataset, make_dataset
 from toy_adapter import ToyAdapter
@@ -70,10 +75,16 @@ def test_interactive_without_learning_and_with_an_image_that_is_broken(
 def test_interactive_with_an_adapter_that_learns_is_one_worker_in_order(
     tiny: TinyDataset, model: SegmentationModel, place: WorkerModel
 ) -> None:
-    arguments = (tiny.open(), model, PROTOCOL, ("online",), Selection(max_objects=4))
-    engine = Here()
-    one = run_compared(*arguments)
-    other = run_compared(*arguments, elsewhere=Elsewhere(engine, place))
+    engine, chosen = Here(), Selection(max_objects=4)
+
+    def compared(elsewhere: Elsewhere | None) -> InteractiveResult:
+        def run(adapters: Sequence[str | Seams], _: Any) -> InteractiveResult:
+            data = tiny.open()
+            return run_interactive(data, model, PROTOCOL, adapters, chosen, elsewhere=elsewhere)
+
+        return run_compared(run, ("online",))
+
+    one, other = compared(None), compared(Elsewhere(engine, place))
     assert numbers(one.to_dict()) == numbers(other.to_dict())
     # All objects in one batch with the adapter; one batch per image without.
     images = len({row.image_id for row in one.objects})
@@ -136,3 +147,17 @@ def test_task(
     engine = Here()
     assert run(None) == run(Elsewhere(engine, place))
     assert engine.batches == 2
+
+
+def test_workers_read_the_embeddings_that_are_there(
+    tiny: TinyDataset, model: SegmentationModel, place: WorkerModel, tmp_path: Path
+) -> None:
+    made = pickle.dumps(EmbeddingStore(tmp_path / "cache", is_cyclic=True))
+    store = pickle.loads(made)  # noqa: S301 - as it travels to workers
+    where, options = Elsewhere(Here(), place), RobustnessOptions(kinds=kinds(["1p"]), draws=1)
+    first = run_robustness(tiny.open(), model, (), options, store=store, elsewhere=where)
+    assert first.timing["images_encoded"] == len(tiny.open().images)
+    again = run_robustness(tiny.open(), model, (), options, store=store, elsewhere=where)
+    clicks = run_interactive(tiny.open(), model, PROTOCOL, store=store, elsewhere=where)
+    assert again.timing["images_encoded"] == clicks.timing["images_encoded"] == 0
+    assert numbers(first.to_dict()) == numbers(again.to_dict())

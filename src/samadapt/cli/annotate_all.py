@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption, ModelOption
+from samadapt.cli.choice import ChosenModelOption, choose
+from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption
 from samadapt.cli.engine_options import AddressOption, EngineOption, GpusOption, WorkersOption
 from samadapt.cli.guard import PARTLY_DONE
 from samadapt.errors import DataError
@@ -64,7 +65,7 @@ def annotate_all(
             help="Put what is found into this project, as proposals that wait for review.",
         ),
     ] = None,
-    model: ModelOption = "nano",
+    model: ChosenModelOption = None,
     adapter: AdapterOption = None,
     grid: Annotated[
         int, typer.Option("--grid", metavar="N", help="Look from about N x N points.")
@@ -109,11 +110,13 @@ def annotate_all(
         if number < 1:
             raise DataError(f"{option} {number}: use 1 or more")
     found = ImageList.find(images)
-    read: list[str | Path] = [images, found.root, model, *tasks, *adapters]
+    read: list[str | Path | None] = [images, found.root, model, *tasks, *adapters]
     _check_output(out, project, read)
-    loaded = common.load_model(model, device, dtype)
+    chosen = choose(model, device, dtype, folder=found.root, adapters=[*adapters, *tasks])
+    loaded = common.load_model(chosen.spec, device, dtype)
+    chosen.tell()
     labels, hashes = _check_adapters(loaded, tasks, adapters)
-    work = AnnotateWork(WorkerModel.of(loaded, model, device), tasks, adapters, options)
+    work = AnnotateWork(WorkerModel.of(loaded, chosen.spec, device), tasks, adapters, options)
     where = make_engine(engine or "local", workers, gpus, address)
     opened, folder = _open_project(project, found)
     place = found.root / _HIDDEN_JOURNAL if out is None else out.with_name(out.name + _JOURNAL)
@@ -124,13 +127,13 @@ def annotate_all(
                 done = run(found, work, where, journal, batch, progress)
             if not done.finished:
                 raise DataError(f"no image could be searched: {done.failed[0][1]}")
-            about = {"model": model, "failed": [list(one) for one in done.failed]}
+            about = {"model": chosen.spec, "failed": [list(one) for one in done.failed]}
             count = _write(out, labels, done, about, shard_images)
             put = None
             if opened is not None:
                 from samadapt.distributed.project import put_proposals
 
-                source = ", ".join((model, *adapters, *(tasks or ("everything",))))
+                source = ", ".join((chosen.spec, *adapters, *(tasks or ("everything",))))
                 put = put_proposals(opened, source, numbers, done.results())
             journal.remove()
     finally:

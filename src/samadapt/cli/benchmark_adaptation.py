@@ -9,25 +9,10 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import engine_options as eng
+from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
-from samadapt.cli.common import DATA_VARIABLE, DeviceOption, DtypeOption, ModelOption, ThreadsOption
-from samadapt.cli.engine_options import (
-    AddressOption,
-    EngineOption,
-    GpusOption,
-    WorkersOption,
-    elsewhere,
-)
 from samadapt.cli.guard import Invocation
-from samadapt.cli.options import (
-    AtFailureOption,
-    KeptJsonOption,
-    MaxClicksOption,
-    SplitOption,
-    StopAtOption,
-    split_names,
-    split_numbers,
-)
 
 REPORT = "report.html"
 
@@ -39,7 +24,7 @@ def adaptation(
         typer.Option(
             "--dataset",
             metavar="NAME[,NAME]",
-            help=f"${DATA_VARIABLE}/NAME/images and SPLIT.json; may be given several times.",
+            help=f"${common.DATA_VARIABLE}/NAME/images and SPLIT.json; may be given several times.",
         ),
     ] = None,
     adapter: Annotated[
@@ -67,19 +52,19 @@ def adaptation(
             "bad), repeated (one object again and again).",
         ),
     ] = None,
-    split: SplitOption = "test",
-    at_failure: AtFailureOption = "skip",
-    stop_at: StopAtOption = 0.9,
-    max_clicks: MaxClicksOption = 30,
-    model: ModelOption = "nano",
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
-    engine: EngineOption = None,
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    gpus: GpusOption = 0.0,
-    json_path: KeptJsonOption = None,
+    split: opt.SplitOption = "test",
+    at_failure: opt.AtFailureOption = "skip",
+    stop_at: opt.StopAtOption = 0.9,
+    max_clicks: opt.MaxClicksOption = 30,
+    model: common.ModelOption = "nano",
+    device: common.DeviceOption = "auto",
+    dtype: common.DtypeOption = "auto",
+    threads: common.ThreadsOption = None,
+    engine: eng.EngineOption = None,
+    address: eng.AddressOption = None,
+    workers: eng.WorkersOption = None,
+    gpus: eng.GpusOption = 0.0,
+    json_path: opt.KeptJsonOption = None,
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="DIR", help="Write a report with learning curves."),
@@ -91,9 +76,9 @@ def adaptation(
     each adapter, which starts untrained. Reports NoC, failures and their
     relative reduction with 95 % intervals, per dataset and on average.
     """
-    names = split_names("dataset", dataset)
-    specs = split_names("adapter", adapter)
-    numbers = split_numbers("seeds", seeds, "0,1,2")
+    names = opt.split_names("dataset", dataset)
+    specs = opt.split_names("adapter", adapter)
+    numbers = opt.split_numbers("seeds", seeds, "0,1,2")
     chosen = _streams(streams)
     paths = {name: common.named_dataset(name, split) for name in names}
     read: list[str | Path] = [*(masks for _, masks in paths.values()), model]
@@ -104,6 +89,7 @@ def adaptation(
     from samadapt.benchmark.adaptation.run import run_adaptation
     from samadapt.data.datasets import open_dataset
     from samadapt.session.robot import ClickProtocol
+    from samadapt.store.embeddings import EmbeddingStore
 
     protocol = ClickProtocol(
         max_clicks=max_clicks,
@@ -114,7 +100,7 @@ def adaptation(
     datasets = {name: open_dataset(*path) for name, path in paths.items()}
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
-    where = elsewhere(engine, address, workers, gpus, loaded, model, device)
+    where = eng.elsewhere(engine, address, workers, gpus, loaded, model, device)
     with common.progress_bar("clicking") as progress:
         result = run_adaptation(
             datasets,
@@ -127,6 +113,7 @@ def adaptation(
             runs=None if json_path is None else json_path.with_name(f"{json_path.name}.runs"),
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
+            store=EmbeddingStore(is_cyclic=True),
             elsewhere=where,
         )
     if report is not None:
@@ -146,5 +133,5 @@ def _streams(given: Sequence[str] | None) -> list[str]:
         return []
     from samadapt.benchmark.adaptation.scenarios import STREAMS
 
-    names = split_names("streams", given)
+    names = opt.split_names("streams", given)
     return list(STREAMS) if names == ["all"] else names

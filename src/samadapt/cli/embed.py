@@ -10,24 +10,19 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.choice import ChosenModelOption, choose
+from samadapt.cli.common import DeviceOption, DtypeOption, ThreadsOption
 from samadapt.cli.engine_options import AddressOption, EngineOption, GpusOption, WorkersOption
+from samadapt.cli.options import GigabytesOption, cache_bytes
 from samadapt.errors import DataError
 
 _BATCH = 4
 """Images that a worker takes at a time."""
 
-GigabytesOption = Annotated[
-    float,
-    typer.Option(
-        "--cache-gb", metavar="GB", help="Most gigabytes that cached embeddings may take."
-    ),
-]
-
 
 def embed(
     folder: Annotated[Path, typer.Argument(help="The folder of images.", metavar="FOLDER")],
-    model: ModelOption = "nano",
+    model: ChosenModelOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     cache_gb: GigabytesOption = 10.0,
@@ -38,7 +33,9 @@ def embed(
     gpus: GpusOption = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Encode all images of a folder ahead, so that annotating never waits for them.
+    """Encode all images of a folder ahead, so that nothing waits for them later.
+
+    Annotating, fitting and benchmarks read the same cache.
 
     Subfolders are included. What is in the cache already is not encoded again;
     files that cannot be read are named and left out. On a cluster every machine
@@ -48,17 +45,22 @@ def embed(
     from samadapt.distributed.embed import EmbedWork, embed_one
     from samadapt.distributed.engine import in_batches, make_engine
     from samadapt.distributed.worker_model import WorkerModel
+    from samadapt.server.learning import ADAPTERS
     from samadapt.store.embeddings import EmbeddingStore
 
+    if not cache_gb:
+        raise DataError("--cache-gb 0: there would be no cache to fill, give more")
     store = EmbeddingStore(limit=cache_bytes(cache_gb))
     paths = list_images(folder, recursive=True)
     common.set_threads(threads)
-    loaded = common.load_model(model, device, dtype)
-    if engine is None and workers is None:
+    chosen = choose(model, device, dtype, folder=folder, kept=folder.absolute() / ADAPTERS)
+    loaded = common.load_model(chosen.spec, device, dtype)
+    chosen.tell()
+    if engine is None and workers is None and address is None and not gpus:
         found = (embed_one(loaded, store, path) for path in paths)
     else:
         where = make_engine(engine or "local", workers, gpus, address)
-        work = EmbedWork(WorkerModel.of(loaded, model, device), store.folder, store.limit)
+        work = EmbedWork(WorkerModel.of(loaded, chosen.spec, device), store)
         batches = in_batches([path.absolute() for path in paths], _BATCH)
         found = (one for batch in where.run(work, batches) for one in batch)
     outcomes: Counter[str] = Counter()
@@ -88,14 +90,3 @@ def embed(
         typer.echo(f"left out: {text}", err=True)
     size = f"{store.nbytes / 1e9:.2f} GB in {store.folder}"
     typer.echo(f"{encoded} images encoded, {known} were there already; {size}")
-
-
-def cache_bytes(gigabytes: float) -> int:
-    """The bound in bytes.
-
-    Raises:
-        DataError: not a positive number.
-    """
-    if not 0 < gigabytes < 1e6:
-        raise DataError(f"--cache-gb {gigabytes:g}: give a number of gigabytes above 0")
-    return int(gigabytes * 1e9)

@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import CrowdsOption, DeviceOption, DtypeOption, ModelOption, ThreadsOption
-from samadapt.cli.engine_options import AddressOption, EngineOption, GpusOption, WorkersOption
-from samadapt.cli.options import (
-    CacheOption,
-    JsonOption,
-    SplitOption,
-    dataset_paths,
-)
+from samadapt.cli import engine_options as eng
+from samadapt.cli import options as opt
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -61,9 +55,9 @@ def fit(
             help="Instead of --images and --masks: $SAMADAPT_DATA/NAME/images and SPLIT.json.",
         ),
     ] = None,
-    split: SplitOption = "train",
-    crowds: CrowdsOption = False,
-    model: ModelOption = "nano",
+    split: opt.SplitOption = "train",
+    crowds: common.CrowdsOption = False,
+    model: common.ModelOption = "nano",
     start: Annotated[
         str | None,
         typer.Option("--start", metavar="ADAPTER", help="Go on from this adapter."),
@@ -143,18 +137,16 @@ def fit(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Same seed, same result.", rich_help_panel=_RECIPE)
     ] = None,
-    cache: CacheOption = None,
-    cache_gb: Annotated[
-        float, typer.Option("--cache-gb", help="Most space for embeddings; 0 keeps none.")
-    ] = 4.0,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
-    engine: EngineOption = None,
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    gpus: GpusOption = 0.0,
-    json_path: JsonOption = None,
+    cache: opt.CacheOption = None,
+    cache_gb: opt.GigabytesOption = 10.0,
+    device: common.DeviceOption = "auto",
+    dtype: common.DtypeOption = "auto",
+    threads: common.ThreadsOption = None,
+    engine: eng.EngineOption = None,
+    address: eng.AddressOption = None,
+    workers: eng.WorkersOption = None,
+    gpus: eng.GpusOption = 0.0,
+    json_path: opt.JsonOption = None,
 ) -> None:
     """Train an adapter on images with masks; the model itself stays as it is.
 
@@ -165,8 +157,7 @@ def fit(
     places = _places(images, masks, dataset, split)
     if point_matching:
         method = _with_variant(method, "--point-matching", "point-matching")
-    if cache_gb < 0:
-        raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
+    bound = opt.cache_bytes(cache_gb)
     read = [*(path for place in places for path in place), model, start]
     common.check_output_folder("--out", out, read)
     common.check_outputs(("--json", json_path), inputs=[path for _, path in places] + read[-2:])
@@ -199,13 +190,12 @@ def fit(
     data = [open_dataset(*paths, crowds=crowds) for paths in places]
     common.set_threads(threads)
     loaded = common.load_model(model, local_device(device), dtype)
-    space = round(cache_gb * 2**30)
     if engine == _RAY:
         from samadapt.distributed.fit import FitJob, fit_on_ray
         from samadapt.distributed.worker_model import WorkerModel
 
         place = WorkerModel.of(loaded, model, device)
-        job = FitJob(method, place, data, out, start, cache, space, chosen)
+        job = FitJob(method, place, data, out, start, cache, bound, chosen)
         report = fit_on_ray(job, loaded, workers or max(1, int(gpus)), gpus, address)
         for skipped in report.skipped:
             _note_skipped(skipped)
@@ -217,7 +207,7 @@ def fit(
             out,
             start=start,
             cache=cache,
-            cache_bytes=space,
+            cache_bytes=bound,
             on_skip=_note_skipped,
             settings=chosen,
         )
@@ -273,13 +263,13 @@ def _places(
         names = _split(dataset)
         if not names:
             raise DataError("--dataset names nothing: give one or more names, with commas")
-        return [dataset_paths(*first, name, split) for name in names]
+        return [opt.dataset_paths(*first, name, split) for name in names]
     if len(images or ()) != len(masks or ()):
         raise DataError(
             f"{len(images or ())} --images and {len(masks or ())} --masks: give one for the other"
         )
     if not images or not masks:
-        return [dataset_paths(None, None, None, split)]
+        return [opt.dataset_paths(None, None, None, split)]
     return list(zip(images, masks, strict=True))
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption, ModelOption
+from samadapt.cli.choice import ChosenModelOption, choose
+from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption
 from samadapt.errors import DataError, PromptError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def predict(
         Path | None,
         typer.Option("--mask", help="An earlier mask of the object, at the size of the picture."),
     ] = None,
-    model: ModelOption = "nano",
+    model: ChosenModelOption = None,
     adapter: AdapterOption = None,
     task: Annotated[
         list[str] | None,
@@ -93,18 +94,46 @@ def predict(
     of three candidates is taken then, unless a task says what is meant.
     """
     if everything:
-        from samadapt.cli.predict_all import check_all, check_files, predict_all
+        from samadapt.cli.predict_all import check_all, check_files, predict_all, search_huge
+        from samadapt.cli.predict_huge import check_huge
 
         prompted = bool(point or box or mask or multimask)
         check_all(task or (), prompted, out, overlay)
         check_files(out, overlay, (image, model, *(adapter or ()), *(task or ())))
-        found_by = common.load_model(model, device, dtype)
+        if _is_huge(image):
+            check_huge(image, out, {"--overlay": overlay})
+        chosen_model = choose(model, device, dtype, adapters=[*(adapter or ()), *(task or ())])
+        found_by = common.load_model(chosen_model.spec, device, dtype)
+        if _is_huge(image):
+            search_huge(image, out, task or (), adapter or (), found_by, grid, min_score, as_json)
+            return
         predict_all(
             image, out, task or (), adapter or (), found_by, grid, min_score, overlay, as_json
         )
+        chosen_model.tell()
         return
     if len(task or ()) > 1:
         raise PromptError("a prompt asks for one task: give one --task, or --all to find them all")
+    if _is_huge(image):
+        from samadapt.adapters.registry import create_adapter
+        from samadapt.cli.predict_all import load_tasks
+        from samadapt.cli.predict_huge import check_huge, predict_huge
+        from samadapt.prompts import Prompt
+
+        check_huge(image, out, {"--mask": mask, "--multimask": multimask, "--overlay": overlay})
+        common.check_outputs(("--out", out), inputs=(image, model, *(adapter or ()), *(task or ())))
+        clicks, corners = [parse_point(text) for text in point or ()], parse_box(box)
+        if not clicks and corners is None:
+            raise PromptError("nothing to segment: give --point X,Y or --box X0,Y0,X1,Y1")
+        prompt = Prompt.from_clicks(clicks, corners)
+        chosen_model = choose(model, device, dtype, adapters=[*(adapter or ()), *(task or ())])
+        loaded = common.load_model(chosen_model.spec, device, dtype)
+        adapters = [create_adapter(spec, loaded) for spec in adapter or ()]
+        adapters += load_tasks(loaded, task or ()).values() if task else ()
+        several = _is_ambiguous(prompt) and not task
+        predict_huge(image, out, prompt, loaded, adapters, several, as_json)
+        chosen_model.tell()
+        return
     files = _targets(out, multimask)
     read = (image, mask, model, *(adapter or ()), *(task or ()))
     _check_files(files, overlay, read)
@@ -118,7 +147,8 @@ def predict(
         raise PromptError("nothing to segment: give --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE")
     prompt = Prompt.from_clicks(clicks, corners, None if mask is None else _read_mask(mask, size))
     prompt.check_inside(size)
-    loaded = common.load_model(model, device, dtype)
+    chosen_model = choose(model, device, dtype, adapters=[*(adapter or ()), *(task or ())])
+    loaded = common.load_model(chosen_model.spec, device, dtype)
     from samadapt.adapters.registry import create_adapter
 
     adapters = [create_adapter(spec, loaded) for spec in adapter or ()]
@@ -140,6 +170,7 @@ def predict(
         _write_mask(file, found.masks[index])
     if overlay is not None:
         _write_overlay(overlay, pixels, found.masks[found.best], prompt)
+    chosen_model.tell()
     _print(
         {
             "image": str(image),
@@ -195,6 +226,17 @@ def parse_box(text: str | None) -> Box | None:
             f"--box {text!r}: give four numbers X0,Y0,X1,Y1, such as 10,20,110,90"
         ) from None
     return Box(x0, y0, x1, y1)
+
+
+def _is_huge(image: Path) -> bool:
+    """Whether the picture is read in windows; what cannot be looked at is told by its reader."""
+    from samadapt.data.tiled.image import is_huge
+    from samadapt.errors import ImageError
+
+    try:
+        return is_huge(image)
+    except ImageError:
+        return False
 
 
 def _is_ambiguous(prompt: Prompt) -> bool:

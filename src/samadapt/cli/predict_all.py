@@ -69,7 +69,7 @@ def predict_all(
     overlay: Path | None,
     as_json: bool,
 ) -> None:
-    """Search the picture for every task, and write what was found as a COCO file.
+    """Search the picture for every task, and write the objects found as a COCO file.
 
     Raises:
         AdapterError: see `load_tasks`.
@@ -109,6 +109,31 @@ def predict_all(
         return
     counts = ", ".join(f"{len(proposals)} x {name}" for name, proposals in found.items())
     typer.echo(f"{out}: {counts}")
+
+
+def search_huge(
+    image: Path,
+    out: Path,
+    tasks: Sequence[str],
+    adapters: Sequence[str],
+    model: SegmentationModel,
+    grid: int,
+    min_score: float,
+    as_json: bool,
+) -> None:
+    """As `predict_all`, for a picture larger than memory.
+
+    Raises:
+        AdapterError, DataError, ImageError, PromptError: as `predict_all`.
+    """
+    from samadapt.adapters.registry import create_adapter
+    from samadapt.cli.predict_huge import predict_all_huge
+    from samadapt.proposals.grid import ProposalOptions
+
+    options = ProposalOptions(points=grid, min_score=min_score)
+    others = [create_adapter(spec, model) for spec in adapters]
+    learned = {name: [*others, one] for name, one in load_tasks(model, tasks).items()}
+    predict_all_huge(image, out, learned, model, options, as_json)
 
 
 def draw_objects(pixels: NDArray[np.uint8], found: Mapping[str, Sequence[Proposal]]) -> Image.Image:

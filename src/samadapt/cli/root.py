@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import samadapt
 from samadapt.cli.annotate import annotate
 from samadapt.cli.annotate_all import annotate_all
 from samadapt.cli.benchmark import benchmark_app
@@ -19,6 +20,7 @@ from samadapt.cli.methods import methods
 from samadapt.cli.models import models
 from samadapt.cli.predict import predict
 from samadapt.cli.serve import serve
+from samadapt.cli.track import track
 
 app = typer.Typer(
     name="samadapt",
@@ -29,6 +31,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(predict)
+app.command()(track)
 app.command()(annotate)
 app.command()(annotate_all)
 app.command()(embed)
@@ -43,9 +46,7 @@ app.command()(doctor)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"samadapt {version('samadapt')}")
+        typer.echo(f"samadapt {samadapt.__version__}")
         raise typer.Exit
 
 

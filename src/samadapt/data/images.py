@@ -61,14 +61,28 @@ def read_image(image: ImageLike) -> NDArray[np.uint8]:
         check_size((image.height, image.width), "the image")
         _load(image, "the image")
         return _shown(_array_of(image, "the image"), image, "the image")
-    path = _path(image)
+    return np.ascontiguousarray(to_rgb(read_seen(image), str(image)))
+
+
+def read_seen(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Read what is seen of an image file, upright, with all the depth that it has.
+
+    Palettes become colours and inks RGB; nothing is stretched, and alpha stays.
+
+    Returns:
+        (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), bool, integer or float.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    path = _path(path)
     with _opened(path) as opened:
         if isinstance(opened, tuple):
-            return np.ascontiguousarray(to_rgb(read_deep_tiff(path, shown=True), str(path)))
+            return read_deep_tiff(path, shown=True)
         _load(opened, str(path))
         deep = _deep_png(opened, path)
         values = _array_of(opened, str(path)) if deep is None else deep
-        return _shown(values, opened, str(path))
+        return upright(values, _orientation(opened))
 
 
 def read_values(path: str | os.PathLike[str]) -> NDArray[Any]:

@@ -1,8 +1,9 @@
-"""What all image readers share: arrays of any common kind to upright 8-bit RGB, and checks."""
+"""Conversion of arrays of any common type to upright 8-bit RGB, with checks."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,13 @@ _SAMPLES = 1 << 22
 _BLOCK = 1 << 24
 
 
-def to_rgb(array: NDArray[Any], name: str = "the array") -> NDArray[np.uint8]:
+Limits: TypeAlias = tuple[float, float]
+"""The values that become 0 and 255."""
+
+
+def to_rgb(
+    array: NDArray[Any], name: str = "the array", limits: Sequence[Limits] = ()
+) -> NDArray[np.uint8]:
     """Bring an image array to RGB, 8 bits per channel.
 
     Grey becomes three equal channels; a fourth channel is alpha, composited on black (an image
@@ -29,6 +36,8 @@ def to_rgb(array: NDArray[Any], name: str = "the array") -> NDArray[np.uint8]:
     Args:
         array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), bool, integer or float.
         name: what to call the image in an error message.
+        limits: what to stretch between instead of the array's own percentiles, one pair for all
+            channels or one for each, so that several images are shown alike.
 
     Returns:
         (H, W, 3) uint8, a new array.
@@ -46,7 +55,7 @@ def to_rgb(array: NDArray[Any], name: str = "the array") -> NDArray[np.uint8]:
         raise ImageError(f"{name} has type {array.dtype}: give bool, integers or floats")
     if array.ndim == 2:
         array = array[:, :, None]
-    color = _eight_bits(array[:, :, :3], name)
+    color = _eight_bits(array[:, :, :3], name, limits)
     if array.shape[2] == 1:
         return np.repeat(color, 3, axis=2)
     if array.shape[2] == 4:
@@ -54,7 +63,9 @@ def to_rgb(array: NDArray[Any], name: str = "the array") -> NDArray[np.uint8]:
     return color
 
 
-def stretch(array: NDArray[Any], name: str = "the array") -> NDArray[np.uint8]:
+def stretch(
+    array: NDArray[Any], name: str = "the array", limits: Limits | None = None
+) -> NDArray[np.uint8]:
     """Scale numbers of more than 8 bits to 0..255, robustly against a few extreme pixels.
 
     The 0.1th percentile goes to 0 and the 99.9th to 255, jointly over all channels so that hues
@@ -66,6 +77,7 @@ def stretch(array: NDArray[Any], name: str = "the array") -> NDArray[np.uint8]:
     Args:
         array: any shape, integer or float.
         name: what to call the image in an error message.
+        limits: the values that become 0 and 255 instead, see `contrast_limits`.
 
     Returns:
         uint8, the same shape.
@@ -73,7 +85,7 @@ def stretch(array: NDArray[Any], name: str = "the array") -> NDArray[np.uint8]:
     Raises:
         ImageError: no finite value.
     """
-    low, high = _range(array, name)
+    low, high = limits or contrast_limits(array, name)
     if array.dtype.kind in "ui" and array.dtype.itemsize <= 2:
         info = np.iinfo(array.dtype)
         table = _scale(np.arange(info.min, info.max + 1, dtype=np.float32), low, high)
@@ -86,6 +98,25 @@ def stretch(array: NDArray[Any], name: str = "the array") -> NDArray[np.uint8]:
         block = slice(start, start + _BLOCK)
         out[block] = _scale(flat[block].astype(kind), low, high)
     return out.reshape(array.shape)
+
+
+def contrast_limits(array: NDArray[Any], name: str = "the array") -> Limits:
+    """The values that `stretch` brings to 0 and 255.
+
+    Raises:
+        ImageError: no finite value.
+    """
+    flat = array.reshape(-1)
+    sample = flat[:: max(1, flat.size // _SAMPLES)]
+    sample = sample[np.isfinite(sample)].astype(np.float64)
+    if sample.size:
+        low, high = np.percentile(sample, [LOW_PERCENTILE, HIGH_PERCENTILE])
+        if high > low:
+            return float(low), float(high)
+    finite = flat[np.isfinite(flat)]
+    if finite.size == 0:
+        raise ImageError(f"{name} has no finite value: every pixel is NaN or infinite")
+    return float(finite.min()), float(finite.max())
 
 
 def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -120,26 +151,15 @@ def damaged(name: str, error: Exception) -> ImageError:
     )
 
 
-def _eight_bits(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def _eight_bits(array: NDArray[Any], name: str, limits: Sequence[Limits]) -> NDArray[np.uint8]:
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype == np.uint8:
         return np.array(array, dtype=np.uint8, order="C")
-    return stretch(array, name)
-
-
-def _range(array: NDArray[Any], name: str) -> tuple[float, float]:
-    flat = array.reshape(-1)
-    sample = flat[:: max(1, flat.size // _SAMPLES)]
-    sample = sample[np.isfinite(sample)].astype(np.float64)
-    if sample.size:
-        low, high = np.percentile(sample, [LOW_PERCENTILE, HIGH_PERCENTILE])
-        if high > low:
-            return float(low), float(high)
-    finite = flat[np.isfinite(flat)]
-    if finite.size == 0:
-        raise ImageError(f"{name} has no finite value: every pixel is NaN or infinite")
-    return float(finite.min()), float(finite.max())
+    if len(limits) <= 1:
+        return stretch(array, name, *limits)
+    channels = zip(np.moveaxis(array, 2, 0), limits, strict=True)
+    return np.stack([stretch(one, name, own) for one, own in channels], axis=2)
 
 
 def _scale(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:

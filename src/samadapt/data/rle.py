@@ -8,7 +8,7 @@ to the one two before.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,44 @@ class Rle:
             {"counts": checked.tolist(), "size": [height, width]}, height, width
         )
         return cls(size, bytes(packed["counts"]))
+
+    @classmethod
+    def from_crops(
+        cls, crops: Iterable[tuple[NDArray[Any], int, int]], size: tuple[int, int]
+    ) -> Rle:
+        """The union of parts of a mask, each (h, w) with the x and y of its corner.
+
+        Time and memory grow with the parts and not with the image, so that masks on images of
+        any size are made in parts. What lies outside the image is cut off.
+
+        Raises:
+            DataError: a part that is no mask.
+        """
+        return cls._from_ranges([_crop_ranges(crop, x, y, size) for crop, x, y in crops], size)
+
+    @classmethod
+    def union(cls, masks: Sequence[Rle]) -> Rle:
+        """The union of masks of one size, without decoding any.
+
+        Raises:
+            DataError: no mask, or masks of different sizes.
+        """
+        if not masks or any(mask.size != masks[0].size for mask in masks):
+            raise DataError("a union needs at least one mask, and all of one size")
+        return cls._from_ranges([mask.ranges() for mask in masks], masks[0].size)
+
+    @classmethod
+    def _from_ranges(cls, parts: Sequence[NDArray[np.int64]], size: tuple[int, int]) -> Rle:
+        """From ranges (N, 2) of pixels counted down the columns; they may overlap."""
+        ranges = np.concatenate([np.zeros((0, 2), np.int64), *parts])
+        ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]
+        if len(ranges) == 0:
+            return cls.from_runs([size[0] * size[1]], size)
+        ends = np.maximum.accumulate(ranges[:, 1])
+        first = np.concatenate([[True], ranges[1:, 0] > ends[:-1]])
+        last = np.concatenate([first[1:], [True]])
+        edges = np.stack([ranges[first, 0], ends[last]], axis=1).reshape(-1)
+        return cls.from_runs(np.diff(edges, prepend=0, append=size[0] * size[1]), size)
 
     @classmethod
     def from_polygons(cls, polygons: Sequence[Any], size: tuple[int, int]) -> Rle:
@@ -134,6 +172,41 @@ class Rle:
         columns = np.repeat(np.arange(runs.size) % 2 == 1, runs)
         return np.ascontiguousarray(columns.reshape(self.size[::-1]).T)
 
+    def cropped(self) -> tuple[NDArray[np.bool_], int, int]:
+        """The part (h, w) of the mask within its box, and the box's corner (x, y)."""
+        x, y, width, height = self.box
+        return self.crop(x, y, x + width, y + height), x, y
+
+    def ranges(self) -> NDArray[np.int64]:
+        """(N, 2): first pixel of each run of the object and the one after its last.
+
+        Pixels are counted down the columns.
+        """
+        edges = np.cumsum(self.runs())
+        return np.stack([edges[:-1:2], edges[1::2]], axis=1)
+
+    def crop(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.bool_]:
+        """A part (y1 - y0, x1 - x0) of the mask, without decoding the rest.
+
+        Raises:
+            DataError: a window that is empty or leads out of the image.
+        """
+        height, width = self.size
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise DataError(f"window {(x0, y0, x1, y1)} of a mask of {width} x {height} pixels")
+        ranges = self.ranges()
+        low = np.searchsorted(ranges[:, 1], x0 * height, "right")
+        high = np.searchsorted(ranges[:, 0], x1 * height, "left")
+        inside = np.clip(ranges[low:high], x0 * height, x1 * height) - x0 * height
+        # Whole columns lie between the window's rows in this order; each is cut to them.
+        column, row = np.divmod(inside, height)
+        steps = column * (y1 - y0) + np.clip(row - y0, 0, y1 - y0)
+        flat = np.zeros((x1 - x0) * (y1 - y0) + 1, np.int32)
+        np.add.at(flat, steps[:, 0], 1)
+        np.add.at(flat, steps[:, 1], -1)
+        filled = np.cumsum(flat[:-1]) > 0
+        return np.ascontiguousarray(filled.reshape(x1 - x0, y1 - y0).T)
+
     @property
     def area(self) -> int:
         """Pixels of the object."""
@@ -151,6 +224,25 @@ class Rle:
     def to_coco(self) -> dict[str, Any]:
         """The value for a COCO JSON file."""
         return {"size": list(self.size), "counts": self.counts.decode("ascii")}
+
+
+def _crop_ranges(crop: NDArray[Any], x: int, y: int, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Ranges of pixels, counted down the image's columns, of a part whose corner is (x, y)."""
+    if crop.ndim != 2 or crop.dtype.kind not in "bui":
+        raise DataError(
+            f"mask of shape {crop.shape} and type {crop.dtype}: give a bool mask (height, width)"
+        )
+    height, width = size
+    shown = crop[max(0, -y) : max(0, height - y), max(0, -x) : max(0, width - x)] != 0
+    if shown.size == 0:
+        return np.zeros((0, 2), np.int64)
+    columns = np.zeros((shown.shape[1], shown.shape[0] + 2), np.int8)
+    columns[:, 1:-1] = shown.T
+    steps = np.diff(columns, axis=1)
+    column, start = np.nonzero(steps == 1)
+    _, end = np.nonzero(steps == -1)
+    corner = (column + max(x, 0)) * height + max(y, 0)
+    return np.stack([corner + start, corner + end], axis=1).astype(np.int64)
 
 
 def _check_size(size: tuple[int, ...]) -> None:

@@ -11,7 +11,7 @@ from samadapt.data.images import read_image
 from samadapt.distributed.worker_model import WorkerModel
 from samadapt.errors import DataError, ImageError
 from samadapt.models.base import SegmentationModel
-from samadapt.session.images import hash_pixels
+from samadapt.store.dataset_encoder import encode_through
 from samadapt.store.embeddings import EmbeddingStore
 
 
@@ -34,13 +34,11 @@ class EmbedWork:
 
     Attributes:
         model: what encodes.
-        folder: of the cache; on a cluster it is a folder of each machine, or a shared one.
-        limit: most bytes of it.
+        store: the cache; on a cluster its folder is one of each machine, or a shared one.
     """
 
     model: WorkerModel
-    folder: Path
-    limit: int
+    store: EmbeddingStore
 
     def start(self) -> Callable[[Sequence[Path]], list[Embedded]]:
         """Load the model.
@@ -48,8 +46,8 @@ class EmbedWork:
         Raises:
             ModelError: it is missing here.
         """
-        model, store = self.model.load(), EmbeddingStore(self.folder, self.limit)
-        return lambda paths: [embed_one(model, store, path) for path in paths]
+        model = self.model.load()
+        return lambda paths: [embed_one(model, self.store, path) for path in paths]
 
 
 def embed_one(model: SegmentationModel, store: EmbeddingStore, path: Path) -> Embedded:
@@ -62,12 +60,10 @@ def embed_one(model: SegmentationModel, store: EmbeddingStore, path: Path) -> Em
         pixels = read_image(path)
     except ImageError as error:
         return Embedded("unreadable", str(error))
-    content = hash_pixels(pixels)
-    if store.has(model, content):
-        return Embedded("known")
-    if not store.put(model, content, model.encode(pixels)):
+    origin = encode_through(store, model, pixels).origin
+    if origin == "unstored":
         raise DataError(
             f"{store.folder} cannot be written: free some space, or set SAMADAPT_CACHE to "
             "another folder"
         )
-    return Embedded("encoded")
+    return Embedded("known" if origin == "found" else "encoded")

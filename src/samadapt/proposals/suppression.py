@@ -33,20 +33,25 @@ def suppress(
 
     packed = [{"size": list(mask.size), "counts": mask.counts} for mask in masks]
     areas = np.array([mask.area for mask in masks], np.float64)
+    boxes = np.array([mask.box for mask in masks], np.float64).reshape(-1, 4)
+    ends = boxes[:, :2] + boxes[:, 2:]
     kept: list[int] = []
     for index in np.argsort(-np.asarray(scores, np.float64), kind="stable").tolist():
         if most is not None and len(kept) >= most:
             break
         if areas[index] == 0:
             continue
-        if kept:
-            better = [packed[other] for other in kept]
-            ious = coco.iou([packed[index]], better, [0] * len(kept))[0]
+        before = np.array(kept, np.int64)
+        apart = (boxes[before, :2] >= ends[index]) | (ends[before] <= boxes[index, :2])
+        near = before[~apart.any(axis=1)]
+        if near.size:
+            better = [packed[other] for other in near]
+            ious = coco.iou([packed[index]], better, [0] * len(better))[0]
             if ious.max() > overlap:
                 continue
             # |a ∩ b| from the IoU: i = u (|a| + |b|) / (1 + u).
-            shared = ious * (areas[index] + areas[kept]) / (1 + ious)
-            smaller = np.minimum(areas[index], areas[kept])
+            shared = ious * (areas[index] + areas[near]) / (1 + ious)
+            smaller = np.minimum(areas[index], areas[near])
             if containment is not None and (shared / smaller).max() > containment:
                 continue
         kept.append(index)

@@ -1,4 +1,4 @@
-"""What happened in a project beside clicks: one value per kind of event, and its JSON.
+"""Events of a project other than clicks, one class per kind, and their JSON.
 
 Clicks and accepted masks are events of a session (`samadapt.session.events`). Both kinds stand in
 the same log, in the order in which they happened.
@@ -114,7 +114,10 @@ class ObjectRestored(ProjectEvent):
 
 
 class EditBegan(ProjectEvent):
-    """The clicks that follow in the session `stream` improve an object that was there already."""
+    """The clicks that follow in the session `stream` improve an object that was there already.
+
+    Earlier versions wrote it; now it is an event of the session (`Reopened`).
+    """
 
     kind: ClassVar[str] = "edit began"
     object: int
@@ -123,7 +126,7 @@ class EditBegan(ProjectEvent):
 
 
 class ObjectMeasured(ProjectEvent):
-    """How many prompts the frozen model would have needed for an accepted object."""
+    """The number of prompts that the frozen model would have needed for an accepted object."""
 
     kind: ClassVar[str] = "object measured"
     object: int

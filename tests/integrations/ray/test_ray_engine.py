@@ -76,7 +76,7 @@ def test_embeddings_stay_with_the_workers(tmp_path: Path) -> None:
     paths = sorted(folder.iterdir())
     model = WorkerModel(str(tiny_weights(tmp_path)))
     store = EmbeddingStore(tmp_path / "cache")
-    found = list(RayEngine(2).run(EmbedWork(model, store.folder, 1 << 30), in_batches(paths, 2)))
+    found = list(RayEngine(2).run(EmbedWork(model, store), in_batches(paths, 2)))
     assert [one.outcome for batch in found for one in batch] == ["encoded"] * 14
     assert store.nbytes > 80 << 20
     assert all(len(pickle.dumps(batch)) < 500 for batch in found)

@@ -24,6 +24,7 @@ from samadapt.data.coco import CocoDataset
 from samadapt.distributed.worker_model import WorkerModel
 from samadapt.models.base import SegmentationModel
 from samadapt.session.robot import ClickProtocol
+from samadapt.store.embeddings import EmbeddingStore
 
 FORMAT = "samadapt-adaptation-1"
 MAIN = next(measure for measure in MEASURES if measure.key == "noc20@85")
@@ -163,6 +164,7 @@ def run_adaptation(
     runs: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
+    store: EmbeddingStore | None = None,
     elsewhere: Elsewhere | None = None,
 ) -> AdaptationResult:
     """Let adapters learn while they annotate datasets, and the frozen model do the same objects.
@@ -185,6 +187,7 @@ def run_adaptation(
             noticed.
         progress: told after every object, with those of finished runs counted as done.
         command: recorded as the command line; `sys.argv` when left out.
+        store: embeddings on the disk; None encodes every image anew.
         elsewhere: workers, each of which makes whole runs.
 
     Raises:
@@ -205,11 +208,22 @@ def run_adaptation(
     with TemporaryDirectory() as temporary:
         folder = temporary if elsewhere is not None and runs is None else runs
         evaluator = AdaptationEvaluator(
-            model, protocol, adapters, folder, progress and (lambda done: progress(done, total))
+            model,
+            protocol,
+            adapters,
+            folder,
+            progress and (lambda done: progress(done, total)),
+            store,
         )
         if elsewhere is not None:
             work = AdaptationWork(
-                elsewhere.model, datasets, tuple(adapters), protocol, max_objects, tuple(streams)
+                elsewhere.model,
+                datasets,
+                tuple(adapters),
+                protocol,
+                max_objects,
+                tuple(streams),
+                store,
             )
             _make_runs(evaluator, elsewhere, work, seeds)
         rows = _rows(scenarios, adapters, seeds, evaluator)
@@ -249,6 +263,7 @@ class AdaptationWork:
     protocol: ClickProtocol
     max_objects: int | None
     streams: tuple[str, ...]
+    store: EmbeddingStore | None
 
     @property
     def scenarios(self) -> Sequence[Scenario]:
@@ -261,7 +276,8 @@ class AdaptationWork:
         Raises:
             AdapterError, ModelError: they cannot be loaded.
         """
-        evaluator = AdaptationEvaluator(self.model.load(), self.protocol, self.adapters)
+        model = self.model.load()
+        evaluator = AdaptationEvaluator(model, self.protocol, self.adapters, store=self.store)
         scenarios = self.scenarios
 
         def make(runs: Sequence[_Run]) -> list[tuple[_Run, InteractiveResult]]:

@@ -32,6 +32,7 @@ from samadapt.models.seams import Seams
 from samadapt.session.options import SessionOptions
 from samadapt.session.robot import ClickProtocol, annotate_object
 from samadapt.session.session import Session
+from samadapt.store.embeddings import EmbeddingStore
 
 SessionMaker: TypeAlias = Callable[[SegmentationModel, Sequence[Seams], SessionOptions], Session]
 """Makes the session that the robot works in."""
@@ -57,6 +58,7 @@ def run_interactive(
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
     cache_bytes: int = 1 << 30,
+    store: EmbeddingStore | None = None,
     make_session: SessionMaker = plain_session,
     elsewhere: Elsewhere | None = None,
 ) -> InteractiveResult:
@@ -80,6 +82,7 @@ def run_interactive(
         progress: told after every object.
         command: recorded as the command line; `sys.argv` when left out.
         cache_bytes: memory for embeddings while adapters learn and images come back.
+        store: embeddings on the disk; None encodes every image anew.
         make_session: puts a session of another kind between the robot and the model.
         elsewhere: workers that evaluate the objects; if adapters learn, one of them does it all.
 
@@ -91,6 +94,7 @@ def run_interactive(
     objects = chosen.objects(dataset)
     attached = attach(adapters, model, chosen.seed)
     is_learning = any(seam.learns_in_session for _, seam in attached)
+    memory = cache_bytes if is_learning else 0
     order = objects if is_learning else tuple(by_image(objects))
     try:
         if elsewhere is None:
@@ -100,12 +104,18 @@ def run_interactive(
                 make_session(model, [seam for _, seam in attached], protocol.session_options),
                 protocol,
                 chosen.seed,
-                ImageEncoder(dataset, model, cache_bytes=cache_bytes if is_learning else 0),
+                ImageEncoder(dataset, model, cache_bytes=memory, store=store),
                 progress,
             )
         else:
             work = InteractiveWork(
-                elsewhere.model, dataset, specs_of(adapters), protocol, chosen.seed, cache_bytes
+                elsewhere.model,
+                dataset,
+                specs_of(adapters),
+                protocol,
+                chosen.seed,
+                memory,
+                store,
             )
             part = evaluate_elsewhere(elsewhere.engine, work, order, progress, together=is_learning)
     finally:
@@ -135,6 +145,7 @@ class InteractiveWork:
     protocol: ClickProtocol
     seed: int
     cache_bytes: int
+    store: EmbeddingStore | None
 
     def start(self) -> Callable[[Sequence[ObjectRef]], Part[ObjectResult]]:
         """Load the model and the adapters.
@@ -147,7 +158,9 @@ class InteractiveWork:
         session = plain_session(model, seams, self.protocol.session_options)
 
         def annotate(objects: Sequence[ObjectRef]) -> Part[ObjectResult]:
-            encoder = ImageEncoder(self.dataset, model, cache_bytes=self.cache_bytes)
+            encoder = ImageEncoder(
+                self.dataset, model, cache_bytes=self.cache_bytes, store=self.store
+            )
             return _annotated(self.dataset, objects, session, self.protocol, self.seed, encoder)
 
         return annotate

@@ -43,6 +43,7 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Prompt
+from samadapt.store.embeddings import EmbeddingStore
 from samadapt.training.prompt_sampling import (
     QUALITIES,
     PromptKind,
@@ -96,6 +97,7 @@ def run_robustness(
     *,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
+    store: EmbeddingStore | None = None,
     elsewhere: Elsewhere | None = None,
 ) -> RobustnessResult:
     """Prompt for the objects of `dataset` in every quality and measure the masks.
@@ -114,6 +116,7 @@ def run_robustness(
         options: objects, kinds of prompts, draws and seed.
         progress: told after every object.
         command: recorded as the command line; `sys.argv` when left out.
+        store: embeddings on the disk; None encodes every image anew.
         elsewhere: workers that evaluate the objects.
 
     Raises:
@@ -125,9 +128,9 @@ def run_robustness(
     rows = _rows(adapters, model, chosen)
     order = by_image(objects)
     if elsewhere is None:
-        part = _evaluated(dataset, model, rows, chosen, order, progress)
+        part = _evaluated(dataset, model, rows, chosen, store, order, progress)
     else:
-        work = RobustnessWork(elsewhere.model, dataset, specs_of(adapters), chosen)
+        work = RobustnessWork(elsewhere.model, dataset, specs_of(adapters), chosen, store)
         part = evaluate_elsewhere(elsewhere.engine, work, order, progress)
     evaluated = list(zip(*in_order(objects, part), strict=True))
     done = [
@@ -159,6 +162,7 @@ class RobustnessWork:
     dataset: CocoDataset
     adapters: tuple[str, ...]
     options: RobustnessOptions
+    store: EmbeddingStore | None
 
     def start(self) -> Callable[[Sequence[ObjectRef]], Part[tuple[RobustObject, ...]]]:
         """Load the model and the adapters.
@@ -168,7 +172,7 @@ class RobustnessWork:
         """
         model = self.model.load()
         rows = _rows(self.adapters, model, self.options)
-        return partial(_evaluated, self.dataset, model, rows, self.options)
+        return partial(_evaluated, self.dataset, model, rows, self.options, self.store)
 
 
 def _evaluated(
@@ -176,11 +180,12 @@ def _evaluated(
     model: SegmentationModel,
     rows: Sequence[_Row],
     options: RobustnessOptions,
+    store: EmbeddingStore | None,
     objects: Sequence[ObjectRef],
     progress: Progress | None = None,
 ) -> Part[tuple[RobustObject, ...]]:
     """Let all rows answer for objects; what each row found, by object."""
-    encoder = ImageEncoder(dataset, model, [row.adapters for row in rows])
+    encoder = ImageEncoder(dataset, model, [row.adapters for row in rows], store=store)
     visits = ObjectVisits(dataset, objects, encoder)
     run = _Run(dataset, model, rows, options)
     found = {

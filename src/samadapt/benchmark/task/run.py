@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from samadapt.benchmark import kept
+from samadapt.benchmark import finished_runs
 from samadapt.benchmark.elsewhere import Elsewhere
 from samadapt.benchmark.environment import describe_dataset, describe_environment, fingerprint
 from samadapt.benchmark.options import Progress
@@ -24,11 +24,8 @@ from samadapt.data.selection import select
 from samadapt.distributed.worker_model import WorkerModel
 from samadapt.errors import DataError
 from samadapt.models.base import SegmentationModel
-from samadapt.training.fitting.embedding_store import (
-    DEFAULT_BYTES,
-    EmbeddingStore,
-    default_folder,
-)
+from samadapt.store.dataset_encoder import DatasetEncoder
+from samadapt.store.embeddings import DEFAULT_LIMIT, EmbeddingStore
 
 
 def run_task(
@@ -40,7 +37,7 @@ def run_task(
     transfer: CocoDataset | None = None,
     work: Path | None = None,
     cache: Path | None = None,
-    cache_bytes: int = DEFAULT_BYTES,
+    cache_bytes: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
     elsewhere: Elsewhere | None = None,
@@ -85,7 +82,16 @@ def run_task(
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) if work is None else work
         if elsewhere is not None:
-            job = TaskWork(elsewhere.model, train, test, transfer, chosen, folder.absolute(), cache)
+            job = TaskWork(
+                elsewhere.model,
+                train,
+                test,
+                transfer,
+                chosen,
+                folder.absolute(),
+                cache,
+                cache_bytes,
+            )
             # What they make is in the folder, where the run below finds it.
             for done, _ in enumerate(elsewhere.engine.run(job, [[g] for g in groups]), 1):
                 if progress is not None:
@@ -120,6 +126,7 @@ class TaskWork:
     options: TaskOptions
     folder: Path
     cache: Path | None
+    cache_bytes: int
 
     def start(self) -> Callable[[Sequence[tuple[str, int | None, int]]], None]:
         """Load the model.
@@ -136,7 +143,13 @@ class TaskWork:
                     evaluator = TaskEvaluator(self.transfer, name, self.options)
                     places[TRANSFER] = {name: evaluator}
                 run = _Run(
-                    self.train, model, self.options, self.folder, self.cache, DEFAULT_BYTES, None
+                    self.train,
+                    model,
+                    self.options,
+                    self.folder,
+                    self.cache,
+                    self.cache_bytes,
+                    None,
                 )
                 run.all(places, [(name, shots, seed)])
 
@@ -158,8 +171,9 @@ class _Run:
     ) -> None:
         self._model, self._options = model, options
         self._fits = FitCache(model, train, folder / "fits", options, cache, cache_bytes)
-        self._store = EmbeddingStore(cache or default_folder(), cache_bytes, model)
-        self._folder = kept.make_folder(folder / "cells")
+        store = EmbeddingStore(cache, cache_bytes, is_cyclic=True)
+        self._encode = DatasetEncoder(model, store)
+        self._folder = finished_runs.make_folder(folder / "cells")
         self._progress = progress
         self._done, self._total = 0, 0
 
@@ -208,7 +222,7 @@ class _Run:
             if method not in rows
         ]
         if missing:
-            evaluator.measure(self._model, missing, self._store, self._tell)
+            evaluator.measure(self._model, missing, self._encode, self._tell)
         else:
             self._tell(len(evaluator.images))
         for row in missing:
@@ -233,8 +247,8 @@ class _Run:
             "options": [options.draws, options.grid, options.min_area, options.seed],
             "model": fingerprint(self._model),
         }
-        name = kept.file_name((evaluator.category, method)) if fit is None else fit.key
-        return self._folder / f"{name}_{kept.digest(about)}.json"
+        name = finished_runs.file_name((evaluator.category, method)) if fit is None else fit.key
+        return self._folder / f"{name}_{finished_runs.digest(about)}.json"
 
     def _tell(self, more: int = 1) -> None:
         self._done += more

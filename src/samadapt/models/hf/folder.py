@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from samadapt.errors import CheckpointError, first_line
+from samadapt.models.checkpoint_file import some
 from samadapt.models.hashing import not_finite
-from samadapt.models.hf.files import find_weights, some
-from samadapt.models.hf.model import TransformersModel
-from samadapt.models.hf.quiet import quiet_transformers
+from samadapt.models.hf.files import find_weights
 from samadapt.models.hf.sam import SamHqSegmenter, SamSegmenter
-from samadapt.models.hf.sam2 import Sam2Segmenter, Sam3TrackerSegmenter
+from samadapt.models.hf.sam3 import Sam3TrackerSegmenter
+from samadapt.models.parts.model import TransformersModel
+from samadapt.models.parts.quiet import quiet_transformers
+from samadapt.models.parts.sam2 import Sam2Segmenter
 from samadapt.models.registry import LoadOptions
 
 _POSITIONS = (
@@ -75,18 +77,25 @@ def load_folder(folder: Path, name: str, options: LoadOptions) -> TransformersMo
             f"{folder} has a config.json but no complete weights: it needs model.safetensors "
             "(or all the files that model.safetensors.index.json lists)"
         )
-    network = _network(folder, architecture)
+    network = load_network(
+        folder, architecture.network, video=architecture.video, renames=architecture.renames
+    )
     return architecture.segmenter.wrap(network, name, options)
 
 
 # -- private --------------------------------------------------------------------------------
 
 
-def _architecture(folder: Path) -> _Architecture:
+def model_type(folder: Path) -> str | None:
+    """The type that a folder's config.json names.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
     path = folder / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        model_type = config.get("model_type")
+        named: str | None = config.get("model_type")
     except FileNotFoundError:
         hint = "a model folder holds config.json and model.safetensors"
         if (folder / "adapter_config.json").is_file():
@@ -96,33 +105,52 @@ def _architecture(folder: Path) -> _Architecture:
         raise CheckpointError(
             f"{path} cannot be read ({first_line(error)}): download the folder again"
         ) from None
-    if model_type in _REFUSED:
+    return named
+
+
+def _architecture(folder: Path) -> _Architecture:
+    kind = model_type(folder)
+    if kind in _REFUSED:
         raise CheckpointError(
-            f"{folder} holds a {model_type!r} model, which cannot be used: {_REFUSED[model_type]}"
+            f"{folder} holds a {kind!r} model, which cannot be used: {_REFUSED[kind]}"
         )
-    if model_type not in _ARCHITECTURES:
+    if kind not in _ARCHITECTURES:
         supported = ", ".join(_ARCHITECTURES)
         raise CheckpointError(
-            f"{folder} holds a model of type {model_type!r}, not one of the Segment Anything "
+            f"{folder} holds a model of type {kind!r}, not one of the Segment Anything "
             f"family; supported types: {supported}"
         )
-    return _ARCHITECTURES[model_type]
+    return _ARCHITECTURES[kind]
 
 
-def _network(folder: Path, architecture: _Architecture) -> nn.Module:
+def load_network(
+    folder: Path,
+    network: str,
+    *,
+    video: bool = False,
+    renames: Mapping[str, str] | None = None,
+) -> nn.Module:
+    """A network of transformers with the weights of a folder; see `load_folder`.
+
+    Args:
+        folder: with config.json and weights.
+        network: class of transformers.
+        video: whether tensors that the network does not have are passed over.
+        renames: see `_Architecture`.
+    """
     import transformers
 
-    network_class: Any = getattr(transformers, architecture.network)
+    network_class: Any = getattr(transformers, network)
     try:
         with quiet_transformers():
-            network, info = network_class.from_pretrained(
+            built, info = network_class.from_pretrained(
                 folder,
                 local_files_only=True,
                 dtype=torch.float32,
                 attn_implementation="sdpa",
                 # Reported below with the names, instead of raised behind a table in the log.
                 ignore_mismatched_sizes=True,
-                key_mapping=architecture.renames,
+                key_mapping=renames,
                 output_loading_info=True,
             )
     except Exception as error:
@@ -130,8 +158,8 @@ def _network(folder: Path, architecture: _Architecture) -> nn.Module:
             f"cannot load the weights in {folder} ({first_line(error)}): the files are damaged or "
             "do not belong together; download or save them again"
         ) from None
-    _check_complete(folder, network, info, architecture.video)
-    loaded: nn.Module = network
+    _check_complete(folder, built, info, video)
+    loaded: nn.Module = built
     if (name := not_finite(loaded.state_dict())) is not None:
         raise CheckpointError(
             f"the weights in {folder} have numbers in {name} that are not finite: it is damaged"

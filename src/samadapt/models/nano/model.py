@@ -64,6 +64,7 @@ class NanoModel(SegmentationModel):
             position_frequencies=network.prompt_encoder.positions.frequencies,
             has_prior=True,
             close_up_side=self.config.close_up_side,
+            module_path="decoder",
             sequential_clicks=True,
         )
 

@@ -1,0 +1,86 @@
+"""`SliceSource`: what a kind of file gives a `Stack`; one file beside this one for each kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.data.findings import LeftOut
+from samadapt.data.stacks.voxels import VoxelSize
+from samadapt.errors import ImageError
+
+Axis = Literal["z", "t"]
+
+
+@dataclass(frozen=True, slots=True)
+class StackFacts:
+    """What the header of a stack tells, before any slice is read.
+
+    Attributes:
+        names: of the slices, in order; file names where each slice is a file.
+        size: (height, width) of a slice.
+        axis: "z" for a volume, "t" for frames.
+        voxel: distances.
+        remarks: about the file as a whole.
+        bad: slices that cannot be used, with the reason.
+        channelwise: whether channels are shown with a contrast of their own, as suits dyes.
+        affine: 4 x 4, from voxel (x, y, z) to the scanner's millimetres, where there is such.
+        are_files: whether each slice is an image file of its own.
+    """
+
+    names: tuple[str, ...]
+    size: tuple[int, int]
+    axis: Axis = "z"
+    voxel: VoxelSize = field(default_factory=VoxelSize)
+    remarks: tuple[LeftOut, ...] = ()
+    bad: dict[int, LeftOut] = field(default_factory=dict)
+    channelwise: bool = False
+    affine: NDArray[np.float64] | None = None
+    are_files: bool = False
+
+
+class SliceSource(Protocol):
+    """Reads the slices of one stack, one at a time."""
+
+    facts: StackFacts
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Values of a slice as seen: (H, W), (H, W, 3) or (H, W, 4).
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+@dataclass(slots=True)
+class ArraySlices:
+    """Slices of an array (N, H, W) or (N, H, W, channels), which may be one that reads lazily."""
+
+    array: Any
+    facts: StackFacts
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Values of a slice."""
+        return np.asarray(self.array[index])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names for slices that have none."""
+    return tuple(f"slice {index}" for index in range(count))
+
+
+def missing_package(name: str, what: str, package: str, extra: str) -> ImageError:
+    """The error for a file whose reader is not installed."""
+    return ImageError(
+        f"{name} is {what}, which needs another package: run 'pip install samadapt[{extra}]' (or "
+        f"'pip install {package}')"
+    )

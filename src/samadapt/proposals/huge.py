@@ -1,0 +1,203 @@
+"""One prompt on an image larger than memory: answered in a window that holds the object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.data.rle import Rle
+from samadapt.data.tiled import TiledImage
+from samadapt.errors import PromptError
+from samadapt.models.base import SegmentationModel
+from samadapt.models.seams import Seams
+from samadapt.prompts import Box, Prompt
+
+_MARGIN = 1.6
+"""The first window is this many times as wide as what the prompt is about."""
+_GROWTH = 2.0
+_MOST_TILES = 64
+"""Tiles along an outline that are answered again; more would take minutes."""
+
+Window = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class HugeAnswer:
+    """The mask of one object of a huge image.
+
+    Attributes:
+        rle: its mask, in pixels of the whole image.
+        score: the model's own estimate of the mask's IoU.
+        window: (x0, y0, x1, y1) that it was answered in.
+        scale: pixels of the image per pixel that the model was shown.
+        refined: whether the outline was answered again at full resolution.
+    """
+
+    rle: Rle
+    score: float
+    window: Window
+    scale: float
+    refined: bool
+
+
+def predict_in_window(
+    model: SegmentationModel,
+    image: TiledImage,
+    prompt: Prompt,
+    adapters: Sequence[Seams] = (),
+    *,
+    side: int = 1024,
+    multimask: bool = False,
+) -> HugeAnswer:
+    """Answer a prompt on the part of a huge image that it is about.
+
+    The first window is around the clicks and the box, at full resolution if it fits into `side`
+    pixels. An object that reaches the window's edge is answered again in a window twice as wide, at
+    a coarser level, until it fits. What was answered at a coarser level is refined: windows at full
+    resolution along the outline are answered again with the coarse mask as the prompt, and count
+    near the outline.
+
+    Args:
+        model: answers.
+        image: the image.
+        prompt: clicks and a box in pixels of the image; no mask.
+        adapters: applied in order.
+        side: pixels that the model is shown along the longer side.
+        multimask: take the best of three candidates.
+
+    Raises:
+        PromptError: a mask in the prompt, or a click outside the image.
+        ImageError: a window that cannot be read.
+    """
+    if prompt.mask is not None:
+        raise PromptError("a huge image takes clicks and a box: leave the mask out")
+    prompt.check_inside(image.size)
+    height, width = image.size
+    x0, y0, x1, y1 = _extent(prompt, image.size)
+    extent = max(side, _MARGIN * max(x1 - x0, y1 - y0))
+    while True:
+        window = _around(((x0 + x1) / 2, (y0 + y1) / 2), extent, image.size)
+        pixels = image.view(window, side)
+        scale = (window[2] - window[0]) / pixels.shape[1]
+        found = model.predict(
+            model.encode(pixels), _moved(prompt, window, scale), multimask, adapters
+        )
+        mask, score = found.masks[found.best], float(found.scores[found.best])
+        is_all = window == (0, 0, width, height)
+        if is_all or not _is_cut(mask, window, image.size):
+            break
+        extent *= _GROWTH
+    full, refined = _full(model, image, mask, window, scale, adapters, side)
+    return HugeAnswer(full, score, window, scale, refined)
+
+
+# -- private ------------------------------------------------------------------------------
+
+
+def _extent(prompt: Prompt, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    corners = [(click.x, click.y) for click in prompt.clicks]
+    if isinstance(prompt.box, Box):
+        b = prompt.box
+        corners += [(max(b.x0, 0), max(b.y0, 0)), (min(b.x1, size[1]), min(b.y1, size[0]))]
+    xs, ys = zip(*corners, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _around(centre: tuple[float, float], extent: float, size: tuple[int, int]) -> Window:
+    """A square window around a point, moved and cut to lie inside the image."""
+    spans = []
+    for middle, length in zip(centre, size[::-1], strict=True):
+        wanted = min(round(extent), length)
+        start = min(max(round(middle - wanted / 2), 0), length - wanted)
+        spans.append((start, start + wanted))
+    (x0, x1), (y0, y1) = spans
+    return x0, y0, x1, y1
+
+
+def _moved(prompt: Prompt, window: Window, scale: float) -> Prompt:
+    """The prompt in pixels of what the model is shown."""
+    x, y = window[:2]
+    points = [((px - x) / scale, (py - y) / scale) for px, py in prompt.points]
+    box = None
+    if isinstance(prompt.box, Box):
+        b = prompt.box
+        box = Box((b.x0 - x) / scale, (b.y0 - y) / scale, (b.x1 - x) / scale, (b.y1 - y) / scale)
+    return Prompt(points, prompt.labels, box)
+
+
+def _is_cut(mask: NDArray[np.bool_], window: Window, size: tuple[int, int]) -> bool:
+    """Whether a mask reaches an edge of its window that is none of the image."""
+    x0, y0, x1, y1 = window
+    return bool(
+        (x0 > 0 and mask[:, 0].any())
+        or (y0 > 0 and mask[0].any())
+        or (x1 < size[1] and mask[:, -1].any())
+        or (y1 < size[0] and mask[-1].any())
+    )
+
+
+def _full(
+    model: SegmentationModel,
+    image: TiledImage,
+    mask: NDArray[np.bool_],
+    window: Window,
+    scale: float,
+    adapters: Sequence[Seams],
+    side: int,
+) -> tuple[Rle, bool]:
+    """The mask in pixels of the image, tile by tile, refined along its outline."""
+    if scale <= 1:
+        return Rle.from_crops([(mask, window[0], window[1])], image.size), False
+    tiles = []
+    for y in range(window[1], window[3], side):
+        for x in range(window[0], window[2], side):
+            tile = x, y, min(x + side, window[2]), min(y + side, window[3])
+            part = _enlarged(mask, tile, window, scale)
+            if part.any():
+                tiles.append((tile, part))
+    mixed = sum(not part.all() for _, part in tiles)
+    refine = mixed <= _MOST_TILES
+    crops = []
+    for tile, part in tiles:
+        if refine and not part.all():
+            part = _refined(model, image, tile, part, scale, adapters)
+        crops.append((part, tile[0], tile[1]))
+    return Rle.from_crops(crops, image.size), refine
+
+
+def _enlarged(
+    mask: NDArray[np.bool_], tile: Window, window: Window, scale: float
+) -> NDArray[np.bool_]:
+    """A tile of the coarse mask at full resolution, its outline smooth."""
+    rows = (np.arange(tile[1], tile[3]) + 0.5 - window[1]) / scale - 0.5
+    columns = (np.arange(tile[0], tile[2]) + 0.5 - window[0]) / scale - 0.5
+    grid_x, grid_y = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
+    soft = cv2.remap(
+        mask.astype(np.float32), grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(soft > 1 / 2)
+
+
+def _refined(
+    model: SegmentationModel,
+    image: TiledImage,
+    tile: Window,
+    coarse: NDArray[np.bool_],
+    scale: float,
+    adapters: Sequence[Seams],
+) -> NDArray[np.bool_]:
+    """The answer at full resolution near the outline of the coarse mask, which stays elsewhere."""
+    embedding = model.encode(image.read(0, *tile))
+    inside = cv2.distanceTransform(np.pad(coarse, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    row, column = np.unravel_index(int(inside.argmax()), inside.shape)
+    prompt = Prompt([(float(column) + 0.5, float(row) + 0.5)], mask=coarse)
+    answer = model.predict(embedding, prompt, adapters=adapters)
+    fine = answer.masks[answer.best]
+    outside = cv2.distanceTransform((~coarse).astype(np.uint8), cv2.DIST_L2, 5)
+    own = cv2.distanceTransform(coarse.astype(np.uint8), cv2.DIST_L2, 5)
+    near = np.where(coarse, own, outside) <= 2 * scale
+    return np.asarray(np.where(near, fine, coarse))

@@ -1,0 +1,1 @@
+"""Objects carried along a stack: propagation from slice to slice, filling, learning on the way."""
