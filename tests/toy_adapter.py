@@ -110,4 +110,4 @@ class ToyAdapter(Adapter):
 
     def _restore(self, step: int) -> None:
         with torch.no_grad():
-            self.module.amount.copy_(self._states[step])
+            self.module.amount.copy_(self._states.get(step, self._states[0]))

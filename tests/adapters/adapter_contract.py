@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from fakes import FakeModel, blobs, state_hash
 from samadapt.adapters.base import Adapter
+from samadapt.adapters.files import read_folder
 from samadapt.adapters.registry import get_method, load_adapter
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
@@ -110,7 +110,7 @@ class AdapterContract:
             "adapter_config.json",
             "adapter_model.safetensors",
         ]
-        config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
+        config = read_folder(tmp_path / "a")[0]
         assert config["method"] == self.method
         assert config["base_model"]["weights_hash"] == model.identity.weights_hash
         with_model = load_adapter(tmp_path / "a", model)

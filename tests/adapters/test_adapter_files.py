@@ -219,7 +219,9 @@ def test_adapters_are_pushed_to_the_hub(
                 raise ValueError("403\nnot yours")
             calls.append(("create", (repo_id, private, exist_ok)))
 
-        def upload_folder(self, repo_id: str, folder_path: str) -> SimpleNamespace:
+        def upload_folder(
+            self, repo_id: str, folder_path: str, commit_message: str
+        ) -> SimpleNamespace:
             calls.append(("upload", sorted(p.name for p in Path(folder_path).iterdir())))
             return SimpleNamespace(commit_url="https://hub/commit/1")
 
@@ -233,7 +235,7 @@ def test_adapters_are_pushed_to_the_hub(
     assert calls == [
         ("token", "t"),
         ("create", ("me/cells", True, True)),
-        ("upload", ["adapter_config.json", WEIGHTS]),
+        ("upload", ["README.md", "adapter_config.json", WEIGHTS]),
     ]
     with pytest.raises(AdapterError, match=r"me/forbidden.*403 not yours"):
         adapter.push_to_hub("me/forbidden")

@@ -379,13 +379,11 @@ class TestClickConsistency:
     def test_it_is_kept_where_nothing_is_doubted(self) -> None:
         for changes, yields in (
             ({}, True),
-            ({"masks": 0}, False),
             ({"doubt": 0}, False),
             ({"context": 0, "doubt": 0}, False),
-            ({"masks": 3}, True),
-            ({"masks": 4, "spread": 0.2}, True),
+            ({"strength": 0.2}, True),
         ):
-            values: dict[str, Any] = {"masks": 16, "channels": 16, **changes}
+            values: dict[str, Any] = {"channels": 16, **changes}
             adapter = TaskPromptAdapter(TaskPromptConfig(**values))
             shake(adapter)
             embedded = PromptEmbedding(torch.zeros(1, 1, 16), torch.zeros(1, 16, 8, 8))

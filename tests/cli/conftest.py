@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from fakes import FakeModel
-from samadapt.cli import app, common
+from samadapt.cli import app, choice, common
 from tiny_dataset import TinyDataset, make_dataset, oracle
 
 Run = Callable[..., Result]
@@ -23,6 +23,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     """The model that every command gets, whatever its name: knows the tiny pictures' objects."""
     model = oracle()
     monkeypatch.setattr(common, "load_model", lambda name, device, dtype: model)
+    monkeypatch.setattr(choice, "_here", lambda spec, why: spec)
     return model
 
 

@@ -162,7 +162,7 @@ class TestBenchmark:
             (("DATA", "--category", "disc", "--shots", "9"), "ask for 3 or fewer"),
             (("DATA", "--methods", "plm,magic"), "unknown method 'magic'"),
             (("DATA", "--transfer-images", "."), "or neither"),
-            (("DATA", "--cache-gb", "-1"), "use 0 or more"),
+            (("DATA", "--cache-gb", "-1"), "0 or more"),
             (("DATA", "--dataset", "x"), "not both"),
         ],
     )

@@ -9,10 +9,10 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from samadapt.data.findings import Findings
 
 from samadapt.data.ctc import load_ctc, save_ctc
 from samadapt.data.frames_out import save_frames
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.label_volumes import load_label_volume, save_label_volume
 from samadapt.data.rle import Rle
 from samadapt.data.stacks import Stack, VoxelSize
@@ -221,7 +221,7 @@ def test_ctc_names_what_does_not_agree(tmp_path: Path, tracks: Tracks) -> None:
     (folder / "man_track.txt").write_text("1 0 5 0\n2 3 3 1\nx\n9 0 1 0\n4 0 1 0\n4 0 1 0\n5 4 4 4")
     (folder / "man_track002.tif").unlink()
     (folder / "man_track004.tif").write_bytes(b"no")
-    findings = Findings()
+    findings = ImportIssues()
     load_ctc(folder, findings)
     text = "\n".join(str(one) for one in findings.left_out)
     for part in (

@@ -318,4 +318,4 @@ def test_weights_file_without_its_folder(sam_folder: Path) -> None:
     broken.write_bytes(b"nothing of use")
     refused(broken, "damaged")
     shutil.copy(sam_folder / "config.json", sam_folder / "config.txt")
-    refused(sam_folder / "config.txt", "is no model file")
+    refused(sam_folder / "config.txt", "cannot be read as a PyTorch")

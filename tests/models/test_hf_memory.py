@@ -10,11 +10,11 @@ import pytest
 import torch
 import transformers
 from numpy.typing import NDArray
-from samadapt.models.hf.quiet import quiet_transformers
 from tiny_models import DECODER, HIERA, HIERA_PROMPTS, picture
 
 from samadapt.errors import ModelError
 from samadapt.models.hf.memory import Sam2Memory
+from samadapt.models.parts.quiet import quiet_transformers
 from samadapt.models.registry import load_memory
 
 SIZE = (48, 70)

@@ -214,7 +214,7 @@ class TestCommand:
     def test_bad_input(self):
         result = self.invoke("--only", "clocks")
         assert result.exit_code == 2
-        assert "error: --only clocks: use one of demo, faces, " in result.output
+        assert "error: --only clocks: use one of baselines, demo, faces, " in result.output
 
 
 @pytest.mark.parametrize(

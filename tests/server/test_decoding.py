@@ -150,7 +150,7 @@ def test_an_image_too_large_for_the_annotator_leaves_its_neighbours_alone(
     annotator: Annotator,
 ) -> None:
     claims(annotator.folder / "a 3.png", 32_000, 32_000)
-    annotator.workspace._decoder.limit = 1 << 28
+    annotator.workspace.decoder.limit = 1 << 28
     person = annotator.person()
     rows = {row[1]: row[0] for row in person.get("/api/images")["images"]}
     status, text = person.refused(f"/api/images/{rows['a 3.png']}/click", x=1, y=1)

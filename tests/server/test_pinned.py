@@ -19,7 +19,7 @@ from small_models import tiny_nano
 def test_pinned_adapters_answer_as_the_adapters_do() -> None:
     model = tiny_nano()
     embedding = model.encode(blobs())
-    task, online = TaskPromptAdapter(TaskPromptConfig(masks=16)), OnlineAdapter()
+    task, online = TaskPromptAdapter(TaskPromptConfig(strength=16 / 32)), OnlineAdapter()
     for adapter in (task, online):
         adapter.bind(model)
     assert task.module is not None

@@ -128,10 +128,10 @@ def annotate(
                 adapters=adapter or (),
             )
             loaded = common.load_model(chosen_model.spec, device, dtype)
-            chosen_model.tell()
             choice.record(place / ADAPTERS, chosen_model.spec)
             specs = tuple(adapter or default_specs())
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
+            chosen_model.tell()
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
             guard = Guard(secret, bound, names, entered=lambda code: entered(code))
             access = guard.access

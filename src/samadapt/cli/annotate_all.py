@@ -114,7 +114,6 @@ def annotate_all(
     _check_output(out, project, read)
     chosen = choose(model, device, dtype, folder=found.root, adapters=[*adapters, *tasks])
     loaded = common.load_model(chosen.spec, device, dtype)
-    chosen.tell()
     labels, hashes = _check_adapters(loaded, tasks, adapters)
     work = AnnotateWork(WorkerModel.of(loaded, chosen.spec, device), tasks, adapters, options)
     where = make_engine(engine or "local", workers, gpus, address)
@@ -139,6 +138,7 @@ def annotate_all(
     finally:
         if opened is not None:
             opened.close()
+    chosen.tell()
     _tell(done, out, count, project, put, as_json)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from samadapt.errors import DataError
+from samadapt.errors import AdapterError, DataError
 
 RECORD = "model.json"
 """File beside what a project's adapters learned: the model that the project was annotated with."""
@@ -135,8 +136,9 @@ def _made_for(adapters: Sequence[str]) -> str | None:
     for spec in adapters:
         if spec.partition(":")[0] in method_names() and not Path(spec).is_dir():
             continue
-        if (name := _base(find_folder(spec) / _CONFIG)) is not None:
-            return name
+        with suppress(AdapterError):  # which is told when the adapters are loaded
+            if (name := _base(find_folder(spec) / _CONFIG)) is not None:
+                return name
     return None
 
 

@@ -55,7 +55,6 @@ def embed(
     common.set_threads(threads)
     chosen = choose(model, device, dtype, folder=folder, kept=folder.absolute() / ADAPTERS)
     loaded = common.load_model(chosen.spec, device, dtype)
-    chosen.tell()
     if engine is None and workers is None and address is None and not gpus:
         found = (embed_one(loaded, store, path) for path in paths)
     else:
@@ -75,6 +74,7 @@ def embed(
     encoded, known = outcomes["encoded"], outcomes["known"]
     if len(unreadable) == len(paths):
         raise DataError(f"no image in {folder} can be read: {unreadable[0]}")
+    chosen.tell()
     result = {
         "images": len(paths),
         "encoded": encoded,

@@ -19,8 +19,8 @@ from typing import Literal
 import numpy as np
 
 from samadapt.data.files import new_folder
-from samadapt.data.findings import Findings
 from samadapt.data.images import image_size, read_values
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.label_slices import Overlap, check_overlaps, label_slice, tracks_of_labels
 from samadapt.data.tracks import Track, Tracks, runs_of
 from samadapt.errors import DataError
@@ -89,7 +89,7 @@ def save_ctc(
         (target / _TABLES[kind]).write_text("".join(lines), encoding="ascii")
 
 
-def load_ctc(folder: str | os.PathLike[str], findings: Findings | None = None) -> Tracks:
+def load_ctc(folder: str | os.PathLike[str], findings: ImportIssues | None = None) -> Tracks:
     """Read a folder of the Cell Tracking Challenge, reference or result.
 
     Args:
@@ -100,7 +100,7 @@ def load_ctc(folder: str | os.PathLike[str], findings: Findings | None = None) -
     Raises:
         DataError: no such folder, no label images, no table.
     """
-    folder, findings = Path(folder), findings or Findings(strict=True)
+    folder, findings = Path(folder), findings or ImportIssues(strict=True)
     if not folder.is_dir():
         raise DataError(
             f"{folder} is not a folder: give the one with man_track.txt or res_track.txt"
@@ -136,7 +136,7 @@ def _joined(found: Tracks, one: Tracks) -> Tracks:
     return replace(found, tracks=tuple(by_id.values()))
 
 
-def _table(path: Path, findings: Findings) -> dict[int, _Row]:
+def _table(path: Path, findings: ImportIssues) -> dict[int, _Row]:
     rows: dict[int, _Row] = {}
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -163,7 +163,9 @@ def _row(line: str, where: str) -> _Row:
     return _Row(label, first, last, parent)
 
 
-def _with_parents(found: Tracks, rows: dict[int, _Row], table: Path, findings: Findings) -> Tracks:
+def _with_parents(
+    found: Tracks, rows: dict[int, _Row], table: Path, findings: ImportIssues
+) -> Tracks:
     """Tracks with their parents; what the table says and the images do not show is told."""
     known = {track.id for track in found}
     for label in sorted(set(rows) - known):

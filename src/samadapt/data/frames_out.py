@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from samadapt.data.files import save_image
-from samadapt.data.findings import Findings, LeftOut
+from samadapt.data.import_issues import ImportIssues, LeftOut
 from samadapt.data.stacks import Stack
 
 
@@ -25,7 +25,7 @@ def save_frames(stack: Stack, folder: str | os.PathLike[str]) -> tuple[LeftOut, 
     Raises:
         DataError: it cannot be written.
     """
-    folder, findings = Path(folder), Findings()
+    folder, findings = Path(folder), ImportIssues()
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(len(stack)):
         pixels = None

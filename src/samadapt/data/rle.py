@@ -175,6 +175,8 @@ class Rle:
     def cropped(self) -> tuple[NDArray[np.bool_], int, int]:
         """The part (h, w) of the mask within its box, and the box's corner (x, y)."""
         x, y, width, height = self.box
+        if not width:
+            return np.zeros((0, 0), np.bool_), x, y
         return self.crop(x, y, x + width, y + height), x, y
 
     def ranges(self) -> NDArray[np.int64]:

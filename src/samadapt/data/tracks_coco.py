@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from samadapt.data.coco import CocoDataset
-from samadapt.data.findings import Findings
 from samadapt.data.images import natural_key
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage, Id
 from samadapt.data.rle import Rle
 from samadapt.data.stacks import Stack, VoxelSize
@@ -95,7 +95,7 @@ def load_tracks_coco(
     path: str | os.PathLike[str],
     stack: Stack | None = None,
     *,
-    findings: Findings | None = None,
+    findings: ImportIssues | None = None,
 ) -> Tracks:
     """Read tracks from a COCO file that holds one stack.
 
@@ -112,7 +112,7 @@ def load_tracks_coco(
         DataError: not COCO, several stacks in one file, images of different sizes or of another
             stack, broken masks.
     """
-    findings = findings or Findings(strict=True)
+    findings = findings or ImportIssues(strict=True)
     dataset = CocoDataset.load(path)
     videos = {image.extra.get("video_id") for image in dataset.images}
     if len(videos) > 1:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from samadapt.data.findings import Findings, LeftOut
+from samadapt.data.import_issues import ImportIssues, LeftOut
 from samadapt.data.pixels import damaged
 from samadapt.data.stacks.source import missing_package
 from samadapt.data.stacks.voxels import VoxelSize, micrometres, seconds
@@ -70,7 +70,7 @@ def _multiscale(path: Path, node: Any, scale: Any) -> ZarrImage:
     axes = "".join(str(axis["name"])[0].lower() for axis in named)
     if axes[-2:] != "yx":
         raise ImageError(f"{path} has the axes {axes}: the last two must be y and x")
-    findings = Findings()
+    findings = ImportIssues()
     levels: list[Any] = []
     for dataset in scale["datasets"]:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from samadapt.data.findings import Findings
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.stacks.source import Axis
 from samadapt.errors import ImageError
 
@@ -40,7 +40,7 @@ def places(
     shape: Sequence[int],
     along: int | None,
     at: Mapping[str, int],
-    findings: Findings,
+    findings: ImportIssues,
 ) -> list[int]:
     """The place on every leading axis; 0 on the stack's own and on that of the channels.
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from samadapt.data.findings import Findings, LeftOut
 from samadapt.data.images import image_size, read_seen
+from samadapt.data.import_issues import ImportIssues, LeftOut
 from samadapt.data.stacks.source import Axis, StackFacts
 from samadapt.errors import ImageError
 
@@ -26,7 +26,7 @@ class FrameFiles:
     """Frames in a folder. A number that is missing keeps its place, so that time stays even."""
 
     def __init__(self, folder: Path, files: Sequence[Path], axis: Axis) -> None:
-        self._findings = Findings()
+        self._findings = ImportIssues()
         self._files: list[Path] = []
         self._bad: dict[int, LeftOut] = {}
         self._place(folder, list(files))

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.findings import LeftOut
+from samadapt.data.import_issues import LeftOut
 from samadapt.data.stacks.voxels import VoxelSize
 from samadapt.errors import ImageError
 

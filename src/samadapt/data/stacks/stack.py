@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.findings import LeftOut
+from samadapt.data.import_issues import LeftOut
 from samadapt.data.pixels import Limits, check_size, contrast_limits, to_rgb
 from samadapt.data.stacks.source import ArraySlices, Axis, SliceSource, StackFacts, numbered
 from samadapt.data.stacks.voxels import VoxelSize

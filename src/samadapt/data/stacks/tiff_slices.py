@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.findings import Findings, LeftOut
+from samadapt.data.import_issues import ImportIssues, LeftOut
 from samadapt.data.pixels import damaged
 from samadapt.data.stacks.axes import chosen_axis, chosen_channels, places
 from samadapt.data.stacks.source import Axis, StackFacts
@@ -36,7 +36,7 @@ class TiffSlices:
     ) -> None:
         from tifffile import TiffFile
 
-        self._path, self._findings = path, Findings()
+        self._path, self._findings = path, ImportIssues()
         self._file: Any = None
         try:
             with _complaints() as said:

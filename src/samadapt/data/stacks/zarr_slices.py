@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.findings import Findings
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.pixels import damaged
 from samadapt.data.stacks.axes import chosen_axis, chosen_channels, places
 from samadapt.data.stacks.source import Axis, StackFacts, numbered
@@ -27,7 +27,7 @@ class ZarrSlices:
         channels: Sequence[int] | None,
     ) -> None:
         image = open_zarr(path)
-        self._path, self._array, findings = path, image.levels[0], Findings()
+        self._path, self._array, findings = path, image.levels[0], ImportIssues()
         axes, shape = image.axes[:-2], self._array.shape[:-2]
         self._along = chosen_axis(str(path), axes, shape, axis)
         self._fixed = places(str(path), axes, shape, self._along, at, findings)

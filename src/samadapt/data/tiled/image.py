@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.findings import LeftOut
 from samadapt.data.images import image_size, read_seen
+from samadapt.data.import_issues import LeftOut
 from samadapt.data.pixels import Limits, contrast_limits, to_rgb
 from samadapt.data.stacks.opening import is_zarr
 from samadapt.data.stacks.voxels import VoxelSize

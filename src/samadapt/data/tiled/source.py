@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from samadapt.data.findings import LeftOut
+from samadapt.data.import_issues import LeftOut
 from samadapt.data.stacks.voxels import VoxelSize
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.findings import LeftOut
+from samadapt.data.import_issues import LeftOut
 from samadapt.data.pixels import damaged
 from samadapt.data.stacks.tiff_voxels import tiff_voxels
 from samadapt.data.tiff import seen_channels

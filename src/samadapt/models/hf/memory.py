@@ -14,8 +14,8 @@ from torch import Tensor
 
 from samadapt.errors import CheckpointError, ModelError
 from samadapt.models.hf.folder import load_network, model_type
-from samadapt.models.hf.preprocessing import Preprocessing
 from samadapt.models.interface import freeze
+from samadapt.models.parts.preprocessing import Preprocessing
 
 MODEL_TYPES = ("sam2_video",)
 
