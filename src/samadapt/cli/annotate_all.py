@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.choice import ChosenModelOption, choose
+from samadapt.cli.choice import choose
 from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption
 from samadapt.cli.engine_options import AddressOption, EngineOption, GpusOption, WorkersOption
 from samadapt.cli.guard import PARTLY_DONE
@@ -65,7 +65,15 @@ def annotate_all(
             help="Put what is found into this project, as proposals that wait for review.",
         ),
     ] = None,
-    model: ChosenModelOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Name, Hub id, folder or checkpoint; see `samadapt models`. If left out: the "
+            "model that the adapters were made for, else that of --project, else nano.",
+        ),
+    ] = None,
     adapter: AdapterOption = None,
     grid: Annotated[
         int, typer.Option("--grid", metavar="N", help="Look from about N x N points.")
@@ -103,6 +111,7 @@ def annotate_all(
     from samadapt.distributed.journal import RunJournal
     from samadapt.distributed.worker_model import WorkerModel
     from samadapt.proposals.grid import ProposalOptions
+    from samadapt.server.learning import ADAPTERS
 
     tasks, adapters = tuple(task or ()), tuple(adapter or ())
     options = ProposalOptions(points=grid, min_score=min_score, most=most, coarse=True)
@@ -112,7 +121,9 @@ def annotate_all(
     found = ImageList.find(images)
     read: list[str | Path | None] = [images, found.root, model, *tasks, *adapters]
     _check_output(out, project, read)
-    chosen = choose(model, device, dtype, folder=found.root, adapters=[*adapters, *tasks])
+    named = (*adapters, *tasks)
+    kept = None if named or project is None else Path(project) / ADAPTERS
+    chosen = choose(model, device, dtype, kept=kept, adapters=named, otherwise="nano")
     loaded = common.load_model(chosen.spec, device, dtype)
     labels, hashes = _check_adapters(loaded, tasks, adapters)
     work = AnnotateWork(WorkerModel.of(loaded, chosen.spec, device), tasks, adapters, options)

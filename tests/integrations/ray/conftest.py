@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,24 @@ os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")
 os.environ.pop("OMP_NUM_THREADS", None)  # Ray sets it to the cores of each worker
 
 STORE_BYTES = 80 << 20
+SECONDS = 180
+"""Of a test, on a busy machine too: a cluster that hangs fails the test rather than the run."""
+
+
+@pytest.fixture(autouse=True)
+def limited() -> Iterator[None]:
+    """A test that takes too long fails; if even that does not end it, the process does."""
+
+    def fail(*_: object) -> None:
+        raise TimeoutError(f"the test took more than {SECONDS} seconds")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(SECONDS)
+    faulthandler.dump_traceback_later(SECONDS + 60, exit=True)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -151,7 +151,7 @@ def test_a_local_cluster_asks_for_its_token(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=150,
         check=False,
     )
     assert done.stdout.startswith(said), done.stdout + done.stderr
