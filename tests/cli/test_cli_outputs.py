@@ -27,6 +27,7 @@ COMMANDS: dict[tuple[str, str], str] = {
     ("predict", "--out"): "predict I/1.png --point 14,12 --out {}.png",
     ("predict", "--overlay"): "predict I/1.png --point 14,12 --out new.png --overlay {}.png",
     ("export", "--out"): "export P --out {}",
+    ("track", "--out"): "track I --masks M --out {}.json",
     ("fit", "--json"): "fit task-prompt --images I --masks M --out new --steps 1 --json {}",
     ("fit", "--out"): "fit task-prompt --images I --masks M --steps 1 --out {}",
     ("benchmark interactive", "--json"): "benchmark interactive --images I --masks M --json {}",
@@ -76,7 +77,7 @@ def type_(
     places = {"I": tiny.images, "M": tiny.masks, "P": tiny.images, "I/1.png": tiny.images / "1.png"}
 
     def typed(text: str, output: str | Path) -> Any:
-        suffix = ".png" if "{}.png" in text else ""
+        suffix = next((end for end in (".png", ".json") if f"{{}}{end}" in text), "")
         words = [word.replace("{}" + suffix, "\0") for word in text.split()]
         return run(*(str(output) if w == "\0" else places.get(w, w) for w in words))
 
