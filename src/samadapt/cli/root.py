@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-import samadapt
 from samadapt.cli.annotate import annotate
 from samadapt.cli.annotate_all import annotate_all
 from samadapt.cli.benchmark import benchmark_app
@@ -46,7 +45,9 @@ app.command()(doctor)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"samadapt {samadapt.__version__}")
+        from samadapt.version import installed_version
+
+        typer.echo(f"samadapt {installed_version()}")
         raise typer.Exit
 
 
