@@ -59,6 +59,17 @@ def test_a_new_project_takes_the_best(
     assert said.out == ""
 
 
+def test_a_run_that_must_choose_alike_measures_nothing(
+    tmp_path: Path, best: list[Path | None]
+) -> None:
+    """annotate-all goes on with the model it began with, however busy the machine is."""
+    assert choose(None, "cpu", "auto", otherwise="nano") == "nano"
+    wheel = str(adapter(tmp_path / "wheel", "facebook/sam-vit-base"))
+    made_for = choose(None, "cpu", "auto", adapters=[wheel], otherwise="nano")
+    assert made_for == "facebook/sam-vit-base"
+    assert not best
+
+
 def test_a_project_keeps_its_model(
     tmp_path: Path, best: list[Path | None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,5 +149,6 @@ def test_benchmarks_and_fit_have_a_default() -> None:
 
     by_command = defaults(get_command(app), "")
     chosen = {name for name, default in by_command.items() if default is None}
-    assert chosen == {"annotate", "predict", "embed"}
+    # annotate-all takes the adapters' model, or else nano; see above.
+    assert chosen == {"annotate", "predict", "embed", "annotate-all"}
     assert len(by_command) >= 8

@@ -19,7 +19,7 @@ from samadapt.models.interface import DecoderOutput, PromptEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.proposals.grid import ProposalOptions, grid_points, propose
+from samadapt.proposals.grid import ProposalOptions, coarse_and_fine, grid_points, propose
 from samadapt.proposals.suppression import suppress
 from small_models import NAMES, tiny_model
 from tiny_dataset import label_map, oracle
@@ -97,6 +97,15 @@ class TestGrid:
     def test_at_least_one_row(self) -> None:
         assert grid_points((1, 1000), 4)[0] == (1000 / 126 / 2, 0.5)
         assert grid_points((7, 7), 1) == [(3.5, 3.5)]
+
+    @pytest.mark.parametrize(("size", "points"), [((40, 56), 16), ((100, 400), 8), ((7, 7), 1)])
+    def test_coarse_and_fine_are_the_whole_grid(self, size: tuple[int, int], points: int) -> None:
+        grid = grid_points(size, points)
+        first, rest = coarse_and_fine(size, points)
+        assert sorted(first + rest) == sorted(grid)
+        columns, rows = (len({point[axis] for point in grid}) for axis in (0, 1))
+        assert len(first) == -(-columns // 2) * -(-rows // 2)
+        assert first[0] == grid[0]
 
 
 class Knows(Seams):
@@ -200,11 +209,14 @@ class TestPropose:
         half = plain.mask.copy()
         half[: half.shape[0] // 2] = False
 
-        def predict(embedding: ImageEmbedding, prompt: Prompt, *rest: object) -> Prediction:
+        def predict(
+            embedding: ImageEmbedding, prompts: list[Prompt], *rest: object
+        ) -> list[Prediction]:
+            (prompt,) = prompts
             asked.append(prompt.points[0])
             logits = np.full((1, 16, 16), -3, np.float32)
             logits[:, :8] = 7  # mean magnitude 5: half of it is above 5, all of it above -5
-            return Prediction(half[None], np.full(1, 0.6, np.float32), logits)
+            return [Prediction(half[None], np.full(1, 0.6, np.float32), logits)]
 
         monkeypatch.setattr(model, "predict", predict)
         options = replace(STAIRS, second_pass=True, candidates=False)
@@ -222,9 +234,11 @@ class TestPropose:
         model, asked = oracle(), []
         embedding, predict = model.encode(blobs()), model.predict
 
-        def counted(embedding: ImageEmbedding, prompt: Prompt, *rest: object) -> Prediction:
-            asked.append(prompt)
-            return predict(embedding, prompt, *rest)  # type: ignore[call-overload, no-any-return]
+        def counted(
+            embedding: ImageEmbedding, prompts: list[Prompt], *rest: object
+        ) -> list[Prediction]:
+            asked.extend(prompts)
+            return predict(embedding, prompts, *rest)  # type: ignore[call-overload, no-any-return]
 
         monkeypatch.setattr(model, "predict", counted)
         propose(model, embedding)
@@ -249,6 +263,30 @@ class TestPropose:
         assert areas(ProposalOptions(max_area=0.5)) == {disc, square, bar}
         assert areas(ProposalOptions(min_score=1.0)) == set()
         assert len(areas(ProposalOptions(most=2))) == 2
+
+    def test_a_coarse_look_finds_the_objects_with_fewer_questions(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model, asked = oracle(), []
+        embedding, decode = model.encode(blobs()), model.decode
+
+        def counted(embedding: ImageEmbedding, prompts: list[Prompt], *rest: Any) -> DecoderOutput:
+            asked.extend(prompts)
+            output = decode(embedding, prompts, *rest)
+            return DecoderOutput(output.logits, torch.ones_like(output.scores))
+
+        monkeypatch.setattr(model, "decode", counted)
+        whole = propose(model, embedding, options=ProposalOptions(points=12))
+        count = len(asked)
+        asked.clear()
+        coarse = propose(model, embedding, options=ProposalOptions(points=12, coarse=True))
+        assert {one.rle for one in coarse} == {one.rle for one in whole}
+        assert len({one.rle for one in whole}) == 4
+        # No point in the disc and the square is asked a second time; the bar lies between the
+        # rows of the first look.
+        again = asked[len(coarse_and_fine((40, 56), 12)[0]) :]
+        assert count // 2 < len(asked) < count
+        assert {int(label_map()[int(y), int(x)]) for p in again for x, y in p.points} == {0, 3}
 
     @pytest.mark.parametrize("name", NAMES)
     def test_every_family(self, name: str) -> None:

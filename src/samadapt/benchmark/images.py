@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from samadapt.benchmark.cache import EmbeddingCache
@@ -20,7 +20,6 @@ from samadapt.store.dataset_encoder import DatasetEncoder
 from samadapt.store.embeddings import EmbeddingStore
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class ObjectVisits(Generic[T]):
@@ -62,19 +61,6 @@ class ObjectVisits(Generic[T]):
                     yield ref, image
             if progress is not None:
                 progress(done, len(self._objects))
-
-    def ordered(self, rows: Mapping[Id, R]) -> tuple[R, ...]:
-        """Return the rows of all evaluated objects in the order of visits.
-
-        Raises:
-            DataError: no object could be evaluated; the message gives the first reason.
-        """
-        if not rows:
-            reason = next(iter(self._skipped.values())).reason
-            raise DataError(
-                f"none of the {len(self._objects)} objects could be evaluated: {reason}"
-            )
-        return tuple(rows[r.annotation_id] for r in self._objects if r.annotation_id in rows)
 
     def _skip(self, image_id: Id, reason: str) -> None:
         self._skipped[image_id] = SkippedImage(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import engine_options as eng
 from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.guard import Invocation
@@ -59,6 +60,10 @@ def adaptation(
     device: common.DeviceOption = "auto",
     dtype: common.DtypeOption = "auto",
     threads: common.ThreadsOption = None,
+    engine: eng.EngineOption = None,
+    address: eng.AddressOption = None,
+    workers: eng.WorkersOption = None,
+    gpus: eng.GpusOption = 0.0,
     json_path: opt.KeptJsonOption = None,
     report: Annotated[
         Path | None,
@@ -95,6 +100,7 @@ def adaptation(
     datasets = {name: open_dataset(*path) for name, path in paths.items()}
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
+    where = eng.elsewhere(engine, address, workers, gpus, loaded, model, device)
     with common.progress_bar("clicking") as progress:
         result = run_adaptation(
             datasets,
@@ -108,6 +114,7 @@ def adaptation(
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
             store=EmbeddingStore(is_cyclic=True),
+            elsewhere=where,
         )
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import engine_options as eng
 from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.guard import Invocation
@@ -85,6 +86,10 @@ def interactive(
     device: common.DeviceOption = "auto",
     dtype: common.DtypeOption = "auto",
     threads: common.ThreadsOption = None,
+    engine: eng.EngineOption = None,
+    address: eng.AddressOption = None,
+    workers: eng.WorkersOption = None,
+    gpus: eng.GpusOption = 0.0,
     json_path: opt.JsonOption = None,
     html_path: opt.HtmlOption = None,
 ) -> None:
@@ -129,12 +134,21 @@ def interactive(
         min_area=min_area,
     )
     loaded = common.load_model(model, device, dtype)
+    where = eng.elsewhere(engine, address, workers, gpus, loaded, model, device)
     command = ctx.ensure_object(Invocation).command
     store = EmbeddingStore(is_cyclic=True)
 
     def run(adapters: Sequence[str | Seams], told: Progress | None) -> InteractiveResult:
         return run_interactive(
-            data, loaded, protocol, adapters, selection, progress=told, command=command, store=store
+            data,
+            loaded,
+            protocol,
+            adapters,
+            selection,
+            progress=told,
+            command=command,
+            store=store,
+            elsewhere=where,
         )
 
     with common.progress_bar("clicking") as progress:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import engine_options as eng
 from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.guard import Invocation
@@ -43,6 +44,10 @@ def robustness(
     device: common.DeviceOption = "auto",
     dtype: common.DtypeOption = "auto",
     threads: common.ThreadsOption = None,
+    engine: eng.EngineOption = None,
+    address: eng.AddressOption = None,
+    workers: eng.WorkersOption = None,
+    gpus: eng.GpusOption = 0.0,
     json_path: opt.JsonOption = None,
     html_path: opt.HtmlOption = None,
 ) -> None:
@@ -70,6 +75,7 @@ def robustness(
     data = open_dataset(*paths, crowds=crowds)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
+    where = eng.elsewhere(engine, address, workers, gpus, loaded, model, device)
     with common.progress_bar("prompting") as progress:
         result = run_robustness(
             data,
@@ -79,6 +85,7 @@ def robustness(
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
             store=EmbeddingStore(is_cyclic=True),
+            elsewhere=where,
         )
     deliver(
         result,

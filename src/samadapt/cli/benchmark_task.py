@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import engine_options as eng
 from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.guard import Invocation
@@ -91,6 +92,10 @@ def task(
     device: common.DeviceOption = "auto",
     dtype: common.DtypeOption = "auto",
     threads: common.ThreadsOption = None,
+    engine: eng.EngineOption = None,
+    address: eng.AddressOption = None,
+    workers: eng.WorkersOption = None,
+    gpus: eng.GpusOption = 0.0,
     cache: opt.CacheOption = None,
     cache_gb: opt.GigabytesOption = 10.0,
     json_path: opt.KeptJsonOption = None,
@@ -131,6 +136,7 @@ def task(
         other = open_dataset(transfer_images, transfer_masks, crowds=crowds)
     common.set_threads(threads)
     loaded = common.load_model(model, device, dtype)
+    where = eng.elsewhere(engine, address, workers, gpus, loaded, model, device)
     with common.progress_bar("teaching") as progress:
         result = run_task(
             learned,
@@ -143,6 +149,7 @@ def task(
             cache_bytes=bound,
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
+            elsewhere=where,
         )
     deliver(result, (), task_tables(result), json_path, html_path, lambda: task_report(result))
 

@@ -41,7 +41,7 @@ _NEEDED = (
     "uvicorn",
     "sqlalchemy",
 )
-_OPTIONAL = {"accelerate": "samadapt[train]"}
+_OPTIONAL = {"accelerate": "samadapt[train]", "ray": "samadapt[ray]"}
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 _GIB = 1 << 30
 _LITTLE_MEMORY, _LITTLE_DISK = 2 * _GIB, 3 * _GIB

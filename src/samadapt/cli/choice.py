@@ -57,6 +57,7 @@ def choose(
     kept: Path | None = None,
     has_objects: bool = False,
     adapters: Sequence[str] = (),
+    otherwise: str | None = None,
 ) -> Chosen:
     """The model to load, and why.
 
@@ -72,6 +73,8 @@ def choose(
         has_objects: whether the project has objects; without a record they were made with nano,
             which every project began with in versions that kept none.
         adapters: adapters and tasks that were named.
+        otherwise: taken instead of the best on this machine, by runs that must choose alike
+            however busy it is.
 
     Raises:
         DataError: the project's or the adapters' model is not on this machine.
@@ -84,6 +87,8 @@ def choose(
         spec = "nano"
     if spec is None:
         spec, why = _made_for(adapters), "the adapter was made for it"
+    if spec is None and otherwise is not None:
+        return Chosen(otherwise)
     if spec is None:
         from samadapt.models.choice import choose_model
 

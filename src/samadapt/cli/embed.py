@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,12 @@ import typer
 from samadapt.cli import common
 from samadapt.cli.choice import ChosenModelOption, choose
 from samadapt.cli.common import DeviceOption, DtypeOption, ThreadsOption
+from samadapt.cli.engine_options import AddressOption, EngineOption, GpusOption, WorkersOption
 from samadapt.cli.options import GigabytesOption, cache_bytes
 from samadapt.errors import DataError
+
+_BATCH = 4
+"""Images that a worker takes at a time."""
 
 
 def embed(
@@ -22,6 +27,10 @@ def embed(
     dtype: DtypeOption = "auto",
     cache_gb: GigabytesOption = 10.0,
     threads: ThreadsOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    gpus: GpusOption = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Encode all images of a folder ahead, so that nothing waits for them later.
@@ -29,12 +38,14 @@ def embed(
     Annotating, fitting and benchmarks read the same cache.
 
     Subfolders are included. What is in the cache already is not encoded again;
-    files that cannot be read are named and left out.
+    files that cannot be read are named and left out. On a cluster every machine
+    keeps its own, or all of them share the folder that SAMADAPT_CACHE names.
     """
-    from samadapt.data.images import list_images, read_image
-    from samadapt.errors import ImageError
+    from samadapt.data.images import list_images
+    from samadapt.distributed.embed import EmbedWork, embed_one
+    from samadapt.distributed.engine import in_batches, make_engine
+    from samadapt.distributed.worker_model import WorkerModel
     from samadapt.server.learning import ADAPTERS
-    from samadapt.session.images import hash_pixels
     from samadapt.store.embeddings import EmbeddingStore
 
     if not cache_gb:
@@ -44,26 +55,23 @@ def embed(
     common.set_threads(threads)
     chosen = choose(model, device, dtype, folder=folder, kept=folder.absolute() / ADAPTERS)
     loaded = common.load_model(chosen.spec, device, dtype)
-    encoded = known = 0
+    if engine is None and workers is None and address is None and not gpus:
+        found = (embed_one(loaded, store, path) for path in paths)
+    else:
+        where = make_engine(engine or "local", workers, gpus, address)
+        work = EmbedWork(WorkerModel.of(loaded, chosen.spec, device), store)
+        batches = in_batches([path.absolute() for path in paths], _BATCH)
+        found = (one for batch in where.run(work, batches) for one in batch)
+    outcomes: Counter[str] = Counter()
     unreadable: list[str] = []
     with common.progress_bar("encoding") as progress:
-        for index, path in enumerate(paths):
+        for index, one in enumerate(found, 1):
+            outcomes[one.outcome] += 1
+            if one.problem is not None:
+                unreadable.append(one.problem)
             progress(index, len(paths))
-            try:
-                pixels = read_image(path)
-            except ImageError as error:
-                unreadable.append(str(error))
-                continue
-            content = hash_pixels(pixels)
-            if store.has(loaded, content):
-                known += 1
-                continue
-            if not store.put(loaded, content, loaded.encode(pixels)):
-                raise DataError(
-                    f"{store.folder} cannot be written: free some space, or set SAMADAPT_CACHE to "
-                    "another folder"
-                )
-            encoded += 1
+    unreadable.sort()
+    encoded, known = outcomes["encoded"], outcomes["known"]
     if len(unreadable) == len(paths):
         raise DataError(f"no image in {folder} can be read: {unreadable[0]}")
     chosen.tell()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import engine_options as eng
 from samadapt.cli import options as opt
 from samadapt.errors import DataError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _RECIPE = "Recipe (the method's own values where left out)"
 _NONE = "all"
+_RAY = "ray"
 
 
 def fit(
@@ -140,13 +142,18 @@ def fit(
     device: common.DeviceOption = "auto",
     dtype: common.DtypeOption = "auto",
     threads: common.ThreadsOption = None,
+    engine: eng.EngineOption = None,
+    address: eng.AddressOption = None,
+    workers: eng.WorkersOption = None,
+    gpus: eng.GpusOption = 0.0,
     json_path: opt.JsonOption = None,
 ) -> None:
     """Train an adapter on images with masks; the model itself stays as it is.
 
     A run that was interrupted goes on with the same command. With several GPUs
-    use `accelerate launch -m samadapt fit ...`.
+    use `accelerate launch -m samadapt fit ...`, or a Ray cluster.
     """
+    _check_engine(engine, workers, gpus, address)
     places = _places(images, masks, dataset, split)
     if point_matching:
         method = _with_variant(method, "--point-matching", "point-matching")
@@ -183,18 +190,40 @@ def fit(
     data = [open_dataset(*paths, crowds=crowds) for paths in places]
     common.set_threads(threads)
     loaded = common.load_model(model, local_device(device), dtype)
-    report = run_fit(
-        method,
-        loaded,
-        data,
-        out,
-        start=start,
-        cache=cache,
-        cache_bytes=bound,
-        on_skip=_note_skipped,
-        settings=chosen,
-    )
+    if engine == _RAY:
+        from samadapt.distributed.fit import FitJob, fit_on_ray
+        from samadapt.distributed.worker_model import WorkerModel
+
+        place = WorkerModel.of(loaded, model, device)
+        job = FitJob(method, place, data, out, start, cache, bound, chosen)
+        report = fit_on_ray(job, loaded, workers or max(1, int(gpus)), gpus, address)
+        for skipped in report.skipped:
+            _note_skipped(skipped)
+    else:
+        report = run_fit(
+            method,
+            loaded,
+            data,
+            out,
+            start=start,
+            cache=cache,
+            cache_bytes=bound,
+            on_skip=_note_skipped,
+            settings=chosen,
+        )
     _deliver(report, json_path)
+
+
+def _check_engine(
+    engine: str | None, workers: int | None, gpus: float, address: str | None
+) -> None:
+    if engine not in (None, "local", _RAY):
+        raise DataError(f"--engine {engine}: use local or ray")
+    if engine != _RAY and (workers is not None or gpus or address is not None):
+        raise DataError(
+            "--workers, --gpus and --address belong to --engine ray; on one machine use "
+            "`accelerate launch -m samadapt fit ...`"
+        )
 
 
 def _deliver(report: FitReport, json_path: Path | None) -> None:

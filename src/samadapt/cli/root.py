@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-import samadapt
 from samadapt.cli.annotate import annotate
+from samadapt.cli.annotate_all import annotate_all
 from samadapt.cli.benchmark import benchmark_app
 from samadapt.cli.demo import demo
 from samadapt.cli.doctor import doctor
@@ -32,6 +32,7 @@ app.command()(demo)
 app.command()(predict)
 app.command()(track)
 app.command()(annotate)
+app.command()(annotate_all)
 app.command()(embed)
 app.command()(export)
 app.command()(serve)
@@ -44,7 +45,9 @@ app.command()(doctor)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"samadapt {samadapt.__version__}")
+        from samadapt.version import installed_version
+
+        typer.echo(f"samadapt {installed_version()}")
         raise typer.Exit
 
 

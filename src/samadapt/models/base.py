@@ -47,6 +47,20 @@ class SegmentationModel(ModelInterface):
         with torch.inference_mode(False), torch.no_grad():
             return self.encode_pixels(pixels)
 
+    def encode_several(self, images: Sequence[ImageLike]) -> list[ImageEmbedding]:
+        """Encode images, in batches where the family and the device gain by it.
+
+        On a CPU they are encoded one by one, to the very same bits as by `encode`.
+
+        Raises:
+            ImageError: unreadable, truncated or empty image.
+        """
+        pixels = [read_image(image) for image in images]
+        with torch.inference_mode(False), torch.no_grad():
+            if self.device.type == "cpu":
+                return [self.encode_pixels(one) for one in pixels]
+            return self.encode_batch(pixels)
+
     @overload
     def predict(
         self,

@@ -120,6 +120,14 @@ class ModelInterface(ABC):
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> ImageEmbedding:
         """Encode one RGB image (H, W, 3) uint8."""
 
+    def encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[ImageEmbedding]:
+        """Encode RGB images (H, W, 3) uint8 of any sizes; a family with a faster way overrides it.
+
+        Returns:
+            One embedding per image, equal to that of `encode_pixels` but for rounding.
+        """
+        return [self.encode_pixels(pixels) for pixels in images]
+
     @abstractmethod
     def embed_prompts(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], masks: Tensor | None

@@ -21,6 +21,7 @@ from samadapt.errors import PromptError
 from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 from samadapt.proposals.proposal import Proposal
@@ -30,6 +31,11 @@ _BATCH = 32
 """Prompts per decoder call."""
 _FIRST = 4
 """How many times more masks than are asked for go through the second pass, at most."""
+_AGAIN = 16
+_AGAIN_PIXELS = 1 << 25
+"""Most prompts of the second pass that share a decoder call, and most pixels of their masks."""
+_SURE, _LARGE = 0.7, 0.25
+"""Least quality and largest share of the image of a mask whose inside is not looked from again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,9 @@ class ProposalOptions:
         second_pass: answer each proposal once more from its own inner point; None does so where an
             adapter says what is meant.
         most: proposals per image.
+        coarse: look from every second row and column of the grid first, and then only from those
+            other points that no stable mask of the first look covers. About a third of the
+            decoder's work; a part that lies inside a whole that was found can be missed.
 
     Raises:
         PromptError: a value that makes no sense.
@@ -69,6 +78,7 @@ class ProposalOptions:
     offset: float = 0.25
     second_pass: bool | None = None
     most: int = 100
+    coarse: bool = False
 
     def __post_init__(self) -> None:
         for name in ("points", "min_area", "most"):
@@ -142,6 +152,17 @@ def grid_points(size: tuple[int, int], points: int) -> list[tuple[float, float]]
     ]
 
 
+def coarse_and_fine(
+    size: tuple[int, int], points: int
+) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+    """The grid's points in every second row and column, and all others, each row by row."""
+    grid = grid_points(size, points)
+    columns = len({x for x, _ in grid})
+    is_first = [(k // columns) % 2 == 0 and (k % columns) % 2 == 0 for k in range(len(grid))]
+    first = [point for point, wanted in zip(grid, is_first, strict=True) if wanted]
+    return first, [point for point, wanted in zip(grid, is_first, strict=True) if not wanted]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
     """A mask of the first pass: on the decoder's grid, cut to the image."""
@@ -167,7 +188,7 @@ class _Search:
 
     def run(self) -> tuple[Proposal, ...]:
         options = self.options
-        found = list(self._answers())
+        found = self._answers()
         kept = suppress(
             [one.rle for one in found],
             [one.score for one in found],
@@ -187,25 +208,53 @@ class _Search:
 
     # -- first pass -----------------------------------------------------------------------
 
-    def _answers(self) -> Iterator[_Found]:
-        """Masks of all points of the grid."""
-        points = grid_points(self.embedding.original_size, self.options.points)
+    def _answers(self) -> list[_Found]:
+        """Masks of all points of the grid, or of as many as `coarse` leaves."""
+        size = self.embedding.original_size
+        if not self.options.coarse:
+            return self._look(grid_points(size, self.options.points))[0]
+        first, rest = coarse_and_fine(size, self.options.points)
+        found, covered = self._look(first)
+        if covered is not None:
+            rows, columns = (c / s for c, s in zip(covered.shape, size, strict=True))
+            rest = [(x, y) for x, y in rest if not covered[int(y * rows), int(x * columns)]]
+        return found + self._look(rest)[0]
+
+    def _look(
+        self, points: Sequence[tuple[float, float]]
+    ) -> tuple[list[_Found], NDArray[np.bool_] | None]:
+        """Masks of these points, and what their sure answers cover of the decoder's grid."""
+        found, covered = list[_Found](), None
         for start in range(0, len(points), _BATCH):
             batch = points[start : start + _BATCH]
             prompts = [Prompt([point]) for point in batch]
             output = self.model.decode(self.embedding, prompts, self.several, self.adapters)
             logits, scores = output.logits.float(), output.scores.float()
-            stable = self._stability(logits)
+            quality = (scores * self._stability(logits)).clamp(0, 1)
             likely = self._likely(logits > 0)
             for row, point in enumerate(batch):
                 for index in range(logits.shape[1]):
                     if likely[row, index] < self.options.min_kind:
                         continue
-                    quality = (scores[row, index] * stable[row, index]).clamp(0, 1)
-                    score = float(quality * likely[row, index])
+                    score = float(quality[row, index] * likely[row, index])
                     one = self._first(logits[row, index], score, point)
                     if one is not None:
-                        yield one
+                        found.append(one)
+            sure = self._covered(logits, quality)
+            covered = sure if covered is None else covered | sure
+        return found, covered
+
+    def _covered(self, logits: Tensor, quality: Tensor) -> NDArray[np.bool_]:
+        """What the best candidate of each point covers, where it is sure and not too large.
+
+        Whether it is of the task's kind does not matter: what was seen once need not be again.
+        """
+        best = quality.argmax(1)
+        rows = torch.arange(len(best), device=best.device)
+        masks = self._inside(logits[rows, best]) > 0
+        share = masks.float().mean((-2, -1))
+        sure = (quality[rows, best] >= _SURE) & (share <= _LARGE)
+        return np.asarray(masks[sure].any(0).cpu().numpy())
 
     def _stability(self, logits: Tensor) -> Tensor:
         """Of logits (..., h, w): (...); 0 where nothing is."""
@@ -246,19 +295,38 @@ class _Search:
     # -- in full size ---------------------------------------------------------------------
 
     def _in_full(self, found: Sequence[_Found]) -> Iterator[Proposal]:
-        for one in found:  # one by one: full-size logits of a batch could fill the memory
-            logits = torch.from_numpy(one.logits)[None, None].to(self.model.device)
-            full = self.model.upsample(self.embedding, logits, self.adapters)[0, 0] > 0
-            first = self._proposal(full.cpu().numpy(), one.score, one.point)
-            if first is not None:
-                proposal = self._again(first, one.inner) if self.again else first
+        height, width = self.embedding.original_size
+        size = max(1, min(_AGAIN, _AGAIN_PIXELS // (height * width)))
+        for start in range(0, len(found), size):
+            full = [(one, self._full(one)) for one in found[start : start + size]]
+            there = [(one.inner, first) for one, first in full if first is not None]
+            proposals = self._again(there) if self.again else [first for _, first in there]
+            for proposal in proposals:
                 if proposal is not None and proposal.score >= self.options.min_score:
                     yield proposal
 
-    def _again(self, first: Proposal, inner: tuple[float, float]) -> Proposal | None:
-        """The candidate for the proposal's own inner point that agrees most with the proposal."""
-        answer = self.model.predict(self.embedding, Prompt([inner]), self.several, self.adapters)
-        ious = [iou(mask, first.mask) for mask in answer.masks]
+    def _full(self, one: _Found) -> Proposal | None:
+        # One by one: full-size logits of a batch could fill the memory.
+        logits = torch.from_numpy(one.logits)[None, None].to(self.model.device)
+        full = self.model.upsample(self.embedding, logits, self.adapters)[0, 0] > 0
+        return self._proposal(full.cpu().numpy(), one.score, one.point)
+
+    def _again(
+        self, found: Sequence[tuple[tuple[float, float], Proposal]]
+    ) -> list[Proposal | None]:
+        """For each, the candidate for its own inner point that agrees most with it."""
+        prompts = [Prompt([inner]) for inner, _ in found]
+        answers = self.model.predict(self.embedding, prompts, self.several, self.adapters)
+        return [
+            self._agreeing(answer, inner, first)
+            for answer, (inner, first) in zip(answers, found, strict=True)
+        ]
+
+    def _agreeing(
+        self, answer: Prediction, inner: tuple[float, float], first: Proposal
+    ) -> Proposal | None:
+        mask = first.mask
+        ious = [iou(candidate, mask) for candidate in answer.masks]
         index = int(np.argmax(ious))
         stable = float(self._stability(torch.tensor(answer.logits))[index])
         quality = min(max(float(answer.scores[index]) * stable, 0.0), 1.0)

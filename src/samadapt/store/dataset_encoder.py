@@ -1,12 +1,16 @@
-"""`DatasetEncoder`: embeddings of a dataset's images, from the cache where they are there."""
+"""`encode_through` and `DatasetEncoder`: embeddings, from the cache where they are there."""
 
 from __future__ import annotations
 
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id
@@ -15,6 +19,39 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.session.images import hash_pixels
 from samadapt.store.embeddings import EmbeddingStore
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An embedding, and how it was come by.
+
+    Attributes:
+        embedding: of the image.
+        content: hash of the image's pixels, under which the store keeps it.
+        origin: "found" in the store, "stored" there after encoding, or "unstored".
+        seconds: time that the encoder took.
+    """
+
+    embedding: ImageEmbedding
+    content: str
+    origin: Literal["found", "stored", "unstored"]
+    seconds: float = 0.0
+
+
+def encode_through(
+    store: EmbeddingStore, model: SegmentationModel, pixels: NDArray[np.uint8]
+) -> Encoded:
+    """Return the embedding of RGB pixels (H, W, 3) from the store, or encode and keep it."""
+    content = hash_pixels(pixels)
+    if (found := store.get(model, content)) is not None:
+        return Encoded(_laid_out(found), content, "found")
+    started = time.perf_counter()
+    made = model.encode(pixels)
+    seconds = time.perf_counter() - started
+    origin: Literal["stored", "unstored"] = (
+        "stored" if store.put(model, content, made) else "unstored"
+    )
+    return Encoded(_laid_out(made), content, origin, seconds)
 
 
 class DatasetEncoder:
@@ -50,20 +87,16 @@ class DatasetEncoder:
             found = self._store.get(self._model, content)
             if found is not None:
                 return _laid_out(found)
-        pixels = dataset.read_image(image_id)
-        content = self._contents[file] = hash_pixels(pixels)
-        found = self._store.get(self._model, content)
-        if found is None:
-            started = time.perf_counter()
-            found = self._model.encode(pixels)
-            self.seconds += time.perf_counter() - started
+        result = encode_through(self._store, self._model, dataset.read_image(image_id))
+        self._contents[file] = result.content
+        if result.origin != "found":
+            self.seconds += result.seconds
             self.encoded += 1
-            self._store.put(self._model, content, found)
             if self._store.problem and self._store.limit:
                 message = f"embeddings are not kept on the disk: {self._store.problem}"
                 warnings.warn(message, RuntimeWarning, stacklevel=2)
                 self._store.limit = 0
-        return _laid_out(found)
+        return result.embedding
 
 
 def _laid_out(embedding: ImageEmbedding) -> ImageEmbedding:

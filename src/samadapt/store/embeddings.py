@@ -7,8 +7,9 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from samadapt.errors import DataError, ModelError
@@ -71,6 +72,11 @@ class EmbeddingStore:
         self._lock = threading.Lock()
         self._bytes: int | None = None
         self._puts = 0
+
+    def __reduce__(self) -> tuple[Callable[[], EmbeddingStore], tuple[()]]:
+        """Travel to workers as the folder and the limit; each of them counts for itself."""
+        kept = partial(EmbeddingStore, self.folder, self.limit, is_cyclic=self._is_cyclic)
+        return kept, ()
 
     def path(self, model: SegmentationModel, content_hash: str) -> Path:
         """The file of an image's embedding.

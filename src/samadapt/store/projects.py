@@ -14,6 +14,7 @@ from samadapt.store.journal import Journal
 from samadapt.store.labels import LabelTable
 from samadapt.store.objects import ObjectTable
 from samadapt.store.project_file import refuse_what_is_lost
+from samadapt.store.proposals import ProposalTable
 from samadapt.store.tables import projects
 
 PROJECT_FILE = "samadapt.sqlite"
@@ -35,6 +36,7 @@ class Project:
         self.labels = LabelTable(database, project_id, self.journal)
         self.objects = ObjectTable(database, project_id, self.journal, self.labels)
         self.claims = ClaimTable(database, project_id)
+        self.proposals = ProposalTable(database, project_id)
 
     @classmethod
     def open(cls, where: str | Path, name: str | None = None, *, create: bool = True) -> Project:

@@ -135,3 +135,22 @@ claims = Table(
     Column("seen", Float, nullable=False),
 )
 """Who is at which image now; a claim that was not renewed for a while is void."""
+
+proposals = Table(
+    "proposals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("image_id", ForeignKey("images.id"), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("x", Float, nullable=False),
+    Column("y", Float, nullable=False),
+    Index("proposals_of_image", "project_id", "image_id"),
+    sqlite_autoincrement=True,
+)
+"""Objects that were found without a person and wait for review; no part of the log."""

@@ -83,6 +83,23 @@ class AdaptationEvaluator:
         self._tell(0)
         return found
 
+    def has(self, scenario: Scenario, adapter: str | None, seed: int) -> bool:
+        """Return whether a run is kept already."""
+        path = self._path(scenario, adapter, seed)
+        return path is not None and _read(path) is not None
+
+    def take(
+        self, scenario: Scenario, adapter: str | None, seed: int, run: InteractiveResult
+    ) -> None:
+        """Keep a run that a worker made.
+
+        Raises:
+            DataError: it cannot be kept.
+        """
+        path = self._path(scenario, adapter, seed)
+        if path is not None:
+            run.save(path)
+
     # -- running --------------------------------------------------------------------------
 
     def _run(self, scenario: Scenario, adapter: str | None, seed: int) -> InteractiveResult:
@@ -143,9 +160,11 @@ class AdaptationEvaluator:
     # -- keeping --------------------------------------------------------------------------
 
     def _path(self, scenario: Scenario, adapter: str | None, seed: int) -> Path | None:
+        """Return where a run is kept."""
+        return self._folder and self._folder / self.run_name(scenario, adapter, seed)
+
+    def run_name(self, scenario: Scenario, adapter: str | None, seed: int) -> str:
         """Return a readable name with a digest of everything that the run depends on."""
-        if self._folder is None:
-            return None
         digest = finished_runs.digest(
             {
                 "course": self._description(scenario),
@@ -156,7 +175,7 @@ class AdaptationEvaluator:
             }
         )
         name = finished_runs.file_name((*scenario.datasets, scenario.kind, adapter or "frozen"))
-        return self._folder / f"{name.replace('+', '-')[:120]}_seed{seed}_{digest}.json"
+        return f"{name.replace('+', '-')[:120]}_seed{seed}_{digest}.json"
 
     def _key(self, scenario: Scenario) -> str:
         return json.dumps(self._description(scenario), sort_keys=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, TypeAlias
 
 from samadapt.benchmark.adaptation.evaluator import MISTAKES, AdaptationEvaluator
 from samadapt.benchmark.adaptation.scenarios import STREAMS, Kind, Scenario, scenarios_of
+from samadapt.benchmark.elsewhere import Elsewhere
 from samadapt.benchmark.environment import describe_environment, describe_protocol
 from samadapt.benchmark.formats import verdict_of
 from samadapt.benchmark.interactive.compare import Comparison, Estimate, average, compare_runs
@@ -19,6 +21,7 @@ from samadapt.benchmark.options import Progress, Selection, check_unique
 from samadapt.benchmark.results import BenchmarkResult, SkippedImage
 from samadapt.benchmark.tables import Verdict
 from samadapt.data.coco import CocoDataset
+from samadapt.distributed.worker_model import WorkerModel
 from samadapt.models.base import SegmentationModel
 from samadapt.session.robot import ClickProtocol
 from samadapt.store.embeddings import EmbeddingStore
@@ -162,6 +165,7 @@ def run_adaptation(
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
     store: EmbeddingStore | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> AdaptationResult:
     """Let adapters learn while they annotate datasets, and the frozen model do the same objects.
 
@@ -184,6 +188,7 @@ def run_adaptation(
         progress: told after every object, with those of finished runs counted as done.
         command: recorded as the command line; `sys.argv` when left out.
         store: embeddings on the disk; None encodes every image anew.
+        elsewhere: workers, each of which makes whole runs.
 
     Raises:
         DataError: no dataset, adapter or seed, one twice, an unknown stream, a missing image, a
@@ -200,10 +205,28 @@ def run_adaptation(
         for scenario in scenarios
         for seed in seeds
     )
-    evaluator = AdaptationEvaluator(
-        model, protocol, adapters, runs, progress and (lambda done: progress(done, total)), store
-    )
-    rows = _rows(scenarios, adapters, seeds, evaluator)
+    with TemporaryDirectory() as temporary:
+        folder = temporary if elsewhere is not None and runs is None else runs
+        evaluator = AdaptationEvaluator(
+            model,
+            protocol,
+            adapters,
+            folder,
+            progress and (lambda done: progress(done, total)),
+            store,
+        )
+        if elsewhere is not None:
+            work = AdaptationWork(
+                elsewhere.model,
+                datasets,
+                tuple(adapters),
+                protocol,
+                max_objects,
+                tuple(streams),
+                store,
+            )
+            _make_runs(evaluator, elsewhere, work, seeds)
+        rows = _rows(scenarios, adapters, seeds, evaluator)
     kinds = dict.fromkeys(scenario.kind for scenario in scenarios)
     groups = [
         [row for row in rows if (row.scenario.kind, row.adapter) == (kind, adapter)]
@@ -224,6 +247,75 @@ def run_adaptation(
         rows=tuple(rows),
         averages=tuple(Average.of(group) for group in groups if len(group) > 1),
     )
+
+
+_Run: TypeAlias = tuple[int, str | None, int]
+"""Number of the scenario, adapter (None: frozen), seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptationWork:
+    """Whole runs of the robot in a worker, by scenario, adapter and seed."""
+
+    model: WorkerModel
+    datasets: Mapping[str, CocoDataset]
+    adapters: tuple[str, ...]
+    protocol: ClickProtocol
+    max_objects: int | None
+    streams: tuple[str, ...]
+    store: EmbeddingStore | None
+
+    @property
+    def scenarios(self) -> Sequence[Scenario]:
+        """Return the scenarios, in order."""
+        return scenarios_of(self.datasets, self.max_objects, self.streams)
+
+    def start(self) -> Callable[[Sequence[_Run]], list[tuple[_Run, InteractiveResult]]]:
+        """Load the model and the adapters.
+
+        Raises:
+            AdapterError, ModelError: they cannot be loaded.
+        """
+        model = self.model.load()
+        evaluator = AdaptationEvaluator(model, self.protocol, self.adapters, store=self.store)
+        scenarios = self.scenarios
+
+        def make(runs: Sequence[_Run]) -> list[tuple[_Run, InteractiveResult]]:
+            found = []
+            for number, adapter, seed in runs:
+                scenario = scenarios[number]
+                result = evaluator.result(_played(scenario, adapter), adapter, seed)
+                found.append(((number, adapter, seed), result))
+            return found
+
+        return make
+
+
+def _make_runs(
+    evaluator: AdaptationEvaluator,
+    elsewhere: Elsewhere,
+    work: AdaptationWork,
+    seeds: Sequence[int],
+) -> None:
+    """Let workers make all runs that are not kept, and keep them."""
+    scenarios = work.scenarios
+    missing: dict[str, _Run] = {}
+    for number, scenario in enumerate(scenarios):
+        for seed in seeds:
+            for adapter in (None, *work.adapters):
+                played = _played(scenario, adapter)
+                if not evaluator.has(played, adapter, seed):
+                    # Several scenarios share one frozen run.
+                    key = evaluator.run_name(played, adapter, seed)
+                    missing.setdefault(key, (number, adapter, seed))
+    for made in elsewhere.engine.run(work, [[run] for run in missing.values()]):
+        for (number, adapter, seed), result in made:
+            evaluator.take(_played(scenarios[number], adapter), adapter, seed, result)
+
+
+def _played(scenario: Scenario, adapter: str | None) -> Scenario:
+    """Return what the frozen model plays, which has nothing to learn, or the scenario itself."""
+    return scenario.frozen if adapter is None else scenario
 
 
 def _rows(

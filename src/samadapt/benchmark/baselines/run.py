@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from samadapt.benchmark.baselines.base import Baseline
 from samadapt.benchmark.baselines.robot import annotate_with_baseline
 from samadapt.benchmark.baselines.working_image import SMALLEST_WORKING_SIZE, WORKING_SIZE
+from samadapt.benchmark.elsewhere import Part, in_order
 from samadapt.benchmark.environment import (
     PACKAGES,
     describe_dataset,
@@ -121,7 +122,7 @@ def run_baseline(
             missing = sum(len(skip.annotation_ids) for skip in visits.skipped)
             progress(len(rows) + missing, len(objects))
     return InteractiveResult.of(
-        visits.ordered(rows),
+        in_order(objects, Part(rows, visits.skipped)),
         protocol,
         chosen.seed,
         environment={

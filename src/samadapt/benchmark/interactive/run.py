@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
 from samadapt.benchmark.adapters import attach, close
+from samadapt.benchmark.elsewhere import (
+    Elsewhere,
+    Part,
+    evaluate_elsewhere,
+    in_order,
+    specs_of,
+)
 from samadapt.benchmark.environment import (
     describe_dataset,
     describe_environment,
@@ -17,7 +25,8 @@ from samadapt.benchmark.images import ImageEncoder, ObjectVisits
 from samadapt.benchmark.interactive.result import InteractiveResult, ObjectResult
 from samadapt.benchmark.options import Progress, Selection, by_image
 from samadapt.data.coco import CocoDataset
-from samadapt.data.records import Id
+from samadapt.data.records import Id, ObjectRef
+from samadapt.distributed.worker_model import WorkerModel
 from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
 from samadapt.session.options import SessionOptions
@@ -51,6 +60,7 @@ def run_interactive(
     cache_bytes: int = 1 << 30,
     store: EmbeddingStore | None = None,
     make_session: SessionMaker = plain_session,
+    elsewhere: Elsewhere | None = None,
 ) -> InteractiveResult:
     """Annotate the objects of `dataset` with the robot and report clicks, failures and overlap.
 
@@ -74,6 +84,7 @@ def run_interactive(
         cache_bytes: memory for embeddings while adapters learn and images come back.
         store: embeddings on the disk; None encodes every image anew.
         make_session: puts a session of another kind between the robot and the model.
+        elsewhere: workers that evaluate the objects; if adapters learn, one of them does it all.
 
     Raises:
         DataError: no object, a missing image file, a broken mask, or nothing could be evaluated.
@@ -83,26 +94,34 @@ def run_interactive(
     objects = chosen.objects(dataset)
     attached = attach(adapters, model, chosen.seed)
     is_learning = any(seam.learns_in_session for _, seam in attached)
-    session = make_session(model, [seam for _, seam in attached], protocol.session_options)
     memory = cache_bytes if is_learning else 0
-    encoder = ImageEncoder(dataset, model, cache_bytes=memory, store=store)
-    visits = ObjectVisits(dataset, objects, encoder)
-    rows: dict[Id, ObjectResult] = {}
+    order = objects if is_learning else tuple(by_image(objects))
     try:
-        for ref, embedding in visits.visit(objects if is_learning else by_image(objects), progress):
-            trace = annotate_object(
-                session,
-                embedding,
-                dataset.mask(ref.annotation_id),
+        if elsewhere is None:
+            part = _annotated(
+                dataset,
+                order,
+                make_session(model, [seam for _, seam in attached], protocol.session_options),
                 protocol,
-                np.random.default_rng([chosen.seed, visits.index(ref)]),
-                label=ref.category,
+                chosen.seed,
+                ImageEncoder(dataset, model, cache_bytes=memory, store=store),
+                progress,
             )
-            rows[ref.annotation_id] = ObjectResult.of(dataset, ref, trace)
+        else:
+            work = InteractiveWork(
+                elsewhere.model,
+                dataset,
+                specs_of(adapters),
+                protocol,
+                chosen.seed,
+                memory,
+                store,
+            )
+            part = evaluate_elsewhere(elsewhere.engine, work, order, progress, together=is_learning)
     finally:
         close(s for (_, s), given in zip(attached, adapters, strict=True) if s is not given)
     return InteractiveResult.of(
-        visits.ordered(rows),
+        in_order(objects, part),
         protocol,
         chosen.seed,
         environment=describe_environment(model, attached, command),
@@ -111,6 +130,62 @@ def run_interactive(
             **chosen.to_dict(),
             "dataset": describe_dataset(dataset),
         },
-        skipped=visits.skipped,
-        timing=encoder.timing(),
+        skipped=part.skipped,
+        timing=part.timing,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class InteractiveWork:
+    """The robot at work in a worker, on objects in the order in which they are given."""
+
+    model: WorkerModel
+    dataset: CocoDataset
+    adapters: tuple[str, ...]
+    protocol: ClickProtocol
+    seed: int
+    cache_bytes: int
+    store: EmbeddingStore | None
+
+    def start(self) -> Callable[[Sequence[ObjectRef]], Part[ObjectResult]]:
+        """Load the model and the adapters.
+
+        Raises:
+            AdapterError, ModelError: they cannot be loaded.
+        """
+        model = self.model.load()
+        seams = [seam for _, seam in attach(self.adapters, model, self.seed)]
+        session = plain_session(model, seams, self.protocol.session_options)
+
+        def annotate(objects: Sequence[ObjectRef]) -> Part[ObjectResult]:
+            encoder = ImageEncoder(
+                self.dataset, model, cache_bytes=self.cache_bytes, store=self.store
+            )
+            return _annotated(self.dataset, objects, session, self.protocol, self.seed, encoder)
+
+        return annotate
+
+
+def _annotated(
+    dataset: CocoDataset,
+    objects: Sequence[ObjectRef],
+    session: Session,
+    protocol: ClickProtocol,
+    seed: int,
+    encoder: ImageEncoder,
+    progress: Progress | None = None,
+) -> Part[ObjectResult]:
+    """Let the robot annotate objects one after the other."""
+    visits = ObjectVisits(dataset, objects, encoder)
+    rows: dict[Id, ObjectResult] = {}
+    for ref, embedding in visits.visit(objects, progress):
+        trace = annotate_object(
+            session,
+            embedding,
+            dataset.mask(ref.annotation_id),
+            protocol,
+            np.random.default_rng([seed, visits.index(ref)]),
+            label=ref.category,
+        )
+        rows[ref.annotation_id] = ObjectResult.of(dataset, ref, trace)
+    return Part(rows, visits.skipped, encoder.timing())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,13 @@ from numpy.typing import NDArray
 
 from samadapt.adapters.readings import readings
 from samadapt.benchmark.adapters import describe_adapter, seeded_adapter
+from samadapt.benchmark.elsewhere import (
+    Elsewhere,
+    Part,
+    evaluate_elsewhere,
+    in_order,
+    specs_of,
+)
 from samadapt.benchmark.environment import describe_dataset, describe_environment
 from samadapt.benchmark.images import ImageEncoder, ObjectVisits
 from samadapt.benchmark.options import Progress, Selection, by_image
@@ -27,7 +35,8 @@ from samadapt.benchmark.robustness.result import (
     summarise,
 )
 from samadapt.data.coco import CocoDataset
-from samadapt.data.records import Id, ObjectRef
+from samadapt.data.records import ObjectRef
+from samadapt.distributed.worker_model import WorkerModel
 from samadapt.errors import DataError
 from samadapt.metrics import segmentation_stability
 from samadapt.models.base import SegmentationModel
@@ -89,6 +98,7 @@ def run_robustness(
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
     store: EmbeddingStore | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> RobustnessResult:
     """Prompt for the objects of `dataset` in every quality and measure the masks.
 
@@ -107,6 +117,7 @@ def run_robustness(
         progress: told after every object.
         command: recorded as the command line; `sys.argv` when left out.
         store: embeddings on the disk; None encodes every image anew.
+        elsewhere: workers that evaluate the objects.
 
     Raises:
         DataError: no object, a missing image file, a broken mask, or nothing could be evaluated.
@@ -115,12 +126,13 @@ def run_robustness(
     chosen = options or RobustnessOptions()
     objects = chosen.objects(dataset)
     rows = _rows(adapters, model, chosen)
-    encoder = ImageEncoder(dataset, model, [row.adapters for row in rows], store=store)
-    visits = ObjectVisits(dataset, objects, encoder)
-    run = _Run(dataset, model, rows, chosen)
-    for ref, embedding in visits.visit(by_image(objects), progress):
-        run.evaluate(ref, embedding, visits.index(ref))
-    evaluated = [visits.ordered(row.objects) for row in rows]
+    order = by_image(objects)
+    if elsewhere is None:
+        part = _evaluated(dataset, model, rows, chosen, store, order, progress)
+    else:
+        work = RobustnessWork(elsewhere.model, dataset, specs_of(adapters), chosen, store)
+        part = evaluate_elsewhere(elsewhere.engine, work, order, progress)
+    evaluated = list(zip(*in_order(objects, part), strict=True))
     done = [
         RobustnessRow(
             row.name,
@@ -137,18 +149,58 @@ def run_robustness(
         environment=describe_environment(model, main.named, command),
         protocol={**chosen.to_dict(), "dataset": describe_dataset(dataset)},
         rows=tuple(done),
-        skipped=visits.skipped,
-        timing=encoder.timing(),
+        skipped=part.skipped,
+        timing=part.timing,
     )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class RobustnessWork:
+    """All rows of the table at work in a worker, on objects of one image at a time."""
+
+    model: WorkerModel
+    dataset: CocoDataset
+    adapters: tuple[str, ...]
+    options: RobustnessOptions
+    store: EmbeddingStore | None
+
+    def start(self) -> Callable[[Sequence[ObjectRef]], Part[tuple[RobustObject, ...]]]:
+        """Load the model and the adapters.
+
+        Raises:
+            AdapterError, ModelError: they cannot be loaded.
+        """
+        model = self.model.load()
+        rows = _rows(self.adapters, model, self.options)
+        return partial(_evaluated, self.dataset, model, rows, self.options, self.store)
+
+
+def _evaluated(
+    dataset: CocoDataset,
+    model: SegmentationModel,
+    rows: Sequence[_Row],
+    options: RobustnessOptions,
+    store: EmbeddingStore | None,
+    objects: Sequence[ObjectRef],
+    progress: Progress | None = None,
+) -> Part[tuple[RobustObject, ...]]:
+    """Let all rows answer for objects; what each row found, by object."""
+    encoder = ImageEncoder(dataset, model, [row.adapters for row in rows], store=store)
+    visits = ObjectVisits(dataset, objects, encoder)
+    run = _Run(dataset, model, rows, options)
+    found = {
+        ref.annotation_id: run.evaluate(ref, embedding, visits.index(ref))
+        for ref, embedding in visits.visit(objects, progress)
+    }
+    return Part(found, visits.skipped, encoder.timing())
+
+
+@dataclass(frozen=True, slots=True)
 class _Row:
-    """A row of the table while it is filled."""
+    """A row of the table: its name and its adapters by name."""
 
     name: str
     named: tuple[tuple[str, Seams], ...]
-    objects: dict[Id, RobustObject] = field(default_factory=dict)
 
     @property
     def adapters(self) -> tuple[Seams, ...]:
@@ -166,8 +218,11 @@ class _Run:
         options: RobustnessOptions,
     ) -> None:
         self._dataset, self._model, self._rows, self._options = dataset, model, rows, options
+        self._count = 0
 
-    def evaluate(self, ref: ObjectRef, embedding: ImageEmbedding, index: int) -> None:
+    def evaluate(
+        self, ref: ObjectRef, embedding: ImageEmbedding, index: int
+    ) -> tuple[RobustObject, ...]:
         """Let every row answer the prompts for an object, the one at `index` of the file."""
         truth = self._dataset.mask(ref.annotation_id)
         sampler = PromptSampler(truth)
@@ -180,10 +235,11 @@ class _Run:
                 singles.append(prompts[0])
             self._answer(kind.name, embedding, prompts, (truth, sampler.box), answers)
         seconds = self._time_singles(embedding, singles)
-        for row, found, took in zip(self._rows, answers, seconds, strict=True):
-            row.objects[ref.annotation_id] = RobustObject(
-                *identify(self._dataset, ref), ref.category, found, took
-            )
+        self._count += 1
+        return tuple(
+            RobustObject(*identify(self._dataset, ref), ref.category, found, took)
+            for found, took in zip(answers, seconds, strict=True)
+        )
 
     def _answer(
         self,
@@ -217,10 +273,9 @@ class _Run:
     ) -> list[tuple[float, ...]]:
         """Return seconds per row and prompt, close-ups included; rows take turns in going first."""
         seconds: list[list[float]] = [[] for _ in self._rows]
-        first = len(self._rows[0].objects)
         for prompt in prompts:
             for turn in range(len(self._rows)):
-                index = (first + turn) % len(self._rows)
+                index = (self._count + turn) % len(self._rows)
                 fresh = replace(embedding)  # for which no close-up is kept
                 start = time.perf_counter()
                 self._model.predict(fresh, prompt, adapters=self._rows[index].adapters)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from samadapt.benchmark import finished_runs
+from samadapt.benchmark.elsewhere import Elsewhere
 from samadapt.benchmark.environment import describe_dataset, describe_environment, fingerprint
 from samadapt.benchmark.options import Progress
 from samadapt.benchmark.task.evaluator import TaskEvaluator, TaskRow
@@ -19,6 +21,7 @@ from samadapt.benchmark.task.summary import CategoryRow
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import replacing
 from samadapt.data.selection import select
+from samadapt.distributed.worker_model import WorkerModel
 from samadapt.errors import DataError
 from samadapt.models.base import SegmentationModel
 from samadapt.store.dataset_encoder import DatasetEncoder
@@ -37,6 +40,7 @@ def run_task(
     cache_bytes: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> TaskResult:
     """Fit each category from a few masks in several ways, and measure on other images.
 
@@ -55,6 +59,8 @@ def run_task(
         cache_bytes: most bytes to keep there.
         progress: told of (done, total) steps: one per row and image.
         command: recorded as the command line; `sys.argv` when left out.
+        elsewhere: workers, each of which fits and measures one category, number of shots and seed
+            at a time; `work` must be a folder that all of them see.
 
     Raises:
         DataError: an unknown category, fewer masks than shots, an image or mask that cannot be
@@ -70,10 +76,28 @@ def run_task(
     places = {TEST: {name: TaskEvaluator(test, name, chosen) for name in names}}
     if transfer is not None:
         places[TRANSFER] = _shared(transfer, names, chosen)
+    groups = [
+        (name, shots, seed) for name in names for shots in chosen.shots for seed in chosen.runs
+    ]
     with TemporaryDirectory() as temporary:
         folder = Path(temporary) if work is None else work
+        if elsewhere is not None:
+            job = TaskWork(
+                elsewhere.model,
+                train,
+                test,
+                transfer,
+                chosen,
+                folder.absolute(),
+                cache,
+                cache_bytes,
+            )
+            # What they make is in the folder, where the run below finds it.
+            for done, _ in enumerate(elsewhere.engine.run(job, [[g] for g in groups]), 1):
+                if progress is not None:
+                    progress(done, len(groups))
         run = _Run(train, model, chosen, folder, cache, cache_bytes, progress)
-        cells = run.all(places)
+        cells = run.all(places, groups)
     data = {"train": train, TEST: test, TRANSFER: transfer}
     return TaskResult(
         environment=describe_environment(model, command=command),
@@ -89,6 +113,47 @@ def run_task(
         cells=cells,
         timing={"seconds": round(time.perf_counter() - started, 3)},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskWork:
+    """One category, number of shots and seed at a time, fitted and measured in a worker."""
+
+    model: WorkerModel
+    train: CocoDataset
+    test: CocoDataset
+    transfer: CocoDataset | None
+    options: TaskOptions
+    folder: Path
+    cache: Path | None
+    cache_bytes: int
+
+    def start(self) -> Callable[[Sequence[tuple[str, int | None, int]]], None]:
+        """Load the model.
+
+        Raises:
+            ModelError: it is missing.
+        """
+        model = self.model.load()
+
+        def measure(groups: Sequence[tuple[str, int | None, int]]) -> None:
+            for name, shots, seed in groups:
+                places = {TEST: {name: TaskEvaluator(self.test, name, self.options)}}
+                if self.transfer is not None and name in _names(self.transfer):
+                    evaluator = TaskEvaluator(self.transfer, name, self.options)
+                    places[TRANSFER] = {name: evaluator}
+                run = _Run(
+                    self.train,
+                    model,
+                    self.options,
+                    self.folder,
+                    self.cache,
+                    self.cache_bytes,
+                    None,
+                )
+                run.all(places, [(name, shots, seed)])
+
+        return measure
 
 
 class _Run:
@@ -113,16 +178,12 @@ class _Run:
         self._done, self._total = 0, 0
 
     def all(
-        self, places: Mapping[str, Mapping[str, TaskEvaluator]]
+        self,
+        places: Mapping[str, Mapping[str, TaskEvaluator]],
+        groups: Sequence[tuple[str, int | None, int]],
     ) -> dict[tuple[str, int | None, str], tuple[CategoryRow, ...]]:
         """Return every method at every number of shots in every place."""
         options = self._options
-        groups = [
-            (name, shots, seed)
-            for name in places[TEST]
-            for shots in options.shots
-            for seed in options.runs
-        ]
         self._total = sum(
             len(options.methods) + sum(len(e[name].images) for e in places.values() if name in e)
             for name, _, _ in groups
@@ -199,17 +260,22 @@ def _categories(train: CocoDataset, test: CocoDataset, options: TaskOptions) -> 
     if options.categories is not None:
         return list(options.categories)
     names = dict.fromkeys(train.category(a.category_id).name for a in train.annotations)
-    there = {test.category(a.category_id).name for a in test.annotations}
+    there = _names(test)
     shared = [name for name in names if name in there]
     if not shared:
         raise DataError(f"{train.source} and {test.source} have no category in common")
     return shared
 
 
+def _names(dataset: CocoDataset) -> set[str]:
+    """Return the categories that a dataset has objects of."""
+    return {dataset.category(a.category_id).name for a in dataset.annotations}
+
+
 def _shared(
     transfer: CocoDataset, names: Sequence[str], options: TaskOptions
 ) -> dict[str, TaskEvaluator]:
-    there = {transfer.category(a.category_id).name for a in transfer.annotations}
+    there = _names(transfer)
     found = {name: TaskEvaluator(transfer, name, options) for name in names if name in there}
     if not found:
         raise DataError(

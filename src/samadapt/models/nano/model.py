@@ -76,6 +76,25 @@ class NanoModel(SegmentationModel):
         named["pixels"] = torch.from_numpy(_at_most(pixels, PIXELS_SIDE))[None]
         return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
 
+    def encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[ImageEmbedding]:
+        """Encode images; those whose padded inputs have the same size share a call."""
+        geometries = [self.input_geometry(image.shape[:2], None) for image in images]
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, geometry in enumerate(geometries):
+            groups.setdefault(geometry.padded, []).append(index)
+        found: dict[int, ImageEmbedding] = {}
+        for indices in groups.values():
+            inputs = [self._input(images[index], geometries[index]) for index in indices]
+            features = self._features(torch.cat(inputs))
+            for row, index in enumerate(indices):
+                # Copies: a row alone would keep the whole batch in memory.
+                named = {name: one[row : row + 1].clone() for name, one in features.items()}
+                named["pixels"] = torch.from_numpy(_at_most(images[index], PIXELS_SIDE))[None]
+                found[index] = ImageEmbedding(
+                    named, geometries[index], self.identity, self.preprocessing
+                )
+        return [found[index] for index in range(len(images))]
+
     def input_geometry(self, original: tuple[int, int], window: Window | None) -> InputGeometry:
         """Geometry of the input for an image of size (H, W), or for a window of it."""
         if window is None:
@@ -100,7 +119,16 @@ class NanoModel(SegmentationModel):
         geometry: InputGeometry,
         box: tuple[float, float, float, float] | None = None,
     ) -> dict[str, Tensor]:
-        """Features of the pixels in `box`, resampled (bilinear, antialiased) and padded."""
+        """Features of the pixels in `box`."""
+        return self._features(self._input(pixels, geometry, box))
+
+    def _input(
+        self,
+        pixels: NDArray[np.uint8],
+        geometry: InputGeometry,
+        box: tuple[float, float, float, float] | None = None,
+    ) -> Tensor:
+        """The pixels in `box` (1, 3, H, W), resampled (bilinear, antialiased) and padded."""
         height, width = geometry.resized
         resized = Image.fromarray(pixels).resize(
             (width, height), Image.Resampling.BILINEAR, box=box
@@ -108,6 +136,10 @@ class NanoModel(SegmentationModel):
         inside = normalise(torch.from_numpy(np.array(resized))[None].to(self.device))
         padded = inside.new_zeros((1, 3, *geometry.padded))
         padded[..., :height, :width] = inside
+        return padded
+
+    def _features(self, padded: Tensor) -> dict[str, Tensor]:
+        """Features of inputs (B, 3, H, W)."""
         reduced = self.encoder_dtype != torch.float32
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced):
             features = self._network(channels_last(padded))

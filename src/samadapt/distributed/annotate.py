@@ -1,0 +1,197 @@
+"""`AnnotateWork`: all objects of images, found by workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.adapters.base import Adapter
+from samadapt.adapters.registry import create_adapter
+from samadapt.adapters.tasks import Tasks
+from samadapt.data.images import read_image
+from samadapt.data.rle import Rle
+from samadapt.distributed.worker_model import WorkerModel
+from samadapt.errors import AdapterError, ImageError, SamadaptError, first_line
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.proposals.grid import ProposalOptions, propose
+
+ImageInput: TypeAlias = str | os.PathLike[str] | bytes | NDArray[np.uint8]
+EVERYTHING = "object"
+"""Label of what is found without a task."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundObject:
+    """An object that was found.
+
+    Attributes:
+        label: the task's name, or `EVERYTHING`.
+        rle: its mask.
+        score: 0..1.
+        point: (x, y) that it was found from.
+    """
+
+    label: str
+    rle: Rle
+    score: float
+    point: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """What came of one image.
+
+    Attributes:
+        size: (H, W); None where it could not be read.
+        objects: of all tasks, in the order of the tasks, the best first.
+        problem: why it could not be used, None if it was.
+    """
+
+    size: tuple[int, int] | None
+    objects: tuple[FoundObject, ...] = ()
+    problem: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, which give the very same back."""
+        return {
+            "size": self.size,
+            "objects": [
+                {
+                    "label": one.label,
+                    "counts": one.rle.to_coco()["counts"],
+                    "score": one.score,
+                    "point": one.point,
+                }
+                for one in self.objects
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """What `to_dict` gave, of an image that could be used."""
+        height, width = values["size"]
+        objects = tuple(
+            FoundObject(
+                one["label"],
+                Rle.from_coco({"size": [height, width], "counts": one["counts"]}, (height, width)),
+                one["score"],
+                (one["point"][0], one["point"][1]),
+            )
+            for one in values["objects"]
+        )
+        return cls((height, width), objects)
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotateWork:
+    """Find all objects in batches of images.
+
+    Attributes:
+        model: what answers.
+        tasks: adapters that were taught a task each; without one everything is looked for.
+        adapters: others, which come before that of the task.
+        options: of the search.
+    """
+
+    model: WorkerModel
+    tasks: tuple[str, ...] = ()
+    adapters: tuple[str, ...] = ()
+    options: ProposalOptions = field(default_factory=ProposalOptions)
+
+    def start(self) -> Callable[[Sequence[ImageInput]], list[FoundImage]]:
+        """Load model and adapters.
+
+        Raises:
+            AdapterError, ModelError: they are missing here, or do not fit each other.
+        """
+        model = self.model.load()
+        try:
+            return ImageAnnotator(model, self.tasks, self.adapters, self.options).find
+        except AdapterError as error:
+            raise AdapterError(f"a worker cannot load an adapter: {error}") from None
+
+
+class ImageAnnotator:
+    """Finds all objects of images, for all tasks on one encoding of each.
+
+    Args:
+        model: what answers.
+        tasks: see `AnnotateWork`.
+        adapters: see `AnnotateWork`.
+        options: of the search.
+
+    Raises:
+        AdapterError: one that cannot be loaded, is of another model, or names no task.
+    """
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        tasks: Sequence[str] = (),
+        adapters: Sequence[str] = (),
+        options: ProposalOptions | None = None,
+    ) -> None:
+        self._model, self._options = model, options or ProposalOptions()
+        others = [create_adapter(spec, model) for spec in adapters]
+        learned = Tasks(model, *tasks)
+        self.named_adapters: dict[str, Adapter] = {
+            **dict(zip(adapters, others, strict=True)),
+            **{f"task {name}": learned[name] for name in learned},
+        }
+        """All adapters, those of tasks by the task's name."""
+        self._rows: dict[str, list[Adapter]] = {
+            name: [*others, learned[name]] for name in learned
+        } or {EVERYTHING: others}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of what can be found."""
+        return tuple(self._rows)
+
+    def find(self, images: Sequence[ImageInput]) -> list[FoundImage]:
+        """The objects of each image; one that cannot be used is a `problem` of its own."""
+        pixels, problems = list[NDArray[np.uint8]](), dict[int, str]()
+        for index, image in enumerate(images):
+            try:
+                pixels.append(read_image(_opened(image)))
+            except SamadaptError as error:
+                problems[index] = str(error)
+        embedded = iter(self._model.encode_several(pixels))
+        return [
+            FoundImage(None, problem=problems[index])
+            if index in problems
+            else self._searched(next(embedded))
+            for index in range(len(images))
+        ]
+
+    def _searched(self, embedding: ImageEmbedding) -> FoundImage:
+        try:
+            objects = tuple(
+                FoundObject(label, one.rle, round(one.score, 6), one.point)
+                for label, adapters in self._rows.items()
+                for one in propose(self._model, embedding, adapters, self._options)
+            )
+        except (MemoryError, RuntimeError) as error:  # torch tells of full memory by the latter
+            return FoundImage(None, problem=f"could not be searched ({first_line(error)})")
+        return FoundImage(embedding.original_size, objects)
+
+
+def _opened(image: ImageInput) -> Any:
+    """What `read_image` takes: encoded bytes become a PIL image."""
+    if not isinstance(image, bytes | bytearray | memoryview):
+        return image
+    from PIL import Image
+
+    try:
+        opened = Image.open(BytesIO(image))
+        opened.load()
+    except Exception as error:  # Pillow's decoders raise whatever the broken bytes provoke.
+        raise ImageError(f"{len(image)} bytes are no image that can be read ({error})") from None
+    return opened

@@ -1,0 +1,83 @@
+"""`ImageList`: the images that a command is given as a folder, a list or a pattern."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from samadapt.data.images import list_images, natural_key
+from samadapt.errors import DataError
+
+_LISTS = (".txt", ".lst", ".list")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageList:
+    """Images by name below a folder, each once, in natural order of their names.
+
+    Attributes:
+        root: the folder.
+        names: paths below it, with forward slashes.
+    """
+
+    root: Path
+    names: tuple[str, ...]
+
+    def path(self, name: str) -> Path:
+        """The file of an image."""
+        return self.root / name
+
+    @classmethod
+    def find(cls, given: str) -> ImageList:
+        """The images of a folder and its subfolders, of a text file, or that fit a pattern.
+
+        A text file (.txt) names one image a line, relative to the file's folder; empty lines and
+        those that begin with # are passed over. Files that it names need not exist: each is
+        reported when its turn comes.
+
+        Raises:
+            DataError: nothing is there, or no image is named.
+        """
+        place = Path(given)
+        if place.is_dir():
+            return cls._of(list_images(place, recursive=True), place)
+        if place.is_file() and place.suffix.lower() in _LISTS:
+            return cls._of(_listed(place))
+        if place.is_file():
+            return cls._of([place])
+        if glob.has_magic(given):
+            found = [Path(name) for name in glob.glob(given, recursive=True)]  # noqa: PTH207
+            files = [path for path in found if path.is_file()]
+            if not files:
+                raise DataError(f"no file fits {given}: put the pattern in quotes, and check it")
+            return cls._of(files)
+        raise DataError(
+            f"{given} does not exist: give a folder of images, a text file (.txt) that lists them, "
+            "or a pattern in quotes such as 'scans/*.tif'"
+        )
+
+    @classmethod
+    def _of(cls, paths: list[Path], root: Path | None = None) -> ImageList:
+        # Links stay as they are named; only . and .. are resolved.
+        whole = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100
+        folder = Path(os.path.abspath(root)) if root else _common(whole)  # noqa: PTH100
+        names = {path.relative_to(folder).as_posix() for path in whole}
+        return cls(folder, tuple(sorted(names, key=lambda name: (natural_key(name), name))))
+
+
+def _listed(file: Path) -> list[Path]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} is no list of images ({error}): save it as UTF-8 text") from None
+    lines = [line.strip() for line in text.splitlines()]
+    named = [file.parent / line for line in lines if line and not line.startswith("#")]
+    if not named:
+        raise DataError(f"{file} names no image: write one path a line")
+    return named
+
+
+def _common(paths: list[Path]) -> Path:
+    return Path(os.path.commonpath([path.parent for path in paths]))

@@ -1,0 +1,98 @@
+"""`LocalEngine`: work in processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+import torch
+
+from samadapt.distributed.engine import Work, WorkerError
+from samadapt.workers import begin_worker
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_AHEAD = 2
+"""Batches per worker that wait in the pool, so that none is ever idle."""
+
+
+class LocalEngine:
+    """Fresh processes with one thread each; results do not depend on how many there are.
+
+    Args:
+        workers: processes; as many as cores if left out.
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers or usable_cores()
+
+    def run(self, work: Work[T, R], batches: Sequence[Sequence[T]]) -> Iterator[R]:
+        """Yield the result of every batch as it is finished; see `Engine`.
+
+        Raises:
+            WorkerError: a process died.
+        """
+        # Fresh processes: a forked one can hang on the locks of this one's threads.
+        fresh = multiprocessing.get_context("spawn")
+        others = set(multiprocessing.active_children())
+        count = min(self.workers, max(len(batches), 1))
+        pool = ProcessPoolExecutor(count, fresh, _begin, (work,))
+        pending: set[Future[R]] = set()
+        try:
+            for batch in batches:
+                pending.add(pool.submit(_do, tuple(batch)))
+                if len(pending) >= _AHEAD * count:
+                    yield from _finished(pending)
+            while pending:
+                yield from _finished(pending)
+            pool.shutdown()
+        except BrokenProcessPool:
+            raise WorkerError(
+                "a worker process died, perhaps for want of memory: run the same command again, "
+                "with fewer --workers; what is finished is kept"
+            ) from None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            # Whoever interrupts the work does not want to wait for the batches that are in hand.
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.terminate()
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _finished(pending: set[Future[R]]) -> Iterator[R]:
+    """Wait for some of the pending batches, take them out and yield their results."""
+    done, _ = wait(pending, return_when=FIRST_COMPLETED)
+    for future in done:
+        pending.remove(future)
+        yield future.result()
+
+
+# -- in a worker ----------------------------------------------------------------------------
+
+_STATE: dict[str, Any] = {}
+"""Of a worker process: its work, and the function once the work is started."""
+
+
+def _begin(work: Work[Any, Any]) -> None:
+    begin_worker()
+    torch.set_num_threads(1)
+    _STATE["work"] = work
+
+
+def _do(batch: Sequence[Any]) -> Any:
+    # Started with the first batch, whose future carries what goes wrong to who runs the work.
+    if "function" not in _STATE:
+        _STATE["function"] = _STATE["work"].start()
+    function: Callable[[Sequence[Any]], Any] = _STATE["function"]
+    return function(batch)

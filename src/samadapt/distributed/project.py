@@ -1,0 +1,70 @@
+"""Proposals of a run, put into a project where people review them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+
+from samadapt.distributed.annotate import FoundImage
+from samadapt.distributed.images import ImageList
+from samadapt.errors import DataError
+from samadapt.store.projects import Project
+from samadapt.store.proposals import NewProposal
+
+_IMAGES = 100
+"""Images per transaction."""
+
+
+def project_images(project: Project, folder: Path, images: ImageList) -> dict[str, int]:
+    """The numbers that images have in a project, by their names in the list.
+
+    Args:
+        project: takes up the images of its folder first.
+        folder: of the project.
+        images: all of them in that folder.
+
+    Raises:
+        DataError: an image that is not in the project's folder, or that it does not know.
+    """
+    project.images.scan(folder)
+    numbers = {image.name: image.id for image in project.images.all().values()}
+    found = {}
+    for name in images.names:
+        path = images.path(name)
+        if not path.exists():
+            continue  # told when its turn comes
+        inside = Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()  # noqa: PTH100
+        if inside not in numbers:
+            raise DataError(
+                f"{path} is not one of the images of the project of {folder}: give images of that "
+                "folder, or another --project"
+            )
+        found[name] = numbers[inside]
+    return found
+
+
+def put_proposals(
+    project: Project,
+    source: str,
+    numbers: Mapping[str, int],
+    results: Iterator[tuple[str, FoundImage]],
+) -> int:
+    """Put what was found into a project, instead of what the source found on these images before.
+
+    Returns:
+        How many proposals.
+    """
+    count = 0
+    known = ((name, found) for name, found in results if name in numbers)
+    while some := list(islice(known, _IMAGES)):
+        rows = {
+            numbers[name]: [
+                NewProposal(one.label, one.rle, one.score, one.point) for one in found.objects
+            ]
+            for name, found in some
+        }
+        project.proposals.put(source, rows)
+        count += sum(map(len, rows.values()))
+    return count

@@ -1,0 +1,206 @@
+"""`RayEngine`: the same work on a Ray cluster, through Ray Data."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from samadapt.distributed.engine import Work, WorkerError
+from samadapt.distributed.threads import one_thread_per_core
+from samadapt.errors import DataError, SamadaptError, first_line
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_LOGGERS = ("ray", "ray.data", "ray._private.authentication.authentication_token_setup")
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A batch or a result as it travels: one Python value, which Arrow leaves as it is."""
+
+    value: Any
+
+
+class RayEngine:
+    """Ray actors, each with one core and a share of the GPUs.
+
+    Scheduling, retries, transport and the replacement of dead actors are Ray's. Only the names of
+    images travel to the workers, and only what was found travels back.
+
+    Args:
+        workers: actors; as many as the cluster has GPUs to use, else cores, if left out.
+        gpus: shared by all workers.
+        address: of a cluster; "auto" is the one of this machine, None starts one for this run.
+
+    Raises:
+        DataError: Ray is not installed.
+        WorkerError: no cluster at the address, or too small a cluster.
+    """
+
+    def __init__(
+        self, workers: int | None = None, gpus: float = 0.0, address: str | None = None
+    ) -> None:
+        ray = import_ray()
+        connect(address, workers)
+        there = ray.cluster_resources()
+        cores, found = int(there.get("CPU", 0)), float(there.get("GPU", 0))
+        if gpus > found:
+            raise WorkerError(f"--gpus {gpus:g}: the cluster has {found:g}")
+        self.workers = workers or (max(1, int(gpus)) if gpus else max(1, cores))
+        if self.workers > cores:
+            raise WorkerError(
+                f"--workers {self.workers}: the cluster has {cores} cores, one for each worker"
+            )
+        self.gpus = gpus / self.workers
+
+    def run(self, work: Work[T, R], batches: Sequence[Sequence[T]]) -> Iterator[R]:
+        """Yield the result of every batch as it is finished; see `Engine`.
+
+        Raises:
+            WorkerError: the cluster gave a batch up, or is gone.
+        """
+        if not batches:
+            return
+        ray = import_ray()
+        count = min(self.workers, len(batches))
+        with quiet_ray():
+            data = ray.data.from_items(
+                [{"parcel": Parcel(tuple(batch))} for batch in batches],
+                override_num_blocks=_blocks(len(batches), count),
+            )
+            done = data.map_batches(
+                Worker,
+                fn_constructor_kwargs={"work": work},
+                batch_size=1,
+                num_cpus=1,
+                num_gpus=self.gpus or None,
+                compute=ray.data.ActorPoolStrategy(size=count),
+            )
+            try:
+                for row in done.iter_rows():
+                    answer = row["parcel"].value
+                    if isinstance(answer, SamadaptError):
+                        raise answer
+                    yield answer
+            except SamadaptError:
+                raise
+            except (ray.exceptions.RayError, ConnectionError) as error:
+                raise WorkerError(
+                    f"the cluster gave up ({_last_line(error)}): see that every machine has the "
+                    "same version of samadapt, and run the same command again; what is finished "
+                    "is kept"
+                ) from error
+
+
+def _last_line(error: BaseException) -> str:
+    """What Ray's long account ends with, which is the cause, without its colours."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    lines = [line.strip() for line in plain.splitlines() if line.strip(" ^~")]
+    return lines[-1] if lines else type(error).__name__
+
+
+def _blocks(batches: int, workers: int) -> int:
+    """Ray Data's unit of work: one batch in a short run, up to 16 in one that would be millions."""
+    return -(-batches // min(max(batches // (32 * workers), 1), 16))
+
+
+class Worker:
+    """The actor of `RayEngine`: one batch per call."""
+
+    def __init__(self, work: Work[Any, Any]) -> None:
+        self._work = work
+        self._function: Callable[[Sequence[Any]], Any] | None = None
+        one_thread_per_core()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Do the batches in the column "parcel"; errors come back as values, without a retry."""
+        answers = []
+        for parcel in batch["parcel"]:
+            try:
+                if self._function is None:
+                    self._function = self._work.start()
+                answers.append(Parcel(self._function(parcel.value)))
+            except SamadaptError as error:
+                answers.append(Parcel(error))
+        return {"parcel": answers}
+
+
+def import_ray() -> Any:
+    """Ray, with its data library.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # The notes of its C++ part go to stderr past every Python logger.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import ray
+            import ray.data
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("ray", "pyarrow", "pandas"):
+            raise
+        raise DataError("--engine ray needs Ray: pip install 'samadapt[ray]'") from None
+    return ray
+
+
+def connect(address: str | None, workers: int | None = None) -> None:
+    """Join a cluster, unless this process has joined one already.
+
+    A cluster that is started for one run listens on this machine alone; who may use it is decided
+    by Ray's token, as the environment says.
+
+    Args:
+        address: None starts a cluster for this run.
+        workers: cores of a cluster that is started; those of the machine if left out.
+
+    Raises:
+        WorkerError: there is no cluster, or it refuses.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        return
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
+    else:
+        options |= {"address": address}
+    try:
+        with quiet_ray():
+            ray.init(**options)
+    except Exception as error:  # Ray raises a plain one where a node begins too slowly
+        where = "no cluster could be started" if address is None else f"no cluster at {address}"
+        raise WorkerError(
+            f"{where} ({first_line(error)}): start one with `ray start --head`, or leave --address "
+            "out to use this machine alone"
+        ) from None
+
+
+@contextmanager
+def quiet_ray() -> Iterator[None]:
+    """Without Ray's bars, its notes, and warnings about what it will change itself."""
+    ray = import_ray()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        # What Ray deprecates in itself; how we call it is warned about at our own lines.
+        warnings.filterwarnings("ignore", module=r"(ray|pyarrow|pandas|google)(\.|$)")
+        context = ray.data.DataContext.get_current()
+        bars, context.enable_progress_bars = context.enable_progress_bars, False
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            context.enable_progress_bars = bars
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

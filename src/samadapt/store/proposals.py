@@ -1,0 +1,123 @@
+"""`ProposalTable`: objects that were found without a person, and wait for a person's review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.engine import Row
+
+from samadapt.data.rle import Rle
+from samadapt.store.database import Database
+from samadapt.store.tables import proposals
+
+
+@dataclass(frozen=True, slots=True)
+class NewProposal:
+    """A proposal to put into a project.
+
+    Attributes:
+        label: what it should be called.
+        rle: its mask, at the image's size.
+        score: 0..1, the higher the likelier.
+        point: (x, y) that it was found from.
+    """
+
+    label: str
+    rle: Rle
+    score: float
+    point: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingProposal:
+    """A proposal of a project.
+
+    Attributes:
+        id: its number, never given twice.
+        image_id: where it is.
+        source: what proposed it, such as the model's and the adapters' names.
+        proposal: what was proposed.
+    """
+
+    id: int
+    image_id: int
+    source: str
+    proposal: NewProposal
+
+
+class ProposalTable:
+    """Proposals that wait in one project.
+
+    They are no part of its log: a machine made them, and can make them again. What a person
+    accepts becomes an object, and is taken out here.
+    """
+
+    def __init__(self, database: Database, project_id: int) -> None:
+        self._database, self._project = database, project_id
+
+    def put(self, source: str, found: Mapping[int, Sequence[NewProposal]]) -> None:
+        """Put in what a source found on images (by number), instead of what it found before.
+
+        Images that are not named keep their proposals, and so do other sources.
+        """
+        with self._database.write() as tx:
+            for image_id, some in found.items():
+                here = proposals.c.image_id == image_id, proposals.c.source == source
+                tx.execute(delete(proposals).where(proposals.c.project_id == self._project, *here))
+                rows = [_values(self._project, image_id, source, one) for one in some]
+                if rows:
+                    tx.execute(insert(proposals), rows)
+
+    def waiting(self, image_id: int) -> list[WaitingProposal]:
+        """The proposals of an image, the best first."""
+        here = proposals.c.project_id == self._project, proposals.c.image_id == image_id
+        order = proposals.c.score.desc(), proposals.c.id
+        with self._database.read() as tx:
+            return [
+                _waiting(r) for r in tx.execute(select(proposals).where(*here).order_by(*order))
+            ]
+
+    def counts(self) -> dict[int, int]:
+        """How many proposals wait, by image; images without any are left out."""
+        wanted = (
+            select(proposals.c.image_id, func.count())
+            .where(proposals.c.project_id == self._project)
+            .group_by(proposals.c.image_id)
+        )
+        with self._database.read() as tx:
+            return {int(image): int(count) for image, count in tx.execute(wanted)}
+
+    def remove(self, ids: Iterable[int]) -> int:
+        """Take out proposals that were accepted or refused; returns how many were there."""
+        gone = 0
+        with self._database.write() as tx:
+            for number in ids:
+                here = proposals.c.project_id == self._project, proposals.c.id == number
+                gone += tx.execute(delete(proposals).where(*here)).rowcount
+        return gone
+
+
+def _values(project: int, image: int, source: str, one: NewProposal) -> dict[str, Any]:
+    height, width = one.rle.size
+    return {
+        "project_id": project,
+        "image_id": image,
+        "source": source,
+        "label": one.label,
+        "height": height,
+        "width": width,
+        "counts": one.rle.to_coco()["counts"],
+        "score": one.score,
+        "x": one.point[0],
+        "y": one.point[1],
+    }
+
+
+def _waiting(row: Row[Any]) -> WaitingProposal:
+    size = row.height, row.width
+    rle = Rle.from_coco({"size": list(size), "counts": row.counts}, size)
+    one = NewProposal(row.label, rle, row.score, (row.x, row.y))
+    return WaitingProposal(row.id, row.image_id, row.source, one)

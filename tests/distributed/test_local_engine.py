@@ -1,0 +1,49 @@
+"""Processes of this machine: every batch once, and errors as they were raised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines import Square
+from samadapt.distributed.engine import WorkerError, in_batches, make_engine
+from samadapt.errors import DataError
+
+
+def test_every_batch_once_and_a_mistake_arrives_as_it_was_raised() -> None:
+    engine = make_engine("local", 2)
+    found = [one for batch in engine.run(Square(), in_batches(range(7), 3)) for one in batch]
+    assert sorted(found) == [0, 1, 4, 9, 16, 25, 36]
+    with pytest.raises(DataError, match="nothing to square with"):
+        list(engine.run(Square(fails=True), in_batches([1], 1)))
+
+
+def test_a_worker_that_dies_is_told_and_what_was_finished_came(tmp_path: Path) -> None:
+    engine = make_engine("local", 1)
+    found: list[int] = []
+    work = Square(tmp_path / "died")
+
+    def collect() -> None:
+        for batch in engine.run(work, in_batches([1, 2, 13, 4], 1)):
+            found.extend(batch)
+
+    with pytest.raises(WorkerError, match="run the same command again"):
+        collect()
+    assert set(found) <= {1, 4}
+    assert (tmp_path / "died").exists()
+
+
+def test_options_that_make_no_sense() -> None:
+    assert in_batches([1, 2, 3], 2) == [[1, 2], [3]]
+    for arguments, said in (
+        (("local", 0), "--workers 0"),
+        (("local", 1, 1.0), "--gpus belongs to --engine ray"),
+        (("local", 1, 0.0, "auto"), "--address belongs to --engine ray"),
+        (("ray", 1, -1.0), "--gpus -1"),
+        (("slurm", 1), "--engine slurm"),
+    ):
+        with pytest.raises(DataError, match=said):
+            make_engine(*arguments)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="--batch 0"):
+        in_batches([1], 0)
