@@ -27,6 +27,7 @@ COMMANDS: dict[tuple[str, str], str] = {
     ("predict", "--out"): "predict I/1.png --point 14,12 --out {}.png",
     ("predict", "--overlay"): "predict I/1.png --point 14,12 --out new.png --overlay {}.png",
     ("export", "--out"): "export P --out {}",
+    ("annotate-all", "--out"): "annotate-all I --out {}.json",
     ("track", "--out"): "track I --masks M --out {}.json",
     ("fit", "--json"): "fit task-prompt --images I --masks M --out new --steps 1 --json {}",
     ("fit", "--out"): "fit task-prompt --images I --masks M --steps 1 --out {}",
