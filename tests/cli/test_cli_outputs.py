@@ -27,7 +27,7 @@ COMMANDS: dict[tuple[str, str], str] = {
     ("predict", "--out"): "predict I/1.png --point 14,12 --out {}.png",
     ("predict", "--overlay"): "predict I/1.png --point 14,12 --out new.png --overlay {}.png",
     ("export", "--out"): "export P --out {}",
-    ("annotate-all", "--out"): "annotate-all I --out {}.json",
+    ("annotate-all", "--out"): "annotate-all I --out {}",
     ("track", "--out"): "track I --masks M --out {}.json",
     ("fit", "--json"): "fit task-prompt --images I --masks M --out new --steps 1 --json {}",
     ("fit", "--out"): "fit task-prompt --images I --masks M --steps 1 --out {}",
@@ -47,7 +47,7 @@ COMMANDS: dict[tuple[str, str], str] = {
     ("serve", "--out"): "serve --label-studio --images I --out {}",
 }
 FOLDERS = {("fit", "--out"), ("benchmark adaptation", "--report"), ("demo", "--out")}
-FOLDERS |= {("serve", "--out")}
+FOLDERS |= {("serve", "--out"), ("annotate-all", "--out")}
 
 
 def options(command: Any, name: str = "") -> Iterator[tuple[str, str]]:
