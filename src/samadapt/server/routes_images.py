@@ -11,7 +11,7 @@ from samadapt.errors import ImageError, SamadaptError
 from samadapt.server.who import Here, ImageId, Me
 from samadapt.server.wire import _LARGEST_ID, MarkRequest, current_json, object_json
 from samadapt.server.workspace import Workspace
-from samadapt.store.records import StoredImage
+from samadapt.store.records import ImageEntry, StoredImage
 from samadapt.store.session_objects import label_number
 
 router = APIRouter(prefix="/api")
@@ -19,11 +19,8 @@ router = APIRouter(prefix="/api")
 
 @router.get("/images")
 def list_images(here: Here, me: Me) -> Response:
-    """All images: [number, name, state, objects], and which of them others are at."""
-    rows = [
-        [e.id, e.name, _state(e.mark, e.present, e.problem, e.objects), e.objects]
-        for e in here.gallery.scan()
-    ]
+    """All images: [number, name, state, objects, problem], and which of them others are at."""
+    rows = [[e.id, e.name, _state(e), e.objects, _problem(e)] for e in here.gallery.scan()]
     # Ten thousand rows: FastAPI would look at every one of them again.
     body = json.dumps({"images": rows, "taken": _taken(here, me.client)})
     return Response(body, media_type="application/json")
@@ -149,9 +146,14 @@ def _taken(here: Workspace, client: str) -> dict[int, str]:
     return {c.image_id: c.person or "somebody" for c in claims if c.client != client}
 
 
-def _state(mark: str, present: bool, problem: bool, objects: int) -> str:
-    if not present:
-        return "missing"
-    if problem:
-        return "unreadable"
-    return mark or ("started" if objects else "new")
+def _state(entry: ImageEntry) -> str:
+    if entry.mark == "skipped":
+        return "skipped"
+    if _problem(entry):
+        return "problem"
+    return entry.mark or ("started" if entry.objects else "new")
+
+
+def _problem(entry: ImageEntry) -> str:
+    """Why an image cannot be shown; empty if it can."""
+    return (entry.problem or "") if entry.present else "its file is gone: put it back"

@@ -22,9 +22,9 @@ function render() {
   bar.replaceChildren(...parts);
   const painting = state.tool === "brush" || state.tool === "erase";
   $("brush-bar").hidden = !painting;
-  $("brush-bar").style.bottom = parts.length ? "" : "14px";
   $("brush-value").textContent = `${state.settings.brush} px`;
-  $("brush-size").value = toSlider(state.settings.brush);
+  // A slider that is dragged stays where the hand is.
+  if (fromSlider(Number($("brush-size").value)) !== state.settings.brush) $("brush-size").value = toSlider(state.settings.brush);
 }
 
 function forObject() {

@@ -4,19 +4,21 @@ import { get, isSaving, leave, onSaved, post, save, whyNotSaved } from "./api.js
 import { startBar } from "./bar.js";
 import { resizeBrush } from "./brush.js";
 import { current, cycle, drop, finalMask, hasObject, resync } from "./current.js";
+import { startDetails } from "./details.js";
 import { enter } from "./door.js";
-import { autoLevels, startDisplay, toggle, toggleTheme } from "./display.js";
+import { autoLevels, refitContrast, startDisplay, toggle, toggleTheme } from "./display.js";
 import { fileMenu } from "./files.js";
-import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, setMark, startImages, working } from "./images.js";
+import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, setMark, shownImage, startImages, working } from "./images.js";
+import { redoImport, undoImport } from "./importundo.js";
 import { showKeys, startKeys } from "./keys.js";
-import { chooseNumber, startLabels } from "./labels.js";
+import { chooseNumber, searchLabel, startLabels } from "./labels.js";
 import { refreshLearning, startLearning } from "./learning.js";
 import { link, onLink, unsent } from "./link.js";
 import { acceptCurrent, deleteSelected, editSelected, redo, refreshObjects, startObjects, undo } from "./objects.js";
 import { forgetPreview, holdSpace, startPointer } from "./pointer.js";
 import { inOrder, isBusy, leaveInOrder } from "./queue.js";
 import { acceptAll, acceptProposal, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
-import { painted, shownBitmap, startStage } from "./stage.js";
+import { painted, request, shownBitmap, startStage } from "./stage.js";
 import { on, set, state } from "./state.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
 import { fit, view, zoomAt } from "./view.js";
@@ -32,7 +34,7 @@ const ordered = {
     else set({ selected: null });
     return null;
   },
-  cycle: () => cycle(), undo, redo, edit: editSelected, remove: deleteSelected,
+  cycle: () => cycle(), undo: async () => (await undoImport()) || undo(), redo: async () => (await redoImport()) || redo(), edit: editSelected, remove: deleteSelected,
   similar: findSimilar, reject: rejectProposal, acceptAll,
   proposalNext: () => step(1), proposalPrevious: () => step(-1),
   number: chooseNumber,
@@ -41,7 +43,7 @@ const ordered = {
 /** Those that lead to another image. */
 const leading = {
   done: () => finish("done"),
-  skipImage: () => (state.image?.mark ? setMark("") : finish("skipped")),
+  skipImage: () => (shownImage()?.mark ? setMark("") : finish("skipped")),
   next: () => go(1), previous: () => go(-1),
 };
 
@@ -49,14 +51,14 @@ const inTurn = (group, how) => Object.fromEntries(Object.entries(group).map(([na
 
 const actions = {
   ...inTurn(ordered, inOrder), ...inTurn(leading, leaveInOrder),
-  jump,
+  jump, searchLabel,
   toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),
   toolBrush: () => set({ tool: "brush" }), toolErase: () => set({ tool: "erase" }),
   toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }),
   polarity: () => set({ negative: !state.negative }),
   smaller: () => resizeBrush(1 / 1.2), larger: () => resizeBrush(1.2),
   fit, zoomIn: () => zoomAt(1.25), zoomOut: () => zoomAt(0.8),
-  fill: () => toggle("fill"), outline: () => toggle("outline"), keepEarlier: () => { toggle("keepEarlier"); toast(state.settings.keepEarlier ? "New objects leave earlier ones." : "New objects may cover earlier ones."); },
+  fill: () => toggle("fill"), outline: () => toggle("outline"), keepEarlier: () => { toggle("keepEarlier"); toast(state.settings.keepEarlier ? "Earlier objects stay on top." : "New objects may cover earlier ones."); },
   preview: () => { toggle("preview"); forgetPreview(); toast(state.settings.preview ? "Preview on." : "Preview off."); },
   autoLevels: () => autoLevels(shownBitmap()),
   theme: toggleTheme, help: showKeys, menu: (button) => fileMenu(button, actions),
@@ -76,6 +78,7 @@ async function start() {
   startPointer();
   startObjects();
   startLabels();
+  startDetails();
   startBar();
   startDisplay();
   startTabs();
@@ -83,6 +86,7 @@ async function start() {
   onLink(linked);
   on("tool negative", tools);
   on("image", warnings);
+  on("image", () => state.image && refitContrast(shownBitmap()));
   tools();
   document.addEventListener("auto-levels", actions.autoLevels);
   addEventListener("pagehide", leave);
@@ -225,7 +229,7 @@ async function waitForModel() {
 }
 
 // For tests and benchmarks: what is on the screen, without reading pixels.
-window.samadapt = { link, state, current, view, finalMask, isBusy, openImage, painted };
+window.samadapt = { link, state, current, view, finalMask, isBusy, openImage, painted, request };
 
 start().catch((error) => {
   complain(error);

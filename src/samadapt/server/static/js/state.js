@@ -31,7 +31,9 @@ export const state = {
     keepEarlier: false,
     preview: false,
     brush: 16,
-    theme: "dark",
+    theme: "system",
+    fitContrast: false,
+    lockContrast: false,
     person: "",
   }),
 };
