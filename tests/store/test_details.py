@@ -83,6 +83,8 @@ def test_attributes_and_tags_are_kept_and_rebuilt(filled: Project) -> None:
         {"age": float("inf")},
         {"asleep": "yes"},
         {"remark": 3.0},
+        {"remark": "half \ud800"},
+        {"remark": "x" * 1001},
         {"size": "large"},
     ],
 )
@@ -100,6 +102,7 @@ def test_attributes_need_names_of_their_own_and_choices(filled: Project) -> None
         (Attribute(name="a"), Attribute(name="a", kind="flag")),
         (Attribute(name="a", kind="choice"),),
         (Attribute(name=" "),),
+        (Attribute(name="a", kind="choice", choices=("x", " y")),),
     ):
         changed = labels[0].model_copy(update={"attributes": attributes})
         with pytest.raises(DataError):

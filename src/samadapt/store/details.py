@@ -121,4 +121,9 @@ def _fits(attribute: Attribute, value: Value) -> bool:
             return is_number and math.isfinite(value)
         case "choice":
             return value in attribute.choices
-    return isinstance(value, str) and len(value) <= LONGEST_TEXT
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT and _is_text(value)
+
+
+def _is_text(value: str) -> bool:
+    """Whether every database and file can hold it: it has no halves of characters and no NUL."""
+    return not any(0xD800 <= ord(character) < 0xE000 or character == "\0" for character in value)

@@ -91,5 +91,7 @@ def check_attributes(attributes: Iterable[Attribute]) -> None:
             raise DataError(f"the attribute {attribute.name!r} has blanks around its name")
         if names.count(attribute.name) > 1:
             raise DataError(f"two attributes are called {attribute.name!r}: rename one of them")
+        if any(clean_name(choice) != choice for choice in attribute.choices):
+            raise DataError(f"a choice of {attribute.name!r} has blanks around it: leave them out")
         if attribute.kind == "choice" and not attribute.choices:
             raise DataError(f"the attribute {attribute.name!r} has nothing to choose from: add it")

@@ -238,6 +238,7 @@ class ObjectTable:
             self._journal.lock(tx)
             if into == label_id:
                 raise ConflictError("a label cannot be merged with itself: choose another one")
+            check_label(tx, self._project, into)
             wanted = self._mine().where(objects.c.label_id == label_id, ~objects.c.deleted)
             things = [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
             for thing in things:

@@ -172,6 +172,7 @@ async function offerSkipping(row, why) {
   if (opened !== id || state.image || revision === undefined) return;
   broken = { id, name, mark, revision };
   tell(["image-mark"]);
+  revealInList();
   const button = (text, action) => h("button.button", { onclick: () => leaveInOrder(action) }, text);
   $("blank").append(h("div.buttons", {},
     button("Skip this image", () => finish("skipped")), button("Next image", () => go(1)), button("Try again", () => openImage(id))));
@@ -263,7 +264,9 @@ function renderList() {
   const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + 4);
   const rows = [];
   for (let k = first; k < last; k++) rows.push(imageRow(shown[k], k));
+  const focused = spacer.contains(document.activeElement) ? document.activeElement.dataset.image : null;
   spacer.replaceChildren(...rows);
+  if (focused) spacer.querySelector(`[data-image="${focused}"]`)?.focus({ preventScroll: true });
 }
 
 export function revealInList() {
@@ -279,7 +282,7 @@ function imageRow([id, name, kind, objects, why], index) {
   const words = { new: "to do", started: "started", done: "done", skipped: "skipped", problem: `problem: ${why}` };
   const text = `${words[kind]}${objects ? ` · ${objects} objects` : ""}${person ? ` · ${person} is here` : ""}`;
   return h("button.image-row", {
-    "aria-current": String(id === shownImage()?.id), title: why ? `${name}: ${why}` : name,
+    "data-image": id, "aria-current": String(id === shownImage()?.id), title: why ? `${name}: ${why}` : name,
     style: { top: `${index * ROW}px` }, onclick: () => leaveInOrder(() => openImage(id)),
   },
   why ? h("span.swatch") : h("img", { src: `/api/images/${id}/thumbnail`, loading: "lazy", alt: "" }),

@@ -38,7 +38,7 @@ function render() {
   if (state.tab !== "learning") return;
   const means = averages(found.objects);
   const canvas = h("canvas.plot");
-  const select = h("select", { onchange: () => change(select.value) },
+  const select = h("select", { "aria-label": "Adapter", onchange: () => change(select.value) },
     found.choices.map((choice) => h("option", { value: choice.spec, selected: choice.spec === found.adapter }, choice.text)));
   $("learning-panel").replaceChildren(
     h("h3", {}, "Clicks per object"),
