@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from samadapt.store.rebuild import differences, read_log, rebuild
 
 
 @pytest.fixture
-def filled(tmp_path: Path) -> Project:
+def filled(tmp_path: Path) -> Iterator[Project]:
     """Two images; labels cat (with attributes) and dog; a cat on each image and a dog."""
     from PIL import Image
 
@@ -42,7 +43,8 @@ def filled(tmp_path: Path) -> Project:
     first, second = sorted(project.images.all())
     for image, label in ((first, 1), (second, 1), (second, 2)):
         project.objects.add(NewMask(image, rle, label), "ann")
-    return project
+    yield project
+    project.close()
 
 
 def test_a_label_is_merged_into_another_on_all_images(filled: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from samadapt.store.projects import Project
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path) -> Iterator[Project]:
     """Images: a with an object, b done without one, c skipped, d untouched."""
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -30,7 +31,8 @@ def project(tmp_path: Path) -> Project:
     project.objects.add(NewMask(numbers["a"], Rle.from_mask(mask), label), "")
     project.images.mark(numbers["b"], "done", 0, "")
     project.images.mark(numbers["c"], "skipped", 0, "")
-    return project
+    yield project
+    project.close()
 
 
 @pytest.mark.parametrize(

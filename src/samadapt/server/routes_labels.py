@@ -18,7 +18,16 @@ Json = dict[str, Any]
 @router.put("/labels")
 def set_labels(wanted: LabelsRequest, here: Here, me: Me) -> Json:
     """Replace the list of labels."""
-    given = [Label.model_validate(one.model_dump()) for one in wanted.labels]
+    known = {label.id: label.attributes for label in here.project.labels.all()[0]}
+    given = [
+        Label(
+            id=one.id,
+            name=one.name,
+            colour=one.colour,
+            attributes=known.get(one.id, ()) if one.attributes is None else tuple(one.attributes),
+        )
+        for one in wanted.labels
+    ]
     here.project.labels.set(given, wanted.revision, me.person)
     return _labels(here)
 

@@ -164,12 +164,15 @@ class MarkRequest(Request):
 
 
 class LabelRequest(Request):
-    """One label of the list; number 0 for a new one. The project says what it may be called."""
+    """One label of the list; number 0 for a new one. The project says what it may be called.
+
+    Attributes that are left out stay as they are: earlier clients know nothing of them.
+    """
 
     id: Annotated[int, Field(ge=0, le=_LARGEST_ID)] = 0
     name: Annotated[str, Field(max_length=_LONGEST_TEXT)]
     colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
-    attributes: Annotated[list[Attribute], Field(max_length=50)] = []
+    attributes: Annotated[list[Attribute], Field(max_length=50)] | None = None
 
 
 class MergeRequest(Request):

@@ -119,8 +119,9 @@ def differences(project: Project, reading: Reading) -> str:
         wrong.append("objects")
     if project.labels.all() != (reading.labels, reading.labels_revision):
         wrong.append("labels")
-    said = project.details.attributes(), project.details.tags()
-    if said != tuple({k: v for k, v in d.items() if v} for d in (reading.attributes, reading.tags)):
+    attributes = {number: said for number, said in reading.attributes.items() if said}
+    tags = {number: said for number, said in reading.tags.items() if said}
+    if (project.details.attributes(), project.details.tags()) != (attributes, tags):
         wrong.append("details")
     images = project.images.all()
     marks = {i: (image.mark, image.revision) for i, image in images.items() if image.revision}
