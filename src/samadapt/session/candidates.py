@@ -56,4 +56,4 @@ def _sprawls(mask: NDArray[np.bool_], part: NDArray[np.bool_]) -> bool:
     if area < _SPRAWLS * np.count_nonzero(mask):
         return True
     edges = [part[0], part[-1], part[:, 0], part[:, -1]]
-    return area > _SPRAWLS * part.size and sum(bool(edge.any()) for edge in edges) >= 3
+    return bool(area > _SPRAWLS * part.size) and sum(bool(edge.any()) for edge in edges) >= 3
