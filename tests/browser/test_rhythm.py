@@ -93,7 +93,7 @@ def test_a_click_begins_an_object_while_proposals_are_open(
 ) -> None:
     story = Story(open_page())
     square = "{x: 11, y: 9, w: 6, h: 6, bits: new Uint8Array(36).fill(1)}"
-    bar = story.page.locator("#bar")
+    bar = story.page.locator("#dock")
     story.page.evaluate(
         f"""() => samadapt.set({{proposals: {{index: 0, more: false, list: [
             {{mask: {square}}}, {{mask: {{...{square}, x: 90, y: 60}}}}]}}}})"""
@@ -139,7 +139,7 @@ def test_an_answer_that_does_not_follow_a_click_is_told(
     stubborn: Annotator, open_page: Opener
 ) -> None:
     story = Story(open_page())
-    remark = story.page.locator("#bar .remark")
+    remark = story.page.locator("#remark:not(:empty)")
     story.click(12.5, 10.5)
     assert remark.count() == 0
     story.click(60.5, 60.5)

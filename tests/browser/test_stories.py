@@ -94,8 +94,9 @@ def test_three_images_from_the_first_click_to_the_export(
     screens[third] = [story.accept()]
     # What was on the screen is what is exported.
     story.page.click("#menu-button")
+    story.page.click("text=Export…")
     with story.page.expect_download() as download:
-        story.page.click("text=Export COCO, run lengths")
+        story.page.click(".dialog [type=submit]")
     path = tmp_path / "export.json"
     download.value.save_as(path)
     dataset = CocoDataset.load(path, annotator.folder)
@@ -117,9 +118,10 @@ def test_an_export_says_what_is_not_in_it(
     story.accept()
     Image.new("RGB", (30, 20)).save(folder / "1.png")
     story.page.click("#menu-button")
+    story.page.click("text=Export…")
     with story.page.expect_download():
-        story.page.click("text=Export COCO, run lengths")
-    story.page.wait_for_selector("text=Exported without 1 thing that is named in")
+        story.page.click(".dialog [type=submit]")
+    story.page.wait_for_selector(".dialog >> text=1.png, object 1: drawn on 112 x 80 pixels")
 
 
 def test_what_is_painted_is_what_is_known(annotator: Annotator, open_page: Opener) -> None:
@@ -311,9 +313,7 @@ def test_import_in_the_page(annotator: Annotator, open_page: Opener, tmp_path: P
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_it_fits_and_keys_can_be_changed(open_page: Opener, theme: str) -> None:
-    story = Story(open_page())
-    if theme == "light":
-        story.page.click("[data-action=theme]")
+    story = Story(open_page(color_scheme=theme))
     assert story.page.evaluate("document.documentElement.dataset.theme") == theme
     wide, high = story.page.evaluate(
         "() => [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"

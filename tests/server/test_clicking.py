@@ -287,7 +287,7 @@ def test_files_that_cannot_be_read(annotator: Annotator, ann: Person) -> None:
         assert name in text
         assert ann.http.get(f"/api/images/{rows[name]}/pixels").status_code == 422
     states = {row[1]: row[2] for row in ann.get("/api/images")["images"]}
-    assert states["a 2.png"] == states["empty.png"] == "unreadable"
+    assert states["a 2.png"] == states["empty.png"] == "problem"
     assert states["a 1.png"] == "new"
     # They are passed over when looking for work.
     after = ann.get("/api/next", after=rows["a 1.png"], step=1, unfinished=True)["image"]

@@ -161,7 +161,7 @@ def test_an_image_too_large_for_the_annotator_leaves_its_neighbours_alone(
         assert person.post(f"/api/images/{rows[name]}/open")["name"] == name
         assert person.click(rows[name], 14, 12)["mask"]
     states = {row[1]: row[2] for row in person.get("/api/images")["images"]}
-    assert states["a 3.png"] == "unreadable"
+    assert states["a 3.png"] == "problem"
 
 
 def test_without_descriptors_no_file_is_blamed(annotator: Annotator) -> None:
@@ -221,7 +221,7 @@ def test_a_link_that_leads_away_leaves_its_neighbours_alone(
     assert "a 3.png" in text
     if kind != "nowhere":  # the file may come back
         states = {row[1]: row[2] for row in person.get("/api/images")["images"]}
-        assert states["a 3.png"] == "unreadable"
+        assert states["a 3.png"] == "problem"
         after = person.get("/api/next", after=rows["a 2.png"], unfinished=True)
         assert after["image"] == rows["a 10.png"]
     link.unlink()

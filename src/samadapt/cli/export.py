@@ -45,6 +45,12 @@ def export(
     done_only: Annotated[
         bool, typer.Option("--done-only", help="Only images that were marked as done.")
     ] = False,
+    untouched: Annotated[
+        bool,
+        typer.Option(
+            "--untouched", help="Images without objects that were not marked as done, too."
+        ),
+    ] = False,
     simplify: Annotated[
         float,
         typer.Option(
@@ -61,15 +67,17 @@ def export(
     Images, objects and classes keep their numbers from export to export. What
     cannot be written is named; the exit code is 3 then.
     """
-    from samadapt.store.export import check_format, export_project
+    from samadapt.store.export import ONE_FILE, check_format, export_project
     from samadapt.store.projects import Project
 
+    if done_only and untouched:
+        raise DataError("--untouched: leave it out, --done-only has marked images only")
     for option, tolerance in (("--format", 0.0), ("--simplify", simplify)):
         try:
             check_format(format, tolerance)
         except DataError as error:
             raise DataError(f"{option}: {error}") from None
-    if format.startswith("coco"):
+    if format in ONE_FILE:
         common.check_outputs(("--out", out))
     else:
         common.check_output_folder("--out", out)
@@ -78,7 +86,13 @@ def export(
         folder = folder or where.parent
     with Project.open(where, name, create=False) as opened:
         exported = export_project(
-            opened, folder, format, out, done_only=done_only, tolerance=simplify
+            opened,
+            folder,
+            format,
+            out,
+            done_only=done_only,
+            untouched=untouched,
+            tolerance=simplify,
         )
     dataset, left_out = exported.dataset, exported.left_out
     result: dict[str, Any] = {
@@ -94,7 +108,7 @@ def export(
     if as_json:
         typer.echo(json.dumps(result))
     else:
-        typer.echo(f"{out}: {result['objects']} objects on {result['images']} images ({format})")
+        typer.echo(f"{out}: {exported.summary()} ({format})")
         if exported.overlaps:
             lost = _lost(exported.overlaps)
             typer.echo(

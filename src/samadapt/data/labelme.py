@@ -65,7 +65,7 @@ def save_labelme(
             height, width = dataset.size(image.id)
             document: dict[str, Any] = {
                 "version": _VERSION,
-                "flags": {},
+                "flags": dict.fromkeys(image.extra.get("tags", ()), True),
                 "shapes": _shapes(dataset, image, outlines),
                 "imagePath": Path(image.relative_path()).name,
                 "imageData": None,
@@ -124,6 +124,7 @@ def _shapes(dataset: CocoDataset, image: CocoImage, outlines: Outlines) -> list[
     for annotation in dataset.annotations_of(image.id):
         if annotation.segmentation is None or annotation.iscrowd:
             continue
+        said = annotation.extra.get("attributes", {})
         for polygon in outlines.polygons(annotation.id):
             shapes.append(
                 {
@@ -134,7 +135,8 @@ def _shapes(dataset: CocoDataset, image: CocoImage, outlines: Outlines) -> list[
                     "group_id": annotation.id,
                     "description": "",
                     "shape_type": "polygon",
-                    "flags": {},
+                    "flags": {name: v for name, v in said.items() if isinstance(v, bool)},
+                    "attributes": {k: v for k, v in said.items() if not isinstance(v, bool)},
                     "mask": None,
                 }
             )

@@ -65,8 +65,7 @@ def save_yolo(
     with new_folder(folder) as target:
         # JSON is YAML, and quotes every name safely.
         names = {k: category.name for k, category in enumerate(dataset.categories)}
-        images = "" if dataset.folder is None else str(dataset.folder.absolute())
-        lines = [f"path: {json.dumps(images)}", "train: .", "val: .", "names:"]
+        lines = ["path: .  # put the folder of your images here", "train: .", "val: .", "names:"]
         lines += [f"  {k}: {json.dumps(name, ensure_ascii=False)}" for k, name in names.items()]
         (target / NAMES).write_text("\n".join(lines) + "\n", encoding="utf-8")
         for image in dataset.images:

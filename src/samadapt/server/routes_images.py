@@ -11,7 +11,7 @@ from samadapt.errors import ImageError, SamadaptError
 from samadapt.server.who import Here, ImageId, Me
 from samadapt.server.wire import _LARGEST_ID, MarkRequest, current_json, object_json
 from samadapt.server.workspace import Workspace
-from samadapt.store.records import StoredImage
+from samadapt.store.records import ImageEntry, StoredImage
 from samadapt.store.session_objects import label_number
 
 router = APIRouter(prefix="/api")
@@ -21,11 +21,12 @@ router = APIRouter(prefix="/api")
 def list_images(here: Here, me: Me) -> Response:
     """All images, and which of them others are at.
 
-    Each is [number, name, state, objects, whether this client has an object under way there].
+    Each is [number, name, state, objects, problem, whether this client has an object under
+    way there].
     """
     holding = here.sessions.holding(me.client)
     rows = [
-        [e.id, e.name, _state(e.mark, e.present, e.problem, e.objects), e.objects, e.id in holding]
+        [e.id, e.name, _state(e), e.objects, _problem(e), e.id in holding]
         for e in here.gallery.scan()
     ]
     # Ten thousand rows: FastAPI would look at every one of them again.
@@ -153,9 +154,14 @@ def _taken(here: Workspace, client: str) -> dict[int, str]:
     return {c.image_id: c.person or "somebody" for c in claims if c.client != client}
 
 
-def _state(mark: str, present: bool, problem: bool, objects: int) -> str:
-    if not present:
-        return "missing"
-    if problem:
-        return "unreadable"
-    return mark or ("started" if objects else "new")
+def _state(entry: ImageEntry) -> str:
+    if entry.mark == "skipped":
+        return "skipped"
+    if _problem(entry):
+        return "problem"
+    return entry.mark or ("started" if entry.objects else "new")
+
+
+def _problem(entry: ImageEntry) -> str:
+    """Why an image cannot be shown; empty if it can."""
+    return (entry.problem or "") if entry.present else "its file is gone: put it back"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -15,17 +17,19 @@ from fastapi.responses import StreamingResponse
 from samadapt.errors import BusyError, DataError, SamadaptError
 from samadapt.server.security import IMPORT_AT_START
 from samadapt.server.who import Here, Me
-from samadapt.server.wire import AdapterRequest, LabelsRequest, NameRequest
+from samadapt.server.wire import AdapterRequest, ImportedRequest, NameRequest
 from samadapt.server.workspace import Workspace
-from samadapt.store.events import Label
-from samadapt.store.export import FORMATS, check_format, export_project
+from samadapt.store.export import FORMATS, ONE_FILE, check_format, export_project
+from samadapt.store.import_undo import do_again, take_back
 from samadapt.store.importing import import_dataset
+from samadapt.store.labels import COLOURS
 from samadapt.store.readers import read_annotations
 
 router = APIRouter(prefix="/api")
 
 _BLOCK = 1 << 16
 _MOST_TOLD = 20
+_LONGEST_LINE = 300
 _MOST_CONTAINERS = 2_000_000
 """Most lists and objects of a file: an empty one takes thirty times the memory of its text."""
 
@@ -42,18 +46,10 @@ def project(here: Here) -> dict[str, Any]:
         "model": str(here.model.identity.name),
         "labels": [label.model_dump() for label in labels],
         "labels_revision": revision,
-        "formats": list(FORMATS),
+        "colours": list(COLOURS),
+        "formats": [{"name": name, "one_file": name in ONE_FILE} for name in FORMATS],
         "notes": here.learning.notes,
     }
-
-
-@router.put("/labels")
-def set_labels(wanted: LabelsRequest, here: Here, me: Me) -> dict[str, Any]:
-    """Replace the list of labels."""
-    given = [Label(id=one.id, name=one.name, colour=one.colour) for one in wanted.labels]
-    here.project.labels.set(given, wanted.revision, me.person)
-    labels, revision = here.project.labels.all()
-    return {"labels": [label.model_dump() for label in labels], "labels_revision": revision}
 
 
 @router.get("/learning")
@@ -105,34 +101,63 @@ async def import_file(
             here.importing.release()
 
 
+@router.post("/import/undo")
+def undo_import(wanted: ImportedRequest, here: Here, me: Me) -> dict[str, Any]:
+    """Take an import back, as one step; objects that were changed since stay."""
+    return {"objects": take_back(here.project, wanted.objects, me.person, wanted.revision)}
+
+
+@router.post("/import/redo")
+def redo_import(wanted: ImportedRequest, here: Here, me: Me) -> dict[str, Any]:
+    """Bring the objects of an import again that was taken back."""
+    return {"objects": do_again(here.project, wanted.objects, me.person, wanted.revision)}
+
+
 @router.get("/export")
 def export(
     here: Here,
     format: Annotated[str, Query(max_length=30)] = "coco",
+    done_only: bool = False,
+    untouched: bool = False,
+    simplify: Annotated[float, Query(ge=0, le=100)] = 0.0,
 ) -> StreamingResponse:
     """All objects as a file (COCO) or a zip archive (all other formats).
 
-    What cannot be written is named: in the file's "info", or in `left-out.txt` of the archive.
+    What cannot be written is named: in the file's "info", or in `left-out.txt` of the archive. The
+    header "x-samadapt-summary" says in percent-encoded JSON what was written and what was not.
     """
-    check_format(format)
+    check_format(format, simplify)
     folder = Path(tempfile.mkdtemp(prefix="samadapt-"))
     try:
-        is_file = format.startswith("coco")
-        out = folder / ("annotations.json" if is_file else format)
-        left_out = export_project(here.project, here.folder, format, out).left_out
-        if not is_file:
-            if left_out:
-                text = "".join(f"{line}\n" for line in left_out)
+        out = folder / ("annotations.json" if format in ONE_FILE else format)
+        found = export_project(
+            here.project,
+            here.folder,
+            format,
+            out,
+            done_only=done_only,
+            untouched=untouched,
+            tolerance=simplify,
+        )
+        if format not in ONE_FILE:
+            if found.left_out:
+                text = "".join(f"{line}\n" for line in found.left_out)
                 (out / "left-out.txt").write_text(text, encoding="utf-8")
             out = Path(shutil.make_archive(str(out), "zip", out))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    kind = "application/json" if is_file else "application/zip"
+    summary = {
+        "written": found.summary(),
+        "left_out": [line[:_LONGEST_LINE] for line in found.left_out[:_MOST_TOLD]],
+        "left_out_count": len(found.left_out),
+    }
     headers = {
         "content-disposition": f'attachment; filename="{out.name}"',
-        "x-samadapt-left-out": str(len(left_out)),
+        "x-samadapt-left-out": str(len(found.left_out)),
+        "x-samadapt-summary": quote(json.dumps(summary)),
     }
+    kind = "application/json" if format in ONE_FILE else "application/zip"
     return StreamingResponse(_sent(out, folder), media_type=kind, headers=headers)
 
 
@@ -175,4 +200,5 @@ def _import(here: Workspace, path: Path, name: str, person: str, crowds: bool) -
         "differing": [told(one) for one in found.differing[:_MOST_TOLD]],
         "differing_count": len(found.differing),
         "crowds": found.crowds,
+        "objects": list(found.objects),
     }

@@ -14,7 +14,7 @@ from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 from samadapt.proposals.proposal import Proposal
 from samadapt.session.session import Session
-from samadapt.store.events import Mark
+from samadapt.store.events import Attribute, Mark, Value
 from samadapt.store.records import StoredObject
 from samadapt.store.session_objects import label_number
 
@@ -164,11 +164,42 @@ class MarkRequest(Request):
 
 
 class LabelRequest(Request):
-    """One label of the list; number 0 for a new one. The project says what it may be called."""
+    """One label of the list; number 0 for a new one. The project says what it may be called.
+
+    Attributes that are left out stay as they are: earlier clients know nothing of them.
+    """
 
     id: Annotated[int, Field(ge=0, le=_LARGEST_ID)] = 0
     name: Annotated[str, Field(max_length=_LONGEST_TEXT)]
     colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
+    attributes: Annotated[list[Attribute], Field(max_length=50)] | None = None
+
+
+class MergeRequest(Request):
+    """Remove a label; its objects get the label `into`, or none."""
+
+    into: Id | None
+    revision: Annotated[int, Field(ge=0, le=_LARGEST_ID)]
+
+
+class ImportedRequest(Request):
+    """Objects that an import added: take them back, or bring them again."""
+
+    objects: Annotated[list[Id], Field(max_length=1_000_000)]
+    revision: Annotated[int, Field(ge=1)]
+    """The one at which the import, or the last undo or redo of it, left them."""
+
+
+class TagsRequest(Request):
+    """The tags of an image."""
+
+    tags: Annotated[list[Annotated[str, Field(max_length=_LONGEST_TEXT)]], Field(max_length=500)]
+
+
+class AttributesRequest(Request):
+    """The attributes of an object."""
+
+    attributes: Annotated[dict[str, Value], Field(max_length=50)]
 
 
 class LabelsRequest(Request):

@@ -22,24 +22,32 @@ def to_dataset(
     folder: Path | None = None,
     *,
     done_only: bool = False,
+    untouched: bool = False,
     left_out: list[str] | None = None,
 ) -> CocoDataset:
     """Return the objects of a project in COCO form.
 
     The numbers of images, objects and categories are the project's own: they stay the same from
     export to export. Objects without a label get a category "object" after the others (or the
-    label of that name, if there is one). Images that were opened or annotated are listed, all
-    others too if `folder` has them. Objects that were drawn on another size than their image has
-    now, damaged ones, and images with a name that no dataset can have are left out.
+    label of that name, if there is one). Images that have objects or are marked as done are listed.
+    Objects that were drawn on another size than their image has now, damaged ones, and images with
+    a name that no dataset can have are left out. Attributes of objects are in the extra field
+    "attributes", tags of images in "tags".
 
     Args:
         project: what to take.
         folder: where the images are.
         done_only: leave out images that are not marked as done.
+        untouched: list images without objects that are not marked as done, too.
         left_out: takes a line about each thing that is left out.
     """
     missing: list[str] = [] if left_out is None else left_out
-    entries = [e for e in project.images.entries() if e.mark == "done" or not done_only]
+    entries = [
+        entry
+        for entry in project.images.entries()
+        if entry.mark == "done" or (not done_only and (untouched or entry.objects))
+    ]
+    attributes, tags = project.details.attributes(), project.details.tags()
     of_image: dict[int, list[StoredObject]] = {entry.id: [] for entry in entries}
     for thing in project.objects.all():
         if thing.image_id in of_image:
@@ -53,6 +61,8 @@ def to_dataset(
         if size is None:
             continue
         extra: dict[str, Any] = {"samadapt_mark": image.mark} if image.mark else {}
+        if image.id in tags:
+            extra["tags"] = tags[image.id]
         try:
             records.append(CocoImage(image.id, image.name, size[1], size[0], extra))
         except DataError as error:
@@ -69,7 +79,9 @@ def to_dataset(
     for thing, rle in sorted(things, key=lambda pair: pair[0].id):
         category = thing.label_id if thing.label_id is not None else spare
         if category is not None:
-            source = {"samadapt_source": thing.source}
+            source: dict[str, Any] = {"samadapt_source": thing.source}
+            if thing.id in attributes:
+                source["attributes"] = attributes[thing.id]
             annotations.append(
                 CocoAnnotation(thing.id, thing.image_id, category, rle, extra=source)
             )

@@ -9,12 +9,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictStr, ValidationError
 
 from samadapt.store.errors import StoreError
 
 Mark = Literal["", "done", "skipped"]
 Source = Literal["clicks", "brush", "similar", "import", "label-studio"]
+
+
+Value = StrictBool | StrictFloat | StrictStr
+"""Value of an attribute."""
+
+
+class Attribute(BaseModel):
+    """Something that can be said of the objects of a label: a text, number, choice or flag."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: Literal["text", "number", "choice", "flag"] = "text"
+    choices: tuple[str, ...] = ()
 
 
 class Label(BaseModel):
@@ -25,6 +39,7 @@ class Label(BaseModel):
     id: int
     name: str
     colour: str
+    attributes: tuple[Attribute, ...] = ()
 
 
 class ProjectEvent(BaseModel):
@@ -137,6 +152,22 @@ class ObjectMeasured(ProjectEvent):
     frozen_prompts: int
 
 
+class ObjectDescribed(ProjectEvent):
+    """The attributes of an object became these."""
+
+    kind: ClassVar[str] = "object described"
+    object: int
+    attributes: dict[str, Value]
+
+
+class ImageTagged(ProjectEvent):
+    """The tags of an image became these."""
+
+    kind: ClassVar[str] = "image tagged"
+    image: int
+    tags: tuple[str, ...]
+
+
 KINDS: Mapping[str, type[ProjectEvent]] = {
     kind.kind: kind
     for kind in (
@@ -149,6 +180,8 @@ KINDS: Mapping[str, type[ProjectEvent]] = {
         ObjectRestored,
         EditBegan,
         ObjectMeasured,
+        ObjectDescribed,
+        ImageTagged,
     )
 }
 

@@ -28,8 +28,10 @@ FORMATS: Mapping[str, Writer] = {
     "labelme": save_labelme,
     "voc": lambda dataset, out, _: save_voc(dataset, out),
 }
-"""Formats by name. COCO is one file, all others are a new folder."""
+"""Formats by name: `ONE_FILE` each, or a new folder."""
 
+ONE_FILE = ("coco", "coco-polygons")
+"""Formats that are one file."""
 
 POLYGON_FORMATS = ("coco-polygons", "yolo", "labelme")
 """Formats whose outlines can be simplified."""
@@ -52,6 +54,12 @@ class Exported:
     left_out: tuple[str, ...]
     overlaps: tuple[float, ...] = ()
 
+    def summary(self) -> str:
+        """What was written, in one line."""
+        counts = (len(self.dataset.annotations), "object"), (len(self.dataset.images), "image")
+        texts = [f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts]
+        return f"{texts[0]} on {texts[1]}"
+
 
 def export_project(
     project: Project,
@@ -60,6 +68,7 @@ def export_project(
     out: Path,
     *,
     done_only: bool = False,
+    untouched: bool = False,
     tolerance: float = 0.0,
 ) -> Exported:
     """Write all of a project that can be written in a format; name the rest.
@@ -70,6 +79,7 @@ def export_project(
         format: one of `FORMATS`.
         out: a file (COCO) or a new folder; it appears only when everything is written.
         done_only: only images that are marked as done.
+        untouched: images without objects that are not marked as done, too.
         tolerance: how far outlines may move, in pixels, to have fewer corners; one of
             `POLYGON_FORMATS` only.
 
@@ -79,7 +89,9 @@ def export_project(
     """
     check_format(format, tolerance)
     left_out: list[str] = []
-    dataset = to_dataset(project, folder, done_only=done_only, left_out=left_out)
+    dataset = to_dataset(
+        project, folder, done_only=done_only, untouched=untouched, left_out=left_out
+    )
     return save_dataset(dataset, format, out, left_out, tolerance)
 
 

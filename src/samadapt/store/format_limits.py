@@ -26,12 +26,14 @@ class Limits:
         taken: files that the format writes beside those of the images.
         objects: most objects of one image; None for any number.
         categories: most categories; None for any number.
+        details: whether attributes of objects and tags of images have a place.
     """
 
     target: Callable[[PurePosixPath], PurePosixPath]
     taken: tuple[str, ...] = ()
     objects: Callable[[], int] | None = None
     categories: Callable[[], int] | None = None
+    details: bool = False
 
 
 LIMITS: Mapping[str, Limits] = {
@@ -40,7 +42,7 @@ LIMITS: Mapping[str, Limits] = {
         lambda name: name.with_suffix(".png"), ("objects.csv",), lambda: _LABEL_MAP_VALUES
     ),
     "yolo": Limits(lambda name: name.with_suffix(".txt")),
-    "labelme": Limits(lambda name: name.with_suffix(".json")),
+    "labelme": Limits(lambda name: name.with_suffix(".json"), details=True),
     "voc": Limits(lambda name: name.with_suffix(".xml"), (), lambda: voc.MOST, lambda: voc.MOST),
 }
 """By format; those that are not here (COCO) hold everything."""
@@ -60,12 +62,24 @@ def fitting(dataset: CocoDataset, format: str) -> tuple[CocoDataset, list[str]]:
     images = _images(dataset, limits, left_out)
     there = {image.id for image in images}
     kept = [a for a in kept if a.image_id in there]
+    if not limits.details:
+        left_out += _details(images, kept)
     if not left_out:
         return dataset, []
     return (
         replace(dataset, images=images, annotations=tuple(kept), categories=categories),
         left_out,
     )
+
+
+def _details(images: Iterable[CocoImage], kept: Iterable[CocoAnnotation]) -> list[str]:
+    """Lines about what is said of objects and images."""
+    counts = {
+        "the attributes of {} objects": sum("attributes" in a.extra for a in kept),
+        "the tags of {} images": sum("tags" in image.extra for image in images),
+    }
+    reason = "the format has no place for them, use COCO or labelme"
+    return [f"{text.format(count)}: {reason}" for text, count in counts.items() if count]
 
 
 def _categories(

@@ -85,7 +85,7 @@ class ImageTable:
         with self._database.read() as tx:
             rows = tx.execute(wanted).all()
         found = [
-            ImageEntry(r.id, r.name, bool(r.present), r.mark, r.problem is not None, r.objects)
+            ImageEntry(r.id, r.name, bool(r.present), r.mark, r.problem, r.objects)
             for r in rows
             if r.present or r.objects
         ]

@@ -36,6 +36,7 @@ class Imported:
         left_out: what could not be taken; each says for how many objects it stands.
         differing: objects that are there already, but with another mask or label.
         crowds: objects that were left out because they are marked as crowds.
+        objects: numbers of the objects that were added.
     """
 
     added: int
@@ -43,6 +44,7 @@ class Imported:
     left_out: tuple[LeftOut, ...]
     differing: tuple[LeftOut, ...]
     crowds: int = 0
+    objects: tuple[int, ...] = ()
 
     @property
     def left_out_count(self) -> int:
@@ -112,7 +114,8 @@ class _Import:
         self._findings = ImportIssues()
         self._differing: list[LeftOut] = []
         self._new: list[tuple[int, _Candidate]] = []
-        self._added = self._known = self._stale = 0
+        self._added: list[int] = []
+        self._known = self._stale = 0
 
     def run(self) -> Imported:
         """Take one image after the other."""
@@ -139,11 +142,12 @@ class _Import:
                 f"{self._stale} objects that were imported before are not in it: they stay",
             )
         return Imported(
-            self._added,
+            len(self._added),
             self._known,
             (*self._dataset.left_out, *self._findings.left_out),
             tuple(self._differing),
             crowded,
+            tuple(self._added),
         )
 
     def _is_object(self, annotation: CocoAnnotation) -> bool:
@@ -263,8 +267,7 @@ class _Import:
                         continue
                     number, key = numbers[good[one.name]], one.key(image_id)
                     mask = NewMask(image_id, one.rle, number, "import", key)
-                    self._project.objects.add_in(tx, mask, self._person)
-                    self._added += 1
+                    self._added.append(self._project.objects.add_in(tx, mask, self._person).id)
 
     def _displayed(self, image_id: int, name: str) -> tuple[int, int] | None:
         """(height, width) of an image, as far as it can be known."""

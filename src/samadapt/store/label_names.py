@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from samadapt.errors import DataError
-from samadapt.store.events import Label
+from samadapt.store.events import Attribute, Label
 
 MOST = 500
 """Labels of one project: the editor shows them all."""
@@ -81,3 +81,17 @@ def usable(names: Iterable[str], known: Iterable[Label]) -> tuple[dict[str, str]
         labels.add(label)
         good[name] = label
     return good, bad
+
+
+def check_attributes(attributes: Iterable[Attribute]) -> None:
+    """Raise `DataError` for names or choices that cannot be."""
+    names = [attribute.name for attribute in attributes]
+    for attribute in attributes:
+        if clean_name(attribute.name) != attribute.name:
+            raise DataError(f"the attribute {attribute.name!r} has blanks around its name")
+        if names.count(attribute.name) > 1:
+            raise DataError(f"two attributes are called {attribute.name!r}: rename one of them")
+        if any(clean_name(choice) != choice for choice in attribute.choices):
+            raise DataError(f"a choice of {attribute.name!r} has blanks around it: leave them out")
+        if attribute.kind == "choice" and not attribute.choices:
+            raise DataError(f"the attribute {attribute.name!r} has nothing to choose from: add it")

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
 from samadapt.store.errors import MissingError
 from samadapt.store.events import Label, LabelsSet, read_event
-from samadapt.store.tables import events, labels
+from samadapt.store.tables import details, events, labels
 
 
 def present_labels(tx: Connection, project_id: int) -> tuple[Label, ...]:
     """The list of a project's labels, in the person's order."""
+    said = select(details.c.number, details.c.body).where(*_attributes_of(project_id))
+    attributes = {row.number: json.loads(row.body) for row in tx.execute(said)}
     wanted = select(labels).where(labels.c.project_id == project_id).order_by(labels.c.place)
-    return tuple(Label(id=r.id, name=r.name, colour=r.colour) for r in tx.execute(wanted))
+    return tuple(
+        Label(id=r.id, name=r.name, colour=r.colour, attributes=attributes.get(r.id, ()))
+        for r in tx.execute(wanted)
+    )
 
 
 def put_labels(tx: Connection, project_id: int, present: Sequence[Label]) -> None:
     """Replace the list; the database refuses to lose a label that an object has."""
     tx.execute(delete(labels).where(labels.c.project_id == project_id))
     rows = [
-        {"project_id": project_id, "place": place, **label.model_dump()}
+        {"project_id": project_id, "place": place, **label.model_dump(exclude={"attributes"})}
         for place, label in enumerate(present)
     ]
     if rows:
         tx.execute(insert(labels), rows)
+
+
+def put_label_attributes(tx: Connection, project_id: int, present: Sequence[Label]) -> None:
+    """Replace what the objects of each label can have said of them."""
+    tx.execute(delete(details).where(*_attributes_of(project_id)))
+    for label in present:
+        if label.attributes:
+            body = json.dumps([attribute.model_dump() for attribute in label.attributes])
+            row = {"project_id": project_id, "kind": "label", "number": label.id, "body": body}
+            tx.execute(insert(details).values(**row))
+
+
+def _attributes_of(project_id: int) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return details.c.project_id == project_id, details.c.kind == "label"
 
 
 def check_label(tx: Connection, project_id: int, label_id: int | None) -> None:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from sqlalchemy import Connection, func, select, update
 
 from samadapt.store.database import Database
-from samadapt.store.errors import ConflictError
+from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import Label, LabelsSet
 from samadapt.store.journal import Journal
-from samadapt.store.label_names import checked, clean_name
-from samadapt.store.label_rows import earlier_labels, present_labels, put_labels, with_missing
+from samadapt.store.label_names import check_attributes, checked, clean_name
+from samadapt.store.label_rows import (
+    earlier_labels,
+    present_labels,
+    put_label_attributes,
+    put_labels,
+    with_missing,
+)
 from samadapt.store.tables import objects, projects
 
 COLOURS = (
-    "#e6413c", "#3c8ee6", "#3fae49", "#f2a516", "#9b59d0", "#19b5b0",
-    "#e667b3", "#8f7a3d", "#7bc043", "#5b6ee1", "#ff7f50", "#6b8e9e",
+    "#e6413c", "#3c8ee6", "#fff000", "#5a1e4b", "#2d00b4", "#ff96b4", "#b4ff96", "#780f1e",
+    "#876996", "#3cffff", "#c35a69", "#c3a50f", "#874bff", "#4b1e78", "#a5b4f0", "#b4b478",
+    "#3c6900", "#1e5ac3", "#873c5a", "#5ae15a", "#d2e1b4", "#5a4b87", "#1e1eff", "#f069c3",
+    "#00a54b", "#b47800", "#ff2df0", "#8700a5", "#f0d23c", "#699687", "#b44bb4", "#96d2d2",
+    "#c30f0f", "#a52d3c", "#a5ffe1", "#69b487", "#691e3c", "#691ee1", "#d2ff78", "#e1875a",
 )  # fmt: skip
-"""Colours for new labels, in order; distinct on dark and bright images."""
+"""Colours for new labels, in order: any two differ, also for eyes that lack one kind of cone."""
 
 
 class LabelTable:
@@ -46,6 +56,8 @@ class LabelTable:
             self._journal.lock(tx)
             known, now = self._all(tx)
             labels = checked(labels, known)
+            for label in labels:
+                check_attributes(label.attributes)
             if revision != now:
                 raise ConflictError(
                     "somebody else changed the labels meanwhile: look and do it again"
@@ -82,6 +94,21 @@ class LabelTable:
             self._put(tx, numbered, now + 1, person)
         return now + 1
 
+    def take_out(self, tx: Connection, label_id: int, revision: int, person: str) -> None:
+        """Remove a label that no object has any more, in the caller's transaction.
+
+        Raises:
+            ConflictError: `revision` is not the present one.
+            MissingError: there is no such label.
+        """
+        known, now = self._all(tx)
+        if revision != now:
+            raise ConflictError("somebody else changed the labels meanwhile: look and do it again")
+        left = [label for label in known if label.id != label_id]
+        if len(left) == len(known):
+            raise MissingError(f"there is no label {label_id} in this project: choose another")
+        self._put(tx, left, now + 1, person)
+
     def bring_back(self, tx: Connection, label_id: int | None, person: str) -> None:
         """Put a label onto the list again if it was removed: an object that has it comes back."""
         known, revision = self._all(tx)
@@ -103,10 +130,8 @@ class LabelTable:
             fresh = [name for name in dict.fromkeys(clean.values()) if name not in numbers]
             if not fresh:
                 return numbers | {name: numbers[label] for name, label in clean.items()}
-            added = [
-                Label(id=0, name=name, colour=COLOURS[(len(known) + index) % len(COLOURS)])
-                for index, name in enumerate(fresh)
-            ]
+            colours = fresh_colours(known)
+            added = [Label(id=0, name=name, colour=next(colours)) for name in fresh]
             try:
                 self.set([*known, *added], revision, person)
             except ConflictError:
@@ -122,5 +147,15 @@ class LabelTable:
         event = LabelsSet(labels=tuple(labels), revision=revision)
         self._journal.add(tx, event, person=person)
         put_labels(tx, self._project, event.labels)
+        put_label_attributes(tx, self._project, event.labels)
         here = projects.c.id == self._project
         tx.execute(update(projects).where(here).values(labels_revision=revision))
+
+
+def fresh_colours(known: Iterable[Label]) -> Iterator[str]:
+    """Colours for new labels: those that no label has, then all again."""
+    used = Counter(label.colour.lower() for label in known)
+    while True:
+        colour = min(COLOURS, key=lambda one: used[one])
+        used[colour] += 1
+        yield colour

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,16 @@ class ObjectTable:
         )
         with self._database.read() as tx:
             return int(tx.execute(wanted).scalar_one())
+
+    def label_counts(self) -> dict[int | None, int]:
+        """How many objects each label has; those without one under None."""
+        wanted = (
+            select(objects.c.label_id, func.count().label("objects"))
+            .where(objects.c.project_id == self._project, ~objects.c.deleted)
+            .group_by(objects.c.label_id)
+        )
+        with self._database.read() as tx:
+            return {row.label_id: int(row.objects) for row in tx.execute(wanted)}
 
     def get(self, object_id: int) -> StoredObject:
         """One object, deleted or not.
@@ -227,6 +238,34 @@ class ObjectTable:
         self._set(tx, now, event, person, values)
         return self._get(tx, object_id)
 
+    def merge_label(self, label_id: int, into: int | None, revision: int, person: str) -> int:
+        """Give all objects of a label another one (None: none), and remove the label.
+
+        Args:
+            label_id: the label to remove.
+            into: the label that its objects get.
+            revision: of the list of labels.
+            person: who does it.
+
+        Returns:
+            How many objects got the other label.
+
+        Raises:
+            ConflictError: somebody else changed the list of labels meanwhile.
+            MissingError: there is no such label.
+        """
+        with self._database.write() as tx:
+            self._journal.lock(tx)
+            if into == label_id:
+                raise ConflictError("a label cannot be merged with itself: choose another one")
+            check_label(tx, self._project, into)
+            wanted = self._mine().where(objects.c.label_id == label_id, ~objects.c.deleted)
+            things = [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
+            for thing in things:
+                self.change_in(tx, thing.id, thing.revision, person, into, None)
+            self._labels.take_out(tx, label_id, revision, person)
+        return len(things)
+
     def delete(self, object_id: int, revision: int, person: str) -> StoredObject:
         """Delete an object; `restore` brings it back.
 
@@ -286,6 +325,14 @@ class ObjectTable:
             self._journal.add(tx, event, person=person)
             here = objects.c.id == now.id
             tx.execute(update(objects).where(here).values(frozen_prompts=frozen_prompts))
+
+    def some_in(self, tx: Connection, numbers: Sequence[int]) -> list[StoredObject]:
+        """The objects of these numbers that there are, deleted or not, in a transaction."""
+        found: list[StoredObject] = []
+        for start in range(0, len(numbers), 500):
+            here = objects.c.id.in_(numbers[start : start + 500])
+            found += [_object(row) for row in tx.execute(self._mine().where(here))]
+        return found
 
     # -- private ----------------------------------------------------------------------------
 

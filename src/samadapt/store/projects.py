@@ -8,6 +8,7 @@ from sqlalchemy import insert, select
 
 from samadapt.store.claims import ClaimTable
 from samadapt.store.database import Database
+from samadapt.store.details import DetailTable
 from samadapt.store.errors import StoreError
 from samadapt.store.images import ImageTable
 from samadapt.store.journal import Journal
@@ -35,6 +36,7 @@ class Project:
         self.images = ImageTable(database, project_id, self.journal)
         self.labels = LabelTable(database, project_id, self.journal)
         self.objects = ObjectTable(database, project_id, self.journal, self.labels)
+        self.details = DetailTable(database, project_id, self.journal)
         self.claims = ClaimTable(database, project_id)
         self.proposals = ProposalTable(database, project_id)
 

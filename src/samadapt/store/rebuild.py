@@ -6,24 +6,28 @@ from dataclasses import replace
 
 from sqlalchemy import delete, insert, select, update
 
+from samadapt.store.details import put_detail
 from samadapt.store.errors import StoreError
 from samadapt.store.events import (
     ImageMarked,
     ImagesAdded,
+    ImageTagged,
     Label,
     LabelsSet,
     Mark,
     ObjectAdded,
     ObjectChanged,
     ObjectDeleted,
+    ObjectDescribed,
     ObjectMeasured,
     ObjectRestored,
+    Value,
 )
 from samadapt.store.journal import Entry
-from samadapt.store.label_rows import put_labels, with_missing
+from samadapt.store.label_rows import put_label_attributes, put_labels, with_missing
 from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
-from samadapt.store.tables import images, objects, projects
+from samadapt.store.tables import details, images, objects, projects
 
 
 class Reading:
@@ -37,6 +41,8 @@ class Reading:
         self.earlier_labels: dict[int, Label] = {}
         self.labels_revision = 0
         self.objects: dict[int, StoredObject] = {}
+        self.attributes: dict[int, dict[str, Value]] = {}
+        self.tags: dict[int, list[str]] = {}
 
     def take(self, entry: Entry) -> None:
         """Take one more event into account."""
@@ -65,6 +71,11 @@ class Reading:
             case ObjectMeasured():
                 now = self.objects[event.object]
                 self.objects[event.object] = replace(now, frozen_prompts=event.frozen_prompts)
+
+            case ObjectDescribed():
+                self.attributes[self.objects[event.object].id] = event.attributes
+            case ImageTagged():
+                self.tags[event.image] = list(event.tags)
 
     def _set(
         self,
@@ -111,6 +122,10 @@ def differences(project: Project, reading: Reading) -> str:
         wrong.append("objects")
     if project.labels.all() != (reading.labels, reading.labels_revision):
         wrong.append("labels")
+    attributes = {number: said for number, said in reading.attributes.items() if said}
+    tags = {number: said for number, said in reading.tags.items() if said}
+    if (project.details.attributes(), project.details.tags()) != (attributes, tags):
+        wrong.append("details")
     images = project.images.all()
     marks = {i: (image.mark, image.revision) for i, image in images.items() if image.revision}
     if {i: image.name for i, image in images.items()} != reading.names or marks != reading.marks:
@@ -152,6 +167,12 @@ def rebuild(project: Project, reading: Reading | None = None) -> None:
             revision += 1
             project.journal.add(tx, LabelsSet(labels=labels, revision=revision), person="")
         put_labels(tx, mine, labels)
+        tx.execute(delete(details).where(details.c.project_id == mine))
+        put_label_attributes(tx, mine, labels)
+        for number, attributes in reading.attributes.items():
+            put_detail(tx, mine, "object", number, attributes)
+        for number, tags in reading.tags.items():
+            put_detail(tx, mine, "image", number, tags)
         here = projects.c.id == mine
         tx.execute(update(projects).where(here).values(labels_revision=revision))
 

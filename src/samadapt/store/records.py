@@ -56,13 +56,13 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class ImageEntry:
-    """One line of the list of images."""
+    """One line of the list of images; `problem` says why it cannot be read, if it cannot."""
 
     id: int
     name: str
     present: bool
     mark: Mark
-    problem: bool
+    problem: str | None
     objects: int
 
 

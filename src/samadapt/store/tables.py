@@ -50,6 +50,17 @@ labels = Table(
 )
 """The present list of labels, in the order of `place`."""
 
+details = Table(
+    "details",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+)
+"""JSON of what is said beside masks and labels: attributes of a "label" (which ones its objects
+have) and of an "object" (their values), tags of an "image". No row where nothing is said."""
+
 images = Table(
     "images",
     metadata,

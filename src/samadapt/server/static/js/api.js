@@ -8,6 +8,7 @@ const client = tabId();
 startLink(() => ask("GET", "/api/project"));
 onLink(() => report());
 const savedListeners = new Set();
+const askedListeners = new Set();
 let pending = 0;
 let failure = null;
 let lastSaved = null;
@@ -63,6 +64,7 @@ export const put = (path, body) => ask("PUT", path, body);
  * or refused the tab keeps it, for the case that the page is loaded anew.
  */
 export async function save(method, path, body, key = freshKey()) {
+  for (const listener of askedListeners) listener(path);
   pending += 1;
   keepUnsent({ project: state.project.id, method, path, body, key });
   report();
@@ -93,6 +95,11 @@ export async function save(method, path, body, key = freshKey()) {
 export function onSaved(listener) {
   savedListeners.add(listener);
   report();
+}
+
+/** Be told of everything that is to be saved, by its path. */
+export function onAsked(listener) {
+  askedListeners.add(listener);
 }
 
 export function isSaving() {

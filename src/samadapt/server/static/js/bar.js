@@ -21,13 +21,18 @@ function render() {
   const bar = $("bar");
   const parts = isUnderWay() ? forObject() : state.proposals ? forProposals() : state.selected !== null ? forSelected() : [];
   bar.hidden = !parts.length;
-  const note = remark();
-  bar.replaceChildren(...(note ? [h("div.remark", { role: "status" }, note)] : []), ...parts);
+  bar.replaceChildren(...parts);
+  say(parts.length ? remark() : "");
   const painting = state.tool === "brush" || state.tool === "erase";
   $("brush-bar").hidden = !painting;
-  $("brush-bar").style.bottom = parts.length ? "" : "14px";
   $("brush-value").textContent = `${state.settings.brush} px`;
-  $("brush-size").value = toSlider(state.settings.brush);
+  // A slider that is dragged stays where the hand is.
+  if (fromSlider(Number($("brush-size").value)) !== state.settings.brush) $("brush-size").value = toSlider(state.settings.brush);
+}
+
+function say(text) {
+  $("remark").title = text;
+  if ($("remark").textContent !== text) $("remark").textContent = text;
 }
 
 /** A sentence above the buttons. */

@@ -32,6 +32,8 @@ function button(k) {
 async function thumbnail(button, k) {
   if (button.querySelector("canvas")) return;
   const canvas = h("canvas.candidate", { width: 2 * WIDTH, height: 2 * HEIGHT });
+  const { left, top } = button.getBoundingClientRect();
+  Object.assign(canvas.style, { left: `${left}px`, top: `${top - HEIGHT - 14}px` });
   button.append(canvas);
   const masks = await candidateMasks().catch(() => []);
   if (canvas.isConnected && masks[k]) draw(canvas, masks[k]);

@@ -8,6 +8,8 @@ import { $, h } from "./ui.js";
 export function startDisplay() {
   on("settings tab", render);
   applyTheme();
+  darkSystem.addEventListener("change", applyTheme);
+  build();
   render();
 }
 
@@ -15,22 +17,36 @@ export function toggle(name) {
   configure({ [name]: !state.settings[name] });
 }
 
+/** The other one of dark and light; where that is the system's own, the page follows the system again. */
 export function toggleTheme() {
-  configure({ theme: state.settings.theme === "dark" ? "light" : "dark" });
+  const other = theme() === "dark" ? "light" : "dark";
+  configure({ theme: other === systemTheme() ? "system" : other });
   applyTheme();
 }
 
+const darkSystem = matchMedia("(prefers-color-scheme: dark)");
+const systemTheme = () => (darkSystem.matches ? "dark" : "light");
+const theme = () => (state.settings.theme === "system" ? systemTheme() : state.settings.theme);
+
 function applyTheme() {
-  document.documentElement.dataset.theme = state.settings.theme;
+  document.documentElement.dataset.theme = theme();
 }
+
+const PLAIN = { brightness: 0, contrast: 0, gamma: 1, invert: false };
 
 /** Stretch the image's darkest and brightest percent to black and white, or undo that. */
 export function autoLevels(bitmap) {
-  const { brightness, contrast, gamma, invert } = state.settings;
-  if (brightness || contrast || gamma !== 1 || invert) {
-    configure({ brightness: 0, contrast: 0, gamma: 1, invert: false });
-    return;
-  }
+  const isPlain = Object.entries(PLAIN).every(([name, value]) => state.settings[name] === value);
+  if (state.settings.fitContrast || !isPlain) configure({ ...PLAIN, fitContrast: false });
+  else fitContrast(bitmap);
+}
+
+/** Fit each image that is opened, unless one fit is to hold for all. */
+export function refitContrast(bitmap) {
+  if (state.settings.fitContrast && !state.settings.lockContrast) fitContrast(bitmap);
+}
+
+function fitContrast(bitmap) {
   if (!bitmap) return;
   const side = 256;
   const canvas = h("canvas", { width: side, height: side });
@@ -49,17 +65,14 @@ export function autoLevels(bitmap) {
   };
   const low = at(0.005), high = Math.max(at(0.998), low + 0.03);
   configure({
+    ...PLAIN, fitContrast: true,
     contrast: Math.min(100, Math.round(25 * Math.log2(1 / (high - low)))),
     brightness: Math.round(100 * (0.5 - (low + high) / 2)),
   });
 }
 
-function render() {
-  if (state.tab !== "view") return;
-  if ($("view-panel").contains(document.activeElement) && document.activeElement.type === "range") {
-    for (const output of $("view-panel").querySelectorAll("output")) output.textContent = output.dataset.unit.replace("%", state.settings[output.dataset.name]);
-    return;
-  }
+/** The panel is built once: a slider that is dragged stays the one that it was. */
+function build() {
   const s = state.settings;
   $("view-panel").replaceChildren(
     h("h3", {}, "Objects"),
@@ -69,27 +82,40 @@ function render() {
     slider("brightness", "Brightness", -100, 100, 1), slider("contrast", "Contrast", -100, 100, 1), slider("gamma", "Gamma", 0.2, 4, 0.05),
     check("invert", "Invert"), check("smooth", "Smooth when enlarged"),
     h("div.buttons", {},
-      h("button.button.small", { onclick: () => document.dispatchEvent(new Event("auto-levels")) }, "Fit contrast ", h("kbd", {}, keyOf("autoLevels"))),
-      h("button.button.small", { onclick: () => configure({ brightness: 0, contrast: 0, gamma: 1, invert: false }) }, "As it is")),
+      h("button.button.small", { onclick: () => document.dispatchEvent(new Event("auto-levels")) }, "Fit contrast ", h("kbd", { "data-key": "autoLevels" })),
+      h("button.button.small", { onclick: () => configure({ ...PLAIN, fitContrast: false }) }, "As it is")),
+    check("lockContrast", "Same fit for all images"),
     h("h3", {}, "Drawing"),
-    check("keepEarlier", "New objects leave earlier ones"), check("preview", "Preview under the mouse"),
+    check("keepEarlier", "Keep earlier objects on top"), check("preview", "Preview under the mouse"),
     h("label.field", {}, "An object not accepted when leaving", h("select", {
       "data-setting": "leaving", onchange: (event) => configure({ leaving: event.target.value }),
     }, Object.entries(ANSWERS).map(([value, text]) => h("option", { value, selected: value === s.leaving }, text)))),
     h("h3", {}, "You"),
-    h("input", { type: "text", value: s.person, placeholder: "Your name, for others to see", maxLength: 60, onchange: (event) => configure({ person: event.target.value.trim() }) }));
+    h("input", { type: "text", value: s.person, "aria-label": "Your name", placeholder: "Your name, for others to see", maxLength: 60, onchange: (event) => configure({ person: event.target.value.trim() }) }));
+}
+
+function render() {
+  for (const input of $("view-panel").querySelectorAll("[data-setting]")) {
+    const value = state.settings[input.dataset.setting];
+    if (input.type === "checkbox") input.checked = value;
+    else if (input.value !== String(value)) input.value = value;
+  }
+  for (const output of $("view-panel").querySelectorAll("output")) output.textContent = String(state.settings[output.dataset.name]);
+  for (const hint of $("view-panel").querySelectorAll("[data-key]")) {
+    hint.textContent = keyOf(hint.dataset.key);
+    hint.hidden = !hint.textContent;
+  }
 }
 
 function slider(name, text, min, max, step) {
-  const output = h("output", { "data-name": name, "data-unit": "%" }, String(state.settings[name]));
+  const output = h("output", { "data-name": name });
   return h("label.field", {}, text, output, h("input", {
-    type: "range", min, max, step, value: state.settings[name], "data-setting": name,
-    oninput: (event) => configure({ [name]: Number(event.target.value) }),
+    type: "range", min, max, step, value: state.settings[name], "data-setting": name, "aria-label": text,
+    oninput: (event) => configure({ [name]: Number(event.target.value), ...(name in PLAIN ? { fitContrast: false } : {}) }),
   }));
 }
 
 function check(name, text) {
-  const key = keyOf(name);
-  return h("label.check", {}, h("input", { type: "checkbox", checked: state.settings[name], "data-setting": name, onchange: () => toggle(name) }),
-    text, key && h("kbd", {}, key));
+  return h("label.check", {}, h("input", { type: "checkbox", "data-setting": name, onchange: () => toggle(name) }),
+    text, h("kbd", { "data-key": name }));
 }

@@ -19,7 +19,9 @@ let opening = 0;
 let shown = []; // rows of the list after filtering
 
 export async function startImages() {
-  on("images taken image", renderList);
+  on("taken image", renderList);
+  on("images", filter);
+  on("image", () => revealInList());
   on("image image-mark images", header);
   onCurrent(noteObject);
   $("image-list").addEventListener("scroll", renderList, { passive: true });
@@ -61,6 +63,7 @@ export async function openImage(id) {
     begin(id, standing(answer));
     show(answer.width, answer.height);
     showBitmaps(picture.levels);
+    broken = null;
     set({ image });
     $("blank").hidden = true;
     remember(id);
@@ -93,17 +96,21 @@ export async function go(step, unfinished = false) {
 
 /** Mark the image and go on to the next one that is not finished. */
 export async function finish(mark) {
-  const image = state.image;
-  if (!image) return;
-  if (await setMark(mark)) await go(1, true);
+  if (!state.image && mark === "done") toast("An image that cannot be read cannot be done: skip it.", true);
+  else if (shownImage() && (await setMark(mark))) await go(1, true);
+}
+
+/** The image that is shown, or that should be and cannot: it can be skipped, too. */
+export function shownImage() {
+  return state.image ?? broken;
 }
 
 export async function setMark(mark) {
-  const image = state.image;
+  const image = shownImage();
   try {
     const answer = await save("POST", `/api/images/${image.id}/mark`, { mark, revision: image.revision });
     Object.assign(image, answer);
-    setState(image.id, answer.mark || (state.objects.size ? "started" : "new"));
+    setState(image.id, answer.mark || (image === broken ? "problem" : state.objects.size ? "started" : "new"));
     tell(["image-mark"]);
     return true;
   } catch (error) {
@@ -140,12 +147,13 @@ export function leaveTo(id) {
 /** Whether the open image holds an object that was not accepted: the list shows it. */
 function noteObject() {
   const row = state.images.find(([id]) => id === current.image);
-  if (!row || row[4] === hasObject()) return;
-  row[4] = hasObject();
+  if (!row || row[5] === hasObject()) return;
+  row[5] = hasObject();
   tell(["images"]);
 }
 
 let opened = null;
+let broken = null; // {id, name, mark, revision} of an image that cannot be shown
 
 /** The image that was asked for last, whether it could be opened or not. */
 export function lastAsked() {
@@ -164,9 +172,25 @@ function failed(id, error) {
   takeObjects([]);
   showBitmaps([]);
   const row = state.images.find((entry) => entry[0] === id);
-  $("blank").replaceChildren(h("b", {}, row?.[1] ?? "This image"), h("span", {}, error.message || String(error)));
+  const why = error.message || String(error);
+  $("blank").replaceChildren(h("b", {}, row?.[1] ?? "This image"), h("span", {}, why));
   $("blank").hidden = false;
-  if (error.status === 422 && row) setState(id, "unreadable");
+  if (error.status === 422 && row) offerSkipping(row, why);
+}
+
+/** A broken image is no dead end: it says what is wrong, and can be skipped or tried again. */
+async function offerSkipping(row, why) {
+  const [id, name] = row;
+  row[4] = why;
+  if (row[2] !== "skipped") setState(id, "problem");
+  const { mark, revision } = await get(`/api/images/${id}/objects`).catch(() => ({}));
+  if (opened !== id || state.image || revision === undefined) return;
+  broken = { id, name, mark, revision };
+  tell(["image-mark"]);
+  revealInList();
+  const button = (text, action) => h("button.button", { onclick: () => leaveInOrder(action) }, text);
+  $("blank").append(h("div.buttons", {},
+    button("Skip this image", () => finish("skipped")), button("Next image", () => go(1)), button("Try again", () => openImage(id))));
 }
 
 function setState(id, value) {
@@ -221,21 +245,22 @@ async function prefetch(id) {
 // -- header and list ------------------------------------------------------------------------
 
 function header() {
-  const index = state.images.findIndex(([id]) => id === state.image?.id);
-  $("image-name").textContent = state.image?.name.split("/").at(-1) ?? "…";
-  $("position").title = state.image?.name ?? "";
+  const image = shownImage();
+  const index = state.images.findIndex(([id]) => id === image?.id);
+  $("image-name").textContent = image?.name.split("/").at(-1) ?? "…";
+  $("position").title = image?.name ?? "";
   $("image-count").textContent = index >= 0 ? `${index + 1} / ${state.images.length}` : "";
-  const isDone = state.image?.mark === "done";
+  const isDone = image?.mark === "done";
   $("done").querySelector("span").textContent = isDone ? "Next to do" : "Done, next";
-  $("skip-image").querySelector("span").textContent = state.image?.mark ? "Reopen image" : "Skip image";
-  document.title = `${state.image?.name ?? "samadapt"} - ${state.project?.name ?? ""}`;
+  $("skip-image").querySelector("span").textContent = image?.mark ? "Reopen image" : "Skip image";
+  document.title = `${image?.name ?? "samadapt"} - ${state.project?.name ?? ""}`;
 }
 
 function filter() {
   const text = $("image-filter").value.trim().toLowerCase();
   const wanted = $("image-state").value;
-  const groups = { todo: ["new", "started"], problem: ["unreadable", "missing"] };
-  shown = state.images.filter(([, name, kind, , holds], index) =>
+  const groups = { todo: ["new", "started"], problem: ["problem"] };
+  shown = state.images.filter(([, name, kind, , , holds], index) =>
     (!text || name.toLowerCase().includes(text) || String(index + 1) === text)
     && (!wanted || (wanted === "open" ? holds : (groups[wanted] ?? [wanted]).includes(kind))));
   renderList();
@@ -254,24 +279,27 @@ function renderList() {
   const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + 4);
   const rows = [];
   for (let k = first; k < last; k++) rows.push(imageRow(shown[k], k));
+  const focused = spacer.contains(document.activeElement) ? document.activeElement.dataset.image : null;
   spacer.replaceChildren(...rows);
+  if (focused) spacer.querySelector(`[data-image="${focused}"]`)?.focus({ preventScroll: true });
 }
 
 export function revealInList() {
   filter();
-  const index = shown.findIndex(([id]) => id === state.image?.id);
+  if ($("image-list").closest("[hidden]")) return;
+  const index = shown.findIndex(([id]) => id === shownImage()?.id);
   if (index >= 0) $("image-list").scrollTop = Math.max(0, index * ROW - $("image-list").clientHeight / 2);
   renderList();
 }
 
-function imageRow([id, name, kind, objects, holds], index) {
+function imageRow([id, name, kind, objects, why, holds], index) {
   const person = state.taken[id];
-  const words = { new: "to do", started: "started", done: "done", skipped: "skipped", unreadable: "cannot be read", missing: "file is gone" };
+  const words = { new: "to do", started: "started", done: "done", skipped: "skipped", problem: `problem: ${why}` };
   const text = `${words[kind]}${objects ? ` · ${objects} objects` : ""}${holds ? " · 1 not accepted" : ""}${person ? ` · ${person} is here` : ""}`;
   return h("button.image-row", {
-    "aria-current": String(id === state.image?.id), title: name,
+    "data-image": id, "aria-current": String(id === shownImage()?.id), title: why ? `${name}: ${why}` : name,
     style: { top: `${index * ROW}px` }, onclick: () => leaveTo(id),
   },
-  kind === "unreadable" || kind === "missing" ? h("span.swatch") : h("img", { src: `/api/images/${id}/thumbnail`, loading: "lazy", alt: "" }),
+  why ? h("span.swatch") : h("img", { src: `/api/images/${id}/thumbnail`, loading: "lazy", alt: "" }),
   h("div", {}, h("div.name", {}, name), h("span.state", { "data-state": kind, "data-holds": holds ? "true" : null }, text)));
 }

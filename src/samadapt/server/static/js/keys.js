@@ -1,7 +1,8 @@
 // Keys: what they do, which they are, and how to change them.
 
+import { hasOwnUse, startFocus } from "./focus.js";
 import { keep, load } from "./state.js";
-import { dialog, h, toast } from "./ui.js";
+import { confirmed, dialog, h, toast } from "./ui.js";
 
 /** name: [group, text, keys]. Keys are as `nameOf` writes them. */
 const ACTIONS = {
@@ -12,6 +13,7 @@ const ACTIONS = {
   redo: ["Object", "Redo", ["Ctrl+Shift+Z", "Ctrl+Y"]],
   edit: ["Object", "Improve selected object", ["I"]],
   remove: ["Object", "Delete selected object", ["Delete", "Backspace"]],
+  searchLabel: ["Object", "Label by name or number", ["/"]],
   similar: ["Object", "Find similar objects", ["F"]],
   reject: ["Object", "Reject proposal", ["R", "Delete"]],
   acceptAll: ["Object", "Accept all proposals", ["Shift+Enter"]],
@@ -38,7 +40,7 @@ const ACTIONS = {
   outline: ["View", "Outlines of objects", ["L"]],
   autoLevels: ["View", "Contrast to fit the image", ["A"]],
   preview: ["View", "Preview under the mouse", ["M"]],
-  keepEarlier: ["View", "New objects leave earlier ones", ["T"]],
+  keepEarlier: ["View", "Keep earlier objects on top", ["T"]],
   theme: ["View", "Dark or light", []],
   showLearning: ["View", "Learning panel", ["Y"]],
   panel: ["View", "Side panel (narrow screens)", ["P"]],
@@ -57,30 +59,12 @@ export function startKeys(todo, isProposing, hold) {
   addEventListener("keydown", (event) => press(event, hold));
   addEventListener("keyup", (event) => event.code === "Space" && hold(false));
   addEventListener("blur", () => hold(false));
-  keysToTheImage();
+  startFocus();
   for (const element of document.querySelectorAll("[data-action]")) {
     const name = element.dataset.action;
     element.addEventListener("click", () => run(name, element));
   }
   titles();
-}
-
-/** What was used with the mouse gives the keys back to the image; what was reached by Tab keeps them. */
-function keysToTheImage() {
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("button");
-    if (event.detail > 0 && button && !button.closest(".veil")) button.blur();
-  }, { capture: true });
-  document.addEventListener("pointerup", (event) => {
-    if (event.target.matches?.("input[type=range]")) setTimeout(() => event.target.blur());
-  });
-}
-
-function hasOwnUse(event) {
-  const arrow = event.key.startsWith("Arrow");
-  if (event.target.matches?.("button")) return event.key === "Enter" || event.code === "Space";
-  if (event.target.matches?.("input[type=checkbox]")) return event.code === "Space";
-  return Boolean(event.target.matches?.("input[type=range]")) && arrow;
 }
 
 /** Do an action by name. */
@@ -187,14 +171,23 @@ function wait(button, name, fill) {
     if (/^[0-9]$/.test(key) || key === " ") {
       toast("Digits are labels, and Space moves the image.", true);
     } else {
-      for (const [other, keys] of mapped) {
-        if (other !== name && keys.includes(key)) mapped.set(other, keys.filter((one) => one !== key));
-      }
-      mapped.set(name, [key]);
-      keep("keys", Object.fromEntries(mapped));
-      titles();
+      bind(name, key).then(fill);
+      return;
     }
     fill();
   });
   button.focus();
+}
+
+/** Give an action a key; one that is used already changes hands only if the person says so. */
+async function bind(name, key) {
+  const owner = [...mapped].find(([other, keys]) => other !== name && keys.includes(key))?.[0];
+  if (owner) {
+    const text = `${shown(key)} is the key for “${ACTIONS[owner][1]}”. Use it for “${ACTIONS[name][1]}” instead?`;
+    if (!(await confirmed("This key is used", text, "Use it here"))) return;
+    mapped.set(owner, mapped.get(owner).filter((one) => one !== key));
+  }
+  mapped.set(name, [key]);
+  keep("keys", Object.fromEntries(mapped));
+  titles();
 }

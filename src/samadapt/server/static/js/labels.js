@@ -1,15 +1,15 @@
 // Labels: the list at the top right, chosen by click or number key.
 
-import { get, save } from "./api.js";
+import { get } from "./api.js";
 import { current, hasObject, label as labelCurrent } from "./current.js";
+import { editLabel } from "./labeldialog.js";
 import { relabel } from "./objects.js";
 import { inOrder } from "./queue.js";
 import { keep, load, on, set, state } from "./state.js";
-import { $, complain, dialog, h, icon } from "./ui.js";
-
-const COLOURS = ["#e6413c", "#3c8ee6", "#3fae49", "#f2a516", "#9b59d0", "#19b5b0", "#e667b3", "#8f7a3d", "#7bc043", "#5b6ee1", "#ff7f50", "#6b8e9e"];
+import { $, h, icon } from "./ui.js";
 
 export function startLabels() {
+  build();
   on("labels label selected objects", render);
   on("objects", learnLabels);
   const last = load("label", {})[state.project.folder];
@@ -34,59 +34,115 @@ export async function chooseNumber(number) {
   else if (state.labels[number - 1]) await chooseLabel(state.labels[number - 1].id);
 }
 
-function render() {
-  const counts = new Map();
-  for (const object of state.objects.values()) counts.set(object.label, (counts.get(object.label) ?? 0) + 1);
-  const row = (id, name, colour, key) => h("button.row", {
-    title: name, "aria-current": String(state.label === id), onclick: () => inOrder(() => chooseLabel(id)), ondblclick: () => id !== null && editLabel(id),
-  },
-  h("span.swatch", { style: { background: colour } }), h("span.name", {}, name),
-  h("span.muted", {}, counts.get(id) ? String(counts.get(id)) : ""), key !== null && h("kbd", {}, String(key)));
+/** Type what the label is called, or its number. */
+export function searchLabel() {
+  $("label-search").focus();
+  $("label-search").select();
+}
+
+function build() {
+  const search = h("input", {
+    id: "label-search", type: "search", placeholder: "Name or number", "aria-label": "Choose a label by name or number",
+    spellcheck: false, autocomplete: "off", oninput: render, onkeydown: searching,
+  });
   $("labels").replaceChildren(
     h("header", {}, h("h3", {}, "Label"),
-      h("button.button.small.quiet", { onclick: () => editLabel(0), title: "Add a label" }, icon("plus"), "Add")),
-    h("div.label-list", {},
-      state.labels.map((label, k) => row(label.id, label.name, label.colour, k < 9 ? k + 1 : null)),
-      row(null, state.labels.length ? "no label" : "object (no label)", "#ffd23f", 0)));
+      h("button.button.small.quiet", { onclick: () => editLabel(null), title: "Add a label" }, icon("plus"), "Add")),
+    search, h("div.label-list", { role: "group", "aria-label": "Labels" }));
 }
 
-function editLabel(id) {
-  const known = state.labels.find((label) => label.id === id);
-  dialog(known ? "Change label" : "New label", (close) => {
-    const name = h("input", { type: "text", value: known?.name ?? "", maxLength: 100, required: true, spellcheck: false });
-    const colour = h("input.colour", { type: "color", value: known?.colour ?? COLOURS[state.labels.length % COLOURS.length] });
-    const store = async (labels) => {
-      try {
-        await setLabels(labels);
-        close();
-        if (!known) inOrder(() => chooseLabel(state.labels.at(-1).id));
-      } catch (error) {
-        complain(error);
-      }
-    };
-    const submit = (event) => {
-      event.preventDefault();
-      const label = { id, name: name.value.trim(), colour: colour.value };
-      if (!label.name) return;
-      store(known ? state.labels.map((one) => (one.id === id ? label : one)) : [...state.labels, label]);
-    };
-    name.style.flex = "1";
-    return h("form", { onsubmit: submit }, h("div.select-row", {}, name, colour),
-      h("div.end", {},
-        known && h("button.button.danger", { type: "button", onclick: () => store(state.labels.filter((one) => one.id !== id)) }, "Remove"),
-        h("button.button", { type: "button", onclick: close }, "Cancel"),
-        h("button.button.main", { type: "submit" }, "Save")));
-  }, true);
+function searching(event) {
+  if (event.key !== "Enter" && event.key !== "Escape") return;
+  event.preventDefault();
+  event.stopPropagation();
+  const [first] = event.key === "Enter" && event.target.value.trim() ? found() : [];
+  event.target.value = "";
+  event.target.blur();
+  if (first) inOrder(() => chooseLabel(first.id));
+  render();
 }
 
-async function setLabels(labels) {
-  try {
-    const answer = await save("PUT", "/api/labels", { labels, revision: state.labelsRevision });
-    takeLabels(answer);
-  } catch (error) {
-    if (error.status === 409) takeLabels(await get("/api/project"));
-    throw error;
+/** Labels that fit what was typed: the one of that number first, then by name. */
+function found() {
+  const text = $("label-search").value.trim().toLowerCase();
+  const fits = state.labels.filter((label) => label.name.toLowerCase().includes(text));
+  fits.sort((one, other) => rank(one, text) - rank(other, text));
+  const numbered = /^[0-9]+$/.test(text) ? state.labels[Number(text) - 1] : null;
+  return numbered ? [numbered, ...fits.filter((label) => label !== numbered)] : fits;
+}
+
+function rank({ name }, text) {
+  const lower = name.toLowerCase();
+  return lower === text ? 0 : lower.startsWith(text) ? 1 : lower.includes(`/${text}`) ? 2 : 3;
+}
+
+/** The list stays where it is: only its rows are made anew. */
+function render() {
+  const list = $("labels").querySelector(".label-list");
+  const top = list.scrollTop;
+  const focused = list.contains(document.activeElement) ? document.activeElement.dataset.of : null;
+  const counts = new Map();
+  for (const object of state.objects.values()) counts.set(object.label, (counts.get(object.label) ?? 0) + 1);
+  const isSearched = $("label-search").value.trim() !== "";
+  const rows = isSearched ? found().map((label) => row(label, label.name, 0, counts)) : treeRows(counts);
+  if (!isSearched) rows.push(row(NONE, state.labels.length ? "no label" : "object (no label)", 0, counts));
+  else if (!rows.length) rows.push(h("div.empty", {}, "No label fits."));
+  list.replaceChildren(...rows);
+  list.scrollTop = top;
+  if (focused) list.querySelector(`[data-of="${focused}"]`)?.focus();
+  if (shownLabel !== state.label) {
+    shownLabel = state.label;
+    list.querySelector('[aria-pressed="true"]')?.scrollIntoView({ block: "nearest" });
   }
+}
+
+const NONE = { id: null, name: "", colour: "#ffd23f" };
+let shownLabel;
+const folded = new Set();
+
+function row(label, text, depth, counts, fold = null) {
+  const { id, name, colour } = label;
+  const index = state.labels.indexOf(label);
+  const key = id === null ? "0" : index < 99 ? String(index + 1) : "";
+  return h("div.label-row", { style: { paddingLeft: `${depth * 14}px` } }, fold,
+    h("button.row", {
+      title: name, "data-of": `choose ${id}`, "aria-pressed": String(state.label === id), onclick: () => inOrder(() => chooseLabel(id)),
+    },
+    h("span.swatch", { style: { background: colour } }), h("span.name", {}, text),
+    h("span.muted", {}, counts.get(id) ? String(counts.get(id)) : ""), key && h("kbd", {}, key)),
+    id !== null && h("button.icon-button", {
+      title: `Change ${name}`, "aria-label": `Change label ${name}`, "data-of": `edit ${id}`, onclick: () => editLabel(label),
+    }, icon("edit")));
+}
+
+/** Labels with "/" in their names stand below what comes before it. */
+function treeRows(counts) {
+  const root = { children: new Map() };
+  for (const label of state.labels) {
+    let node = root, path = "";
+    for (const part of label.name.split("/")) {
+      path += `/${part}`;
+      if (!node.children.has(part)) node.children.set(part, { part, path, children: new Map() });
+      node = node.children.get(part);
+    }
+    node.label ??= label;
+    if (node.label !== label) node.children.set(label.name, { part: label.name, path: `${path}/`, label, children: new Map() });
+  }
+  const rows = [];
+  const walk = (node, depth) => {
+    for (const child of node.children.values()) {
+      const isFolded = folded.has(child.path);
+      const fold = child.children.size ? h("button.fold", {
+        "data-of": `fold ${child.path}`, "aria-expanded": String(!isFolded), "aria-label": `Labels below ${child.part}`,
+        onclick: () => { if (!folded.delete(child.path)) folded.add(child.path); render(); },
+      }, isFolded ? "▸" : "▾") : null;
+      if (child.label) rows.push(row(child.label, child.part, depth, counts, fold));
+      else rows.push(h("div.label-row", { style: { paddingLeft: `${depth * 14}px` } }, fold, h("span.name.muted", {}, child.part)));
+      if (!isFolded) walk(child, depth + 1);
+    }
+  };
+  walk(root, 0);
+  return rows;
 }
 
 let learning = false;

@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { resync } from "./current.js";
 import { on, set, state } from "./state.js";
-import { $, askText, complain, confirmed, h, toast } from "./ui.js";
+import { $, askText, complain, confirmed, dialog, h, toast } from "./ui.js";
 
 const ENOUGH = 8; // objects to be compared before anything is said
 let timer = 0;
@@ -37,7 +37,7 @@ function render() {
   if (state.tab !== "learning") return;
   const compared = found.objects.filter(([, frozen, , isVerified]) => isVerified && frozen !== null);
   const canvas = compared.length >= ENOUGH && h("canvas.plot");
-  const select = h("select", { onchange: () => change(select.value) },
+  const select = h("select", { "aria-label": "Adapter", onchange: () => change(select.value) },
     found.choices.map((choice) => h("option", { value: choice.spec, selected: choice.spec === found.adapter }, choice.text)));
   $("learning-panel").replaceChildren(
     h("h3", {}, "Prompts per object"),
@@ -114,10 +114,17 @@ async function snapshot() {
   const day = new Date().toISOString().slice(0, 10);
   const name = await askText("Snapshot", "A name: letters, digits, '-', '_' and '.'", `${state.project.name.replace(/[^A-Za-z0-9._-]+/g, "-")}-${day}`);
   if (!name) return;
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(name)) {
+    toast(`“${name}” cannot be the name of a snapshot: begin with a letter or digit, then letters, digits, “-”, “_” and “.”, 64 at most.`, true);
+    return;
+  }
   try {
     const answer = await post("/api/learning/snapshot", { name });
     set({ learning: answer });
-    toast(`Saved in ${answer.saved}`);
+    dialog("Snapshot saved", (close) => [
+      h("p", {}, h("b", {}, name), " holds what was learned so far. It is in ", answer.saved),
+      h("div.end", {}, h("button.button.main", { onclick: close }, "OK")),
+    ], true);
   } catch (error) {
     complain(error);
   }

@@ -4,12 +4,14 @@ import { get, isSaving, leave, onSaved, post, save, whyNotSaved } from "./api.js
 import { startBar } from "./bar.js";
 import { resizeBrush } from "./brush.js";
 import { current, cycle, drop, finalMask, hasObject, resync } from "./current.js";
+import { startDetails } from "./details.js";
 import { enter } from "./door.js";
-import { autoLevels, startDisplay, toggle, toggleTheme } from "./display.js";
+import { autoLevels, refitContrast, startDisplay, toggle, toggleTheme } from "./display.js";
 import { fileMenu } from "./files.js";
-import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, setMark, startImages, working } from "./images.js";
+import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, setMark, shownImage, startImages, working } from "./images.js";
+import { redoImport, undoImport } from "./importundo.js";
 import { showKeys, startKeys } from "./keys.js";
-import { chooseNumber, startLabels } from "./labels.js";
+import { chooseNumber, searchLabel, startLabels } from "./labels.js";
 import { refreshLearning, startLearning } from "./learning.js";
 import { mayLeave } from "./leaving.js";
 import { link, onLink, unsent } from "./link.js";
@@ -17,7 +19,7 @@ import { acceptCurrent, deleteSelected, editSelected, redo, refreshObjects, star
 import { forgetPreview, holdSpace, startPointer } from "./pointer.js";
 import { inOrder, isBusy, leaveInOrder } from "./queue.js";
 import { acceptAll, acceptProposal, dropCovered, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
-import { painted, shownBitmap, startStage } from "./stage.js";
+import { painted, request, shownBitmap, startStage } from "./stage.js";
 import { on, set, state } from "./state.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
 import { fit, view, zoomAt } from "./view.js";
@@ -42,7 +44,7 @@ const ordered = {
     else set({ selected: null });
     return null;
   },
-  cycle: () => cycle(), undo, redo, edit: editSelected, remove: deleteSelected,
+  cycle: () => cycle(), undo: async () => (await undoImport()) || undo(), redo: async () => (await redoImport()) || redo(), edit: editSelected, remove: deleteSelected,
   similar: findSimilar, reject: rejectProposal, acceptAll,
   proposalNext: () => step(1), proposalPrevious: () => step(-1),
   number: chooseNumber,
@@ -60,15 +62,15 @@ const inTurn = (group, how) => Object.fromEntries(Object.entries(group).map(([na
 
 const actions = {
   ...inTurn(ordered, inOrder), ...inTurn(leading, leaveDecided),
-  skipImage: () => (state.image?.mark ? inOrder(() => setMark("")) : leaveDecided(leading.skipImage)),
-  jump,
+  skipImage: () => (shownImage()?.mark ? inOrder(() => setMark("")) : leaveDecided(leading.skipImage)),
+  jump, searchLabel,
   toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),
   toolBrush: () => set({ tool: "brush" }), toolErase: () => set({ tool: "erase" }),
   toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }),
   polarity: () => set({ negative: !state.negative }),
   smaller: () => resizeBrush(1 / 1.2), larger: () => resizeBrush(1.2),
   fit, zoomIn: () => zoomAt(1.25), zoomOut: () => zoomAt(0.8),
-  fill: () => toggle("fill"), outline: () => toggle("outline"), keepEarlier: () => { toggle("keepEarlier"); toast(state.settings.keepEarlier ? "New objects leave earlier ones." : "New objects may cover earlier ones."); },
+  fill: () => toggle("fill"), outline: () => toggle("outline"), keepEarlier: () => { toggle("keepEarlier"); toast(state.settings.keepEarlier ? "Earlier objects stay on top." : "New objects may cover earlier ones."); },
   preview: () => { toggle("preview"); forgetPreview(); toast(state.settings.preview ? "Preview on." : "Preview off."); },
   autoLevels: () => autoLevels(shownBitmap()),
   theme: toggleTheme, help: showKeys, menu: (button) => fileMenu(button, actions),
@@ -88,6 +90,7 @@ async function start() {
   startPointer();
   startObjects();
   startLabels();
+  startDetails();
   startBar();
   startDisplay();
   startTabs();
@@ -95,6 +98,7 @@ async function start() {
   onLink(linked);
   on("tool negative", tools);
   on("image", warnings);
+  on("image", () => state.image && refitContrast(shownBitmap()));
   tools();
   document.addEventListener("auto-levels", actions.autoLevels);
   addEventListener("pagehide", leave);
@@ -237,7 +241,7 @@ async function waitForModel() {
 }
 
 // For tests and benchmarks: what is on the screen, without reading pixels.
-window.samadapt = { link, state, set, current, view, finalMask, isBusy, openImage, painted };
+window.samadapt = { link, state, set, current, view, finalMask, isBusy, openImage, painted, request };
 
 start().catch((error) => {
   complain(error);

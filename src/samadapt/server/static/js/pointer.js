@@ -45,7 +45,7 @@ function place(event) {
 }
 
 function down(event) {
-  if (event.target.closest("#bar, #brush-bar, #warnings, #blank")) return;
+  if (event.target.closest("#blank")) return;
   if (document.activeElement?.matches("input, select")) document.activeElement.blur();
   const [x, y] = place(event);
   fingers.set(event.pointerId, [x, y]);

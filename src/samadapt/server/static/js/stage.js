@@ -3,6 +3,7 @@
 import { current, shownMask } from "./current.js";
 import { onBusy } from "./queue.js";
 import { strokeUnderWay } from "./brush.js";
+import { drawingOrder, strokeObject } from "./halo.js";
 import { outline, tinted } from "./mask.js";
 import { colourOf, on, state } from "./state.js";
 import { $ } from "./ui.js";
@@ -120,9 +121,7 @@ function drawObjects(pen) {
   const right = left + view.width / view.scale, bottom = top + view.height / view.scale;
   const { fill, outline: lines, opacity, width } = state.settings;
   pen.imageSmoothingEnabled = view.scale < 1;
-  pen.lineWidth = width / view.scale;
-  pen.lineCap = "square";
-  for (const object of state.objects.values()) {
+  for (const object of drawingOrder(state.objects.values())) {
     const mask = object.mask;
     if (!mask || mask.x > right || mask.y > bottom || mask.x + mask.w < left || mask.y + mask.h < top) continue;
     if (current.edited?.id === object.id) continue;
@@ -134,9 +133,7 @@ function drawObjects(pen) {
     }
     if (lines) {
       pen.globalAlpha = 1;
-      pen.strokeStyle = colour;
-      object.path ??= outline(mask);
-      pen.stroke(object.path);
+      strokeObject(pen, object, colour, width, view.scale);
     }
   }
   for (const object of state.unsaved.values()) if (object.image === state.image?.id) drawUnsaved(pen, object);
@@ -196,12 +193,11 @@ function drawMask(pen, mask, colour, alpha, width) {
   pen.drawImage(canvas, mask.x, mask.y, canvas.width * step, canvas.height * step);
   pen.globalAlpha = 1;
   pen.lineCap = "square";
-  pen.lineWidth = (width + 1.5) / view.scale;
-  pen.strokeStyle = "rgb(0 0 0 / 55%)";
-  pen.stroke(mask.path);
-  pen.lineWidth = width / view.scale;
-  pen.strokeStyle = "#fff";
-  pen.stroke(mask.path);
+  for (const [more, ink] of [[3, "rgb(0 0 0 / 60%)"], [1.5, "#fff"], [0, colour]]) {
+    pen.lineWidth = (width + more) / view.scale;
+    pen.strokeStyle = ink;
+    pen.stroke(mask.path);
+  }
 }
 
 /** The stroke while it is drawn; its exact pixels follow when it ends. */

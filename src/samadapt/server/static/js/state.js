@@ -32,7 +32,9 @@ export const state = {
     preview: false,
     brush: 16,
     leaving: "ask",
-    theme: "dark",
+    theme: "system",
+    fitContrast: false,
+    lockContrast: false,
     person: "",
   }),
 };

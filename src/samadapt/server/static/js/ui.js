@@ -76,19 +76,19 @@ export function complain(error) {
   }
 }
 
-/** Open a dialog; `build` gets a function that closes it. Returns that function; `closed` is called at the end. */
-export function dialog(title, build, narrow = false, closed = () => {}) {
+/** Open a dialog; `build` gets a function that closes it. However it ends, `ended` is called then. */
+export function dialog(title, build, narrow = false, ended = () => {}) {
   const before = document.activeElement;
   const close = () => {
     if (!veil.isConnected) return;
     veil.remove();
     removeEventListener("keydown", escape);
     before?.focus?.();
-    closed();
+    ended();
   };
-  const escape = (event) => event.key === "Escape" && !event.defaultPrevented && close();
+  const escape = (event) => event.key === "Escape" && !event.defaultPrevented && veil === $("dialogs").lastElementChild && close();
   addEventListener("keydown", escape);
-  const inside = h(`div.dialog${narrow ? ".narrow" : ""}`, { role: "dialog", "aria-label": title }, h("h2", {}, title));
+  const inside = h(`div.dialog${narrow ? ".narrow" : ""}`, { role: "dialog", "aria-modal": "true", "aria-label": title, tabIndex: -1 }, h("h2", {}, title));
   const veil = h("div.veil", {
     onpointerdown: (event) => event.target === veil && close(),
   }, inside);
@@ -101,30 +101,32 @@ export function dialog(title, build, narrow = false, closed = () => {}) {
 /** Ask yes or no. */
 export function confirmed(title, text, yes) {
   return new Promise((answer) => {
+    let said = false;
     dialog(title, (close) => [
       h("p", {}, text),
       h("div.end", {},
-        h("button.button", { onclick: () => { close(); answer(false); } }, "Cancel"),
-        h("button.button.main", { onclick: () => { close(); answer(true); } }, yes)),
-    ], true);
+        h("button.button", { onclick: close }, "Cancel"),
+        h("button.button.main", { onclick: () => { said = true; close(); } }, yes)),
+    ], true, () => answer(said));
   });
 }
 
 /** Ask for a line of text; null when given up. */
 export function askText(title, text, value = "") {
   return new Promise((answer) => {
+    let said = null;
     dialog(title, (close) => {
-      const input = h("input", { type: "text", value, maxLength: 100, spellcheck: false });
+      const input = h("input", { type: "text", value, maxLength: 100, spellcheck: false, "aria-label": title });
       const submit = (event) => {
         event.preventDefault();
+        said = input.value.trim() || null;
         close();
-        answer(input.value.trim() || null);
       };
       return h("form", { onsubmit: submit }, text && h("span.muted", {}, text), input,
         h("div.end", {},
-          h("button.button", { type: "button", onclick: () => { close(); answer(null); } }, "Cancel"),
+          h("button.button", { type: "button", onclick: close }, "Cancel"),
           h("button.button.main", { type: "submit" }, "OK")));
-    }, true);
+    }, true, () => answer(said));
   });
 }
 

@@ -1,0 +1,76 @@
+"""Routes about labels, and about what is said of objects and images beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from samadapt.server.who import Here, ImageId, Me, ObjectId
+from samadapt.server.wire import AttributesRequest, LabelsRequest, MergeRequest, TagsRequest
+from samadapt.store.events import Label
+
+router = APIRouter(prefix="/api")
+
+Json = dict[str, Any]
+
+
+@router.put("/labels")
+def set_labels(wanted: LabelsRequest, here: Here, me: Me) -> Json:
+    """Replace the list of labels."""
+    known = {label.id: label.attributes for label in here.project.labels.all()[0]}
+    given = [
+        Label(
+            id=one.id,
+            name=one.name,
+            colour=one.colour,
+            attributes=known.get(one.id, ()) if one.attributes is None else tuple(one.attributes),
+        )
+        for one in wanted.labels
+    ]
+    here.project.labels.set(given, wanted.revision, me.person)
+    return _labels(here)
+
+
+@router.get("/labels/counts")
+def counts(here: Here) -> Json:
+    """How many objects of all images have each label; those without one under "none"."""
+    found = here.project.objects.label_counts()
+    return {"counts": {"none" if k is None else str(k): count for k, count in found.items()}}
+
+
+@router.post("/labels/{label_id}/merge")
+def merge(label_id: ImageId, wanted: MergeRequest, here: Here, me: Me) -> Json:
+    """Give all objects of a label another one, and remove it."""
+    changed = here.project.objects.merge_label(label_id, wanted.into, wanted.revision, me.person)
+    return {**_labels(here), "changed": changed}
+
+
+@router.get("/images/{image_id}/details")
+def details(image_id: ImageId, here: Here) -> Json:
+    """The tags of an image, the attributes of its objects, and all tags of the project."""
+    values, tags = here.project.details.attributes(), here.project.details.tags()
+    things = here.project.objects.of_image(image_id)
+    return {
+        "tags": tags.get(image_id, []),
+        "attributes": {thing.id: values[thing.id] for thing in things if thing.id in values},
+        "known": sorted({tag for some in tags.values() for tag in some}),
+    }
+
+
+@router.put("/images/{image_id}/tags")
+def tag(image_id: ImageId, wanted: TagsRequest, here: Here, me: Me) -> Json:
+    """Set the tags of an image."""
+    return {"tags": here.project.details.tag(image_id, wanted.tags, me.person)}
+
+
+@router.put("/objects/{object_id}/attributes")
+def describe(object_id: ObjectId, wanted: AttributesRequest, here: Here, me: Me) -> Json:
+    """Set the attributes of an object."""
+    here.project.details.describe(object_id, wanted.attributes, me.person)
+    return {"attributes": wanted.attributes}
+
+
+def _labels(here: Here) -> Json:
+    labels, revision = here.project.labels.all()
+    return {"labels": [label.model_dump() for label in labels], "labels_revision": revision}

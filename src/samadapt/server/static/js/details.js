@@ -1,0 +1,82 @@
+// What is said beside masks and labels: attributes of the selected object, tags of the image.
+
+import { get, save } from "./api.js";
+import { inOrder } from "./queue.js";
+import { labelOf, on, set, state } from "./state.js";
+import { $, h } from "./ui.js";
+
+export function startDetails() {
+  on("image", look);
+  on("details selected objects labels", render);
+}
+
+async function look() {
+  const id = state.image?.id;
+  set({ details: null });
+  if (!id) return;
+  try {
+    const details = await get(`/api/images/${id}/details`);
+    if (state.image?.id === id) set({ details });
+  } catch {
+    // Without an answer there is nothing to show; the next image asks again.
+  }
+}
+
+let shown = "";
+
+function render() {
+  const box = $("said");
+  const object = state.objects.get(state.selected);
+  const fields = (object && labelOf(object.label)?.attributes) || [];
+  box.hidden = !state.details;
+  if (!state.details) return;
+  // What is being typed stays: the fields are made anew only when they are other ones.
+  const now = JSON.stringify([state.image?.id, object?.id, fields, state.details]);
+  if (now === shown && box.children.length) return;
+  shown = now;
+  box.replaceChildren(
+    ...(fields.length ? [h("h3", {}, `${labelOf(object.label).name} #${object.id}`), ...fields.map((field) => line(object.id, field))] : []),
+    h("label.field", {}, h("span", {}, "Tags of this image"), h("span"), h("input", {
+      id: "tags", type: "text", value: state.details.tags.join(", "), placeholder: "night, blurred", spellcheck: false, "aria-label": "Tags of this image",
+      onchange: (event) => tag(event.target.value), onkeydown: leave,
+    })),
+  );
+}
+
+function line(id, field) {
+  const value = state.details.attributes[id]?.[field.name];
+  const change = (next) => describe(id, field.name, next);
+  if (field.kind === "flag") {
+    return h("label.check", {}, h("input", { type: "checkbox", checked: value === true, onchange: (event) => change(event.target.checked) }), h("span", {}, field.name));
+  }
+  const input = field.kind === "choice"
+    ? h("select", { onchange: (event) => change(event.target.value || null) }, h("option", { value: "" }, "–"),
+      field.choices.map((choice) => h("option", { value: choice, selected: choice === value }, choice)))
+    : h("input", {
+      type: field.kind === "number" ? "number" : "text", step: "any", value: value ?? "", maxLength: 1000, onkeydown: leave,
+      onchange: ({ target }) => change(target.value === "" ? null : field.kind === "number" ? target.valueAsNumber : target.value),
+    });
+  return h("label.field", {}, h("span", {}, field.name), h("span"), input);
+}
+
+function leave(event) {
+  if (event.key === "Enter" || event.key === "Escape") event.target.blur();
+}
+
+function describe(id, name, value) {
+  const { details } = state;
+  const fields = labelOf(state.objects.get(id)?.label)?.attributes ?? [];
+  // What was said of it under another label does not belong to this one.
+  const values = Object.fromEntries(Object.entries(details.attributes[id] ?? {}).filter(([known]) => fields.some((field) => field.name === known)));
+  if (value === null) delete values[name];
+  else values[name] = value;
+  details.attributes[id] = values;
+  return inOrder(() => save("PUT", `/api/objects/${id}/attributes`, { attributes: values }));
+}
+
+function tag(text) {
+  const { image, details } = state;
+  const tags = text.split(",").map((one) => one.trim()).filter(Boolean);
+  details.tags = tags;
+  return inOrder(() => save("PUT", `/api/images/${image.id}/tags`, { tags }));
+}

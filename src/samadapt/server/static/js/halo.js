@@ -1,0 +1,67 @@
+// Outlines of objects that touch or lie in each other: each in its own colour, inside of its own
+// border, with a halo between neighbours.
+
+import { area } from "./mask.js";
+
+const HALO = 1; // pixels of the screen, on each side of the border
+
+/** Large objects first, so that what lies inside of them stays visible on top. */
+export function drawingOrder(objects) {
+  const all = [...objects];
+  for (const object of all) object.area ??= object.mask ? area(object.mask) : 0;
+  return all.sort((one, other) => other.area - one.area || one.id - other.id);
+}
+
+/** Stroke an object's outline; `pen` is in pixels of the image, `scale` of them make one of the screen. */
+export function strokeObject(pen, object, colour, width, scale) {
+  object.sides ??= sides(object.mask);
+  pen.lineCap = "square";
+  pen.strokeStyle = isDark(colour) ? "rgb(255 255 255 / 75%)" : "rgb(0 0 0 / 70%)";
+  pen.lineWidth = (2 * HALO) / scale;
+  for (const { path } of object.sides) pen.stroke(path);
+  pen.strokeStyle = colour;
+  pen.lineWidth = width / scale;
+  const inwards = (HALO + width / 2) / scale;
+  for (const { path, dx, dy } of object.sides) {
+    pen.translate(dx * inwards, dy * inwards);
+    pen.stroke(path);
+    pen.translate(-dx * inwards, -dy * inwards);
+  }
+}
+
+/** The border between pixels in four parts, each with the direction in which the object lies. */
+function sides({ x: left, y: top, w, h, bits }) {
+  const at = (x, y) => (x >= 0 && y >= 0 && x < w && y < h && bits[y * w + x] ? 1 : 0);
+  const [down, up, right, before] = Array.from({ length: 4 }, () => new Path2D());
+  const runs = (length, side, path, draw) => {
+    let start = -1;
+    for (let k = 0; k <= length; k++) {
+      if (k < length && side(k)) {
+        if (start < 0) start = k;
+      } else if (start >= 0) {
+        draw(path, start, k);
+        start = -1;
+      }
+    }
+  };
+  for (let y = 0; y <= h; y++) {
+    const draw = (path, from, to) => { path.moveTo(left + from, top + y); path.lineTo(left + to, top + y); };
+    runs(w, (x) => at(x, y) && !at(x, y - 1), down, draw);
+    runs(w, (x) => !at(x, y) && at(x, y - 1), up, draw);
+  }
+  for (let x = 0; x <= w; x++) {
+    const draw = (path, from, to) => { path.moveTo(left + x, top + from); path.lineTo(left + x, top + to); };
+    runs(h, (y) => at(x, y) && !at(x - 1, y), right, draw);
+    runs(h, (y) => !at(x, y) && at(x - 1, y), before, draw);
+  }
+  return [
+    { path: down, dx: 0, dy: 1 }, { path: up, dx: 0, dy: -1 },
+    { path: right, dx: 1, dy: 0 }, { path: before, dx: -1, dy: 0 },
+  ];
+}
+
+/** Whether a colour "#rrggbb" needs a bright halo. */
+function isDark(colour) {
+  const [r, g, b] = [1, 3, 5].map((k) => parseInt(colour.slice(k, k + 2), 16));
+  return 0.3 * r + 0.59 * g + 0.11 * b < 80;
+}

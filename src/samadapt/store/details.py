@@ -1,0 +1,130 @@
+"""`DetailTable`: what is said of objects (attributes) and images (tags) beside masks and labels."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from sqlalchemy import Connection, delete, insert, select
+
+from samadapt.errors import DataError
+from samadapt.store.database import Database
+from samadapt.store.errors import MissingError
+from samadapt.store.events import Attribute, ImageTagged, Label, ObjectDescribed, Value
+from samadapt.store.journal import Journal
+from samadapt.store.label_names import clean_name
+from samadapt.store.label_rows import present_labels
+from samadapt.store.tables import details, images, objects
+
+Kind = Literal["object", "image"]
+MOST_TAGS = 50
+"""Tags of one image."""
+LONGEST_TEXT = 1000
+"""Characters of an attribute's value."""
+
+
+class DetailTable:
+    """The attributes of a project's objects, and the tags of its images."""
+
+    def __init__(self, database: Database, project_id: int, journal: Journal) -> None:
+        self._database, self._project, self._journal = database, project_id, journal
+
+    def attributes(self) -> dict[int, dict[str, Value]]:
+        """The attributes of all objects that have any, by the object's number."""
+        with self._database.read() as tx:
+            return self._all(tx, "object")
+
+    def tags(self) -> dict[int, list[str]]:
+        """The tags of all images that have any, by the image's number."""
+        with self._database.read() as tx:
+            return self._all(tx, "image")
+
+    def describe(self, object_id: int, values: Mapping[str, Value], person: str) -> None:
+        """Set the attributes of an object; those that are left out have no value any more.
+
+        Raises:
+            DataError: no attribute of its label, or a value that it cannot have.
+            MissingError: no such object.
+        """
+        with self._database.write() as tx:
+            self._journal.lock(tx)
+            wanted = select(objects.c.image_id, objects.c.label_id).where(
+                objects.c.project_id == self._project,
+                objects.c.id == object_id,
+                ~objects.c.deleted,
+            )
+            row = tx.execute(wanted).first()
+            if row is None:
+                raise MissingError(f"there is no object {object_id} in this project any more")
+            labels = {label.id: label for label in present_labels(tx, self._project)}
+            checked = _checked(values, labels.get(row.label_id))
+            event = ObjectDescribed(object=object_id, attributes=checked)
+            self._journal.add(tx, event, person=person, image_id=int(row.image_id))
+            put_detail(tx, self._project, "object", object_id, checked)
+
+    def tag(self, image_id: int, tags: Iterable[str], person: str) -> list[str]:
+        """Set the tags of an image, and return them as they are stored.
+
+        Raises:
+            DataError: too many, or one that cannot be.
+            MissingError: no such image.
+        """
+        clean = list(dict.fromkeys(clean_name(tag) for tag in tags))
+        if len(clean) > MOST_TAGS:
+            raise DataError(f"{len(clean)} tags: an image can have {MOST_TAGS}")
+        with self._database.write() as tx:
+            self._journal.lock(tx)
+            here = images.c.project_id == self._project, images.c.id == image_id
+            if tx.execute(select(images.c.id).where(*here)).first() is None:
+                raise MissingError(f"there is no image {image_id} in this project")
+            event = ImageTagged(image=image_id, tags=tuple(clean))
+            self._journal.add(tx, event, person=person, image_id=image_id)
+            put_detail(tx, self._project, "image", image_id, clean)
+        return clean
+
+    def _all(self, tx: Connection, kind: Kind) -> dict[int, Any]:
+        wanted = select(details.c.number, details.c.body).where(
+            details.c.project_id == self._project, details.c.kind == kind
+        )
+        return {int(row.number): json.loads(row.body) for row in tx.execute(wanted)}
+
+
+def put_detail(tx: Connection, project_id: int, kind: Kind, number: int, value: Any) -> None:
+    """Store what is said of an object or image; nothing for an empty value."""
+    here = details.c.project_id == project_id, details.c.kind == kind, details.c.number == number
+    tx.execute(delete(details).where(*here))
+    if value:
+        row = {"kind": kind, "number": number, "body": json.dumps(value)}
+        tx.execute(insert(details).values(project_id=project_id, **row))
+
+
+def _checked(values: Mapping[str, Value], label: Label | None) -> dict[str, Value]:
+    known = {attribute.name: attribute for attribute in (label.attributes if label else ())}
+    for name, value in values.items():
+        if label is None or name not in known:
+            of = f"the label {label.name!r}" if label else "an object without a label"
+            raise DataError(f"{of} has no attribute {name!r}: look again which ones there are")
+        if not _fits(known[name], value):
+            text = f"one of {', '.join(known[name].choices)}" if known[name].choices else ""
+            raise DataError(f"{name!r} cannot be {value!r}: give {text or f'a {known[name].kind}'}")
+    return dict(values)
+
+
+def _fits(attribute: Attribute, value: Value) -> bool:
+    match attribute.kind:
+        case "flag":
+            return isinstance(value, bool)
+        case "number":
+            if isinstance(value, bool | str):
+                return False
+            return math.isfinite(value)
+        case "choice":
+            return value in attribute.choices
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT and _is_text(value)
+
+
+def _is_text(value: str) -> bool:
+    """Whether every database and file can hold it: it has no halves of characters and no NUL."""
+    return not any(0xD800 <= ord(character) < 0xE000 or character == "\0" for character in value)

@@ -1,0 +1,165 @@
+"""What one meets every day: broken images, undo elsewhere, imports, keys, and the look."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from annotator import Annotator
+from story import Story
+
+Opener = Callable[..., Any]
+
+DISC, SQUARE = (14, 12), (37, 29)
+
+
+def test_a_broken_image_says_why_and_can_be_skipped(
+    annotator: Annotator, open_page: Opener
+) -> None:
+    path = annotator.folder / "2.png"
+    path.write_bytes(path.read_bytes()[:80])
+    story = Story(open_page())
+    page = story.page
+    page.click("[data-tab=images]")
+    story.press("ArrowRight")
+    page.wait_for_selector("#blank >> text=Skip this image")
+    # List, position and header follow at once.
+    assert page.inner_text("#image-name") == "2.png"
+    assert page.inner_text("#image-count") == "2 / 4"
+    row = page.locator(".image-row[aria-current=true]")
+    assert "problem: " in row.inner_text()
+    assert "2.png" in row.get_attribute("title")
+    page.select_option("#image-state", "problem")
+    assert page.locator(".image-row").count() == 1
+    page.select_option("#image-state", "")
+    assert page.get_attribute("#progress", "title") == "0 of 4 finished"
+    page.evaluate("document.activeElement.blur()")
+    story.press("k")
+    story.until("samadapt.state.image?.name === '3.png'")
+    assert annotator.project.images.named("2.png").mark == "skipped"
+    assert page.get_attribute("#progress", "title") == "1 of 4 finished"
+    story.press("n")
+    story.until("samadapt.state.image?.name === '4.png'")
+    assert page.get_attribute("#progress", "title") == "2 of 4 finished"
+    assert "4.png" in page.inner_text(".image-row[aria-current=true]")
+
+
+def test_undo_survives_changing_the_image_and_an_import_is_one_step(
+    annotator: Annotator, open_page: Opener, tmp_path: Path
+) -> None:
+    story = Story(open_page(1280, 720, has_touch=True))
+    page, objects = story.page, annotator.project.objects
+    first, second, *_ = annotator.ids()
+    story.click(*DISC)
+    story.accept()
+    story.open(second)
+    story.open(first)
+    square = [[5, 5, 25, 5, 25, 20, 5, 20]]
+    document = {
+        "images": [
+            {"id": k, "file_name": f"{k}.png", "height": 80, "width": 112} for k in (1, 2, 3)
+        ],
+        "categories": [{"id": 3, "name": "imported"}],
+        "annotations": [
+            {"id": k, "image_id": k, "category_id": 3, "segmentation": square} for k in (1, 2, 3)
+        ],
+    }
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps(document))
+    page.tap("#menu-button")
+    with page.expect_file_chooser() as chooser:
+        page.tap("text=Import COCO file")
+    chooser.value.set_files(str(path))
+    page.wait_for_selector(".dialog >> text=takes all of it back")
+    page.tap(".dialog .button.main")
+    story.until("samadapt.state.objects.size === 2")
+    story.press("Control+z")  # the import, on all images,
+    story.until("samadapt.state.objects.size === 1")
+    story.idle()
+    assert [thing.image_id for thing in objects.all()] == [first]
+    story.press("Control+y")
+    story.until("samadapt.state.objects.size === 2")
+    story.idle()
+    images = sorted(thing.image_id for thing in objects.all())
+    assert images == [first, *sorted(annotator.ids()[:3])]
+    story.press("Control+z")
+    story.until("samadapt.state.objects.size === 1")
+    story.press("Control+z")  # and then the object from before
+    story.until("samadapt.state.objects.size === 0")
+    story.idle()
+    assert objects.all() == []
+
+
+def test_a_used_key_is_not_taken_without_asking(open_page: Opener) -> None:
+    story = Story(open_page())
+    page = story.page
+    story.press("?")
+    line = ".keys .line:has-text('Find similar') button"
+    page.click(line)
+    story.press("b")
+    page.wait_for_selector("text=B is the key for “Brush”")
+    page.click(".dialog >> text=Cancel")
+    assert page.inner_text(line) == "F"
+    page.click(line)
+    story.press("b")
+    page.click(".dialog >> text=Use it here")
+    page.wait_for_function("document.querySelectorAll('.dialog').length === 1")
+    assert page.inner_text(line) == "B"
+    brush = page.locator(".keys .line:has-text('Brush')").first
+    assert "B" not in brush.inner_text().split()
+
+
+def test_light_or_dark_follows_the_system(open_page: Opener) -> None:
+    page = open_page(color_scheme="dark")
+    theme = "document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "dark"
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(f"{theme} === 'light'")
+    page.click("[data-action=theme]")  # now dark, whatever the system says
+    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(theme) == "dark"
+
+
+def test_a_contrast_fit_is_of_each_image_unless_locked(
+    annotator: Annotator, open_page: Opener
+) -> None:
+    import numpy as np
+    from PIL import Image
+
+    dark = np.zeros((80, 112, 3), np.uint8)
+    dark[::2] = 40
+    Image.fromarray(dark).save(annotator.folder / "2.png")
+    story = Story(open_page())
+    first, second, *_ = annotator.ids()
+    read = "[samadapt.state.settings.contrast, samadapt.state.settings.brightness]"
+    story.press("a")
+    one = story.page.evaluate(read)
+    story.open(second)
+    other = story.page.evaluate(read)
+    assert (one[0], other[0]) == (100, 67), "at most 100; 25 log2(255 / 40)"
+    story.open(first)
+    assert story.page.evaluate(read) == one
+    story.page.click("[data-tab=view]")
+    story.page.check("[data-setting=lockContrast]")
+    story.open(second)
+    assert story.page.evaluate(read) == one
+
+
+def test_a_snapshot_under_another_name_confirms(open_page: Opener, annotator: Annotator) -> None:
+    annotator.stop()
+    annotator.specs = ("online",)
+    annotator.start()
+    story = Story(open_page())
+    story.press("y")
+    button = story.page.locator("text=Snapshot…")
+    button.click()
+    story.page.fill(".dialog input", "my own name!")
+    story.press("Enter")
+    story.page.wait_for_selector(".toast.bad >> text=cannot be the name")
+    button.click()
+    story.page.fill(".dialog input", "mine")
+    story.press("Enter")
+    story.page.wait_for_selector(".dialog >> text=mine holds what was learned so far")

@@ -1,0 +1,139 @@
+"""Labels that are merged, attributes of objects, tags of images, and colours for 40 labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samadapt.data.rle import Rle
+from samadapt.errors import DataError
+from samadapt.store.errors import ConflictError, MissingError
+from samadapt.store.events import Attribute, Label
+from samadapt.store.labels import COLOURS
+from samadapt.store.objects import NewMask
+from samadapt.store.projects import Project
+from samadapt.store.rebuild import differences, read_log, rebuild
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[Project]:
+    """Two images; labels cat (with attributes) and dog; a cat on each image and a dog."""
+    from PIL import Image
+
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 6)).save(tmp_path / name)
+    project = Project.open(tmp_path / "p.samadapt")
+    project.images.scan(tmp_path)
+    attributes = (
+        Attribute(name="colour", kind="choice", choices=("black", "white")),
+        Attribute(name="age", kind="number"),
+        Attribute(name="asleep", kind="flag"),
+        Attribute(name="remark"),
+    )
+    labels = [
+        Label(id=0, name="cat", colour="#ff0000", attributes=attributes),
+        Label(id=0, name="dog", colour="#00ff00"),
+    ]
+    project.labels.set(labels, 0, "ann")
+    rle = Rle.from_mask(np.ones((6, 8), np.bool_))
+    first, second = sorted(project.images.all())
+    for image, label in ((first, 1), (second, 1), (second, 2)):
+        project.objects.add(NewMask(image, rle, label), "ann")
+    yield project
+    project.close()
+
+
+def test_a_label_is_merged_into_another_on_all_images(filled: Project) -> None:
+    with pytest.raises(MissingError):
+        filled.objects.merge_label(1, 9, 1, "bob")
+    with pytest.raises(ConflictError):
+        filled.objects.merge_label(1, 2, 0, "bob")
+    assert [thing.label_id for thing in filled.objects.all()] == [1, 1, 2]
+    assert filled.objects.merge_label(1, 2, 1, "bob") == 2
+    assert [thing.label_id for thing in filled.objects.all()] == [2, 2, 2]
+    assert [label.name for label in filled.labels.all()[0]] == ["dog"]
+    assert filled.objects.merge_label(2, None, 2, "bob") == 3
+    assert filled.objects.label_counts() == {None: 3}
+    assert differences(filled, read_log(filled)) == ""
+
+
+def test_attributes_and_tags_are_kept_and_rebuilt(filled: Project) -> None:
+    values = {"colour": "black", "age": 3.5, "asleep": True, "remark": "on the sofa"}
+    filled.details.describe(1, values, "ann")
+    filled.details.describe(2, {"age": 1}, "ann")
+    filled.details.describe(2, {}, "ann")
+    image = min(filled.images.all())
+    assert filled.details.tag(image, [" night ", "blurred", "night"], "ann") == ["night", "blurred"]
+    found = filled.details.attributes(), filled.details.tags(), filled.labels.all()
+    assert found[:2] == ({1: values}, {image: ["night", "blurred"]})
+    assert len(found[2][0][0].attributes) == 4
+    assert differences(filled, read_log(filled)) == ""
+    rebuild(filled)
+    assert (filled.details.attributes(), filled.details.tags(), filled.labels.all()) == found
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"colour": "red"},
+        {"age": "old"},
+        {"age": True},
+        {"age": float("inf")},
+        {"asleep": "yes"},
+        {"remark": 3.0},
+        {"remark": "half \ud800"},
+        {"remark": "x" * 1001},
+        {"size": "large"},
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(
+    filled: Project, values: dict[str, str | float | bool]
+) -> None:
+    with pytest.raises(DataError, match=next(iter(values))):
+        filled.details.describe(1, values, "ann")
+    assert filled.details.attributes() == {}
+
+
+def test_attributes_need_names_of_their_own_and_choices(filled: Project) -> None:
+    labels, revision = filled.labels.all()
+    for attributes in (
+        (Attribute(name="a"), Attribute(name="a", kind="flag")),
+        (Attribute(name="a", kind="choice"),),
+        (Attribute(name=" "),),
+        (Attribute(name="a", kind="choice", choices=("x", " y")),),
+    ):
+        changed = labels[0].model_copy(update={"attributes": attributes})
+        with pytest.raises(DataError):
+            filled.labels.set([changed, labels[1]], revision, "ann")
+
+
+def test_forty_colours_differ_for_all_eyes() -> None:
+    """In CIELAB (D65), seen with all cones and, after Machado et al. 2009, without one kind."""
+    cones = {
+        "all": np.eye(3),
+        "no red": [[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.052]],
+        "no green": [[0.3673, 0.8606, -0.228], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]],
+        "no blue": [
+            [1.2555, -0.0767, -0.1788],
+            [-0.0784, 0.9308, 0.1476],
+            [0.0047, 0.6914, 0.3039],
+        ],
+    }
+    assert len(set(COLOURS)) == 40
+    srgb = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in COLOURS]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    for matrix in cones.values():
+        xyz = np.clip(linear @ np.array(matrix).T, 0, 1) @ to_xyz.T / [0.9505, 1.0, 1.089]
+        f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+        lab = np.stack(
+            [116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], 1
+        )
+        assert min(np.linalg.norm(a - b) for a, b in combinations(lab, 2)) > 10
+        assert min(np.linalg.norm(a - b) for a, b in combinations(lab[:12], 2)) > 20
