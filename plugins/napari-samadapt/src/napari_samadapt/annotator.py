@@ -16,6 +16,7 @@ from napari_samadapt.layers import Layers
 from napari_samadapt.masks import Mask, read_crop, read_object
 from napari_samadapt.planes import Plane, plane_file, shown_plane
 
+
 class Annotator:
     """One image layer being segmented, slice by slice, at a server that learns.
 

@@ -18,7 +18,14 @@ Json = dict[str, Any]
 
 _SECONDS = 600.0
 """Encoding a large image with a large model on a slow machine takes minutes."""
-NOTHING: Json = {"mask": None, "digest": "", "clicks": [], "box": None, "strokes": 0, "edited": None}
+NOTHING: Json = {
+    "mask": None,
+    "digest": "",
+    "clicks": [],
+    "box": None,
+    "strokes": 0,
+    "edited": None,
+}
 """What the server says of the object under way before anything is said of it."""
 _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6")
 
