@@ -12,6 +12,7 @@ from disc_slices import DISCS, SIZE, disc, iou, stack
 from napari.components import ViewerModel
 from napari_samadapt.annotator import Annotator
 from napari_samadapt.errors import SamadaptError
+from napari_samadapt.masks import write_crop
 
 Maker = Callable[..., Annotator]
 
@@ -112,6 +113,84 @@ def test_what_was_painted_is_accepted(annotate: Maker) -> None:
     annotator.accept()
     annotator.wait()
     np.testing.assert_array_equal(annotator.layers.objects.data > 0, wanted)
+
+
+def test_what_was_erased_is_not_accepted(annotate: Maker, problems: list[str]) -> None:
+    annotator = annotate(stack()[3][::-1, ::-1], "erased")
+    annotator.layers.points.add([SIZE[0] - 1 - 33, SIZE[1] - 1 - 40])
+    annotator.wait()
+    wanted = current(annotator)
+    wanted[SIZE[0] - 33 :] = False
+    wanted[:9, :9] = True
+    annotator.layers.current.data = wanted.astype(np.uint8)
+    annotator.accept()
+    annotator.wait()
+    np.testing.assert_array_equal(annotator.layers.objects.data > 0, wanted)
+    assert problems == []
+
+
+def test_prompts_are_taken_back_and_accepted_objects_never(
+    annotate: Maker, problems: list[str]
+) -> None:
+    annotator = annotate(stack()[2][::-1, ::-1], "kept")
+    layers, row, column = annotator.layers, SIZE[0] - 1 - 32, SIZE[1] - 1 - 40
+    client, number = annotator._client, annotator._numbers[annotator.plane]
+    layers.points.add([row, column])
+    annotator.wait()
+    annotator.accept()
+    annotator.undo()  # nothing is under way
+    annotator.wait()
+    layers.points.add([row, column])
+    annotator.wait()
+    proposal = np.zeros(SIZE, np.bool_)
+    proposal[:8, :8] = True
+    client.add(number, None, proposal)
+    layers.points.selected_data = {0}
+    layers.points.remove_selected()
+    annotator.wait()
+    assert not current(annotator).any()
+    opened = client.open(number)
+    assert opened["current"] is None
+    assert sorted(thing["source"] for thing in opened["objects"]) == ["clicks", "similar"]
+    assert problems == []
+
+
+def test_a_mask_that_was_not_shown_is_not_accepted(annotate: Maker, problems: list[str]) -> None:
+    annotator = annotate(stack()[3][::-1], "unseen")
+    client, number = annotator._client, annotator._numbers[annotator.plane]
+    annotator.layers.points.add([SIZE[0] - 1 - 33, 40])
+    annotator.wait()
+    patch = np.zeros(SIZE, np.bool_)
+    patch[:8, :8] = True
+    client._post(f"images/{number}/stroke", json={"mask": write_crop(patch)})
+    annotator.accept()
+    annotator.wait()
+    assert len(problems) == 1
+    assert "not the one that was shown" in problems[0]
+    assert client.open(number)["objects"] == []
+    assert current(annotator)[patch].all(), "it is shown now"
+    annotator.accept()
+    annotator.wait()
+    assert (annotator.layers.objects.data[patch] > 0).all()
+
+
+def test_the_object_that_is_being_improved_is_deleted(
+    viewer: ViewerModel, annotate: Maker, problems: list[str]
+) -> None:
+    annotator = annotate(stack()[1][:, ::-1], "gone")
+    viewer.cursor.position = place = (31, SIZE[1] - 1 - 40)
+    annotator.layers.points.add(place)
+    annotator.wait()
+    annotator.accept()
+    annotator.wait()
+    annotator.improve()
+    annotator.wait()
+    assert current(annotator).any()
+    annotator.delete()
+    annotator.wait()
+    assert not current(annotator).any()
+    assert not annotator.layers.objects.data.any()
+    assert problems == []
 
 
 def test_a_stack_is_annotated_slice_by_slice(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,14 +9,12 @@ from typing import Any
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from napari_samadapt.client import Client, Json, Prompts
+from napari_samadapt.client import NOTHING, Client, Json, Prompts
 from napari_samadapt.errors import SamadaptError, UnreachableError
 from napari_samadapt.jobs import Jobs
 from napari_samadapt.layers import Layers
 from napari_samadapt.masks import Mask, read_crop, read_object
 from napari_samadapt.planes import Plane, plane_file, shown_plane
-
-_NOTHING: Json = {"mask": None, "clicks": [], "box": None, "can_undo": False, "edited": None}
 
 
 class Annotator:
@@ -85,19 +82,18 @@ class Annotator:
         plane, wanted = self.plane, self.layers.prompts(self.plane)
         self._ask(
             plane,
-            lambda number: self._client.say(number, wanted, self._now.get(plane)),
+            lambda number: self._client.say(number, wanted, self._now[plane]),
             lambda answer: self._show(plane, answer, asked=wanted),
         )
 
     def undo(self) -> None:
-        """Take the last prompt back."""
+        """Take the last step of the object under way back."""
         plane = self.plane
-
-        def work(number: int) -> Json:
-            now = self._now.get(plane, _NOTHING)
-            return self._client.undo(number) if now["can_undo"] else now
-
-        self._ask(plane, work, lambda answer: self._show(plane, answer))
+        self._ask(
+            plane,
+            lambda number: self._client.undo(number, self._now[plane]),
+            lambda answer: self._show(plane, answer),
+        )
 
     def clear(self) -> None:
         """Give the object under way up."""
@@ -106,27 +102,23 @@ class Annotator:
 
     def accept(self) -> None:
         """Accept the object under way under the chosen label; the model learns from it."""
-        if self._later.isActive():  # a prompt that was not sent yet
-            self._later.stop()
-            self.say()
-            self.jobs.wait()
-        plane, label, key = self.plane, self.label, uuid.uuid4().hex
-        painted = self.layers.painted(self._mask)
-        if painted is not None and not painted.any():
-            raise SamadaptError("the mask is empty: click on the object, or paint it")
-        if painted is None and not self._mask.any():
-            raise SamadaptError("there is nothing to accept yet: click on the object")
+        self.wait()  # what was said last belongs to it
+        plane, label, shown = self.plane, self.label, self._mask
+        wanted = self.layers.painted()
+        if not wanted.any():
+            nothing = "the mask is empty" if shown.any() else "there is nothing to accept yet"
+            raise SamadaptError(f"{nothing}: click on the object")
 
         def work(number: int) -> tuple[Json, Json]:
-            thing = self._client.accept(number, self._client.label(label), painted, key)
-            self._now[plane] = _NOTHING
-            return thing, self._client.learned()
+            label_id, now = self._client.label(label), self._now[plane]
+            self._now[plane] = answer = self._client.accept(number, label_id, now, shown, wanted)
+            return answer, self._client.learned()
 
-        def done(answer: tuple[Json, Json]) -> None:
-            thing, learned = answer
-            self._keep(plane, thing)
-            self._show(plane, _NOTHING)
-            self._tell(f"accepted object {thing['id']}{_learned(learned)}")
+        def done(both: tuple[Json, Json]) -> None:
+            answer, learned = both
+            self._keep(plane, answer)
+            self._show(plane, answer)
+            self._tell(f"accepted object {answer['object']['id']}{_learned(learned)}")
 
         self._ask(plane, work, done)
 
@@ -145,9 +137,9 @@ class Annotator:
         """Delete the object under the mouse."""
         plane, thing = self.plane, self._under_mouse()
 
-        def done(_: None) -> None:
-            self._objects[plane].pop(thing["id"], None)
-            self._show_objects(plane)
+        def done(answer: Json) -> None:
+            if not np.array_equal(read_crop(answer["mask"], self.layers.size), self._mask):
+                self._show(plane, answer)  # it was the one that was being improved
             self._tell(f"deleted object {thing['id']}")
 
         self._ask(plane, lambda _: self._client.delete(thing["id"], thing["revision"]), done)
@@ -192,13 +184,12 @@ class Annotator:
     def _take(self, places: list[int]) -> None:
         plane, label = self.plane, self.label
         for place in places:
-            mask, key = self._found[place], uuid.uuid4().hex
+            mask = self._found[place]
 
-            def work(number: int, mask: Any = mask, key: str = key) -> Json:
-                return self._client.add(number, self._client.label(label), mask, key)
+            def work(number: int, mask: Any = mask) -> Json:
+                return self._client.add(number, self._client.label(label), mask)
 
-            def done(thing: Json, place: int = place, mask: Any = mask) -> None:
-                self._keep(plane, thing)
+            def done(_: Json, place: int = place, mask: Any = mask) -> None:
                 if place < len(self._found) and self._found[place] is mask:
                     self._found[place] = None
                     self._show_found()
@@ -221,7 +212,7 @@ class Annotator:
         self.plane = plane
         self._crops, self._found, self._rejected, self._tried = [], [], [], []
         self._show_found()
-        self._show(plane, self._now.get(plane, _NOTHING))
+        self._show(plane, self._now.get(plane, NOTHING))
         is_there = {plane.file_name(".png"), plane.file_name(".tif")} & self._there
         if plane not in self._numbers and is_there:
             self._open()
@@ -244,7 +235,7 @@ class Annotator:
                 number = self._client.upload(*plane_file(image, plane))
                 opened = self._client.open(number)
                 self._numbers[plane] = number
-                self._now[plane] = opened["current"] or _NOTHING
+                self._now[plane] = opened["current"] or NOTHING
             answer = work(self._numbers[plane])
             if isinstance(answer, dict) and "clicks" in answer:
                 self._now[plane] = answer  # the next job goes on from it
@@ -259,6 +250,8 @@ class Annotator:
                     self._tell(warning)
                 if opened["current"] is not None:
                     self._show(plane, opened["current"])
+            if isinstance(answer, dict) and "saved" in answer:
+                self._keep(plane, answer)
             done(answer)
 
         self.jobs.run(whole, told)
@@ -273,8 +266,12 @@ class Annotator:
         self._mask = read_crop(answer["mask"], self.layers.size)
         self.layers.show_current(self._mask)
 
-    def _keep(self, plane: Plane, thing: Json) -> None:
-        self._objects.setdefault(plane, {})[thing["id"]] = thing
+    def _keep(self, plane: Plane, answer: Json) -> None:
+        """Show what an answer says of accepted objects."""
+        things = self._objects.setdefault(plane, {})
+        things |= {thing["id"]: thing for thing in answer["saved"]}
+        for number in answer["removed"]:
+            things.pop(number, None)
         self._show_objects(plane)
 
     def _show_objects(self, plane: Plane) -> None:
@@ -301,13 +298,13 @@ class Annotator:
 
         def work() -> Json:
             opened = self._client.open(self._numbers[plane])
-            self._now[plane] = opened["current"] or _NOTHING
+            self._now[plane] = opened["current"] or NOTHING
             return opened
 
         def done(opened: Json) -> None:
             self._objects[plane] = {thing["id"]: thing for thing in opened["objects"]}
             self._show_objects(plane)
-            self._show(plane, opened["current"] or _NOTHING)
+            self._show(plane, opened["current"] or NOTHING)
 
         self.jobs.run(work, done)
 

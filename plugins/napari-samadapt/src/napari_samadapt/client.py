@@ -18,6 +18,15 @@ Json = dict[str, Any]
 
 _SECONDS = 600.0
 """Encoding a large image with a large model on a slow machine takes minutes."""
+NOTHING: Json = {
+    "mask": None,
+    "digest": "",
+    "clicks": [],
+    "box": None,
+    "strokes": 0,
+    "edited": None,
+}
+"""What the server says of the object under way before anything is said of it."""
 _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6")
 
 
@@ -36,14 +45,14 @@ class Prompts:
         return cls(clicks, None if box is None else tuple(map(float, box)))
 
     def go_on_from(self, known: Prompts) -> bool:
-        """Whether these are `known` and perhaps more."""
+        """Whether these are `known` and perhaps more; a box comes in place of another one."""
         return (
             len(known.clicks) <= len(self.clicks)
             and all(
                 np.allclose(one, other)
                 for one, other in zip(known.clicks, self.clicks, strict=False)
             )
-            and (known.box is None or (self.box is not None and np.allclose(known.box, self.box)))
+            and (known.box is None or self.box is not None)
         )
 
 
@@ -121,13 +130,16 @@ class Client:
 
     # -- the object under way -------------------------------------------------------------
 
-    def say(self, image: int, wanted: Prompts, known: Json | None) -> Json:
-        """Bring the object under way to these prompts, by undoing and by further ones."""
-        now = known or {"clicks": [], "box": None, "can_undo": False, "edited": None}
-        while not wanted.go_on_from(Prompts.of(now)):
-            now = self.undo(image) if now["can_undo"] else self._again(image, now)
+    def say(self, image: int, wanted: Prompts, now: Json) -> Json:
+        """Bring the object under way, which stands as `now`, to these prompts.
+
+        What cannot be reached by further prompts is begun anew. It is not undone step by step: the
+        last step may be about an accepted object.
+        """
+        if not wanted.go_on_from(Prompts.of(now)):
+            now = self._again(image, now)
         said = Prompts.of(now)
-        if wanted.box is not None and said.box is None:
+        if wanted.box is not None and (said.box is None or not np.allclose(wanted.box, said.box)):
             corners = dict(zip(("x0", "y0", "x1", "y1"), wanted.box, strict=True))
             now = self._post(f"images/{image}/box", json=corners)
         for x, y, positive in wanted.clicks[len(said.clicks) :]:
@@ -135,8 +147,10 @@ class Client:
             now = self._post(f"images/{image}/click", json=body)
         return now
 
-    def undo(self, image: int) -> Json:
-        """Take the last prompt back."""
+    def undo(self, image: int, now: Json) -> Json:
+        """Take the last step back, unless nothing was said of the object under way."""
+        if not (now["clicks"] or now["box"] or now["strokes"] or now["edited"]):
+            return now
         return self._post(f"images/{image}/undo")
 
     def skip(self, image: int) -> Json:
@@ -148,12 +162,22 @@ class Client:
         body = {"object": thing, "revision": revision}
         return self._post(f"images/{image}/edit", json=body)
 
-    def accept(self, image: int, label: int | None, painted: Mask | None, key: str) -> Json:
-        """Accept the object under way, with what was painted; the server learns from it."""
-        body: Json = {"key": key, "label": label}
-        if painted is not None:
-            body["mask"] = _crop(painted)
-        return dict(self._post(f"images/{image}/accept", json=body)["object"])
+    def accept(self, image: int, label: int | None, now: Json, shown: Mask, wanted: Mask) -> Json:
+        """Accept the object under way; the server learns from it.
+
+        Args:
+            image: its number.
+            label: its label; None for that which it has.
+            now: how the object stands.
+            shown: its mask as it was shown.
+            wanted: the mask as it was painted over; sent as strokes.
+        """
+        for part, positive in ((wanted & ~shown, True), (shown & ~wanted, False)):
+            if part.any():
+                body = {"mask": _crop(part), "positive": positive}
+                now = self._post(f"images/{image}/stroke", json=body)
+        body = {"label": label, "shown": now["digest"]}
+        return self._post(f"images/{image}/accept", json=body)
 
     # -- objects --------------------------------------------------------------------------
 
@@ -162,14 +186,14 @@ class Client:
         body = {"label": label, "rejected": rejected, "tried": tried}
         return self._post(f"images/{image}/similar", json=body)
 
-    def add(self, image: int, label: int | None, mask: Mask, key: str) -> Json:
+    def add(self, image: int, label: int | None, mask: Mask) -> Json:
         """Add a proposal as an object."""
-        body = {"key": key, "label": label, "mask": _crop(mask), "source": "similar"}
-        return dict(self._post(f"images/{image}/objects", json=body)["object"])
+        body = {"label": label, "mask": _crop(mask), "source": "similar"}
+        return self._post(f"images/{image}/objects", json=body)
 
-    def delete(self, thing: int, revision: int) -> None:
+    def delete(self, thing: int, revision: int) -> Json:
         """Delete an object."""
-        self._post(f"objects/{thing}/delete", json={"revision": revision})
+        return self._post(f"objects/{thing}/delete", json={"revision": revision})
 
     # -- private --------------------------------------------------------------------------
 

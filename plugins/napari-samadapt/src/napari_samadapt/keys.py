@@ -13,7 +13,7 @@ KEYS = {
     "T": "next points mark the background, or the object again",
     "C": "accept the object",
     "Shift-C": "give the object up",
-    "Control-Z": "take the last prompt back",
+    "Control-Z": "take the last step of the object under way back",
     "N": "find similar objects; again for further ones",
     "Y": "accept the proposal under the mouse",
     "Shift-Y": "accept all proposals",

@@ -144,10 +144,9 @@ class Layers:
         self.current.data = mask.astype(np.uint8)
         self.current.selected_label = 1
 
-    def painted(self, mask: Mask) -> Mask | None:
-        """The mask as it was painted over; None if it is still `mask`."""
-        now = np.asarray(self.current.data) > 0
-        return None if np.array_equal(now, mask) else now
+    def painted(self) -> Mask:
+        """The mask (H, W) of the object under way, as it was painted over."""
+        return np.asarray(self.current.data) > 0
 
     def show_objects(self, plane: Plane, objects: list[tuple[int, Mask]]) -> None:
         """Show the accepted objects of a plane, each with its number as value."""
