@@ -23,10 +23,13 @@ function button(k) {
   const text = `Candidate ${k + 1}: the model gives it ${score} of 100`;
   const show = (event) => thumbnail(event.currentTarget, k);
   const hide = (event) => event.currentTarget.querySelector("canvas")?.remove();
-  return h("button", {
+  const made = h("button", {
     "aria-label": text, "aria-current": String(k === current.chosen), "data-candidate": String(k),
     onclick: () => inOrder(() => choose(k)), onmouseenter: show, onfocus: show, onmouseleave: hide, onblur: hide,
   }, String(score));
+  // The bar may be drawn anew while the mouse rests on a button.
+  requestAnimationFrame(() => made.matches(":hover") && thumbnail(made, k));
+  return made;
 }
 
 async function thumbnail(button, k) {
@@ -46,6 +49,7 @@ function candidateMasks() {
   if (fetched.of !== clicks) {
     const masks = get(`/api/images/${image}/candidates`).then(({ candidates }) => candidates.map(fromCrop));
     fetched = { of: clicks, masks };
+    masks.catch(() => { fetched = { of: null, masks: null }; });
   }
   return fetched.masks;
 }
