@@ -88,7 +88,7 @@ def _front_matter(
 
 
 def _is_hub_id(name: str) -> bool:
-    """Whether the Hub takes a name for that of a model; it refuses cards with any other."""
+    """Return True if the Hub accepts a name as a model id; it refuses cards with other names."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils._validators import validate_repo_id
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from samadapt.errors import AdapterError
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
-"""What an adapter consists of; whatever else a repository holds is not fetched."""
+"""Files of an adapter; other files of a repository are not fetched."""
 
 
 def upload(folder: Path, repo_id: str, *, private: bool, token: str | None) -> str:

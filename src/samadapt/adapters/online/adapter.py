@@ -219,7 +219,7 @@ class OnlineAdapter(Adapter):
 
     @property
     def is_trusted(self) -> bool:
-        """Whether predictions use the adapted decoder rather than the frozen one."""
+        """True if predictions use the adapted decoder, False if they use the frozen one."""
         return self._learner.is_trusted
 
     @property

@@ -72,7 +72,7 @@ class DecoderTrainer:
         self._check = check or (lambda: None)
 
     def fits(self, interaction: Interaction) -> bool:
-        """Whether this trainer was made for the interaction's base decoder."""
+        """Return True if this trainer was made for the interaction's base decoder."""
         return _base_decoder(interaction, self._own) is self._base
 
     def zeros(self) -> Tensor:

@@ -57,7 +57,7 @@ class Evidence:
         return replace(self, surprises=(*self.surprises, surprise)[-max(guard.evidence, 1) :])
 
     def is_outlier(self, surprise: float) -> bool:
-        """Whether an accepted mask shows another object than the answer before it.
+        """Return True if an accepted mask shows another object than the answer before it.
 
         It does if their IoU is below 0.5, unless that is so for half of the objects before, whose
         answers are painted over as a rule.

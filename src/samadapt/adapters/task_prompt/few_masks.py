@@ -1,4 +1,4 @@
-"""Whether as few masks as there are can teach convolutions more than themselves."""
+"""Rule for a task with few masks: may its dense prompt use convolutions, or would they overfit."""
 
 from __future__ import annotations
 
