@@ -26,6 +26,7 @@ from samadapt.data.records import (
     by_id,
     found,
     next_id,
+    wrong_size,
 )
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
@@ -396,16 +397,4 @@ class CocoDataset:
         size = self.size(image_id)
         if displayed == size:
             return
-        text = (
-            f"{self.source}: image {image_id!r} ({self.image(image_id).file_name}) is "
-            f"{displayed[1]} x {displayed[0]} pixels as displayed, but its annotations are for "
-            f"{size[1]} x {size[0]} (width x height): "
-        )
-        if displayed == size[::-1]:
-            text += (
-                "if they were drawn on the unturned picture, remove the EXIF orientation from the "
-                "image file, otherwise swap width and height in the annotation file"
-            )
-        else:
-            text += "use the images that were annotated"
-        raise DataError(text)
+        raise wrong_size(self.source, self.image(image_id), size, displayed)

@@ -279,3 +279,27 @@ def _box(value: Any) -> tuple[float, float, float, float] | None:
         return None
     x, y, width, height = (n for n in numbers if n is not None)
     return x, y, width, height
+
+
+def wrong_size(
+    source: str, image: CocoImage, size: tuple[int, int], displayed: tuple[int, int]
+) -> DataError:
+    """Return the error that an image, as displayed, has another size than its annotations.
+
+    Args:
+        source: what the annotations come from.
+        image: the image.
+        size: (height, width) that the annotations are for.
+        displayed: (height, width) of the picture, EXIF orientation applied.
+    """
+    text = (
+        f"{source}: image {image.id!r} ({image.file_name}) is "
+        f"{displayed[1]} x {displayed[0]} pixels as displayed, but its annotations are for "
+        f"{size[1]} x {size[0]} (width x height): "
+    )
+    if displayed == size[::-1]:
+        return DataError(
+            text + "if they were drawn on the unturned picture, remove the EXIF orientation from "
+            "the image file, otherwise swap width and height in the annotation file"
+        )
+    return DataError(text + "use the images that were annotated")

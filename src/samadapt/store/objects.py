@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
-from sqlalchemy.engine import Row
 
 from samadapt.data.rle import Rle
 from samadapt.store.database import Database
@@ -24,6 +23,7 @@ from samadapt.store.events import (
 from samadapt.store.journal import Journal
 from samadapt.store.label_rows import check_label
 from samadapt.store.labels import LabelTable
+from samadapt.store.object_rows import check_expected, is_done, stored_object
 from samadapt.store.records import StoredObject
 from samadapt.store.tables import images, objects
 
@@ -68,13 +68,13 @@ class ObjectTable:
         if not deleted:
             wanted = wanted.where(~objects.c.deleted)
         with self._database.read() as tx:
-            return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
+            return [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def all(self, *, deleted: bool = False) -> list[StoredObject]:
         """Return all objects, oldest first; deleted ones too if asked for."""
         wanted = self._mine() if deleted else self._mine().where(~objects.c.deleted)
         with self._database.read() as tx:
-            return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
+            return [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def measured(self) -> list[StoredObject]:
         """Objects that took prompts, in the order in which they were accepted; masks left out."""
@@ -85,7 +85,7 @@ class ObjectTable:
             ~objects.c.deleted,
         )
         with self._database.read() as tx:
-            return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
+            return [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def count_proposed(self) -> int:
         """How many objects were proposed and accepted as they came."""
@@ -212,12 +212,12 @@ class ObjectTable:
         self._journal.lock(tx)
         now = self._get(tx, object_id)
         counts = now.counts if rle is None else rle.counts.decode("ascii")
-        if _is_done(now, revision, person, deleted=False) and (now.label_id, now.counts) == (
+        if is_done(now, revision, person, deleted=False) and (now.label_id, now.counts) == (
             label_id,
             counts,
         ):
             return now
-        _check_expected(now, revision, deleted=False)
+        check_expected(now, revision, deleted=False)
         if rle is not None and rle.size != (now.height, now.width):
             raise ConflictError(
                 f"object {object_id} has a mask of {now.width} x {now.height} pixels, the new one "
@@ -260,7 +260,7 @@ class ObjectTable:
                 raise ConflictError("a label cannot be merged with itself: choose another one")
             check_label(tx, self._project, into)
             wanted = self._mine().where(objects.c.label_id == label_id, ~objects.c.deleted)
-            things = [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
+            things = [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
             for thing in things:
                 self.change_in(tx, thing.id, thing.revision, person, into, None)
             self._labels.take_out(tx, label_id, revision, person)
@@ -309,9 +309,9 @@ class ObjectTable:
     ) -> StoredObject:
         self._journal.lock(tx)
         now = self._get(tx, event.object)
-        if _is_done(now, revision, person, deleted=deleted):
+        if is_done(now, revision, person, deleted=deleted):
             return now
-        _check_expected(now, revision, deleted=not deleted)
+        check_expected(now, revision, deleted=not deleted)
         if not deleted:
             self._labels.bring_back(tx, now.label_id, person)
         self._set(tx, now, event, person, {"deleted": deleted})
@@ -331,7 +331,7 @@ class ObjectTable:
         found: list[StoredObject] = []
         for start in range(0, len(numbers), 500):
             here = objects.c.id.in_(numbers[start : start + 500])
-            found += [_object(row) for row in tx.execute(self._mine().where(here))]
+            found += [stored_object(row) for row in tx.execute(self._mine().where(here))]
         return found
 
     # -- private ----------------------------------------------------------------------------
@@ -346,13 +346,13 @@ class ObjectTable:
                 f"the key {key!r} belongs to an object of another image (nothing was saved): use "
                 "a new key for every object"
             )
-        return None if row is None else _object(row)
+        return None if row is None else stored_object(row)
 
     def _get(self, tx: Connection, object_id: int) -> StoredObject:
         row = tx.execute(self._mine().where(objects.c.id == object_id)).first()
         if row is None:
             raise MissingError(f"there is no object {object_id} in this project")
-        return _object(row)
+        return stored_object(row)
 
     def _set(
         self,
@@ -373,39 +373,3 @@ class ObjectTable:
                 f"object {now.id} was changed by somebody else at this moment (nothing was "
                 "overwritten): look at it and do it again"
             )
-
-
-def _is_done(now: StoredObject, revision: int, person: str, *, deleted: bool) -> bool:
-    """Whether the person's change of this version to this state is what happened last."""
-    return (now.revision, now.person, now.deleted) == (revision + 1, person, deleted)
-
-
-def _check_expected(now: StoredObject, revision: int, *, deleted: bool) -> None:
-    # Nobody else writes to this project until the transaction ends; see `next_number`.
-    if now.revision != revision or now.deleted != deleted:
-        what = "deleted" if now.deleted else "changed"
-        raise ConflictError(
-            f"object {now.id} was {what} by {now.person or 'somebody else'} meanwhile "
-            "(nothing was overwritten): look at it and do it again"
-        )
-
-
-def _object(row: Row[Any]) -> StoredObject:
-    known = row._mapping
-    return StoredObject(
-        id=row.id,
-        image_id=row.image_id,
-        key=row.key,
-        revision=row.revision,
-        deleted=bool(row.deleted),
-        label_id=row.label_id,
-        height=row.height,
-        width=row.width,
-        counts=known.get("counts", ""),
-        source=row.source,
-        person=row.person,
-        time=row.time,
-        prompts=row.prompts,
-        frozen_prompts=row.frozen_prompts,
-        adapted=bool(row.adapted),
-    )
