@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +10,7 @@ import torch
 from samadapt.models.nano.network import NanoNetwork
 from samadapt.models.nano.weights import write_weights
 from small_models import TINY_NANO
+from two_processes import run_two
 
 pytest.importorskip("accelerate")
 
@@ -63,34 +59,7 @@ print(json.dumps([process, drawn, trainer.spent, hashes]))
 
 def test_processes_agree_on_weights_and_time(tmp_path: Path) -> None:
     write_weights(NanoNetwork(TINY_NANO), tmp_path / "start.safetensors", {})
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {
-        **os.environ,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "OMP_NUM_THREADS": "1",
-        "ACCELERATE_USE_CPU": "true",
-    }
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path)],
-            env={**common, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    try:
-        found = [worker.communicate(timeout=240) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], found
-    first, second = (json.loads(out.splitlines()[-1]) for out, _ in found)
+    first, second = run_two(WORKER, str(tmp_path))
     assert (first[0], second[0]) == (0, 1)
     assert first[1] != second[1]  # other samples
     assert (first[2], second[2]) == (1.0, 1.0)  # the main process's clock

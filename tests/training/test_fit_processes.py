@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +12,7 @@ from samadapt.adapters.registry import load_adapter
 from samadapt.training.fit import run_fit
 from small_models import tiny_nano
 from tiny_dataset import make_dataset
+from two_processes import run_two
 
 pytest.importorskip("accelerate")
 
@@ -43,35 +40,7 @@ print(json.dumps([weights, report.values["prompts"], [s.image for s in report.sk
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     tiny = make_dataset(tmp_path / "tiny")
     tiny.truncate(2)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {
-        **os.environ,
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "OMP_NUM_THREADS": "1",
-        "ACCELERATE_USE_CPU": "true",
-    }
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(tmp_path), json.dumps(SETTINGS)],
-            env={**common, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    try:
-        found = [worker.communicate(timeout=240) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [worker.returncode for worker in workers] == [0, 0], found
-    first, second = (json.loads(out.splitlines()[-1]) for out, _ in found)
+    first, second = run_two(WORKER, str(tmp_path), json.dumps(SETTINGS))
     assert first == second
     assert first[1:] == [6, ["2.png"]]
 
