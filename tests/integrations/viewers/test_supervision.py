@@ -70,7 +70,7 @@ def read(dataset: sv.DetectionDataset) -> dict[str, list[tuple[str, Mask]]]:
 
 def test_coco_keeps_every_pixel(project: Project, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    export_project(project, folder, "coco", out)
+    export_project(project, folder, "coco", out, untouched=True)
     dataset = sv.DetectionDataset.from_coco(str(folder), str(out), force_masks=True)
     assert dataset.classes == ["cell", "debris"]
     found = read(dataset)
