@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from samadapt.errors import AdapterError, PromptError
-from samadapt.models.candidates import Candidates, is_single_click, joined, only
 from samadapt.models.click_consistency import more_consistent, violated_clicks
 from samadapt.models.clicked_parts import without_unclicked_parts
 from samadapt.models.embedding import ImageEmbedding
@@ -72,8 +71,17 @@ class Predictor:
         last, found = self._in_sequence(embedding, prompts, multimask, adapters)
         left = {index: prompt for index, prompt in last.items() if index not in found}
         for group in self._grouped(embedding, left):
-            answers = self._answered(embedding, group, multimask, adapters)
-            answers = self._chosen(embedding, group, answers, multimask, adapters)
+            answers = self._consistent_answers(group, multimask, adapters)
+            if not multimask:
+                answers = [
+                    self._refined(embedding, group.view, prompt, answer, adapters)
+                    for prompt, answer in zip(group.prompts, answers, strict=True)
+                ]
+            if self._model.spec.drops_unclicked_parts:
+                answers = [
+                    without_unclicked_parts(answer, prompt, group.view.geometry)
+                    for prompt, answer in zip(group.prompts, answers, strict=True)
+                ]
             found.update(zip(group.indices, answers, strict=True))
         return [found[index] for index in range(len(prompts))]
 
@@ -154,49 +162,6 @@ class Predictor:
                 chunk = indices[start : start + size]
                 chosen = tuple(prompts[index] for index in chunk)
                 yield PromptGroup(views[chunk[0]], chosen, tuple(chunk))
-
-    def _answered(
-        self,
-        embedding: ImageEmbedding,
-        group: PromptGroup,
-        multimask: bool,
-        adapters: Sequence[Seams],
-    ) -> list[Prediction]:
-        """Answers after click consistency, local refinement and removal of unclicked parts."""
-        answers = self._consistent_answers(group, multimask, adapters)
-        if not multimask:
-            answers = [
-                self._refined(embedding, group.view, prompt, answer, adapters)
-                for prompt, answer in zip(group.prompts, answers, strict=True)
-            ]
-        if self._model.spec.drops_unclicked_parts:
-            answers = [
-                without_unclicked_parts(answer, prompt, group.view.geometry)
-                for prompt, answer in zip(group.prompts, answers, strict=True)
-            ]
-        return answers
-
-    def _chosen(
-        self,
-        embedding: ImageEmbedding,
-        group: PromptGroup,
-        answers: list[Prediction],
-        multimask: bool,
-        adapters: Sequence[Seams],
-    ) -> list[Prediction]:
-        """Answers to single clicks, the candidate chosen by an adapter that has learned to."""
-        chooser = next((seam for seam in adapters if seam.chooses), None)
-        rows = [i for i, prompt in enumerate(group.prompts) if is_single_click(prompt)]
-        if chooser is None or not rows:
-            return answers
-        chosen = list(answers)
-        others = answers if multimask else self._answered(embedding, group, True, adapters)
-        for row in rows:
-            found = answers[row] if multimask else joined(answers[row], others[row])
-            index = chooser.choose(Candidates.of(found, single=not multimask))
-            if index is not None:
-                chosen[row] = replace(found, default=index) if multimask else only(found, index)
-        return chosen
 
     def _consistent_answers(
         self, group: PromptGroup, multimask: bool, adapters: Sequence[Seams]

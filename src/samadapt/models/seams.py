@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from samadapt.models.candidates import Candidates
     from samadapt.models.embedding import ImageEmbedding
     from samadapt.models.interface import ModelInterface, PromptEmbedding
 
@@ -76,18 +75,6 @@ class Seams:
             embedding: that image.
         """
         return None
-
-    def choose(self, candidates: Candidates) -> int | None:
-        """Return the index of the candidate that a single click means; None for the model's own.
-
-        Only asked while `chooses` is true.
-        """
-        return None
-
-    @property
-    def chooses(self) -> bool:
-        """Whether `choose` may differ from the model's own choice now."""
-        return False
 
     def check_model(self, model: ModelInterface) -> None:
         """Raise `AdapterError` when this adapter does not fit `model`."""

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from samadapt.adapters.base import Adapter, Interaction
 from samadapt.models.base import SegmentationModel
-from samadapt.models.candidates import Candidates
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import ModelInterface, PromptEmbedding
 from samadapt.models.seams import Seams
@@ -134,13 +133,6 @@ class _Pinned(Seams):
 
     def judge(self, masks: Tensor, embedding: ImageEmbedding) -> Tensor | None:
         return self._adapter.judge(masks, embedding)
-
-    @property
-    def chooses(self) -> bool:
-        return self._adapter.chooses
-
-    def choose(self, candidates: Candidates) -> int | None:
-        return self._adapter.choose(candidates)
 
     def check_model(self, model: ModelInterface) -> None:
         self._adapter.check_model(model)

@@ -32,9 +32,8 @@ def under_click(found: Prediction, x: float, y: float) -> Prediction:
     """The candidates of a single click as somebody who clicks means them.
 
     Every candidate becomes its connected part under the click, without islands elsewhere. The
-    default is the one that an adapter chose, or else the one with the highest score; candidates
-    that sprawl over the image, or leave the click out, are the default only if all do. Scores and
-    logits stay the model's.
+    default is the one with the highest score; candidates that sprawl over the image, or leave the
+    click out, are the default only if all do. Scores and logits stay the model's.
 
     Args:
         found: the model's answer.
@@ -43,10 +42,9 @@ def under_click(found: Prediction, x: float, y: float) -> Prediction:
     """
     masks = found.masks.copy()
     ranks = []
-    for index, (mask, score) in enumerate(zip(masks, found.scores.tolist(), strict=True)):
+    for mask, score in zip(masks, found.scores.tolist(), strict=True):
         part = part_under(mask, x, y)
-        is_whole = part is not None and not _sprawls(mask, part)
-        ranks.append((part is not None, is_whole, index == found.default, score))
+        ranks.append((part is not None, part is not None and not _sprawls(mask, part), score))
         if part is not None:
             mask[:] = part
     default = max(range(len(ranks)), key=lambda index: ranks[index])

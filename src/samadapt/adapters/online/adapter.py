@@ -27,7 +27,6 @@ from samadapt.adapters.online.worker import Event, Worker
 from samadapt.adapters.registry import register
 from samadapt.errors import AdapterError, DataError, ModelError
 from samadapt.models.base import SegmentationModel
-from samadapt.models.candidates import Candidates
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.hashing import hash_tensors
 from samadapt.models.seams import Seams
@@ -148,16 +147,6 @@ class OnlineAdapter(Adapter):
                 kept = (base, delta, decoder_with(base, layout, layout.of(base) + delta))
                 self._decoder = kept
             return kept[2]
-
-    @property
-    def chooses(self) -> bool:
-        """True once choosing by size has been better than the model's own choice."""
-        return self._learner.sizes is not None
-
-    def choose(self, candidates: Candidates) -> int | None:
-        """Return the candidate whose size and score are likeliest."""
-        sizes = self._learner.sizes
-        return None if sizes is None else sizes.likeliest(candidates)
 
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""

@@ -12,7 +12,6 @@ from torch import Tensor
 from samadapt.adapters.online.depths import LateEvidence
 from samadapt.adapters.online.evidence import Evidence
 from samadapt.adapters.online.optimiser import Moments
-from samadapt.adapters.online.sizes import Sizes
 from samadapt.models.embedding import ImageEmbedding
 
 _SPREADS = 3 * math.sqrt(math.pi / 2)
@@ -80,7 +79,6 @@ class Domain:
         accepted: objects learned.
         evidence: whether it does any good.
         late: whether it does at later prompts of an object.
-        sizes: of accepted objects, by which a first click's candidates are chosen.
         signature: what the images look like; None before the first one.
         used: when an image of it was opened last, as a count of opened images.
     """
@@ -91,7 +89,6 @@ class Domain:
     accepted: int = 0
     evidence: Evidence = field(default_factory=Evidence)
     late: LateEvidence = field(default_factory=LateEvidence)
-    sizes: Sizes = field(default_factory=Sizes)
     signature: Signature | None = None
     used: int = 0
 

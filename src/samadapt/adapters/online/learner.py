@@ -24,7 +24,6 @@ from samadapt.adapters.online.prompt_evaluator import PromptEvaluator
 from samadapt.adapters.online.pseudo_labels import disagreement
 from samadapt.adapters.online.replay_sample import ReplaySample, replay_sample_of
 from samadapt.adapters.online.settings import OnlineSettings
-from samadapt.adapters.online.sizes import Sizes
 from samadapt.errors import DataError, ModelError
 from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
@@ -87,12 +86,6 @@ class Learner:
         """Whether the decoder that learned answers any prompts of the domain in use."""
         depths = (1, *BOUNDS) if self.settings.guard.depths else (1,)
         return any(map(self._trusts, depths))
-
-    @property
-    def sizes(self) -> Sizes | None:
-        """Sizes of the objects of the domain in use, if first clicks are to be read by them."""
-        sizes, guard = self.book.active.sizes, self.settings.guard
-        return sizes if guard.sizes and sizes.are_trusted(guard.evidence) else None
 
     def trainer(self, interaction: Interaction) -> DecoderTrainer:
         """The decoder that is trained, made when it is first needed."""
@@ -249,12 +242,6 @@ class Learner:
         if is_credible:
             evaluator = PromptEvaluator(trainer, interaction, sample)
             domain, before = yield from self._with_evidence(domain, evaluator, interaction.prompts)
-            if self.settings.guard.sizes:
-                now = domain.delta if domain.evidence.trusted else None
-                candidates = yield from _patiently(lambda: evaluator.candidates(now))
-                window = self.settings.guard.evidence
-                sizes = domain.sizes.learned(candidates, sample.mask, window)
-                domain = replace(domain, sizes=sizes)
             try:
                 if change is not None:
                     long_term = trainer.zeros() if domain.delta is None else domain.delta

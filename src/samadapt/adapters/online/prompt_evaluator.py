@@ -9,7 +9,6 @@ from samadapt.adapters.online.decoder_trainer import DecoderTrainer
 from samadapt.adapters.online.evidence import first_answers
 from samadapt.adapters.online.replay_sample import ReplaySample
 from samadapt.metrics import iou
-from samadapt.models.candidates import Candidates, is_single_click, joined
 from samadapt.prompts import Prompt
 
 
@@ -40,17 +39,6 @@ class PromptEvaluator:
             self._first.multimask,
             clicks,
         )
-
-    def candidates(self, delta: Tensor | None) -> Candidates | None:
-        """Answers to the first prompt if it is a single click, with the model's own choice."""
-        now, first, several = self._interaction, self._first.prompt, self._first.multimask
-        if not is_single_click(first):
-            return None
-        seams = self._trainer.seams(now, delta)
-        found = now.model.predict(now.embedding, first, True, seams)
-        if not several:
-            found = joined(now.model.predict(now.embedding, first, False, seams), found)
-        return Candidates.of(found, single=not several)
 
     def first(self, delta: Tensor | None, known: float) -> float:
         """IoU after the first prompt; nothing to evaluator where not even `known` is above 0."""

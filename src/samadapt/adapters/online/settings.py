@@ -180,8 +180,6 @@ class GuardSettings:
             `Evidence.is_outlier`.
         depths: evaluator later prompts of an object apart from the first one, and answer them with
             the adapted decoder only where it has been better (see `depths`); needs `evidence`.
-        sizes: choose a first click's candidate by the sizes of accepted objects where that has been
-            better (see `Sizes`); needs `evidence`.
         domains: number of kinds of images that are told apart; 1 for no distinction.
         distance: distance up to which an image belongs to a domain of one image, in standard
             deviations of the features within an image; see `Signature.reach`.
@@ -190,7 +188,6 @@ class GuardSettings:
     evidence: int = 12
     reject_outliers: bool = True
     depths: bool = False
-    sizes: bool = False
     domains: int = 6
     distance: float = 1.0
 
@@ -198,12 +195,11 @@ class GuardSettings:
         _at_least("guard", 0, evidence=self.evidence)
         _at_least("guard", 1, domains=self.domains)
         _above("guard", 0, distance=self.distance)
-        for name in ("depths", "sizes"):
-            if getattr(self, name) and not self.evidence:
-                raise AdapterError(
-                    f"guard.{name}=True without evidence: they could never be trusted; set "
-                    f"guard.evidence to 1 or more, or guard.{name} to False"
-                )
+        if self.depths and not self.evidence:
+            raise AdapterError(
+                "guard.depths=True without evidence: no depth could ever be trusted; set "
+                "guard.evidence to 1 or more, or guard.depths to False"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from samadapt.adapters.online.depths import BOUNDS, LateEvidence
 from samadapt.adapters.online.domains import Domain, DomainBook, Signature
 from samadapt.adapters.online.evidence import Evidence
 from samadapt.adapters.online.optimiser import Moments
-from samadapt.adapters.online.sizes import Sizes
 from samadapt.adapters.online.weights import Layout
 from samadapt.errors import AdapterError
 
@@ -24,10 +23,9 @@ def book_to_tensors(book: DomainBook, layout: Layout | None) -> dict[str, Tensor
     """Named tensors of all domains that an image was opened of or that learned anything.
 
     Per domain k: "k.numbers" (number, used, accepted, optimiser steps, trusted, images),
-    "k.gains", "k.late.1" and on (gains at later prompts), "k.surprises", "k.sizes" and "k.choices"
-    (log areas of accepted objects, gains of choosing by them), "k.signature" (2, C) and "k.spread";
-    for each trained parameter "k.delta.NAME" (its change from the base decoder) and, where the
-    optimiser goes on from object to object, "k.first.NAME" and "k.second.NAME".
+    "k.gains", "k.late.1" and on (gains at later prompts), "k.surprises", "k.signature" (2, C) and
+    "k.spread"; for each trained parameter "k.delta.NAME" (its change from the base decoder) and,
+    where the optimiser goes on from object to object, "k.first.NAME" and "k.second.NAME".
     """
     tensors = {_BOOK: torch.tensor([book.current, book.opened])}
     for index, domain in enumerate(book.domains):
@@ -77,9 +75,6 @@ def _domain_tensors(domain: Domain, layout: Layout | None) -> dict[str, Tensor]:
     }
     for depth, gains in enumerate(domain.late.gains, 1):
         found[f"late.{depth}"] = torch.tensor(gains, dtype=torch.float64)
-    if domain.sizes.areas:
-        found["sizes"] = torch.tensor(domain.sizes.areas, dtype=torch.float64)
-        found["choices"] = torch.tensor(domain.sizes.gains, dtype=torch.float64)
     if signature is not None:
         found["signature"] = torch.stack([signature.mean, signature.deviation])
         found["spread"] = torch.tensor(signature.spread, dtype=torch.float64)
@@ -104,9 +99,8 @@ def _domain_of(tensors: Mapping[str, Tensor], layout: Layout | None) -> Domain:
     depths = range(1, len(BOUNDS) + 1)
     none = torch.empty(0)  # states from before had none
     late = LateEvidence(tuple(tuple(tensors.get(f"late.{d}", none).tolist()) for d in depths))
-    areas, choices = (tuple(tensors.get(name, none).tolist()) for name in ("sizes", "choices"))
     domain = Domain(number, delta, Moments(first, second, steps), accepted, evidence, late)
-    return replace(domain, sizes=Sizes(areas, choices), signature=signature, used=used)
+    return replace(domain, signature=signature, used=used)
 
 
 def _vector(tensors: Mapping[str, Tensor], name: str, layout: Layout | None) -> Tensor | None:
