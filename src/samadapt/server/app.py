@@ -18,7 +18,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from samadapt.errors import BusyError, SamadaptError, SessionError
-from samadapt.server import routes_images, routes_objects, routes_project, routes_upload
+from samadapt.server import (
+    routes_images,
+    routes_objects,
+    routes_project,
+    routes_tools,
+    routes_upload,
+)
 from samadapt.server.idempotency import IdempotencyMiddleware
 from samadapt.server.json_bodies import JsonMiddleware
 from samadapt.server.security import STREAMED, Guard, GuardMiddleware
@@ -52,7 +58,7 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
         openapi_url="/api/openapi.json",
     )
     app.state.workspace = workspace
-    for routes in (routes_images, routes_objects, routes_project, routes_upload):
+    for routes in (routes_images, routes_objects, routes_tools, routes_project, routes_upload):
         app.include_router(routes.router)
     static = Path(str(resources.files("samadapt.server") / "static"))
 

@@ -156,6 +156,37 @@ class RevisionRequest(Request):
     revision: Id
 
 
+class VersionRequest(Request):
+    """A version of an object."""
+
+    id: Id
+    revision: Id
+
+
+class ObjectsRequest(Request):
+    """Delete or merge objects of an image, as one step."""
+
+    objects: Annotated[list[VersionRequest], Field(max_length=_LONGEST_TEXT)]
+
+
+class RelabelRequest(ObjectsRequest):
+    """Another label for objects of an image, as one step."""
+
+    label: Id | None
+
+
+class ToolRequest(ObjectsRequest):
+    """A mask tool for objects of an image, or for the one under way if none is named."""
+
+    tool: Annotated[str, Field(max_length=40)]
+
+
+class CutRequest(ObjectsRequest):
+    """Split objects along a stroke, or the one under way if none is named."""
+
+    cut: Crop
+
+
 class MarkRequest(Request):
     """Done, skipped or neither."""
 

@@ -18,8 +18,8 @@ from samadapt.errors import PromptError, SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
-from samadapt.session.core import SessionCore
 from samadapt.session.core import SessionStatus as SessionStatus
+from samadapt.session.editing import SessionEditing
 from samadapt.session.events import (
     Accepted,
     Added,
@@ -48,7 +48,7 @@ from samadapt.session.options import SessionOptions
 from samadapt.session.state import SavedObject, reduce
 
 
-class Session(SessionCore):
+class Session(SessionEditing):
     """Clicks in, masks out; every action is an event in the log.
 
     The state is what `reduce` makes of the events, and nothing else. An action first computes its
