@@ -87,3 +87,21 @@ def test_what_somebody_else_changed_stops_all_of_it(
     assert answer.status_code == 409
     assert f"object {three[0]['id']} was changed" in answer.json()["error"]
     assert stored(annotator, image) == before
+
+
+def test_an_outline_that_was_moved_is_the_mask_and_the_path_follows_the_image(
+    ann: Person, annotator: Annotator, image: int, three: list[dict[str, int]]
+) -> None:
+    path = f"/api/images/{image}/objects"
+    (ring,) = ann.post(f"{path}/outline", objects=three[:1])["rings"]
+    assert sorted(ring) == [[1, 2], [1, 12], [9, 2], [9, 12]]
+    moved = [[x, 20 if y == 12 else y] for x, y in ring]
+    ann.post(f"{path}/polygon", objects=three[:1], rings=[moved])
+    assert stored(annotator, image)[three[0]["id"]] == block(2, 1, 20, 9).tobytes()
+    ann.post(f"/api/images/{image}/undo")
+    assert stored(annotator, image)[three[0]["id"]] == block(2, 1, 12, 9).tobytes()
+    found = ann.post(f"{path}/path", x0=3, y0=4, x1=20, y1=9)["path"]
+    assert (found[0], found[-1]) == ([3.5, 4.5], [20.5, 9.5])
+    status, message = ann.refused(f"{path}/outline", objects=three[1:])
+    assert status == 409
+    assert "select one" in message

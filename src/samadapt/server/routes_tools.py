@@ -6,16 +6,22 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter
 
+from samadapt.errors import SessionError
 from samadapt.server.acting import Json, acted
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.who import Here, ImageId, Me
 from samadapt.server.wire import (
+    BoxRequest,
     CutRequest,
     ObjectsRequest,
+    OutlineRequest,
+    PolygonRequest,
     RelabelRequest,
     ToolRequest,
     VersionRequest,
 )
+from samadapt.session.outline import filled, rings_of
+from samadapt.session.scissors import edge_path
 from samadapt.session.state import SavedObject
 from samadapt.store.errors import ConflictError
 from samadapt.store.session_objects import saved_object
@@ -74,6 +80,45 @@ def split(image_id: ImageId, wanted: CutRequest, here: Here, me: Me) -> Json:
         found.session.split(cut, _versions(here, image_id, wanted.objects))
 
     return acted(here, me, image_id, action)
+
+
+@router.post("/outline")
+def outline(image_id: ImageId, wanted: OutlineRequest, here: Here, me: Me) -> Json:
+    """The rings of an object's outline, as corners (x, y); nothing happens."""
+
+    def action(found: ClientSession) -> Json:
+        saved = _one(_versions(here, image_id, wanted.objects))
+        mask = found.session.mask if saved is None else saved.rle and saved.rle.mask()
+        return {"rings": [] if mask is None else rings_of(mask, wanted.tolerance)}
+
+    return here.act(me.client, me.person, image_id, action)
+
+
+@router.post("/polygon")
+def polygon(image_id: ImageId, wanted: PolygonRequest, here: Here, me: Me) -> Json:
+    """Give an object the mask inside rings."""
+
+    def action(found: ClientSession) -> None:
+        mask = filled(wanted.rings, found.session.image_size)
+        found.session.replace_mask(mask, _one(_versions(here, image_id, wanted.objects)))
+
+    return acted(here, me, image_id, action)
+
+
+@router.post("/path")
+def path(image_id: ImageId, wanted: BoxRequest, here: Here, me: Me) -> Json:
+    """The path along edges from (x0, y0) to (x1, y1); nothing happens."""
+    image = here.gallery.looked_at(image_id)
+    with here.decoder.reading(here.gallery.path(image)) as pixels:
+        found = edge_path(pixels, (wanted.x0, wanted.y0), (wanted.x1, wanted.y1))
+    return {"path": found}
+
+
+def _one(saved: Sequence[SavedObject]) -> SavedObject | None:
+    """The object that is named, if any."""
+    if len(saved) > 1:
+        raise SessionError("the outline of one object can be changed at a time: select one")
+    return saved[0] if saved else None
 
 
 def _versions(here: Here, image_id: int, wanted: Sequence[VersionRequest]) -> list[SavedObject]:

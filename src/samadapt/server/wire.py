@@ -187,6 +187,24 @@ class CutRequest(ObjectsRequest):
     cut: Crop
 
 
+Corner = tuple[Number, Number]
+
+
+class OutlineRequest(ObjectsRequest):
+    """The outline of an object, or of the one under way if none is named."""
+
+    tolerance: Annotated[float, Field(ge=0, le=1000)] = 0.0
+
+
+class PolygonRequest(ObjectsRequest):
+    """A new outline for an object, or for the one under way if none is named."""
+
+    rings: Annotated[
+        list[Annotated[list[Corner], Field(max_length=100_000)]],
+        Field(max_length=_LONGEST_TEXT),
+    ]
+
+
 class MarkRequest(Request):
     """Done, skipped or neither."""
 
