@@ -9,12 +9,18 @@ import { autoLevels, startDisplay, toggle, toggleTheme } from "./display.js";
 import { fileMenu } from "./files.js";
 import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, setMark, startImages, working } from "./images.js";
 import { showKeys, startKeys } from "./keys.js";
+import { hide, lock, showAll, solo, startMarks, toggleColouring } from "./marks.js";
+import { applyTool, mergeObjects, startMaskTools } from "./masktools.js";
+import { selectListed, startObjectList } from "./objectlist.js";
+import { selectAlike, selectedIds, selectedObjects } from "./selection.js";
 import { chooseNumber, startLabels } from "./labels.js";
+import { corners, simplify, startPolygon, togglePolygon } from "./polygon.js";
 import { refreshLearning, startLearning } from "./learning.js";
 import { link, onLink, unsent } from "./link.js";
 import { acceptCurrent, deleteSelected, editSelected, redo, refreshObjects, startObjects, undo } from "./objects.js";
 import { forgetPreview, holdSpace, startPointer } from "./pointer.js";
 import { inOrder, isBusy, leaveInOrder } from "./queue.js";
+import { cutBack, finishPath, giveUpPath, isCutting, startScissors } from "./scissors.js";
 import { acceptAll, acceptProposal, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
 import { painted, shownBitmap, startStage } from "./stage.js";
 import { on, set, state } from "./state.js";
@@ -25,17 +31,23 @@ const EVERY = 8000; // milliseconds between two signs of life
 
 /** Keys and buttons that are done one after the other, behind clicks that wait for their answer. */
 const ordered = {
-  accept: () => (state.proposals && !hasObject() ? acceptProposal() : acceptCurrent()),
+  accept: () => isCutting() ? finishPath() : (state.proposals && !hasObject() ? acceptProposal() : acceptCurrent()),
   drop: () => {
-    if (state.proposals) endProposals();
+    if (isCutting()) giveUpPath();
+    else if (state.proposals) endProposals();
     else if (hasObject()) return drop();
     else set({ selected: null });
     return null;
   },
-  cycle: () => cycle(), undo, redo, edit: editSelected, remove: deleteSelected,
+  cycle: () => cycle(), undo: () => (isCutting() ? cutBack() : undo()), redo, edit: editSelected, remove: deleteSelected,
   similar: findSimilar, reject: rejectProposal, acceptAll,
   proposalNext: () => step(1), proposalPrevious: () => step(-1),
   number: chooseNumber,
+  selectAll: selectListed, selectAlike, merge: mergeObjects,
+  hide: () => hide(selectedObjects()), lock: () => lock(selectedObjects()), solo: () => solo(selectedObjects()), showAll,
+  toolPolygon: togglePolygon, simplify,
+  islands: () => applyTool("remove islands"), holes: () => applyTool("fill holes"),
+  largest: () => applyTool("keep largest"), smooth: () => applyTool("smooth"),
 };
 
 /** Those that lead to another image. */
@@ -52,7 +64,7 @@ const actions = {
   jump,
   toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),
   toolBrush: () => set({ tool: "brush" }), toolErase: () => set({ tool: "erase" }),
-  toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }),
+  toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }), toolScissors: () => set({ tool: "scissors" }), toolSplit: () => set({ tool: "split" }), colourBy: toggleColouring,
   polarity: () => set({ negative: !state.negative }),
   smaller: () => resizeBrush(1 / 1.2), larger: () => resizeBrush(1.2),
   fit, zoomIn: () => zoomAt(1.25), zoomOut: () => zoomAt(0.8),
@@ -74,7 +86,12 @@ async function start() {
   startKeys(actions, () => Boolean(state.proposals), holdSpace);
   startStage();
   startPointer();
+  startMarks();
   startObjects();
+  startObjectList();
+  startMaskTools();
+  startPolygon();
+  startScissors();
   startLabels();
   startBar();
   startDisplay();
@@ -225,7 +242,7 @@ async function waitForModel() {
 }
 
 // For tests and benchmarks: what is on the screen, without reading pixels.
-window.samadapt = { link, state, current, view, finalMask, isBusy, openImage, painted };
+window.samadapt = { link, state, current, view, finalMask, isBusy, corners, selectedIds: () => [...selectedIds()], openImage, painted };
 
 start().catch((error) => {
   complain(error);
