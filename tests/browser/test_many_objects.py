@@ -61,8 +61,11 @@ def numbers(annotator: Annotator) -> list[int]:
 
 
 @pytest.fixture
-def story(numbers: list[int], open_page: Opener) -> Story:
-    return Story(open_page())
+def story(annotator: Annotator, numbers: list[int], open_page: Opener) -> Story:
+    found = Story(open_page())
+    found.open(annotator.ids()[0])  # the page begins with an image that has no objects yet
+    found.until(f"samadapt.state.objects.size === {len(numbers)}")
+    return found
 
 
 def test_shift_lasso_and_label_select_and_bulk_changes_are_one_step(

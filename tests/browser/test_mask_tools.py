@@ -24,8 +24,11 @@ def numbers(annotator: Annotator) -> list[int]:
 
 
 @pytest.fixture
-def story(numbers: list[int], open_page: Opener) -> Story:
-    return Story(open_page())
+def story(annotator: Annotator, numbers: list[int], open_page: Opener) -> Story:
+    found = Story(open_page())
+    found.open(annotator.ids()[0])  # the page begins with an image that has no objects yet
+    found.until(f"samadapt.state.objects.size === {len(numbers)}")
+    return found
 
 
 def test_tools_change_the_selected_objects(
