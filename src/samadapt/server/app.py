@@ -23,6 +23,7 @@ from samadapt.server import (
     routes_labels,
     routes_objects,
     routes_project,
+    routes_tools,
     routes_upload,
 )
 from samadapt.server.idempotency import IdempotencyMiddleware
@@ -62,6 +63,7 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
         routes_images,
         routes_labels,
         routes_objects,
+        routes_tools,
         routes_project,
         routes_upload,
     ):

@@ -156,6 +156,55 @@ class RevisionRequest(Request):
     revision: Id
 
 
+class VersionRequest(Request):
+    """A version of an object."""
+
+    id: Id
+    revision: Id
+
+
+class ObjectsRequest(Request):
+    """Delete or merge objects of an image, as one step."""
+
+    objects: Annotated[list[VersionRequest], Field(max_length=_LONGEST_TEXT)]
+
+
+class RelabelRequest(ObjectsRequest):
+    """Another label for objects of an image, as one step."""
+
+    label: Id | None
+
+
+class ToolRequest(ObjectsRequest):
+    """A mask tool for objects of an image, or for the one under way if none is named."""
+
+    tool: Annotated[str, Field(max_length=40)]
+
+
+class CutRequest(ObjectsRequest):
+    """Split objects along a stroke, or the one under way if none is named."""
+
+    cut: Crop
+
+
+Corner = tuple[Number, Number]
+
+
+class OutlineRequest(ObjectsRequest):
+    """The outline of an object, or of the one under way if none is named."""
+
+    tolerance: Annotated[float, Field(ge=0, le=1000)] = 0.0
+
+
+class PolygonRequest(ObjectsRequest):
+    """A new outline for an object, or for the one under way if none is named."""
+
+    rings: Annotated[
+        list[Annotated[list[Corner], Field(max_length=100_000)]],
+        Field(max_length=_LONGEST_TEXT),
+    ]
+
+
 class MarkRequest(Request):
     """Done, skipped or neither."""
 

@@ -7,6 +7,7 @@ import { keyOf, run } from "./keys.js";
 import { onBusy } from "./queue.js";
 import { request } from "./stage.js";
 import { configure, labelOf, on, state } from "./state.js";
+import { selectedObjects } from "./selection.js";
 import { $, h, icon } from "./ui.js";
 
 export function startBar() {
@@ -23,7 +24,7 @@ function render() {
   bar.hidden = !parts.length;
   bar.replaceChildren(...parts);
   say(parts.length ? remark() : "");
-  const painting = state.tool === "brush" || state.tool === "erase";
+  const painting = ["brush", "erase", "scissors"].includes(state.tool);
   $("brush-bar").hidden = !painting;
   $("brush-value").textContent = `${state.settings.brush} px`;
   // A slider that is dragged stays where the hand is.
@@ -68,8 +69,14 @@ function forProposals() {
 }
 
 function forSelected() {
-  const object = state.objects.get(state.selected);
+  const objects = selectedObjects(), [object] = objects;
   if (!object) return [];
+  if (objects.length > 1) {
+    return [
+      h("span.info", {}, `${objects.length} objects`), separator(),
+      plain("merge", "Merge"), plain("hide", "Hide"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),
+    ];
+  }
   return [
     h("span.info", {}, `${labelOf(object.label)?.name ?? "object"} #${object.id}`), separator(),
     plain("edit", "Improve"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),

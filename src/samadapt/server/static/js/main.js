@@ -11,13 +11,19 @@ import { fileMenu } from "./files.js";
 import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, setMark, shownImage, startImages, working } from "./images.js";
 import { redoImport, undoImport } from "./importundo.js";
 import { showKeys, startKeys } from "./keys.js";
+import { hide, lock, showAll, solo, startMarks, toggleColouring } from "./marks.js";
+import { applyTool, mergeObjects, startMaskTools } from "./masktools.js";
+import { selectListed, startObjectList } from "./objectlist.js";
+import { selectAlike, selectedIds, selectedObjects } from "./selection.js";
 import { chooseNumber, searchLabel, startLabels } from "./labels.js";
+import { corners, simplify, startPolygon, togglePolygon } from "./polygon.js";
 import { refreshLearning, startLearning } from "./learning.js";
 import { mayLeave } from "./leaving.js";
 import { link, onLink, unsent } from "./link.js";
 import { acceptCurrent, deleteSelected, editSelected, redo, refreshObjects, startObjects, undo } from "./objects.js";
 import { forgetPreview, holdSpace, startPointer } from "./pointer.js";
 import { inOrder, isBusy, leaveInOrder } from "./queue.js";
+import { cutBack, finishPath, giveUpPath, isCutting, startScissors } from "./scissors.js";
 import { acceptAll, acceptProposal, dropCovered, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
 import { painted, request, shownBitmap, startStage } from "./stage.js";
 import { on, set, state } from "./state.js";
@@ -37,17 +43,25 @@ async function accept() {
 
 /** Keys and buttons that are done one after the other, behind clicks that wait for their answer. */
 const ordered = {
-  accept,
+  accept: () => (isCutting() ? finishPath() : accept()),
   drop: () => {
-    if (hasObject()) return drop();
-    if (state.proposals) endProposals();
+    if (isCutting()) giveUpPath();
+    else if (hasObject()) return drop();
+    else if (state.proposals) endProposals();
     else set({ selected: null });
     return null;
   },
-  cycle: () => cycle(), undo: async () => (await undoImport()) || undo(), redo: async () => (await redoImport()) || redo(), edit: editSelected, remove: deleteSelected,
+  cycle: () => cycle(),
+  undo: async () => (isCutting() ? cutBack() : (await undoImport()) || undo()), redo: async () => (await redoImport()) || redo(),
+  edit: editSelected, remove: deleteSelected,
   similar: findSimilar, reject: rejectProposal, acceptAll,
   proposalNext: () => step(1), proposalPrevious: () => step(-1),
   number: chooseNumber,
+  selectAll: selectListed, selectAlike, merge: mergeObjects,
+  hide: () => hide(selectedObjects()), lock: () => lock(selectedObjects()), solo: () => solo(selectedObjects()), showAll,
+  toolPolygon: togglePolygon, simplify,
+  islands: () => applyTool("remove islands"), holes: () => applyTool("fill holes"),
+  largest: () => applyTool("keep largest"), smooth: () => applyTool("smooth"),
 };
 
 /** Those that lead to another image, once it is decided what becomes of the object under way. */
@@ -66,7 +80,7 @@ const actions = {
   jump, searchLabel,
   toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),
   toolBrush: () => set({ tool: "brush" }), toolErase: () => set({ tool: "erase" }),
-  toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }),
+  toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }), toolScissors: () => set({ tool: "scissors" }), toolSplit: () => set({ tool: "split" }), colourBy: toggleColouring,
   polarity: () => set({ negative: !state.negative }),
   smaller: () => resizeBrush(1 / 1.2), larger: () => resizeBrush(1.2),
   fit, zoomIn: () => zoomAt(1.25), zoomOut: () => zoomAt(0.8),
@@ -88,7 +102,12 @@ async function start() {
   startKeys(actions, () => Boolean(state.proposals), holdSpace);
   startStage();
   startPointer();
+  startMarks();
   startObjects();
+  startObjectList();
+  startMaskTools();
+  startPolygon();
+  startScissors();
   startLabels();
   startDetails();
   startBar();
@@ -241,7 +260,7 @@ async function waitForModel() {
 }
 
 // For tests and benchmarks: what is on the screen, without reading pixels.
-window.samadapt = { link, state, set, current, view, finalMask, isBusy, openImage, painted, request };
+window.samadapt = { link, state, set, current, view, finalMask, isBusy, corners, selectedIds: () => [...selectedIds()], openImage, painted, request };
 
 start().catch((error) => {
   complain(error);

@@ -12,7 +12,8 @@ export const state = {
   image: null, // what `open` answered, without objects
   objects: new Map(), // id -> object with decoded mask
   unsaved: new Map(), // key -> {key, image, mask, label}: accepted, but not confirmed by the server
-  selected: null, // id
+  selected: null, // id of the object that leads the selection; see selection.js
+  hovered: null, // id
   tool: "click",
   negative: false,
   proposals: null, // {list, index, more}
@@ -21,6 +22,7 @@ export const state = {
   settings: load("settings", {
     opacity: 0.45,
     outline: true,
+    colourBy: "label", // or "instance"
     fill: true,
     width: 1.5,
     brightness: 0,
