@@ -321,12 +321,12 @@ def test_it_fits_and_keys_can_be_changed(open_page: Opener, theme: str) -> None:
     assert (wide, high) == (1280, 720)
     story.press("?")
     story.page.click(".keys .line:has-text('Find similar') button")
-    story.press("j")
+    story.press("Shift+j")
     story.page.keyboard.press("Escape")
     story.page.wait_for_selector(".veil", state="detached")
     story.page.reload()
     story.page.wait_for_selector("html[data-ready=true]")
-    assert "(J)" in story.page.locator("#similar-button").get_attribute("title")
+    assert "(Shift+J)" in story.page.locator("#similar-button").get_attribute("title")
 
 
 def test_similar_objects_are_proposed_until_none_is_left(

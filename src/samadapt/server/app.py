@@ -23,6 +23,7 @@ from samadapt.server import (
     routes_labels,
     routes_objects,
     routes_project,
+    routes_reviews,
     routes_tools,
     routes_upload,
 )
@@ -65,6 +66,7 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
         routes_objects,
         routes_tools,
         routes_project,
+        routes_reviews,
         routes_upload,
     ):
         app.include_router(routes.router)

@@ -118,6 +118,7 @@ def export(
     here: Here,
     format: Annotated[str, Query(max_length=30)] = "coco",
     done_only: bool = False,
+    approved_only: bool = False,
     untouched: bool = False,
     simplify: Annotated[float, Query(ge=0, le=100)] = 0.0,
 ) -> StreamingResponse:
@@ -136,6 +137,7 @@ def export(
             format,
             out,
             done_only=done_only,
+            approved_only=approved_only,
             untouched=untouched,
             tolerance=simplify,
         )

@@ -88,7 +88,10 @@ def outline(image_id: ImageId, wanted: OutlineRequest, here: Here, me: Me) -> Js
 
     def action(found: ClientSession) -> Json:
         saved = _one(_versions(here, image_id, wanted.objects))
-        mask = found.session.mask if saved is None else saved.rle and saved.rle.mask()
+        if saved is None:
+            mask = found.session.mask
+        else:
+            mask = None if saved.rle is None else saved.rle.mask()
         return {"rings": [] if mask is None else rings_of(mask, wanted.tolerance)}
 
     return here.act(me.client, me.person, image_id, action)

@@ -18,8 +18,8 @@ from samadapt.store.events import Attribute, Mark, Value
 from samadapt.store.records import StoredObject
 from samadapt.store.session_objects import label_number
 
-_LARGEST_ID = 2**31 - 1
-_LONGEST_TEXT = 10_000
+LARGEST_ID = 2**31 - 1
+LONGEST_TEXT = 10_000
 """Characters and entries that a request may hold at most; projects allow fewer, with a reason."""
 
 
@@ -37,7 +37,7 @@ def _named(text: str) -> str:
     return clean
 
 
-Id = Annotated[int, Field(ge=1, le=_LARGEST_ID)]
+Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Number = Annotated[float, Field(ge=-1e7, le=1e7, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_named)]
 Client = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -166,7 +166,7 @@ class VersionRequest(Request):
 class ObjectsRequest(Request):
     """Delete or merge objects of an image, as one step."""
 
-    objects: Annotated[list[VersionRequest], Field(max_length=_LONGEST_TEXT)]
+    objects: Annotated[list[VersionRequest], Field(max_length=LONGEST_TEXT)]
 
 
 class RelabelRequest(ObjectsRequest):
@@ -201,7 +201,7 @@ class PolygonRequest(ObjectsRequest):
 
     rings: Annotated[
         list[Annotated[list[Corner], Field(max_length=100_000)]],
-        Field(max_length=_LONGEST_TEXT),
+        Field(max_length=LONGEST_TEXT),
     ]
 
 
@@ -209,7 +209,7 @@ class MarkRequest(Request):
     """Done, skipped or neither."""
 
     mark: Mark
-    revision: Annotated[int, Field(ge=0, le=_LARGEST_ID)]
+    revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
 class LabelRequest(Request):
@@ -218,8 +218,8 @@ class LabelRequest(Request):
     Attributes that are left out stay as they are: earlier clients know nothing of them.
     """
 
-    id: Annotated[int, Field(ge=0, le=_LARGEST_ID)] = 0
-    name: Annotated[str, Field(max_length=_LONGEST_TEXT)]
+    id: Annotated[int, Field(ge=0, le=LARGEST_ID)] = 0
+    name: Annotated[str, Field(max_length=LONGEST_TEXT)]
     colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
     attributes: Annotated[list[Attribute], Field(max_length=50)] | None = None
 
@@ -228,7 +228,7 @@ class MergeRequest(Request):
     """Remove a label; its objects get the label `into`, or none."""
 
     into: Id | None
-    revision: Annotated[int, Field(ge=0, le=_LARGEST_ID)]
+    revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
 class ImportedRequest(Request):
@@ -242,7 +242,7 @@ class ImportedRequest(Request):
 class TagsRequest(Request):
     """The tags of an image."""
 
-    tags: Annotated[list[Annotated[str, Field(max_length=_LONGEST_TEXT)]], Field(max_length=500)]
+    tags: Annotated[list[Annotated[str, Field(max_length=LONGEST_TEXT)]], Field(max_length=500)]
 
 
 class AttributesRequest(Request):
@@ -254,8 +254,8 @@ class AttributesRequest(Request):
 class LabelsRequest(Request):
     """The list of labels."""
 
-    labels: Annotated[list[LabelRequest], Field(max_length=_LONGEST_TEXT)]
-    revision: Annotated[int, Field(ge=0, le=_LARGEST_ID)]
+    labels: Annotated[list[LabelRequest], Field(max_length=LONGEST_TEXT)]
+    revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
 class SimilarRequest(Request):

@@ -22,6 +22,7 @@ def to_dataset(
     folder: Path | None = None,
     *,
     done_only: bool = False,
+    approved_only: bool = False,
     untouched: bool = False,
     left_out: list[str] | None = None,
 ) -> CocoDataset:
@@ -38,6 +39,7 @@ def to_dataset(
         project: what to take.
         folder: where the images are.
         done_only: leave out images that are not marked as done.
+        approved_only: leave out images that no review approved.
         untouched: list images without objects that are not marked as done, too.
         left_out: takes a line about each thing that is left out.
     """
@@ -47,6 +49,10 @@ def to_dataset(
         for entry in project.images.entries()
         if entry.mark == "done" or (not done_only and (untouched or entry.objects))
     ]
+    if approved_only:
+        reviews = project.reviews.all()
+        approved = {number for number, review in reviews.items() if review.state == "approved"}
+        entries = [entry for entry in entries if entry.id in approved]
     attributes, tags = project.details.attributes(), project.details.tags()
     of_image: dict[int, list[StoredObject]] = {entry.id: [] for entry in entries}
     for thing in project.objects.all():

@@ -25,6 +25,7 @@ from samadapt.store.label_rows import check_label
 from samadapt.store.labels import LabelTable
 from samadapt.store.object_rows import check_expected, is_done, stored_object
 from samadapt.store.records import StoredObject
+from samadapt.store.review_rows import follow_change
 from samadapt.store.tables import images, objects
 
 
@@ -177,6 +178,7 @@ class ObjectTable:
             adapted=new.adapted,
         )
         now = self._journal.add(tx, event, person=person, image_id=new.image_id)
+        follow_change(tx, self._project, self._journal, new.image_id, person)
         tx.execute(update(objects).where(objects.c.id == object_id).values(time=now))
         if new.content_hash is not None:
             here = images.c.id == new.image_id, images.c.annotated_hash.is_(None)
@@ -363,6 +365,7 @@ class ObjectTable:
         values: dict[str, Any],
     ) -> None:
         self._journal.add(tx, event, person=person, image_id=now.image_id)
+        follow_change(tx, self._project, self._journal, now.image_id, person)
         statement = (
             update(objects)
             .where(objects.c.id == now.id, objects.c.revision == now.revision)

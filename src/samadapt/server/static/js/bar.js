@@ -5,6 +5,7 @@ import { current, isUnderWay, onCurrent, shownMask } from "./current.js";
 import { notFollowed } from "./follows.js";
 import { keyOf, run } from "./keys.js";
 import { onBusy } from "./queue.js";
+import { isPinning } from "./pins.js";
 import { request } from "./stage.js";
 import { configure, labelOf, on, state } from "./state.js";
 import { selectedObjects } from "./selection.js";
@@ -23,7 +24,7 @@ function render() {
   const parts = isUnderWay() ? forObject() : state.proposals ? forProposals() : state.selected !== null ? forSelected() : [];
   bar.hidden = !parts.length;
   bar.replaceChildren(...parts);
-  say(parts.length ? remark() : "");
+  say(isPinning() ? "Click on the place that the comment is about; Esc gives it up." : parts.length ? remark() : "");
   const painting = ["brush", "erase", "scissors"].includes(state.tool);
   $("brush-bar").hidden = !painting;
   $("brush-value").textContent = `${state.settings.brush} px`;

@@ -10,9 +10,14 @@ export function startDetails() {
   on("details selected objects labels", render);
 }
 
-async function look() {
-  const id = state.image?.id;
+function look() {
   set({ details: null });
+  return refreshDetails();
+}
+
+/** Look again: somebody else may have changed something. */
+export async function refreshDetails() {
+  const id = state.image?.id;
   if (!id) return;
   try {
     const details = await get(`/api/images/${id}/details`);

@@ -8,7 +8,8 @@ import { startDetails } from "./details.js";
 import { enter } from "./door.js";
 import { autoLevels, refitContrast, startDisplay, toggle, toggleTheme } from "./display.js";
 import { fileMenu } from "./files.js";
-import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, setMark, shownImage, startImages, working } from "./images.js";
+import { finish, go, jump, lastAsked, openImage, refreshImages, setMark, shownImage, startImages, working } from "./images.js";
+import { revealInList } from "./imagelist.js";
 import { redoImport, undoImport } from "./importundo.js";
 import { showKeys, startKeys } from "./keys.js";
 import { hide, lock, showAll, solo, startMarks, toggleColouring } from "./marks.js";
@@ -19,10 +20,14 @@ import { chooseNumber, searchLabel, startLabels } from "./labels.js";
 import { corners, simplify, startPolygon, togglePolygon } from "./polygon.js";
 import { refreshLearning, startLearning } from "./learning.js";
 import { mayLeave } from "./leaving.js";
+import { startLive } from "./live.js";
 import { link, onLink, unsent } from "./link.js";
 import { acceptCurrent, deleteSelected, editSelected, redo, refreshObjects, startObjects, undo } from "./objects.js";
 import { forgetPreview, holdSpace, startPointer } from "./pointer.js";
+import { endPinning, isPinning, startPins } from "./pins.js";
+import { askAmongOthers } from "./names.js";
 import { inOrder, isBusy, leaveInOrder } from "./queue.js";
+import { approve, forReview, pinComment, sendBack, startReview } from "./review.js";
 import { cutBack, finishPath, giveUpPath, isCutting, startScissors } from "./scissors.js";
 import { acceptAll, acceptProposal, dropCovered, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
 import { painted, request, shownBitmap, startStage } from "./stage.js";
@@ -45,7 +50,8 @@ async function accept() {
 const ordered = {
   accept: () => (isCutting() ? finishPath() : accept()),
   drop: () => {
-    if (isCutting()) giveUpPath();
+    if (isPinning()) endPinning();
+    else if (isCutting()) giveUpPath();
     else if (hasObject()) return drop();
     else if (state.proposals) endProposals();
     else set({ selected: null });
@@ -54,6 +60,7 @@ const ordered = {
   cycle: () => cycle(),
   undo: async () => (isCutting() ? cutBack() : (await undoImport()) || undo()), redo: async () => (await redoImport()) || redo(),
   edit: editSelected, remove: deleteSelected,
+  comment: pinComment,
   similar: findSimilar, reject: rejectProposal, acceptAll,
   proposalNext: () => step(1), proposalPrevious: () => step(-1),
   number: chooseNumber,
@@ -68,6 +75,7 @@ const ordered = {
 const leading = {
   done: () => finish("done"),
   skipImage: () => finish("skipped"),
+  forReview, approve, sendBack,
   next: () => go(1), previous: () => go(-1),
 };
 
@@ -88,6 +96,7 @@ const actions = {
   preview: () => { toggle("preview"); forgetPreview(); toast(state.settings.preview ? "Preview on." : "Preview off."); },
   autoLevels: () => autoLevels(shownBitmap()),
   theme: toggleTheme, help: showKeys, menu: (button) => fileMenu(button, actions),
+  showReview: () => { set({ tab: "review" }); document.body.classList.add("panel-open"); },
   showLearning: () => { set({ tab: "learning" }); document.body.classList.add("panel-open"); },
   panel: () => document.body.classList.toggle("panel-open"),
 };
@@ -110,6 +119,8 @@ async function start() {
   startScissors();
   startLabels();
   startDetails();
+  startReview();
+  startPins();
   startBar();
   startDisplay();
   startTabs();
@@ -127,8 +138,10 @@ async function start() {
   sendAgain();
   startLearning();
   setInterval(signOfLife, EVERY);
+  startLive();
   waitForModel();
   document.documentElement.dataset.ready = "true";
+  askAmongOthers();
 }
 
 function saved(kind, text) {
@@ -229,7 +242,7 @@ function others(names) {
   $("others").title = `${names.join(", ")} ${names.length > 1 ? "have" : "has"} this image open as well. Objects of all are kept; N goes to an image that is free.`;
 }
 
-/** Tell the server that we are here; see what others did. */
+/** Tell the server that we are here. */
 async function signOfLife() {
   const image = state.image?.id;
   if (!image || document.hidden) return;
@@ -238,7 +251,6 @@ async function signOfLife() {
     if (state.image?.id !== image) return;
     others(answer.others);
     set({ taken: answer.taken });
-    if (answer.change !== state.image.change && !isSaving()) await refreshObjects();
   } catch {
     // The line over the image says it.
   }

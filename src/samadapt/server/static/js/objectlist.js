@@ -47,7 +47,7 @@ function head() {
   const choice = (name, title, texts) => h("select", { id: `object-${name}`, "aria-label": title, onchange: change(name) },
     texts.map((text) => h("option", { value: text }, text)));
   $("object-head").replaceChildren(
-    h("input", { type: "search", id: "object-filter", placeholder: "Label, #, person", "aria-label": "Filter objects", spellcheck: false, oninput: change("text") }),
+    h("input", { type: "search", id: "object-filter", placeholder: "Filter", title: "Label, number or person", "aria-label": "Filter objects", spellcheck: false, oninput: change("text") }),
     choice("sort", "Sort objects", Object.keys(SORTS)), choice("show", "Which objects", Object.keys(SHOWS)));
 }
 

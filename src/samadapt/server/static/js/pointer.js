@@ -8,6 +8,7 @@ import { beginLine, continueLine, endLine } from "./line.js";
 import { splitAlong } from "./masktools.js";
 import { objectAt, selectAt, selectInside } from "./objects.js";
 import { inOrder, isLeaving } from "./queue.js";
+import { pinAt, pointAtPin } from "./pins.js";
 import { dragTo, grab, release } from "./polygon.js";
 import { cutTo } from "./scissors.js";
 import { hover } from "./selection.js";
@@ -102,6 +103,7 @@ function move(event) {
   if (!press || event.pointerId !== press.id) {
     if (event.pointerType === "mouse") {
       preview(x, y);
+      pointAtPin(x, y);
       hover(isUnderWay() ? null : objectAt(...toImage(x, y))?.id ?? null);
     }
     request("overlay");
@@ -135,6 +137,7 @@ function up(event) {
   const [x, y] = toImage(...place(event));
   if (done.kind === "brush" || done.kind === "erase") endStroke();
   else if (done.kind === "polygon") release();
+  else if (done.kind === "comment") inOrder(() => pinAt(x, y));
   else if (done.kind === "scissors") inOrder(() => cutTo(x, y));
   else if (isLine(done.kind)) drawn(done, x, y);
   else if (done.kind !== "pan") prompt(done, x, y);

@@ -6,6 +6,7 @@ import { strokeUnderWay } from "./brush.js";
 import { drawingOrder, strokeObject } from "./halo.js";
 import { outline, tinted } from "./mask.js";
 import { drawLine } from "./line.js";
+import { drawPins } from "./pins.js";
 import { drawPolygon } from "./polygon.js";
 import { drawPath } from "./scissors.js";
 import { colourFor, isHidden } from "./marks.js";
@@ -39,7 +40,7 @@ export function startStage() {
   });
   on("objects labels marks", () => request("objects"));
   on("settings", () => { filter(); request("base"); request("objects"); request("overlay"); });
-  on("selected hovered marks proposals tool negative", () => request("overlay"));
+  on("selected hovered marks proposals tool negative review", () => request("overlay"));
   on("selected", () => request("objects"));
   startBusySigns();
   filter();
@@ -184,6 +185,7 @@ function drawOverlay(pen) {
   drawStroke(pen);
   screen(pen);
   drawPrompts(pen);
+  drawPins(pen);
   drawLine(pen, toScreen);
   drawPolygon(pen);
   drawPath(pen);

@@ -7,7 +7,8 @@ export const state = {
   labels: [],
   labelsRevision: 0,
   label: null, // number of the label that new objects get
-  images: [], // [id, name, state, objects, whether one is under way there]
+  images: [], // rows as the server's `Gallery.rows` says
+  changesUntil: 0, // the last event that the list of images shows
   taken: {}, // image -> person
   image: null, // what `open` answered, without objects
   objects: new Map(), // id -> object with decoded mask
@@ -17,6 +18,7 @@ export const state = {
   tool: "click",
   negative: false,
   proposals: null, // {list, index, more}
+  review: null, // of the image: {state, assignee, revision, comments}
   learning: null,
   tab: "objects",
   settings: load("settings", {
@@ -38,6 +40,7 @@ export const state = {
     fitContrast: false,
     lockContrast: false,
     person: "",
+    askedName: false,
   }),
 };
 
