@@ -20,10 +20,12 @@ from samadapt.proposals.similar import SimilarObjects, propose_similar
 from samadapt.server.client_sessions import ClientSession, ClientSessions
 from samadapt.server.decoding import Decoder
 from samadapt.server.encoder import Encoder
+from samadapt.server.examples import Examples
 from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
 from samadapt.server.measure import FrozenMeasure, Task
 from samadapt.server.pictures import Pictures
+from samadapt.server.proposing import Proposing
 from samadapt.session.candidates import under_click
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.errors import ConflictError, MissingError
@@ -75,6 +77,8 @@ class Workspace:
             lambda: self.learning.adapters,
             lambda: self.learning.is_adapted,
         )
+        self.examples = Examples(self.gallery, self.encoder, decoder)
+        self.proposing = Proposing(self.gallery, self.encoder)
         self._measure = FrozenMeasure(model, self._measured)
         self.importing = threading.Lock()
 
@@ -86,6 +90,7 @@ class Workspace:
 
     def close(self) -> None:
         """Stop all work in the background, and save what was learned."""
+        self.proposing.close()
         self._measure.close()
         self.encoder.close()
         self.learning.close()
@@ -177,14 +182,17 @@ class Workspace:
     ) -> SimilarObjects:
         """Propose further objects like those of a label on this image; see `propose_similar`.
 
+        Where the image has none of the label yet, those of other images are the examples.
+
         Raises:
             SessionError: there is no example yet.
         """
         things = self._things(found)
         examples = [o.rle for o in things if o.label_id == label_id]
-        if not examples:
-            raise SessionError("accept an object of this label first: then similar ones are found")
         others = [o.rle for o in things if o.label_id != label_id]
+        elsewhere = [] if examples else self.examples.of(label_id, found.image.id)
+        if not examples and not elsewhere:
+            raise SessionError("accept an object of this label first: then similar ones are found")
         with self.decoder.reading(self.gallery.path(found.image)) as pixels:
             return propose_similar(
                 self.model,
@@ -197,6 +205,7 @@ class Workspace:
                 rejected=rejected,
                 tried=tried,
                 progress=found.searching,
+                elsewhere=elsewhere,
             )
 
     def searched(self, client: str, image_id: int) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
-from samadapt.prompts import Box, Click
+from samadapt.prompts import Box, Click, Prompt
 from samadapt.session.answers import Answers, final_mask, model_mask
 from samadapt.session.events import (
     Accepted,
@@ -219,6 +219,32 @@ class SessionCore:
             case Skipped() | Deleted() if ending is not None:
                 for adapter in learners:
                     adapter.on_skip(ending)
+
+    def teach(self, mask: NDArray[np.bool_], point: tuple[float, float]) -> None:
+        """Let the adapters learn an accepted object (H, W) that no click led to.
+
+        It is learned as if it had been accepted after one click on `point`. While another object
+        is under way nothing is learned: adapters know of one at a time.
+        """
+        learners = self.lease.learners()
+        if not learners or not self.state.object.is_blank:
+            return
+        prompt, embedding = Prompt([point]), self.embedding
+        adapters = self.lease.answering(self.model, embedding)
+        found = self.model.predict(embedding, prompt, False, adapters)
+        interaction = Interaction(
+            model=self.model,
+            adapters=self.adapters,
+            embedding=embedding,
+            prompts=(prompt,),
+            clicks=prompt.clicks,
+            logits=found.logits[found.best],
+            window=found.window,
+            mask=found.masks[found.best],
+            step=1,
+        )
+        for adapter in learners:
+            adapter.on_accept(interaction, mask)
 
     def _check_choice(self, event: Chosen) -> None:
         _ = self.embedding

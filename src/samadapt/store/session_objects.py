@@ -30,6 +30,8 @@ class SessionObjects:
         person: who acts.
         key: of the request, which a new object gets.
         source: of an object that is added without clicks.
+        accepting: called with the transaction that adds an object: for what becomes an object by
+            that, such as a proposal that waited.
     """
 
     table: ObjectTable
@@ -39,6 +41,7 @@ class SessionObjects:
     person: str = ""
     key: str | None = None
     source: Source = "brush"
+    accepting: Callable[[Connection], object] | None = None
 
     def complete(self, tx: Connection, before: SessionState, event: Event) -> Event:
         """Make the changes of an event; returns it with the numbers of new objects.
@@ -49,6 +52,8 @@ class SessionObjects:
         """
         is_new = isinstance(event, Added) or before.object.edited is None
         if isinstance(event, Accepted) and is_new:
+            if self.accepting is not None:
+                self.accepting(tx)
             return replace(event, object_id=self._add(tx, before, event, self.key).id)
         new: set[int] = set()
         if isinstance(event, Edited):
