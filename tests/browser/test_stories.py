@@ -294,8 +294,9 @@ def test_import_in_the_page(annotator: Annotator, open_page: Opener, tmp_path: P
     path = tmp_path / "in.json"
     path.write_text(json.dumps(document))
     story.page.click("#menu-button")
+    story.page.click("text=Import…")
     with story.page.expect_file_chooser() as chooser:
-        story.page.click("text=Import COCO file")
+        story.page.click("text=A COCO or zip file")
     chooser.value.set_files(str(path))
     story.page.wait_for_selector(".dialog >> text=imported 1 objects")
     story.page.click(".dialog button")

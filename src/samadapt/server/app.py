@@ -23,7 +23,9 @@ from samadapt.server import (
     routes_labels,
     routes_objects,
     routes_project,
+    routes_proposals,
     routes_reviews,
+    routes_teaching,
     routes_tools,
     routes_upload,
 )
@@ -66,7 +68,9 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
         routes_objects,
         routes_tools,
         routes_project,
+        routes_proposals,
         routes_reviews,
+        routes_teaching,
         routes_upload,
     ):
         app.include_router(routes.router)

@@ -42,10 +42,15 @@ def changes(
 
     `images` are rows as in the list, null if there are too many of them: then ask for the list.
     `open` says how `image` is if anything changed there: number and revision of its objects, and
-    its mark.
+    its mark. `proposals` is how many wait in all: they are not in the log.
     """
     number = here.project.journal.last_number()
-    answer: dict[str, Any] = {"number": number, "taken": _taken(here, me.client)}
+    waiting = here.project.proposals.count()
+    answer: dict[str, Any] = {
+        "number": number,
+        "taken": _taken(here, me.client),
+        "proposals": waiting,
+    }
     if number == after:
         return answer
     changed = here.project.journal.changed_since(after)

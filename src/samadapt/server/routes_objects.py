@@ -141,14 +141,10 @@ def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> Json:
     known = None if me.key is None else here.project.objects.find_key(me.key, image_id)
     if known is not None:
         return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
-    label = None if wanted.label is None else str(wanted.label)
 
     def action(found: ClientSession) -> None:
-        found.objects.source = cast(Source, wanted.source)
-        try:
-            found.session.add(wanted.mask.mask(found.session.image_size), label)
-        finally:
-            found.objects.source = "brush"
+        mask = wanted.mask.mask(found.session.image_size)
+        here.add(found, mask, wanted.label, cast(Source, wanted.source))
 
     now = acted(here, me, image_id, action)
     return {"object": now["saved"][-1], **now}

@@ -21,6 +21,7 @@ from samadapt.store.session_objects import label_number
 LARGEST_ID = 2**31 - 1
 LONGEST_TEXT = 10_000
 """Characters and entries that a request may hold at most; projects allow fewer, with a reason."""
+_MOST_OBJECTS = 1_000_000
 
 
 def _clean(text: str) -> str:
@@ -166,7 +167,7 @@ class VersionRequest(Request):
 class ObjectsRequest(Request):
     """Delete or merge objects of an image, as one step."""
 
-    objects: Annotated[list[VersionRequest], Field(max_length=LONGEST_TEXT)]
+    objects: Annotated[list[VersionRequest], Field(max_length=_MOST_OBJECTS)]
 
 
 class RelabelRequest(ObjectsRequest):
@@ -234,7 +235,7 @@ class MergeRequest(Request):
 class ImportedRequest(Request):
     """Objects that an import added: take them back, or bring them again."""
 
-    objects: Annotated[list[Id], Field(max_length=1_000_000)]
+    objects: Annotated[list[Id], Field(max_length=_MOST_OBJECTS)]
     revision: Annotated[int, Field(ge=1)]
     """The one at which the import, or the last undo or redo of it, left them."""
 

@@ -1,4 +1,4 @@
-"""What the page sends about reviews."""
+"""What the page sends about reviews and proposals."""
 
 from __future__ import annotations
 
@@ -37,3 +37,23 @@ class AssignRequest(Request):
 
     images: Annotated[list[Id], Field(max_length=100_000)]
     assignee: Annotated[str, Field(max_length=LONGEST_TEXT)]
+
+
+class ProposeRequest(Request):
+    """Look for objects on all images: those like the ones of a label, or those of a task."""
+
+    label: Id | None = None
+    task: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
+
+
+class FixRequest(Request):
+    """Accept a proposal; with `fix`, to improve it next."""
+
+    fix: bool = False
+
+
+class TeachRequest(Request):
+    """Teach the objects of a label; the method's own number of steps if left out."""
+
+    label: Annotated[str, Field(max_length=LONGEST_TEXT)]
+    steps: Annotated[int, Field(ge=1, le=100_000)] | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.adapters.base import Interaction
+from samadapt.clicks import next_click
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
@@ -220,16 +221,17 @@ class SessionCore:
                 for adapter in learners:
                     adapter.on_skip(ending)
 
-    def teach(self, mask: NDArray[np.bool_], point: tuple[float, float]) -> None:
+    def teach(self, mask: NDArray[np.bool_]) -> None:
         """Let the adapters learn an accepted object (H, W) that no click led to.
 
-        It is learned as if it had been accepted after one click on `point`. While another object
-        is under way nothing is learned: adapters know of one at a time.
+        It is learned as if it had been accepted after one click on its middle. While another
+        object is under way nothing is learned: adapters know of one at a time.
         """
         learners = self.lease.learners()
         if not learners or not self.state.object.is_blank:
             return
-        prompt, embedding = Prompt([point]), self.embedding
+        click, embedding = next_click(mask, np.zeros_like(mask)), self.embedding
+        prompt = Prompt([(click.x, click.y)])
         adapters = self.lease.answering(self.model, embedding)
         found = self.model.predict(embedding, prompt, False, adapters)
         interaction = Interaction(

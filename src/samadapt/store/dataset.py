@@ -33,7 +33,7 @@ def to_dataset(
     label of that name, if there is one). Images that have objects or are marked as done are listed.
     Objects that were drawn on another size than their image has now, damaged ones, and images with
     a name that no dataset can have are left out. Attributes of objects are in the extra field
-    "attributes", tags of images in "tags".
+    "attributes", which ones a label has in that of its category, tags of images in "tags".
 
     Args:
         project: what to take.
@@ -76,7 +76,16 @@ def to_dataset(
             continue
         things += _that_fit(drawn, image, size, missing)
     labels, _ = project.labels.all()
-    categories = [CocoCategory(label.id, label.name) for label in labels]
+    categories = [
+        CocoCategory(
+            label.id,
+            label.name,
+            {"attributes": [one.model_dump(mode="json") for one in label.attributes]}
+            if label.attributes
+            else {},
+        )
+        for label in labels
+    ]
     spare = next((c.id for c in categories if c.name == UNLABELLED), None)
     if spare is None and any(o.label_id is None for o, _ in things):
         spare = max((label.id for label in labels), default=0) + 1

@@ -121,6 +121,13 @@ class ProposalTable:
         with self._database.read() as tx:
             return self._rejected(tx, image_id)
 
+    def count(self) -> int:
+        """How many proposals wait."""
+        mine = proposals.c.project_id == self._project
+        wanted = select(func.count()).select_from(proposals).where(mine)
+        with self._database.read() as tx:
+            return int(tx.execute(wanted).scalar_one())
+
     def counts(self) -> dict[int, int]:
         """How many proposals wait, by image; images without any are left out."""
         wanted = (
@@ -143,6 +150,15 @@ class ProposalTable:
             here = proposals.c.project_id == self._project, proposals.c.id == number
             gone += tx.execute(delete(proposals).where(*here)).rowcount
         return gone
+
+    def take_in(self, tx: Connection, number: int) -> None:
+        """Take out a proposal that becomes an object in the same transaction.
+
+        Raises:
+            MissingError: it does not wait any more.
+        """
+        self._get(tx, number)
+        self.remove_in(tx, [number])
 
     # -- private ----------------------------------------------------------------------------
 

@@ -60,7 +60,15 @@ function forObject() {
 }
 
 function forProposals() {
-  const { list, index, more } = state.proposals;
+  const { list, index, more, queue } = state.proposals;
+  if (queue) {
+    const { label, score } = list[index];
+    return [
+      h("span.info", { title: "How sure the model is; the least sure come first" }, `${label} · ${Math.round(100 * score)} % · ${queue.waiting} left`),
+      small("right", "proposalNext", "Later"), separator(),
+      plain("reject", "Reject"), plain("edit", "Fix"), plain("acceptAll", "All here"), main("accept", "Accept proposal"), small("cross", "drop", "End"),
+    ];
+  }
   const title = more ? "There may be more: they are looked for after these" : "";
   return [
     h("span.info", { title }, `Similar ${index + 1} / ${list.length}${more ? "+" : ""}`),

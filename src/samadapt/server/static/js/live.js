@@ -12,6 +12,7 @@ import { refreshReview } from "./review.js";
 import { set, state, tell } from "./state.js";
 
 const EVERY = 1000; // milliseconds
+let proposals = 0; // that wait in all, as the list of images shows it
 
 export function startLive() {
   (async () => {
@@ -27,12 +28,21 @@ async function look() {
   const image = state.image?.id ?? 0;
   const answer = await get(`/api/changes?after=${state.changesUntil}&image=${image}`);
   if (JSON.stringify(answer.taken) !== JSON.stringify(state.taken)) set({ taken: answer.taken });
+  if (answer.proposals !== proposals) await takeCounts(answer.proposals);
   // What is being saved may be missing in the answer: it is asked for again.
   if (answer.number === state.changesUntil || isSaving() || isBusy()) return;
   state.changesUntil = answer.number;
   if (answer.images === null || !takeRows(answer.images)) await refreshImages();
   if (answer.labels_revision !== state.labelsRevision) takeLabels(await get("/api/project"));
   if (answer.open && state.image?.id === image) await takeOpen(answer.open);
+}
+
+/** How many proposals wait on each image. */
+async function takeCounts(total) {
+  const { counts } = await get("/api/proposals/counts");
+  proposals = total;
+  for (const row of state.images) row[9] = counts[row[0]] ?? 0;
+  tell(["images"]);
 }
 
 /** Other rows of the list; false if one of them is new. */

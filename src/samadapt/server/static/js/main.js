@@ -10,7 +10,6 @@ import { autoLevels, refitContrast, startDisplay, toggle, toggleTheme } from "./
 import { fileMenu } from "./files.js";
 import { finish, go, jump, lastAsked, openImage, refreshImages, setMark, shownImage, startImages, working } from "./images.js";
 import { revealInList } from "./imagelist.js";
-import { redoImport, undoImport } from "./importundo.js";
 import { showKeys, startKeys } from "./keys.js";
 import { hide, lock, showAll, solo, startMarks, toggleColouring } from "./marks.js";
 import { applyTool, mergeObjects, startMaskTools } from "./masktools.js";
@@ -32,17 +31,21 @@ import { cutBack, finishPath, giveUpPath, isCutting, startScissors } from "./sci
 import { acceptAll, acceptProposal, dropCovered, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
 import { painted, request, shownBitmap, startStage } from "./stage.js";
 import { on, set, state } from "./state.js";
+import { redoStep, undoStep } from "./steps.js";
+import { startTeaching } from "./teaching.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
+import { acceptAllWaiting, acceptWaiting, fixed, fixWaiting, isFixing, isQueue, openQueue, passOver, rejectWaiting, startQueue } from "./waiting.js";
 import { fit, view, zoomAt } from "./view.js";
 
 const EVERY = 8000; // milliseconds between two signs of life
 
 /** The object under way comes before proposals: the bar says which of them is accepted. */
 async function accept() {
+  if (isQueue() && !hasObject()) return acceptWaiting();
   if (state.proposals && !hasObject()) return acceptProposal();
   const mask = finalMask();
   await acceptCurrent();
-  if (!hasObject()) dropCovered(mask);
+  if (!hasObject()) await (isFixing() ? fixed() : dropCovered(mask));
   return null;
 }
 
@@ -52,17 +55,17 @@ const ordered = {
   drop: () => {
     if (isPinning()) endPinning();
     else if (isCutting()) giveUpPath();
-    else if (hasObject()) return drop();
+    else if (hasObject()) return drop().then(() => isFixing() && fixed(true));
     else if (state.proposals) endProposals();
     else set({ selected: null });
     return null;
   },
   cycle: () => cycle(),
-  undo: async () => (isCutting() ? cutBack() : (await undoImport()) || undo()), redo: async () => (await redoImport()) || redo(),
-  edit: editSelected, remove: deleteSelected,
+  undo: async () => (isCutting() ? cutBack() : (await undoStep()) || undo()), redo: async () => (await redoStep()) || redo(),
+  edit: () => (isQueue() && !hasObject() ? fixWaiting() : editSelected()), remove: deleteSelected,
   comment: pinComment,
-  similar: findSimilar, reject: rejectProposal, acceptAll,
-  proposalNext: () => step(1), proposalPrevious: () => step(-1),
+  similar: findSimilar, acceptAll: () => (isQueue() ? acceptAllWaiting() : acceptAll()), reject: () => (isQueue() ? rejectWaiting() : rejectProposal()),
+  proposalNext: () => (isQueue() ? passOver() : step(1)), proposalPrevious: () => step(-1),
   number: chooseNumber,
   selectAll: selectListed, selectAlike, merge: mergeObjects,
   hide: () => hide(selectedObjects()), lock: () => lock(selectedObjects()), solo: () => solo(selectedObjects()), showAll,
@@ -75,7 +78,7 @@ const ordered = {
 const leading = {
   done: () => finish("done"),
   skipImage: () => finish("skipped"),
-  forReview, approve, sendBack,
+  forReview, approve, sendBack, queue: openQueue,
   next: () => go(1), previous: () => go(-1),
 };
 
@@ -119,7 +122,9 @@ async function start() {
   startScissors();
   startLabels();
   startDetails();
+  startTeaching();
   startReview();
+  startQueue();
   startPins();
   startBar();
   startDisplay();

@@ -256,7 +256,7 @@ function drawHovered(pen, object) {
 function drawProposals(pen) {
   state.proposals.list.forEach((proposal, index) => {
     if (index === state.proposals.index) {
-      drawMask(pen, proposal.mask, colourOf(state.label), 0.6, 2.5);
+      drawMask(pen, proposal.mask, proposal.colour ?? colourOf(state.label), 0.6, 2.5);
       return;
     }
     proposal.mask.path ??= outline(proposal.mask);
