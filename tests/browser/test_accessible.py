@@ -43,7 +43,7 @@ def test_axe_finds_nothing_serious(open_page: Opener, axe: str, theme: str) -> N
     found = serious(page, axe)
     story.accept()
     page.keyboard.press("b")
-    for tab in ("images", "view", "learning", "objects"):
+    for tab in ("images", "review", "view", "learning", "objects"):
         page.click(f"[data-tab={tab}]")
         found += serious(page, axe)
     page.click("[aria-label='Change label disc']")
@@ -63,7 +63,7 @@ def test_tab_reaches_every_control_and_each_has_a_name(open_page: Opener) -> Non
     story = Story(open_page())
     page = story.page
     story.click(*DISC)
-    for tab in ("objects", "images", "view", "learning"):
+    for tab in ("objects", "images", "review", "view", "learning"):
         page.click(f"[data-tab={tab}]")
         wanted = page.evaluate(
             """() => {

@@ -69,8 +69,9 @@ def test_undo_survives_changing_the_image_and_an_import_is_one_step(
     path = tmp_path / "in.json"
     path.write_text(json.dumps(document))
     page.tap("#menu-button")
+    page.tap("text=Import…")
     with page.expect_file_chooser() as chooser:
-        page.tap("text=Import COCO file")
+        page.tap("text=A COCO or zip file")
     chooser.value.set_files(str(path))
     page.wait_for_selector(".dialog >> text=takes all of it back")
     page.tap(".dialog .button.main")

@@ -294,8 +294,9 @@ def test_import_in_the_page(annotator: Annotator, open_page: Opener, tmp_path: P
     path = tmp_path / "in.json"
     path.write_text(json.dumps(document))
     story.page.click("#menu-button")
+    story.page.click("text=Import…")
     with story.page.expect_file_chooser() as chooser:
-        story.page.click("text=Import COCO file")
+        story.page.click("text=A COCO or zip file")
     chooser.value.set_files(str(path))
     story.page.wait_for_selector(".dialog >> text=imported 1 objects")
     story.page.click(".dialog button")
@@ -321,12 +322,12 @@ def test_it_fits_and_keys_can_be_changed(open_page: Opener, theme: str) -> None:
     assert (wide, high) == (1280, 720)
     story.press("?")
     story.page.click(".keys .line:has-text('Find similar') button")
-    story.press("j")
+    story.press("Shift+j")
     story.page.keyboard.press("Escape")
     story.page.wait_for_selector(".veil", state="detached")
     story.page.reload()
     story.page.wait_for_selector("html[data-ready=true]")
-    assert "(J)" in story.page.locator("#similar-button").get_attribute("title")
+    assert "(Shift+J)" in story.page.locator("#similar-button").get_attribute("title")
 
 
 def test_similar_objects_are_proposed_until_none_is_left(

@@ -12,10 +12,13 @@ from samadapt.errors import SessionError
 from samadapt.session.events import (
     KINDS,
     Accepted,
+    Added,
     Boxed,
+    ChangedMask,
     Chosen,
     Clicked,
     Deleted,
+    Edited,
     Event,
     Forgotten,
     ImageReference,
@@ -63,6 +66,23 @@ events = st.one_of(
     st.builds(Reopened, versions, whole, whole, st.text("0123abc")),
     st.builds(Deleted, st.lists(versions, max_size=3).map(tuple)),
     st.builds(Relabelled, st.lists(versions, max_size=3).map(tuple), st.none() | st.text()),
+    st.builds(
+        Edited,
+        st.text(),
+        st.lists(
+            st.builds(ChangedMask, versions, whole, whole, st.text("0123"), st.text("0123")),
+            max_size=2,
+        ).map(tuple),
+        st.lists(versions, max_size=2).map(tuple),
+        st.lists(
+            st.builds(Added, whole, st.none() | st.text(), whole, whole, st.text("0123abc")),
+            max_size=2,
+        ).map(tuple),
+        st.lists(
+            st.builds(Painted, whole, whole, whole, whole, st.text("0123abc"), st.booleans()),
+            max_size=2,
+        ).map(tuple),
+    ),
     st.builds(Forgotten, st.booleans()),
     st.sampled_from([Undone(), Redone(), Reset(), Skipped()]),
 )
@@ -95,7 +115,7 @@ def test_the_json_is_plain_to_read() -> None:
 def test_kinds_are_known_by_their_own_name() -> None:
     assert set(KINDS) == {
         "opened", "clicked", "boxed", "painted", "trimmed", "labelled", "chosen", "reset",
-        "reopened", "deleted", "relabelled", "accepted", "added", "skipped",
+        "reopened", "deleted", "relabelled", "edited", "accepted", "added", "skipped",
         "undone", "redone", "forgotten",
     }  # fmt: skip
     assert all(name == kind.kind for name, kind in KINDS.items())

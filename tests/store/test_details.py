@@ -13,6 +13,7 @@ from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import Attribute, Label
+from samadapt.store.label_merging import merge_label, unmerge_label
 from samadapt.store.labels import COLOURS
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
@@ -49,14 +50,24 @@ def filled(tmp_path: Path) -> Iterator[Project]:
 
 def test_a_label_is_merged_into_another_on_all_images(filled: Project) -> None:
     with pytest.raises(MissingError):
-        filled.objects.merge_label(1, 9, 1, "bob")
+        merge_label(filled, 1, 9, 1, "bob")
     with pytest.raises(ConflictError):
-        filled.objects.merge_label(1, 2, 0, "bob")
+        merge_label(filled, 1, 2, 0, "bob")
     assert [thing.label_id for thing in filled.objects.all()] == [1, 1, 2]
-    assert filled.objects.merge_label(1, 2, 1, "bob") == 2
+    merged = merge_label(filled, 1, 2, 1, "bob")
+    assert [thing.id for thing in merged] == [1, 2]
     assert [thing.label_id for thing in filled.objects.all()] == [2, 2, 2]
     assert [label.name for label in filled.labels.all()[0]] == ["dog"]
-    assert filled.objects.merge_label(2, None, 2, "bob") == 3
+    # Taken back: the label with its attributes, and what nobody changed since.
+    filled.objects.delete(2, 2, "ann")
+    back = unmerge_label(filled, 1, [(one.id, one.revision) for one in merged], "bob")
+    assert [thing.id for thing in back] == [1]
+    labels, revision = filled.labels.all()
+    assert {label.name: len(label.attributes) for label in labels} == {"dog": 0, "cat": 4}
+    assert [thing.label_id for thing in filled.objects.all()] == [1, 2]
+    filled.objects.restore(2, 3, "ann")
+    merge_label(filled, 1, 2, revision, "bob")
+    assert len(merge_label(filled, 2, None, revision + 1, "bob")) == 3
     assert filled.objects.label_counts() == {None: 3}
     assert differences(filled, read_log(filled)) == ""
 

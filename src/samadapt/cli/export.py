@@ -45,6 +45,9 @@ def export(
     done_only: Annotated[
         bool, typer.Option("--done-only", help="Only images that were marked as done.")
     ] = False,
+    approved_only: Annotated[
+        bool, typer.Option("--approved-only", help="Only images that a review approved.")
+    ] = False,
     untouched: Annotated[
         bool,
         typer.Option(
@@ -70,8 +73,9 @@ def export(
     from samadapt.store.export import ONE_FILE, check_format, export_project
     from samadapt.store.projects import Project
 
-    if done_only and untouched:
-        raise DataError("--untouched: leave it out, --done-only has marked images only")
+    for option, given in (("--done-only", done_only), ("--approved-only", approved_only)):
+        if given and untouched:
+            raise DataError(f"--untouched: leave it out, {option} has marked images only")
     for option, tolerance in (("--format", 0.0), ("--simplify", simplify)):
         try:
             check_format(format, tolerance)
@@ -91,6 +95,7 @@ def export(
             format,
             out,
             done_only=done_only,
+            approved_only=approved_only,
             untouched=untouched,
             tolerance=simplify,
         )

@@ -111,10 +111,15 @@ def load_labelme(
             size = _size(document) or place.size(name)
             if size is None:
                 raise DataError("it states no size of its image, and the image is not there")
-            records.append(CocoImage(image_id, name, size[1], size[0]))
-            for label, rle in _objects(shapes, size, file, findings):
+            flags = _said(document.get("flags"))
+            tags = [tag for tag, is_set in flags.items() if is_set is True]
+            extra = {"tags": tags} if tags else {}
+            records.append(CocoImage(image_id, name, size[1], size[0], extra))
+            for label, rle, said in _objects(shapes, size, file, findings):
                 category = numbers.setdefault(label, len(numbers) + 1)
-                annotations.append(CocoAnnotation(len(annotations) + 1, image_id, category, rle))
+                more = {"attributes": said} if said else {}
+                number = len(annotations) + 1
+                annotations.append(CocoAnnotation(number, image_id, category, rle, extra=more))
     categories = tuple(CocoCategory(number, name) for name, number in numbers.items())
     return CocoDataset(tuple(records), tuple(annotations), categories, place.folder, str(folder))
 
@@ -177,9 +182,10 @@ def _size(document: dict[str, Any]) -> tuple[int, int] | None:
 
 def _objects(
     shapes: list[Any], size: tuple[int, int], file: Path, findings: ImportIssues
-) -> list[tuple[str, Rle]]:
-    """(label, mask) of every object."""
+) -> list[tuple[str, Rle, dict[str, Any]]]:
+    """(label, mask, attributes) of every object."""
     groups: dict[Any, list[Rle]] = {}
+    said: dict[Any, dict[str, Any]] = {}
     for index, shape in enumerate(shapes):
         where = f"{file}, shape {index + 1}"
         try:
@@ -189,6 +195,8 @@ def _objects(
                     raise DataError(f"its label is {label!r}, which is not a text")
                 key = label, index if group is None else f"g{group}"
                 groups.setdefault(key, []).append(_mask(shape, size))
+                attributes = _said(shape.get("flags")) | _said(shape.get("attributes"))
+                said.setdefault(key, {}).update(attributes)
         except (
             LookupError,
             TypeError,
@@ -198,7 +206,12 @@ def _objects(
             AttributeError,
         ) as error:
             findings.leave_out(where, f"it is incomplete ({type(error).__name__}: {error})")
-    return [(label, _union(parts)) for (label, _), parts in groups.items() if parts]
+    return [(key[0], _union(parts), said.get(key, {})) for key, parts in groups.items() if parts]
+
+
+def _said(values: Any) -> dict[str, Any]:
+    """What a shape or an image says by name; nothing where it is no table."""
+    return {str(name): value for name, value in values.items()} if isinstance(values, dict) else {}
 
 
 def _union(parts: list[Rle]) -> Rle:

@@ -223,6 +223,22 @@ class Rle:
         x, y, width, height = (int(value) for value in boxes[0])
         return x, y, width, height
 
+    def iou(self, other: Rle) -> float:
+        """Intersection over union with a mask of the same image; 0 where the sizes differ."""
+        return self._overlap(other, 0)
+
+    def share_in(self, other: Rle) -> float:
+        """The share of this mask that lies in another one; 0 where the sizes differ."""
+        return self._overlap(other, 1)
+
+    def _overlap(self, other: Rle, is_crowd: int) -> float:
+        from pycocotools import mask as coco
+
+        if self.size != other.size or not self.area:
+            return 0.0
+        packed = [[{"size": list(one.size), "counts": one.counts}] for one in (self, other)]
+        return float(coco.iou(*packed, [is_crowd])[0][0])
+
     def to_coco(self) -> dict[str, Any]:
         """The value for a COCO JSON file."""
         return {"size": list(self.size), "counts": self.counts.decode("ascii")}

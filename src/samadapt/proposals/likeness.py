@@ -76,6 +76,29 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ExampleImage:
+    """An image with examples of a kind of object.
+
+    Attributes:
+        embedding: the image.
+        pixels: the same, (H, W, 3) uint8.
+        examples: masks of the kind, at least one.
+        others: masks of all its other objects.
+    """
+
+    embedding: ImageEmbedding
+    pixels: NDArray[np.uint8]
+    examples: Sequence[Rle]
+    others: Sequence[Rle] = ()
+
+    @property
+    def radius(self) -> float:
+        """Median radius of the examples, in pixels of the image."""
+        areas = [rle.area for rle in self.examples]
+        return float(np.sqrt(np.median(np.array(areas, np.float64)) / np.pi))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LikenessMap:
     """Likeness (h, w), and its means around the examples (low) and inside them (high)."""
 
@@ -83,38 +106,75 @@ class LikenessMap:
     low: float
     high: float
 
-    @classmethod
-    def of(
-        cls,
-        embedding: ImageEmbedding,
-        pixels: NDArray[np.uint8],
-        frame: Frame,
-        inside: Mask,
-        taken: Mask,
-        radius: float,
+
+class Likeness:
+    """What examples look like, learned from one image or several.
+
+    Args:
+        images: with examples each; at least one.
+    """
+
+    def __init__(self, images: Sequence[ExampleImage]) -> None:
+        places = [_Examples(image) for image in images]
+        self._direction = torch.stack([place.direction for place in places]).mean(0)
+        self._known: dict[int, Map] = {}
+        count, total, squares = 0, np.zeros(1), np.zeros(1)
+        inside, around = list[Map](), list[Map]()
+        for place in places:
+            stack = _stacked(place.embedding, place.small, place.near, self._direction)
+            if len(places) == 1:  # it is looked at next
+                self._known[id(place.embedding)] = stack
+            flat = stack.reshape(-1, stack.shape[-1])
+            count += len(flat)
+            total = total + flat.sum(0, np.float64)
+            squares = squares + np.einsum("nf,nf->f", flat, flat, dtype=np.float64)
+            inside.append(stack[place.inside])
+            around.append(stack[place.around])
+        mean = total / count
+        self._mean = np.asarray(mean, np.float32)
+        variance = np.maximum(squares / count - mean**2, 1e-12)
+        self._deviation = np.asarray(np.sqrt(variance), np.float32)
+        one, rest = (self._normal(np.concatenate(parts)) for parts in (inside, around))
+        self._weights = _discriminant(one, rest)
+        self.low = float((rest @ self._weights).mean())
+        self.high = float((one @ self._weights).mean())
+
+    def on(
+        self, embedding: ImageEmbedding, pixels: NDArray[np.uint8], frame: Frame, radius: float
     ) -> LikenessMap:
-        """The map of an image.
+        """The likeness of all places of an image.
 
         Args:
             embedding: the image.
-            pixels: the image, (H, W, 3).
+            pixels: the same, (H, W, 3).
             frame: its size and the map's.
-            inside: the examples, (h, w).
-            taken: they and all other known objects, (h, w).
-            radius: of the examples, in pixels of the map.
+            radius: of the objects that are looked for, in pixels of the map.
         """
-        small = cv2.resize(pixels, frame.shape[::-1], interpolation=cv2.INTER_AREA)
-        features = _features(embedding, np.asarray(small, np.uint8), inside, taken, radius)
-        around = _ring(inside, radius) & ~taken
+        stack = self._known.get(id(embedding))
+        if stack is None:
+            stack = _stacked(embedding, _small(pixels, frame), radius, self._direction)
+        values = np.asarray(self._normal(stack) @ self._weights, np.float32)
+        return LikenessMap(values, self.low, self.high)
+
+    def _normal(self, values: Map) -> Map:
+        return np.asarray((values - self._mean) / self._deviation, np.float32)
+
+
+class _Examples:
+    """The examples of one image, on its maps."""
+
+    def __init__(self, image: ExampleImage) -> None:
+        self.embedding = image.embedding
+        frame = Frame((image.pixels.shape[0], image.pixels.shape[1]))
+        self.small = _small(image.pixels, frame)
+        self.near = max(image.radius * frame.scale, 1.0)
+        self.inside = frame.union(image.examples)
+        taken = self.inside | frame.union(image.others)
+        around = _ring(self.inside, self.near) & ~taken
         if not around.any():
-            around = ~taken if not taken.all() else ~inside
-        one, rest = features[inside], features[around]
-        weights = _discriminant(one, rest)
-        return cls(
-            np.asarray(features @ weights, np.float32),
-            float((rest @ weights).mean()),
-            float((one @ weights).mean()),
-        )
+            around = ~taken if not taken.all() else ~self.inside
+        self.around = around
+        self.direction = _direction(self.embedding, self.inside, taken)
 
 
 def blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -140,27 +200,34 @@ def _between(middles: NDArray[np.int64], first: int, length: int) -> slice:
     return slice(*np.searchsorted(middles, (first, first + length)).tolist())
 
 
-def _features(
-    embedding: ImageEmbedding, small: NDArray[np.uint8], inside: Mask, taken: Mask, radius: float
+def _small(pixels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
+    small = cv2.resize(pixels, frame.shape[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+def _stacked(
+    embedding: ImageEmbedding, small: NDArray[np.uint8], radius: float, direction: torch.Tensor
 ) -> Map:
-    """What is known of every pixel, (h, w, F) float32, each with mean 0 and deviation 1."""
+    """What is known of every pixel, (h, w, F) float32."""
     colour = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     near = blurred(colour, max(0.35 * radius, 0.5))
     wide = blurred(colour, 2.5 * radius)
     grey = blurred(np.ascontiguousarray(colour[..., 0]), max(0.15 * radius, 0.5))
     edges = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     texture = blurred(edges, max(0.5 * radius, 0.5))
-    agreement = _agreement(embedding, inside, taken)
-    stack = np.dstack([near, near - wide, texture, agreement]).astype(np.float32)
-    flat = stack.reshape(-1, stack.shape[-1])
-    normal = (stack - flat.mean(0)) / np.maximum(flat.std(0), 1e-6)
-    return np.asarray(normal, np.float32)
+    agreement = _agreement(embedding, small.shape[:2], direction)
+    return np.dstack([near, near - wide, texture, agreement]).astype(np.float32)
 
 
-def _agreement(embedding: ImageEmbedding, inside: Mask, taken: Mask) -> Map:
-    """Cosine of the image features with the examples' mean, less that with the rest's."""
+def _centred(embedding: ImageEmbedding) -> torch.Tensor:
+    """The image features (h, w, C), their mean taken away, of length 1 each."""
     grid = embedding.image[0].permute(1, 2, 0).float()
-    grid = F.normalize(grid - grid.mean((0, 1), keepdim=True), dim=-1)
+    return F.normalize(grid - grid.mean((0, 1), keepdim=True), dim=-1)
+
+
+def _direction(embedding: ImageEmbedding, inside: Mask, taken: Mask) -> torch.Tensor:
+    """Mean features (C,) of the examples, less those of what is no object."""
+    grid = _centred(embedding)
     # The same geometry from the map's pixels instead of the image's.
     geometry = replace(embedding.geometry, original=inside.shape)
 
@@ -169,7 +236,13 @@ def _agreement(embedding: ImageEmbedding, inside: Mask, taken: Mask) -> Map:
         share = geometry.to_decoder(tensor, embedding.grid)[0, 0]
         return F.normalize((grid * share[..., None]).sum((0, 1)), dim=0)
 
-    difference = grid @ mean(inside) - grid @ mean(~taken)
+    return mean(inside) - mean(~taken)
+
+
+def _agreement(embedding: ImageEmbedding, shape: tuple[int, ...], direction: torch.Tensor) -> Map:
+    """How far the image features (h, w) go in a direction."""
+    geometry = replace(embedding.geometry, original=(shape[0], shape[1]))
+    difference = _centred(embedding) @ direction
     full = geometry.to_original(difference[None, None])[0, 0].cpu().numpy()
     return np.asarray(full, np.float32)
 

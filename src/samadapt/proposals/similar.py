@@ -16,7 +16,15 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.proposals.likeness import Frame, LikenessMap, Map, Mask, blurred
+from samadapt.proposals.likeness import (
+    ExampleImage,
+    Frame,
+    Likeness,
+    LikenessMap,
+    Map,
+    Mask,
+    blurred,
+)
 from samadapt.proposals.proposal import Proposal
 
 BATCH = 4
@@ -65,6 +73,7 @@ def propose_similar(
     rejected: Sequence[Rle] = (),
     tried: Sequence[tuple[float, float]] = (),
     progress: Callable[[int, int], None] = lambda looked, places: None,
+    elsewhere: Sequence[ExampleImage] = (),
 ) -> SimilarObjects:
     """Propose objects that look like `examples`, the most likely first.
 
@@ -82,7 +91,7 @@ def propose_similar(
         model: the model.
         embedding: the image.
         pixels: the image, (H, W, 3) uint8.
-        examples: accepted objects of the wanted kind, at least one.
+        examples: accepted objects of the wanted kind.
         others: all other objects of the image.
         adapters: in force.
         most: proposals.
@@ -92,17 +101,19 @@ def propose_similar(
             proposed again. What they look like is not held against others.
         tried: clicks of earlier searches that gave nothing; their places are left out.
         progress: told how many of how many places were looked at.
+        elsewhere: other images with examples, which stand in where this one has none.
     """
     frame = Frame((pixels.shape[0], pixels.shape[1]))
-    wanted = frame.union(examples)
-    known = wanted | frame.union(others)
-    closed = known | frame.union(rejected)
-    if closed.all() or not wanted.any():
+    closed = frame.union([*examples, *others, *rejected])
+    here = ExampleImage(embedding, pixels, examples, others)
+    images = [here] if examples else list(elsewhere)
+    shown = [rle for image in images for rle in image.examples if rle.area]
+    if closed.all() or not shown:
         return SimilarObjects()
-    areas = np.array([rle.area for rle in examples], np.float64)
+    areas = np.array([rle.area for rle in shown], np.float64)
     radius = float(np.sqrt(np.median(areas) / np.pi))
     near = max(radius * frame.scale, 1.0)
-    likeness = LikenessMap.of(embedding, pixels, frame, wanted, known, near)
+    likeness = Likeness(images).on(embedding, pixels, frame, near)
     least = (likeness.low + likeness.high) / 2
     points = _peaks(likeness.values, closed, least, near, frame)
     points = _untried(points, tried, radius)

@@ -23,6 +23,10 @@ from samadapt.server import (
     routes_labels,
     routes_objects,
     routes_project,
+    routes_proposals,
+    routes_reviews,
+    routes_teaching,
+    routes_tools,
     routes_upload,
 )
 from samadapt.server.idempotency import IdempotencyMiddleware
@@ -62,7 +66,11 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
         routes_images,
         routes_labels,
         routes_objects,
+        routes_tools,
         routes_project,
+        routes_proposals,
+        routes_reviews,
+        routes_teaching,
         routes_upload,
     ):
         app.include_router(routes.router)

@@ -13,6 +13,7 @@ from typing import TypeVar
 from samadapt.adapters.base import Adapter
 from samadapt.errors import SamadaptError
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.seams import Seams
 from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
 from samadapt.server.leases import SharedAdapters
@@ -113,6 +114,14 @@ class ClientSessions:
                 _, old = self._open.popitem(last=False)
                 self._shared.leave(old.session.lease)
             return session
+
+    def answering(self, embedding: ImageEmbedding) -> Sequence[Seams]:
+        """The adapters in force as they are now, for work that is nobody's session."""
+        lease = self._shared.lease(self._adapters())
+        try:
+            return lease.answering(self._model, embedding)
+        finally:
+            self._shared.leave(lease)
 
     def peek(self, client: str, image_id: int) -> ClientSession | None:
         """The session of a client at an image if there is one; waits for nobody."""

@@ -17,6 +17,9 @@ from samadapt.session.images import hash_pixels
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.records import ImageFacts
 
+_MOST_PATIENCE = 30.0
+"""Seconds that work in the background gives way for one image."""
+
 Found = Callable[[int, ImageFacts | None, str | None], None]
 """Told what a file turned out to be, or why it cannot be read: (image, facts, problem)."""
 
@@ -76,6 +79,14 @@ class Encoder:
             with self._changed:
                 self._waiting -= 1
                 self._changed.notify_all()
+
+    def behind(
+        self, image_id: int, path: Path, facts: ImageFacts | None
+    ) -> tuple[ImageEmbedding, ImageFacts]:
+        """As `get`, for work in the background: begins when nobody else waits."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._waiting, timeout=_MOST_PATIENCE)
+        return self._embedding(image_id, path, facts)
 
     def is_ready(self, facts: ImageFacts | None) -> bool:
         """Whether `get` would answer without encoding."""

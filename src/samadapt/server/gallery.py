@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from samadapt.data.images import image_size
 from samadapt.errors import ImageError
 from samadapt.server.pictures import path_inside
 from samadapt.store.errors import MissingError
 from samadapt.store.projects import Project
-from samadapt.store.records import ImageEntry, ImageFacts, StoredImage
+from samadapt.store.records import ImageEntry, ImageFacts, Review, StoredImage
 
+Wanted = Literal["any", "unfinished", "review"]
 AHEAD = 3
 """How many images after the open one are encoded ahead."""
 
@@ -103,27 +106,58 @@ class Gallery:
                 self.note(image.id, None, str(error))
         return found
 
-    def next_image(self, client: str, after: int, step: int, unfinished: bool) -> int | None:
-        """The next (step 1) or previous (-1) image; others' images are passed over.
+    def next_image(
+        self, client: str, person: str, after: int, step: int, wanted: Wanted = "any"
+    ) -> int | None:
+        """The next (step 1) or previous (-1) image.
 
         Args:
             client: who asks.
+            person: the same, by name.
             after: from which image on; 0 from the end.
             step: 1 or -1.
-            unfinished: pass over images that are done, skipped, unreadable, or being annotated
-                by somebody else.
+            wanted: "any"; "unfinished" passes over images that are done, skipped, unreadable,
+                somebody else's task, or being annotated by somebody else; "review" finds those
+                that wait for review.
         """
         ids = self._order if step > 0 else self._order[::-1]
         start = ids.index(after) + 1 if after in ids else 0
         taken = {c.image_id for c in self.project.claims.all() if c.client != client}
         states = self.project.images.states()
+        reviews = {} if wanted == "any" else self.project.reviews.all()
         # Looking for work begins again at the other end; leafing through does not.
-        for identity in [*ids[start:], *(ids[: max(0, start - 1)] if unfinished else [])]:
+        for identity in [*ids[start:], *(ids[: max(0, start - 1)] if wanted != "any" else [])]:
             mark, problem, present = states.get(identity, ("", False, False))
-            is_open = not (mark or problem or identity in taken)
-            if present and (is_open or not unfinished):
+            review = reviews.get(identity, Review())
+            is_mine = review.assignee in ("", person)
+            is_open = not (mark or problem or identity in taken) and is_mine
+            is_wanted = {
+                "any": True,
+                "unfinished": is_open,
+                "review": review.state == "review" and not problem,
+            }
+            if present and is_wanted[wanted]:
                 return identity
         return None
+
+    def rows(self, entries: Sequence[ImageEntry], holding: Collection[int]) -> list[list[Any]]:
+        """Images as the page lists them.
+
+        Each is [number, name, state, objects, problem, whether the client has an object under way
+        there, state of review, whose task, open comments, proposals that wait].
+
+        Args:
+            entries: which.
+            holding: images where the client has an object under way.
+        """
+        reviews, comments = self.project.reviews.all(), self.project.reviews.open_comments()
+        waiting = self.project.proposals.counts()
+        found = []
+        for e in entries:
+            review = reviews.get(e.id, Review())
+            said = review.state, review.assignee, comments.get(e.id, 0), waiting.get(e.id, 0)
+            found.append([e.id, e.name, _state(e), e.objects, _problem(e), e.id in holding, *said])
+        return found
 
     def scan(self) -> list[ImageEntry]:
         """Look for new images if a folder has changed since the last time; returns the list.
@@ -173,6 +207,19 @@ def _folder_times(folder: Path) -> dict[str, int]:
         except OSError:
             continue
     return found
+
+
+def _state(entry: ImageEntry) -> str:
+    if entry.mark == "skipped":
+        return "skipped"
+    if _problem(entry):
+        return "problem"
+    return entry.mark or ("started" if entry.objects else "new")
+
+
+def _problem(entry: ImageEntry) -> str:
+    """Why an image cannot be shown; empty if it can."""
+    return (entry.problem or "") if entry.present else "its file is gone: put it back"
 
 
 def _is_subfolder(entry: os.DirEntry[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ ADAPTERS = "samadapt.adapters"
 
 _CURRENT = "current"
 _SNAPSHOTS = "snapshots"
+_TASKS = "tasks"
 _SETTLE_SECONDS = 10.0
 
 
@@ -99,11 +101,38 @@ class Learning:
             texts = method.variant_texts().items()
             found += [Choice(f"{name}:{variant}", f"{name}, {text}") for variant, text in texts]
         found += [Choice(name, f"{name} (shipped)") for name in shipped_names()]
+        found += [Choice(one["spec"], f"task {one['name']}") for one in self.tasks()]
         found += [Choice(f"snapshot:{name}", f"snapshot {name}") for name in self.snapshots()]
         given = "+".join(self._first_specs) or NONE
         if given not in {choice.spec for choice in found}:
             found.append(Choice(given, f"{given} (as started)"))
         return found
+
+    @property
+    def tasks_folder(self) -> Path:
+        """Where adapters are kept that were taught a task here."""
+        return self.folder / _TASKS
+
+    def tasks(self) -> list[dict[str, str]]:
+        """Tasks that were taught here: what to call each, and the label that it is of."""
+        found = []
+        for place in sorted(self.tasks_folder.glob("*/" + CONFIG_FILE)):
+            try:
+                config = json.loads(place.read_text(encoding="utf-8"))
+                task = config.get("category") or config.get("recipe", {}).get("category")
+            except (OSError, ValueError, AttributeError):
+                continue  # a folder that was damaged can be chosen no more
+            name = place.parent.name
+            found.append({"spec": f"task:{name}", "name": str(task or name)})
+        return found
+
+    def load(self, spec: str) -> Adapter:
+        """A new adapter of what a spec names, in no session.
+
+        Raises:
+            AdapterError: unknown, damaged, or made for another model.
+        """
+        return create_adapter(self._source(spec), self._model)
 
     def snapshots(self) -> list[str]:
         """Names of the copies that were made."""
@@ -195,9 +224,7 @@ class Learning:
         self.adapters = ()
 
     def _create(self, spec: str) -> Adapter:
-        name = spec.removeprefix("snapshot:")
-        source = str(self.folder / _SNAPSHOTS / name) if name != spec else spec
-        adapter = create_adapter(source, self._model)
+        adapter = self.load(spec)
         if not adapter.learns_in_session:
             return adapter
         place = self._place(spec)
@@ -208,6 +235,13 @@ class Learning:
                 aside = self._move_aside(place)
                 self.notes.append(f"{error}. Learning begins anew; the old state is in {aside}")
         return adapter.serving(self._model, place)
+
+    def _source(self, spec: str) -> str:
+        """Folder or name of what a spec stands for."""
+        for kind, folder in (("snapshot:", _SNAPSHOTS), ("task:", _TASKS)):
+            if spec.startswith(kind):
+                return str(self.folder / folder / spec.removeprefix(kind))
+        return spec
 
     def _learner(self) -> Adapter | None:
         """The first adapter that learns."""

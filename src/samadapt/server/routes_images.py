@@ -8,30 +8,68 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from samadapt.errors import ImageError, SamadaptError
+from samadapt.server.gallery import Wanted
 from samadapt.server.who import Here, ImageId, Me
-from samadapt.server.wire import _LARGEST_ID, MarkRequest, current_json, object_json
+from samadapt.server.wire import LARGEST_ID, MarkRequest, current_json, object_json
 from samadapt.server.workspace import Workspace
-from samadapt.store.records import ImageEntry, StoredImage
+from samadapt.store.records import StoredImage
 from samadapt.store.session_objects import label_number
 
 router = APIRouter(prefix="/api")
 
+_MOST_CHANGED = 300
+"""Rows of an answer about changes: the whole list is no dearer than more of them."""
+
 
 @router.get("/images")
 def list_images(here: Here, me: Me) -> Response:
-    """All images, and which of them others are at.
-
-    Each is [number, name, state, objects, problem, whether this client has an object under
-    way there].
-    """
-    holding = here.sessions.holding(me.client)
-    rows = [
-        [e.id, e.name, _state(e), e.objects, _problem(e), e.id in holding]
-        for e in here.gallery.scan()
-    ]
+    """All images as `Gallery.rows`, which of them others are at, and how far the log is."""
+    number = here.project.journal.last_number()
+    rows = here.gallery.rows(here.gallery.scan(), here.sessions.holding(me.client))
     # Ten thousand rows: FastAPI would look at every one of them again.
-    body = json.dumps({"images": rows, "taken": _taken(here, me.client)})
+    body = json.dumps({"images": rows, "taken": _taken(here, me.client), "number": number})
     return Response(body, media_type="application/json")
+
+
+@router.get("/changes")
+def changes(
+    here: Here,
+    me: Me,
+    after: Annotated[int, Query(ge=0)] = 0,
+    image: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
+) -> dict[str, Any]:
+    """What anybody changed after event `after`: asked every second, and cheap while nothing is new.
+
+    `images` are rows as in the list, null if there are too many of them: then ask for the list.
+    `open` says how `image` is if anything changed there: number and revision of its objects, and
+    its mark. `proposals` is how many wait in all: they are not in the log.
+    """
+    number = here.project.journal.last_number()
+    waiting = here.project.proposals.count()
+    answer: dict[str, Any] = {
+        "number": number,
+        "taken": _taken(here, me.client),
+        "proposals": waiting,
+    }
+    if number == after:
+        return answer
+    changed = here.project.journal.changed_since(after)
+    if len(changed) <= _MOST_CHANGED:
+        entries = here.project.images.entries(changed) if changed else []
+        holding = here.sessions.holding(me.client) & changed
+        answer["images"] = here.gallery.rows(entries, holding)
+    else:
+        answer["images"] = None
+    answer["labels_revision"] = here.project.labels.all()[1]
+    if image in changed:
+        things = here.project.objects.of_image(image)
+        now = here.project.images.get(image)
+        answer["open"] = {
+            "versions": [[thing.id, thing.revision] for thing in things],
+            "mark": now.mark,
+            "revision": now.revision,
+        }
+    return answer
 
 
 @router.post("/images/{image_id}/open")
@@ -115,12 +153,15 @@ def mark(image_id: ImageId, wanted: MarkRequest, here: Here, me: Me) -> dict[str
 def next_image(
     here: Here,
     me: Me,
-    after: Annotated[int, Query(ge=0, le=_LARGEST_ID)] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
     step: Annotated[int, Query(ge=-1, le=1)] = 1,
     unfinished: bool = False,
+    review: bool = False,
 ) -> dict[str, Any]:
-    """The number of the next image, null at the end."""
-    return {"image": here.gallery.next_image(me.client, after, -1 if step < 0 else 1, unfinished)}
+    """The number of the next image (unfinished, or waiting for review), null at the end."""
+    wanted: Wanted = "review" if review else "unfinished" if unfinished else "any"
+    direction = -1 if step < 0 else 1
+    return {"image": here.gallery.next_image(me.client, me.person, after, direction, wanted)}
 
 
 @router.post("/here/{image_id}")
@@ -152,16 +193,3 @@ def _version(image: StoredImage) -> str:
 def _taken(here: Workspace, client: str) -> dict[int, str]:
     claims = here.project.claims.all()
     return {c.image_id: c.person or "somebody" for c in claims if c.client != client}
-
-
-def _state(entry: ImageEntry) -> str:
-    if entry.mark == "skipped":
-        return "skipped"
-    if _problem(entry):
-        return "problem"
-    return entry.mark or ("started" if entry.objects else "new")
-
-
-def _problem(entry: ImageEntry) -> str:
-    """Why an image cannot be shown; empty if it can."""
-    return (entry.problem or "") if entry.present else "its file is gone: put it back"

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
 
 from samadapt.server.who import Here, ImageId, Me, ObjectId
-from samadapt.server.wire import AttributesRequest, LabelsRequest, MergeRequest, TagsRequest
+from samadapt.server.wire import (
+    AttributesRequest,
+    LabelsRequest,
+    MergeRequest,
+    ObjectsRequest,
+    TagsRequest,
+)
 from samadapt.store.events import Label
+from samadapt.store.label_merging import merge_label, unmerge_label
+from samadapt.store.records import StoredObject
 
 router = APIRouter(prefix="/api")
 
@@ -42,8 +51,16 @@ def counts(here: Here) -> Json:
 @router.post("/labels/{label_id}/merge")
 def merge(label_id: ImageId, wanted: MergeRequest, here: Here, me: Me) -> Json:
     """Give all objects of a label another one, and remove it."""
-    changed = here.project.objects.merge_label(label_id, wanted.into, wanted.revision, me.person)
-    return {**_labels(here), "changed": changed}
+    changed = merge_label(here.project, label_id, wanted.into, wanted.revision, me.person)
+    return {**_labels(here), "changed": len(changed), "objects": _versions(changed)}
+
+
+@router.post("/labels/{label_id}/unmerge")
+def unmerge(label_id: ImageId, wanted: ObjectsRequest, here: Here, me: Me) -> Json:
+    """Bring a label back that was merged, with those of its objects that nobody changed since."""
+    merged = [(one.id, one.revision) for one in wanted.objects]
+    changed = unmerge_label(here.project, label_id, merged, me.person)
+    return {**_labels(here), "changed": len(changed), "objects": _versions(changed)}
 
 
 @router.get("/images/{image_id}/details")
@@ -69,6 +86,10 @@ def describe(object_id: ObjectId, wanted: AttributesRequest, here: Here, me: Me)
     """Set the attributes of an object."""
     here.project.details.describe(object_id, wanted.attributes, me.person)
     return {"attributes": wanted.attributes}
+
+
+def _versions(things: Sequence[StoredObject]) -> list[Json]:
+    return [{"id": thing.id, "revision": thing.revision} for thing in things]
 
 
 def _labels(here: Here) -> Json:

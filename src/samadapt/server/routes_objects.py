@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from fastapi import APIRouter
 
 from samadapt.data.rle import Rle
+from samadapt.server.acting import Json, acted
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.who import Here, ImageId, Me, ObjectId
 from samadapt.server.wire import (
@@ -24,7 +24,6 @@ from samadapt.server.wire import (
     SimilarRequest,
     StrokeRequest,
     crop_of,
-    current_json,
     digest,
     object_json,
     proposal_crop,
@@ -36,47 +35,19 @@ from samadapt.store.session_objects import saved_object
 
 router = APIRouter(prefix="/api")
 
-Json = dict[str, Any]
-
-
-def _acted(here: Here, me: Me, image_id: int, action: Callable[[ClientSession], object]) -> Json:
-    """Do something in a client's session, once for each idempotency key.
-
-    The answer is the session as it stands then: the object under way, and the accepted objects
-    that were changed ("saved") or deleted ("removed").
-    """
-
-    def whole(found: ClientSession) -> Json:
-        if found.has_done(me.key):  # before a restart: everything that this session changed
-            before = {}
-        else:
-            before = dict(found.session.state.objects)
-            with found.request(me.key, me.person):
-                action(found)
-        after = found.session.state.objects
-        changed = [number for number, saved in after.items() if before.get(number) != saved]
-        things = [here.project.objects.get(number) for number in changed]
-        return {
-            **current_json(found.session),
-            "saved": [object_json(thing) for thing in things if not thing.deleted],
-            "removed": [thing.id for thing in things if thing.deleted],
-        }
-
-    return here.act(me.client, me.person, image_id, whole)
-
 
 @router.post("/images/{image_id}/click")
 def click(image_id: ImageId, wanted: ClickRequest, here: Here, me: Me) -> Json:
     """Click on the object, or on the background."""
     x, y, positive = wanted.x, wanted.y, wanted.positive
-    return _acted(here, me, image_id, lambda found: found.session.click(x, y, positive))
+    return acted(here, me, image_id, lambda found: found.session.click(x, y, positive))
 
 
 @router.post("/images/{image_id}/box")
 def box(image_id: ImageId, wanted: BoxRequest, here: Here, me: Me) -> Json:
     """Draw a box."""
     corners = wanted.x0, wanted.y0, wanted.x1, wanted.y1
-    return _acted(here, me, image_id, lambda found: found.session.box(*corners))
+    return acted(here, me, image_id, lambda found: found.session.box(*corners))
 
 
 @router.post("/images/{image_id}/stroke")
@@ -86,13 +57,13 @@ def stroke(image_id: ImageId, wanted: StrokeRequest, here: Here, me: Me) -> Json
     def action(found: ClientSession) -> None:
         found.session.paint(wanted.mask.mask(found.session.image_size), wanted.positive)
 
-    return _acted(here, me, image_id, action)
+    return acted(here, me, image_id, action)
 
 
 @router.post("/images/{image_id}/choose")
 def choose(image_id: ImageId, wanted: ChooseRequest, here: Here, me: Me) -> Json:
     """Show another candidate."""
-    return _acted(here, me, image_id, lambda found: found.session.choose(wanted.index))
+    return acted(here, me, image_id, lambda found: found.session.choose(wanted.index))
 
 
 @router.get("/images/{image_id}/candidates")
@@ -110,25 +81,25 @@ def candidates(image_id: ImageId, here: Here, me: Me) -> Json:
 def label(image_id: ImageId, wanted: ObjectLabelRequest, here: Here, me: Me) -> Json:
     """Give the current object a label, and those that follow."""
     name = None if wanted.label is None else str(wanted.label)
-    return _acted(here, me, image_id, lambda found: found.session.label(name))
+    return acted(here, me, image_id, lambda found: found.session.label(name))
 
 
 @router.post("/images/{image_id}/undo")
 def undo(image_id: ImageId, here: Here, me: Me) -> Json:
     """Take the last step back, whatever it was."""
-    return _acted(here, me, image_id, here.undo)
+    return acted(here, me, image_id, here.undo)
 
 
 @router.post("/images/{image_id}/redo")
 def redo(image_id: ImageId, here: Here, me: Me) -> Json:
     """Do it again."""
-    return _acted(here, me, image_id, here.redo)
+    return acted(here, me, image_id, here.redo)
 
 
 @router.post("/images/{image_id}/skip")
 def skip(image_id: ImageId, here: Here, me: Me) -> Json:
     """Give the object under way up."""
-    return _acted(here, me, image_id, lambda found: found.session.skip())
+    return acted(here, me, image_id, lambda found: found.session.skip())
 
 
 @router.post("/images/{image_id}/preview")
@@ -140,9 +111,7 @@ def preview(image_id: ImageId, wanted: ClickRequest, here: Here, me: Me) -> Json
 @router.post("/images/{image_id}/edit")
 def edit(image_id: ImageId, wanted: EditRequest, here: Here, me: Me) -> Json:
     """Take an object up again to improve it."""
-    return _acted(
-        here, me, image_id, lambda found: here.edit(found, wanted.object, wanted.revision)
-    )
+    return acted(here, me, image_id, lambda found: here.edit(found, wanted.object, wanted.revision))
 
 
 @router.post("/images/{image_id}/accept")
@@ -150,7 +119,7 @@ def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> Json
     """Accept the object under way; answered when it is on the disk."""
     known = None if me.key is None else here.project.objects.find_key(me.key, image_id)
     if known is not None:  # the answer to the first request was lost
-        return {"object": object_json(known), **_acted(here, me, image_id, lambda found: None)}
+        return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
     saved: list[int] = []
 
     def action(found: ClientSession) -> None:
@@ -161,7 +130,7 @@ def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> Json
             )
         saved.append(here.accept(found, wanted.label, wanted.keep_earlier))
 
-    now = _acted(here, me, image_id, action)
+    now = acted(here, me, image_id, action)
     number = saved[0] if saved else here.sessions.accepted_by(me.client, image_id, me.key)
     return {"object": object_json(here.project.objects.get(number)), **now}
 
@@ -171,17 +140,13 @@ def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> Json:
     """Add an object that was proposed and accepted, or painted elsewhere."""
     known = None if me.key is None else here.project.objects.find_key(me.key, image_id)
     if known is not None:
-        return {"object": object_json(known), **_acted(here, me, image_id, lambda found: None)}
-    label = None if wanted.label is None else str(wanted.label)
+        return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
 
     def action(found: ClientSession) -> None:
-        found.objects.source = cast(Source, wanted.source)
-        try:
-            found.session.add(wanted.mask.mask(found.session.image_size), label)
-        finally:
-            found.objects.source = "brush"
+        mask = wanted.mask.mask(found.session.image_size)
+        here.add(found, mask, wanted.label, cast(Source, wanted.source))
 
-    now = _acted(here, me, image_id, action)
+    now = acted(here, me, image_id, action)
     return {"object": now["saved"][-1], **now}
 
 
@@ -218,7 +183,7 @@ def change(object_id: ObjectId, wanted: ChangeRequest, here: Here, me: Me) -> Js
     """Give an object another label."""
     image_id, saved = _version(here, object_id, wanted.revision)
     label = None if wanted.label is None else str(wanted.label)
-    now = _acted(here, me, image_id, lambda found: found.session.relabel([saved], label))
+    now = acted(here, me, image_id, lambda found: found.session.relabel([saved], label))
     return {"object": object_json(here.project.objects.get(object_id)), **now}
 
 
@@ -226,7 +191,7 @@ def change(object_id: ObjectId, wanted: ChangeRequest, here: Here, me: Me) -> Js
 def delete(object_id: ObjectId, wanted: RevisionRequest, here: Here, me: Me) -> Json:
     """Delete an object; undo brings it back."""
     image_id, saved = _version(here, object_id, wanted.revision)
-    now = _acted(here, me, image_id, lambda found: found.session.delete([saved]))
+    now = acted(here, me, image_id, lambda found: found.session.delete([saved]))
     return {"object": object_json(here.project.objects.get(object_id)), **now}
 
 

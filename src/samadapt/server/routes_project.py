@@ -16,6 +16,7 @@ from fastapi.responses import StreamingResponse
 
 from samadapt.errors import BusyError, DataError, SamadaptError
 from samadapt.server.security import IMPORT_AT_START
+from samadapt.server.unpacking import unpacked
 from samadapt.server.who import Here, Me
 from samadapt.server.wire import AdapterRequest, ImportedRequest, NameRequest
 from samadapt.server.workspace import Workspace
@@ -89,7 +90,9 @@ async def import_file(
     name: Annotated[str, Query(min_length=1, max_length=200)] = "file.json",
     crowds: bool = False,
 ) -> dict[str, Any]:
-    """Add the objects of a COCO file to the images of the same names; one file at a time."""
+    """Add the objects of a COCO file, or of a zip archive in any known format, to the images of
+    the same names; one file at a time.
+    """
     with tempfile.TemporaryDirectory(prefix="samadapt-") as folder:
         path = Path(folder) / "import.json"
         await _receive(request.stream(), path, name)
@@ -98,7 +101,15 @@ async def import_file(
         try:
             return await run_in_threadpool(_import, here, path, name, me.person, crowds)
         finally:
+            here.imported = (0, 0)
             here.importing.release()
+
+
+@router.get("/import")
+def import_progress(here: Here) -> dict[str, Any]:
+    """How many of how many images the present import has dealt with."""
+    done, images = here.imported
+    return {"running": here.importing.locked(), "done": done, "images": images}
 
 
 @router.post("/import/undo")
@@ -118,6 +129,7 @@ def export(
     here: Here,
     format: Annotated[str, Query(max_length=30)] = "coco",
     done_only: bool = False,
+    approved_only: bool = False,
     untouched: bool = False,
     simplify: Annotated[float, Query(ge=0, le=100)] = 0.0,
 ) -> StreamingResponse:
@@ -136,6 +148,7 @@ def export(
             format,
             out,
             done_only=done_only,
+            approved_only=approved_only,
             untouched=untouched,
             tolerance=simplify,
         )
@@ -184,11 +197,16 @@ async def _receive(stream: AsyncIterator[bytes], path: Path, name: str) -> None:
 
 def _import(here: Workspace, path: Path, name: str, person: str, crowds: bool) -> dict[str, Any]:
     def told(text: object) -> str:
-        return str(text).replace(str(path), name)
+        inside = str(text).replace(f"{path.parent / 'files'}/", "")
+        return inside.replace(str(path.parent / "files"), name).replace(str(path), name)
+
+    def note(done: int, images: int) -> None:
+        here.imported = done, images
 
     try:
-        dataset = read_annotations(path, here.folder)
-        found = import_dataset(here.project, dataset, person, Path(name).name, crowds=crowds)
+        dataset = read_annotations(unpacked(path, name, path.parent / "files"), here.folder)
+        origin = Path(name).name
+        found = import_dataset(here.project, dataset, person, origin, crowds=crowds, progress=note)
     except SamadaptError as error:
         raise DataError(told(error)) from None
     return {

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from fastapi import Depends, Header, HTTPException, Path, Request
 
-from samadapt.server.wire import _LARGEST_ID, Client, Key, _clean
+from samadapt.server.wire import LARGEST_ID, Client, Key, _clean
 from samadapt.server.workspace import Workspace
 
 _MOST_NAME = 60
@@ -50,5 +50,5 @@ def _who(
 
 Here = Annotated[Workspace, Depends(_workspace)]
 Me = Annotated[Who, Depends(_who)]
-ImageId = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
-ObjectId = Annotated[int, Path(ge=1, le=_LARGEST_ID)]
+ImageId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
+ObjectId = Annotated[int, Path(ge=1, le=LARGEST_ID)]

@@ -18,9 +18,10 @@ from samadapt.store.events import Attribute, Mark, Value
 from samadapt.store.records import StoredObject
 from samadapt.store.session_objects import label_number
 
-_LARGEST_ID = 2**31 - 1
-_LONGEST_TEXT = 10_000
+LARGEST_ID = 2**31 - 1
+LONGEST_TEXT = 10_000
 """Characters and entries that a request may hold at most; projects allow fewer, with a reason."""
+_MOST_OBJECTS = 1_000_000
 
 
 def _clean(text: str) -> str:
@@ -37,7 +38,7 @@ def _named(text: str) -> str:
     return clean
 
 
-Id = Annotated[int, Field(ge=1, le=_LARGEST_ID)]
+Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Number = Annotated[float, Field(ge=-1e7, le=1e7, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_named)]
 Client = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -156,11 +157,60 @@ class RevisionRequest(Request):
     revision: Id
 
 
+class VersionRequest(Request):
+    """A version of an object."""
+
+    id: Id
+    revision: Id
+
+
+class ObjectsRequest(Request):
+    """Delete or merge objects of an image, as one step."""
+
+    objects: Annotated[list[VersionRequest], Field(max_length=_MOST_OBJECTS)]
+
+
+class RelabelRequest(ObjectsRequest):
+    """Another label for objects of an image, as one step."""
+
+    label: Id | None
+
+
+class ToolRequest(ObjectsRequest):
+    """A mask tool for objects of an image, or for the one under way if none is named."""
+
+    tool: Annotated[str, Field(max_length=40)]
+
+
+class CutRequest(ObjectsRequest):
+    """Split objects along a stroke, or the one under way if none is named."""
+
+    cut: Crop
+
+
+Corner = tuple[Number, Number]
+
+
+class OutlineRequest(ObjectsRequest):
+    """The outline of an object, or of the one under way if none is named."""
+
+    tolerance: Annotated[float, Field(ge=0, le=1000)] = 0.0
+
+
+class PolygonRequest(ObjectsRequest):
+    """A new outline for an object, or for the one under way if none is named."""
+
+    rings: Annotated[
+        list[Annotated[list[Corner], Field(max_length=100_000)]],
+        Field(max_length=LONGEST_TEXT),
+    ]
+
+
 class MarkRequest(Request):
     """Done, skipped or neither."""
 
     mark: Mark
-    revision: Annotated[int, Field(ge=0, le=_LARGEST_ID)]
+    revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
 class LabelRequest(Request):
@@ -169,8 +219,8 @@ class LabelRequest(Request):
     Attributes that are left out stay as they are: earlier clients know nothing of them.
     """
 
-    id: Annotated[int, Field(ge=0, le=_LARGEST_ID)] = 0
-    name: Annotated[str, Field(max_length=_LONGEST_TEXT)]
+    id: Annotated[int, Field(ge=0, le=LARGEST_ID)] = 0
+    name: Annotated[str, Field(max_length=LONGEST_TEXT)]
     colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
     attributes: Annotated[list[Attribute], Field(max_length=50)] | None = None
 
@@ -179,13 +229,13 @@ class MergeRequest(Request):
     """Remove a label; its objects get the label `into`, or none."""
 
     into: Id | None
-    revision: Annotated[int, Field(ge=0, le=_LARGEST_ID)]
+    revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
 class ImportedRequest(Request):
     """Objects that an import added: take them back, or bring them again."""
 
-    objects: Annotated[list[Id], Field(max_length=1_000_000)]
+    objects: Annotated[list[Id], Field(max_length=_MOST_OBJECTS)]
     revision: Annotated[int, Field(ge=1)]
     """The one at which the import, or the last undo or redo of it, left them."""
 
@@ -193,7 +243,7 @@ class ImportedRequest(Request):
 class TagsRequest(Request):
     """The tags of an image."""
 
-    tags: Annotated[list[Annotated[str, Field(max_length=_LONGEST_TEXT)]], Field(max_length=500)]
+    tags: Annotated[list[Annotated[str, Field(max_length=LONGEST_TEXT)]], Field(max_length=500)]
 
 
 class AttributesRequest(Request):
@@ -205,8 +255,8 @@ class AttributesRequest(Request):
 class LabelsRequest(Request):
     """The list of labels."""
 
-    labels: Annotated[list[LabelRequest], Field(max_length=_LONGEST_TEXT)]
-    revision: Annotated[int, Field(ge=0, le=_LARGEST_ID)]
+    labels: Annotated[list[LabelRequest], Field(max_length=LONGEST_TEXT)]
+    revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
 class SimilarRequest(Request):

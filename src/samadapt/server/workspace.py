@@ -6,6 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,13 +21,18 @@ from samadapt.proposals.similar import SimilarObjects, propose_similar
 from samadapt.server.client_sessions import ClientSession, ClientSessions
 from samadapt.server.decoding import Decoder
 from samadapt.server.encoder import Encoder
+from samadapt.server.examples import Examples
 from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
 from samadapt.server.measure import FrozenMeasure, Task
 from samadapt.server.pictures import Pictures
+from samadapt.server.proposing import Proposing
+from samadapt.server.teaching import Teaching
 from samadapt.session.candidates import under_click
+from samadapt.store.dataset import UNLABELLED
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.errors import ConflictError, MissingError
+from samadapt.store.events import Source
 from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
 from samadapt.store.session_objects import saved_object
@@ -52,6 +58,7 @@ class Workspace:
     Attributes:
         decoder: decodes image files.
         importing: held while a file is imported, which takes much memory.
+        imported: how many of how many images the present import has dealt with.
     """
 
     def __init__(
@@ -75,8 +82,12 @@ class Workspace:
             lambda: self.learning.adapters,
             lambda: self.learning.is_adapted,
         )
+        self.examples = Examples(self.gallery, self.encoder, decoder)
+        self.proposing = Proposing(self.gallery, self.encoder)
+        self.teaching = Teaching(project, folder, model, self.learning.tasks_folder, store.folder)
         self._measure = FrozenMeasure(model, self._measured)
         self.importing = threading.Lock()
+        self.imported: tuple[int, int] = (0, 0)
 
     @property
     def id(self) -> str:
@@ -86,6 +97,8 @@ class Workspace:
 
     def close(self) -> None:
         """Stop all work in the background, and save what was learned."""
+        self.proposing.close()
+        self.teaching.close()
         self._measure.close()
         self.encoder.close()
         self.learning.close()
@@ -177,14 +190,17 @@ class Workspace:
     ) -> SimilarObjects:
         """Propose further objects like those of a label on this image; see `propose_similar`.
 
+        Where the image has none of the label yet, those of other images are the examples.
+
         Raises:
             SessionError: there is no example yet.
         """
         things = self._things(found)
         examples = [o.rle for o in things if o.label_id == label_id]
-        if not examples:
-            raise SessionError("accept an object of this label first: then similar ones are found")
         others = [o.rle for o in things if o.label_id != label_id]
+        elsewhere = [] if examples else self.examples.of(label_id, found.image.id)
+        if not examples and not elsewhere:
+            raise SessionError("accept an object of this label first: then similar ones are found")
         with self.decoder.reading(self.gallery.path(found.image)) as pixels:
             return propose_similar(
                 self.model,
@@ -197,7 +213,36 @@ class Workspace:
                 rejected=rejected,
                 tried=tried,
                 progress=found.searching,
+                elsewhere=elsewhere,
             )
+
+    def accept_proposal(self, found: ClientSession, number: int, person: str) -> int:
+        """Make a proposal that waits an object of its image, and learn it; returns its number.
+
+        Raises:
+            MissingError: it was dealt with meanwhile.
+        """
+        waiting = self.project.proposals.get(number)
+        one, label = waiting.proposal, None
+        names = {known.name: known.id for known in self.project.labels.all()[0]}
+        if one.label != UNLABELLED or one.label in names:
+            label = self.project.labels.named([one.label], person)[one.label]
+        found.objects.accepting = partial(self.project.proposals.take_in, number=number)
+        try:
+            self.add(found, one.rle.mask(), label, "similar")
+        finally:
+            found.objects.accepting = None
+        return found.session.state.last_id
+
+    def add(self, found: ClientSession, mask: Mask, label_id: int | None, source: Source) -> None:
+        """Add an object (H, W) that was not clicked; what was proposed is learned."""
+        found.objects.source = source
+        try:
+            found.session.add(mask, None if label_id is None else str(label_id))
+        finally:
+            found.objects.source = "brush"
+        if source == "similar":
+            found.session.teach(mask)
 
     def searched(self, client: str, image_id: int) -> tuple[int, int]:
         """How many of how many places a search has looked at; (0, 0) while there is none."""

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.adapters.base import Interaction
+from samadapt.clicks import next_click
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
-from samadapt.prompts import Box, Click
+from samadapt.prompts import Box, Click, Prompt
 from samadapt.session.answers import Answers, final_mask, model_mask
 from samadapt.session.events import (
     Accepted,
@@ -219,6 +220,33 @@ class SessionCore:
             case Skipped() | Deleted() if ending is not None:
                 for adapter in learners:
                     adapter.on_skip(ending)
+
+    def teach(self, mask: NDArray[np.bool_]) -> None:
+        """Let the adapters learn an accepted object (H, W) that no click led to.
+
+        It is learned as if it had been accepted after one click on its middle. While another
+        object is under way nothing is learned: adapters know of one at a time.
+        """
+        learners = self.lease.learners()
+        if not learners or not self.state.object.is_blank:
+            return
+        click, embedding = next_click(mask, np.zeros_like(mask)), self.embedding
+        prompt = Prompt([(click.x, click.y)])
+        adapters = self.lease.answering(self.model, embedding)
+        found = self.model.predict(embedding, prompt, False, adapters)
+        interaction = Interaction(
+            model=self.model,
+            adapters=self.adapters,
+            embedding=embedding,
+            prompts=(prompt,),
+            clicks=prompt.clicks,
+            logits=found.logits[found.best],
+            window=found.window,
+            mask=found.masks[found.best],
+            step=1,
+        )
+        for adapter in learners:
+            adapter.on_accept(interaction, mask)
 
     def _check_choice(self, event: Chosen) -> None:
         _ = self.embedding

@@ -196,6 +196,43 @@ class Relabelled(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedMask:
+    """Another mask for an accepted object.
+
+    Attributes:
+        object: the version that is changed.
+        height, width: of the image.
+        before, counts: the mask as it was, and as it is now, as COCO's compressed run lengths.
+    """
+
+    object: ObjectVersion
+    height: int
+    width: int
+    before: str
+    counts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edited(Event):
+    """A tool changed masks, as one step: of accepted objects, or of the current one.
+
+    Attributes:
+        operation: name of the tool, such as "fill holes".
+        changed: accepted objects with another mask.
+        deleted: accepted objects that were merged into others.
+        added: new objects, such as the pieces of a split.
+        strokes: pixels that the current object gets and loses, on top of what it is.
+    """
+
+    kind: ClassVar[str] = "edited"
+    operation: str
+    changed: tuple[ChangedMask, ...] = ()
+    deleted: tuple[ObjectVersion, ...] = ()
+    added: tuple[Added, ...] = ()
+    strokes: tuple[Painted, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Undone(Event):
     """The last step was taken back."""
 
@@ -290,6 +327,7 @@ KINDS: Mapping[str, type[Event]] = {
         Reopened,
         Deleted,
         Relabelled,
+        Edited,
         Undone,
         Redone,
         Forgotten,

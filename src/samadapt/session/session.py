@@ -16,8 +16,8 @@ from samadapt.errors import PromptError, SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
-from samadapt.session.core import SessionCore
 from samadapt.session.core import SessionStatus as SessionStatus
+from samadapt.session.editing import SessionEditing
 from samadapt.session.events import (
     Accepted,
     Added,
@@ -47,7 +47,7 @@ from samadapt.session.state import SavedObject, reduce
 from samadapt.version import installed_version
 
 
-class Session(SessionCore):
+class Session(SessionEditing):
     """Clicks in, masks out; every action is an event in the log.
 
     The state is what `reduce` makes of the events, and nothing else. An action first computes its

@@ -24,6 +24,7 @@ from samadapt.session.events import (
     Chosen,
     Clicked,
     Deleted,
+    Edited,
     Event,
     Forgotten,
     Labelled,
@@ -215,6 +216,8 @@ def reduce(state: SessionState, event: Event) -> SessionState:
             return _change(state, event.objects, deleted=True)
         case Relabelled():
             return _change(state, event.objects, label=event.label)
+        case Edited():
+            return _edit(state, event)
         case Undone() | Redone():
             return _step_back(state, is_undo=isinstance(event, Undone))
         case Forgotten():
@@ -295,16 +298,50 @@ def _save(state: SessionState, saved: SavedObject, now: CurrentObject) -> Sessio
 
 def _change(state: SessionState, versions: Sequence[ObjectVersion], **changes: Any) -> SessionState:
     """Accepted objects change, as one step of undo."""
-    now = state.object
     before = tuple(_known(state, version) for version in versions)
-    fresh = {s.object_id: replace(s, revision=s.revision + 1, **changes) for s in before}
-    after = replace(state, objects=MappingProxyType({**state.objects, **fresh}))
+    return _replace(state, before, [_next_version(saved, **changes) for saved in before])
+
+
+def _edit(state: SessionState, event: Edited) -> SessionState:
+    """Masks change, as one step of undo."""
+    before, fresh = [], []
+    for one in event.changed:
+        size = one.height, one.width
+        known = replace(_known(state, one.object), rle=Rle(size, one.before.encode()))
+        before.append(known)
+        fresh.append(_next_version(known, rle=Rle(size, one.counts.encode())))
+    for version in event.deleted:
+        before.append(_known(state, version))
+        fresh.append(_next_version(before[-1], deleted=True))
+    for new in event.added:
+        fresh.append(_new(new))
+        before.append(replace(fresh[-1], deleted=True))
+    after = _replace(state, tuple(before), fresh)
+    for stroke in event.strokes:
+        _check_inside(state.opened, stroke)
+    now = replace(after.object, strokes=(*after.object.strokes, *event.strokes))
+    last_id = max((state.last_id, *(new.object_id for new in event.added)))
+    return replace(after, object=now, last_id=last_id)
+
+
+def _next_version(saved: SavedObject, **changes: Any) -> SavedObject:
+    return replace(saved, revision=saved.revision + 1, **changes)
+
+
+def _replace(
+    state: SessionState, before: tuple[SavedObject, ...], after: Sequence[SavedObject]
+) -> SessionState:
+    """Accepted objects become others, as one step of undo."""
+    now, fresh = state.object, {saved.object_id: saved for saved in after}
+    if len(fresh) < len(after):
+        raise SessionError("an object is named twice: name each once")
+    changed = replace(state, objects=MappingProxyType({**state.objects, **fresh}))
     if now.edited is not None and now.edited.object_id in fresh:
         if not fresh[now.edited.object_id].deleted:
             number = now.edited.object_id
             raise SessionError(f"object {number} is being edited: accept or skip it first")
-        after = replace(after, object=_next_object(state))  # nothing is left to be edited
-    return _remember(after, Step(now, before))
+        changed = replace(changed, object=_next_object(state))  # nothing is left to be edited
+    return _remember(changed, Step(now, before))
 
 
 def _known(state: SessionState, version: ObjectVersion) -> SavedObject:
@@ -322,7 +359,9 @@ def _new(event: Accepted) -> SavedObject:
     return SavedObject(event.object_id, 1, event.label, rle)
 
 
-def _check_inside(opened: Opened, part: MaskPart) -> None:
+def _check_inside(opened: Opened | None, part: MaskPart) -> None:
+    if opened is None:
+        return
     height, width = opened.image.height, opened.image.width
     if part.x + part.width > width or part.y + part.height > height:
         raise SessionError(f"a stroke outside the image of {width} x {height} pixels")

@@ -22,6 +22,7 @@ def to_dataset(
     folder: Path | None = None,
     *,
     done_only: bool = False,
+    approved_only: bool = False,
     untouched: bool = False,
     left_out: list[str] | None = None,
 ) -> CocoDataset:
@@ -32,12 +33,13 @@ def to_dataset(
     label of that name, if there is one). Images that have objects or are marked as done are listed.
     Objects that were drawn on another size than their image has now, damaged ones, and images with
     a name that no dataset can have are left out. Attributes of objects are in the extra field
-    "attributes", tags of images in "tags".
+    "attributes", which ones a label has in that of its category, tags of images in "tags".
 
     Args:
         project: what to take.
         folder: where the images are.
         done_only: leave out images that are not marked as done.
+        approved_only: leave out images that no review approved.
         untouched: list images without objects that are not marked as done, too.
         left_out: takes a line about each thing that is left out.
     """
@@ -47,6 +49,10 @@ def to_dataset(
         for entry in project.images.entries()
         if entry.mark == "done" or (not done_only and (untouched or entry.objects))
     ]
+    if approved_only:
+        reviews = project.reviews.all()
+        approved = {number for number, review in reviews.items() if review.state == "approved"}
+        entries = [entry for entry in entries if entry.id in approved]
     attributes, tags = project.details.attributes(), project.details.tags()
     of_image: dict[int, list[StoredObject]] = {entry.id: [] for entry in entries}
     for thing in project.objects.all():
@@ -70,7 +76,16 @@ def to_dataset(
             continue
         things += _that_fit(drawn, image, size, missing)
     labels, _ = project.labels.all()
-    categories = [CocoCategory(label.id, label.name) for label in labels]
+    categories = [
+        CocoCategory(
+            label.id,
+            label.name,
+            {"attributes": [one.model_dump(mode="json") for one in label.attributes]}
+            if label.attributes
+            else {},
+        )
+        for label in labels
+    ]
     spare = next((c.id for c in categories if c.name == UNLABELLED), None)
     if spare is None and any(o.label_id is None for o, _ in things):
         spare = max((label.id for label in labels), default=0) + 1

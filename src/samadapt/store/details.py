@@ -16,6 +16,7 @@ from samadapt.store.events import Attribute, ImageTagged, Label, ObjectDescribed
 from samadapt.store.journal import Journal
 from samadapt.store.label_names import clean_name
 from samadapt.store.label_rows import present_labels
+from samadapt.store.review_rows import follow_change
 from samadapt.store.tables import details, images, objects
 
 Kind = Literal["object", "image"]
@@ -62,6 +63,7 @@ class DetailTable:
             checked = _checked(values, labels.get(row.label_id))
             event = ObjectDescribed(object=object_id, attributes=checked)
             self._journal.add(tx, event, person=person, image_id=int(row.image_id))
+            follow_change(tx, self._project, self._journal, int(row.image_id), person)
             put_detail(tx, self._project, "object", object_id, checked)
 
     def tag(self, image_id: int, tags: Iterable[str], person: str) -> list[str]:
@@ -81,6 +83,7 @@ class DetailTable:
                 raise MissingError(f"there is no image {image_id} in this project")
             event = ImageTagged(image=image_id, tags=tuple(clean))
             self._journal.add(tx, event, person=person, image_id=image_id)
+            follow_change(tx, self._project, self._journal, image_id, person)
             put_detail(tx, self._project, "image", image_id, clean)
         return clean
 

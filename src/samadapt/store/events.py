@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, StrictBool, StrictFloat, StrictStr, 
 from samadapt.store.errors import StoreError
 
 Mark = Literal["", "done", "skipped"]
+ReviewState = Literal["", "review", "approved", "returned"]
+"""Of an image: not in review, waiting for it, approved, or sent back to be worked on again."""
 Source = Literal["clicks", "brush", "similar", "import", "label-studio"]
 
 
@@ -168,6 +170,42 @@ class ImageTagged(ProjectEvent):
     tags: tuple[str, ...]
 
 
+class ImageAssigned(ProjectEvent):
+    """An image became a person's task; nobody's where `assignee` is empty."""
+
+    kind: ClassVar[str] = "image assigned"
+    image: int
+    assignee: str
+
+
+class ImageReviewed(ProjectEvent):
+    """The review of an image came to another state; `revision` counts the changes from 1."""
+
+    kind: ClassVar[str] = "image reviewed"
+    image: int
+    state: ReviewState
+    revision: int
+
+
+class CommentAdded(ProjectEvent):
+    """A comment was pinned to a place (x, y) of an image; its number is never given twice."""
+
+    kind: ClassVar[str] = "comment added"
+    comment: int
+    image: int
+    text: str
+    x: float
+    y: float
+
+
+class CommentResolved(ProjectEvent):
+    """A comment was dealt with, or taken up again."""
+
+    kind: ClassVar[str] = "comment resolved"
+    comment: int
+    resolved: bool
+
+
 KINDS: Mapping[str, type[ProjectEvent]] = {
     kind.kind: kind
     for kind in (
@@ -182,6 +220,10 @@ KINDS: Mapping[str, type[ProjectEvent]] = {
         ObjectMeasured,
         ObjectDescribed,
         ImageTagged,
+        ImageAssigned,
+        ImageReviewed,
+        CommentAdded,
+        CommentResolved,
     )
 }
 

@@ -68,6 +68,7 @@ def export_project(
     out: Path,
     *,
     done_only: bool = False,
+    approved_only: bool = False,
     untouched: bool = False,
     tolerance: float = 0.0,
 ) -> Exported:
@@ -79,6 +80,7 @@ def export_project(
         format: one of `FORMATS`.
         out: a file (COCO) or a new folder; it appears only when everything is written.
         done_only: only images that are marked as done.
+        approved_only: only images that a review approved.
         untouched: images without objects that are not marked as done, too.
         tolerance: how far outlines may move, in pixels, to have fewer corners; one of
             `POLYGON_FORMATS` only.
@@ -90,7 +92,12 @@ def export_project(
     check_format(format, tolerance)
     left_out: list[str] = []
     dataset = to_dataset(
-        project, folder, done_only=done_only, untouched=untouched, left_out=left_out
+        project,
+        folder,
+        done_only=done_only,
+        approved_only=approved_only,
+        untouched=untouched,
+        left_out=left_out,
     )
     return save_dataset(dataset, format, out, left_out, tolerance)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from samadapt.data.images import list_images, natural_key
@@ -14,6 +15,7 @@ from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import ImageMarked, ImagesAdded, Mark
 from samadapt.store.journal import Journal
 from samadapt.store.records import ImageEntry, ImageFacts, StoredImage
+from samadapt.store.review_rows import follow_mark
 from samadapt.store.tables import images, objects
 
 
@@ -62,8 +64,12 @@ class ImageTable:
                 self._journal.add(tx, ImagesAdded(images=added), person=person)
         return len(fresh)
 
-    def entries(self) -> list[ImageEntry]:
-        """Return all images in natural order of names; those without a file only if annotated."""
+    def entries(self, only: Collection[int] | None = None) -> list[ImageEntry]:
+        """Return images in natural order of names; those without a file only if annotated.
+
+        Args:
+            only: the numbers of the wanted ones; all if left out.
+        """
         counts = (
             select(objects.c.image_id, func.count().label("objects"))
             .where(objects.c.project_id == self._project, ~objects.c.deleted)
@@ -82,6 +88,8 @@ class ImageTable:
             .join_from(images, counts, images.c.id == counts.c.image_id, isouter=True)
             .where(images.c.project_id == self._project)
         )
+        if only is not None:
+            wanted = wanted.where(images.c.id.in_(only))
         with self._database.read() as tx:
             rows = tx.execute(wanted).all()
         found = [
@@ -166,14 +174,23 @@ class ImageTable:
             raise ConflictError(
                 f"{now.name} was marked {now.mark or 'unfinished'!r} by somebody else meanwhile"
             )
-        event = ImageMarked(image=image_id, mark=mark, revision=revision + 1)
         with self._database.write() as tx:
-            self._journal.add(tx, event, person=person, image_id=image_id)
-            here = images.c.id == image_id, images.c.revision == revision
-            statement = update(images).where(*here).values(mark=mark, revision=revision + 1)
-            if tx.execute(statement).rowcount != 1:
+            if self.mark_in(tx, image_id, mark, person) != revision + 1:
                 raise ConflictError(f"{now.name} was marked by somebody else at this moment")
+            follow_mark(tx, self._project, self._journal, image_id, mark, person)
         return self.get(image_id)
+
+    def mark_in(self, tx: Connection, image_id: int, mark: Mark, person: str) -> int:
+        """Mark an image, in the caller's transaction; returns the revision of its mark."""
+        self._journal.lock(tx)
+        here = images.c.id == image_id
+        now = tx.execute(select(images.c.mark, images.c.revision).where(here)).one()
+        if now.mark == mark:
+            return int(now.revision)
+        event = ImageMarked(image=image_id, mark=mark, revision=now.revision + 1)
+        self._journal.add(tx, event, person=person, image_id=image_id)
+        tx.execute(update(images).where(here).values(mark=mark, revision=now.revision + 1))
+        return int(now.revision) + 1
 
 
 def _parts(names: list[str]) -> list[list[str]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -18,10 +18,20 @@ from samadapt.data.records import CocoAnnotation
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError, ImageError
 from samadapt.store.dataset import UNLABELLED
+from samadapt.store.events import Value
+from samadapt.store.import_details import (
+    Described,
+    defined_in,
+    import_attributes,
+    import_tags,
+    said_of,
+    tags_of,
+)
 from samadapt.store.label_names import clean_name, usable
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
 
+Progress = Callable[[int, int], None]
 _SAME_OBJECT = 0.5
 """Two masks are of one object when they overlap (intersection over union) by so much."""
 
@@ -64,7 +74,13 @@ class Imported:
 
 
 def import_dataset(
-    project: Project, dataset: CocoDataset, person: str, origin: str, *, crowds: bool = False
+    project: Project,
+    dataset: CocoDataset,
+    person: str,
+    origin: str,
+    *,
+    crowds: bool = False,
+    progress: Progress = lambda done, images: None,
 ) -> Imported:
     """Add a dataset's objects to the images that they are of.
 
@@ -79,8 +95,9 @@ def import_dataset(
         person: who does it.
         origin: what to call the source in messages.
         crowds: take masks that are marked as crowds as objects.
+        progress: told how many of how many images were dealt with.
     """
-    return _Import(project, dataset, person, origin, crowds).run()
+    return _Import(project, dataset, person, origin, crowds, progress).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +106,14 @@ class _Candidate:
 
     Attributes:
         earlier: how many objects before it have the very same label and mask.
+        attributes: what is said of it.
     """
 
     where: str
     name: str
     rle: Rle
     earlier: int
+    attributes: Mapping[str, Value] = field(default_factory=dict)
 
     def key(self, image_id: int) -> str:
         """Names the object by its content."""
@@ -106,8 +125,15 @@ class _Candidate:
 
 class _Import:
     def __init__(
-        self, project: Project, dataset: CocoDataset, person: str, origin: str, crowds: bool
+        self,
+        project: Project,
+        dataset: CocoDataset,
+        person: str,
+        origin: str,
+        crowds: bool,
+        progress: Progress,
     ) -> None:
+        self._progress = progress
         self._project, self._dataset, self._person = project, dataset, person
         self._origin, self._crowds = origin, crowds
         self._labels = {label.id: label.name for label in project.labels.all()[0]}
@@ -132,10 +158,18 @@ class _Import:
             elif things:
                 reason = names.why_not(image.relative_path())
                 self._findings.leave_out(f"{self._origin}: {image.file_name}", reason, len(things))
-        for name, things in taken.items():
+        for done, (name, things) in enumerate(taken.items()):
+            self._progress(done, len(taken))
             if things:
                 self._take(ids[name], name, self._candidates(things, ids[name], name))
         self._add_new()
+        tags = {
+            ids[name]: some
+            for image, name in zip(images, matched, strict=True)
+            if name is not None and (some := tags_of(image.extra))
+        }
+        import_tags(self._project, tags, self._person, self._findings)
+        self._progress(len(taken), len(taken))
         if self._stale:
             self._findings.remark(
                 self._origin,
@@ -200,7 +234,8 @@ class _Import:
                 if earlier:
                     self._findings.remark(here, "an object before it has the same mask and label")
                 seen[label, rle.counts] += 1
-                found.append(_Candidate(here, label, rle, earlier))
+                said = said_of(thing.extra)
+                found.append(_Candidate(here, label, rle, earlier, said))
         return found
 
     def _take(self, image_id: int, name: str, candidates: Sequence[_Candidate]) -> None:
@@ -259,6 +294,7 @@ class _Import:
         labels = self._project.labels.all()[0]
         good, bad = usable((name for name in names if name in wanted), labels)
         numbers = self._project.labels.named(list(good.values()), self._person) if good else {}
+        described: list[Described] = []
         for image_id, group in groupby(self._new, key=itemgetter(0)):
             with self._project.database.write() as tx:
                 for _, one in group:
@@ -267,7 +303,15 @@ class _Import:
                         continue
                     number, key = numbers[good[one.name]], one.key(image_id)
                     mask = NewMask(image_id, one.rle, number, "import", key)
-                    self._added.append(self._project.objects.add_in(tx, mask, self._person).id)
+                    added = self._project.objects.add_in(tx, mask, self._person).id
+                    self._added.append(added)
+                    described.append(Described(added, number, one.where, one.attributes))
+        defined = {
+            numbers[good[name]]: defined_in(category.extra)
+            for name, category in zip(names, self._dataset.categories, strict=True)
+            if name in good
+        }
+        import_attributes(self._project, described, defined, self._person, self._findings)
 
     def _displayed(self, image_id: int, name: str) -> tuple[int, int] | None:
         """(height, width) of an image, as far as it can be known."""

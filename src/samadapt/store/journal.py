@@ -140,6 +140,17 @@ class Journal:
         with self._database.read() as tx:
             return int(tx.execute(wanted).scalar() or 0)
 
+    def changed_since(self, number: int) -> set[int]:
+        """Images of which objects, mark, tags or review changed after event `number`."""
+        wanted = select(events.c.image_id).where(
+            events.c.project_id == self._project,
+            events.c.number > number,
+            events.c.image_id.is_not(None),
+            events.c.stream.is_(None),
+        )
+        with self._database.read() as tx:
+            return {int(image) for image in tx.execute(wanted.distinct()).scalars()}
+
     def log(self, client: str, image_id: int, person: str) -> StoredLog:
         """A new log for a session of a client at an image."""
         stream = f"{client}:{image_id}:{time.time_ns()}"

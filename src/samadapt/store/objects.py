@@ -25,6 +25,7 @@ from samadapt.store.label_rows import check_label
 from samadapt.store.labels import LabelTable
 from samadapt.store.object_rows import check_expected, is_done, stored_object
 from samadapt.store.records import StoredObject
+from samadapt.store.review_rows import follow_change
 from samadapt.store.tables import images, objects
 
 
@@ -177,6 +178,7 @@ class ObjectTable:
             adapted=new.adapted,
         )
         now = self._journal.add(tx, event, person=person, image_id=new.image_id)
+        follow_change(tx, self._project, self._journal, new.image_id, person)
         tx.execute(update(objects).where(objects.c.id == object_id).values(time=now))
         if new.content_hash is not None:
             here = images.c.id == new.image_id, images.c.annotated_hash.is_(None)
@@ -238,34 +240,6 @@ class ObjectTable:
         self._set(tx, now, event, person, values)
         return self._get(tx, object_id)
 
-    def merge_label(self, label_id: int, into: int | None, revision: int, person: str) -> int:
-        """Give all objects of a label another one (None: none), and remove the label.
-
-        Args:
-            label_id: the label to remove.
-            into: the label that its objects get.
-            revision: of the list of labels.
-            person: who does it.
-
-        Returns:
-            How many objects got the other label.
-
-        Raises:
-            ConflictError: somebody else changed the list of labels meanwhile.
-            MissingError: there is no such label.
-        """
-        with self._database.write() as tx:
-            self._journal.lock(tx)
-            if into == label_id:
-                raise ConflictError("a label cannot be merged with itself: choose another one")
-            check_label(tx, self._project, into)
-            wanted = self._mine().where(objects.c.label_id == label_id, ~objects.c.deleted)
-            things = [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
-            for thing in things:
-                self.change_in(tx, thing.id, thing.revision, person, into, None)
-            self._labels.take_out(tx, label_id, revision, person)
-        return len(things)
-
     def delete(self, object_id: int, revision: int, person: str) -> StoredObject:
         """Delete an object; `restore` brings it back.
 
@@ -326,6 +300,11 @@ class ObjectTable:
             here = objects.c.id == now.id
             tx.execute(update(objects).where(here).values(frozen_prompts=frozen_prompts))
 
+    def with_label_in(self, tx: Connection, label_id: int) -> list[StoredObject]:
+        """The objects that have a label, oldest first, in a transaction."""
+        wanted = self._mine().where(objects.c.label_id == label_id, ~objects.c.deleted)
+        return [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
+
     def some_in(self, tx: Connection, numbers: Sequence[int]) -> list[StoredObject]:
         """The objects of these numbers that there are, deleted or not, in a transaction."""
         found: list[StoredObject] = []
@@ -363,6 +342,7 @@ class ObjectTable:
         values: dict[str, Any],
     ) -> None:
         self._journal.add(tx, event, person=person, image_id=now.image_id)
+        follow_change(tx, self._project, self._journal, now.image_id, person)
         statement = (
             update(objects)
             .where(objects.c.id == now.id, objects.c.revision == now.revision)

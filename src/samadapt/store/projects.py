@@ -16,6 +16,7 @@ from samadapt.store.labels import LabelTable
 from samadapt.store.objects import ObjectTable
 from samadapt.store.project_file import refuse_what_is_lost
 from samadapt.store.proposals import ProposalTable
+from samadapt.store.reviews import ReviewTable
 from samadapt.store.tables import projects
 
 PROJECT_FILE = "samadapt.sqlite"
@@ -37,6 +38,7 @@ class Project:
         self.labels = LabelTable(database, project_id, self.journal)
         self.objects = ObjectTable(database, project_id, self.journal, self.labels)
         self.details = DetailTable(database, project_id, self.journal)
+        self.reviews = ReviewTable(database, project_id, self.journal, self.images)
         self.claims = ClaimTable(database, project_id)
         self.proposals = ProposalTable(database, project_id)
 

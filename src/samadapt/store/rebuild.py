@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from samadapt.store.details import put_detail
 from samadapt.store.errors import StoreError
 from samadapt.store.events import (
+    CommentAdded,
+    CommentResolved,
+    ImageAssigned,
     ImageMarked,
+    ImageReviewed,
     ImagesAdded,
     ImageTagged,
     Label,
@@ -26,8 +30,10 @@ from samadapt.store.events import (
 from samadapt.store.journal import Entry
 from samadapt.store.label_rows import put_label_attributes, put_labels, with_missing
 from samadapt.store.projects import Project
-from samadapt.store.records import StoredObject
-from samadapt.store.tables import details, images, objects, projects
+from samadapt.store.records import Comment, Review, StoredObject
+from samadapt.store.review_rows import put_review
+from samadapt.store.reviews import comment_row
+from samadapt.store.tables import comments, details, images, objects, projects, reviews
 
 
 class Reading:
@@ -43,6 +49,8 @@ class Reading:
         self.objects: dict[int, StoredObject] = {}
         self.attributes: dict[int, dict[str, Value]] = {}
         self.tags: dict[int, list[str]] = {}
+        self.reviews: dict[int, Review] = {}
+        self.comments: dict[int, Comment] = {}
 
     def take(self, entry: Entry) -> None:
         """Take one more event into account."""
@@ -71,11 +79,33 @@ class Reading:
             case ObjectMeasured():
                 now = self.objects[event.object]
                 self.objects[event.object] = replace(now, frozen_prompts=event.frozen_prompts)
-
             case ObjectDescribed():
                 self.attributes[self.objects[event.object].id] = event.attributes
             case ImageTagged():
                 self.tags[event.image] = list(event.tags)
+            case ImageAssigned() | ImageReviewed() | CommentAdded() | CommentResolved():
+                self._take_review(event, entry)
+
+    def _take_review(
+        self,
+        event: ImageAssigned | ImageReviewed | CommentAdded | CommentResolved,
+        entry: Entry,
+    ) -> None:
+        match event:
+            case ImageAssigned():
+                now = self.reviews.get(event.image, Review())
+                self.reviews[event.image] = replace(now, assignee=event.assignee)
+            case ImageReviewed():
+                now = self.reviews.get(event.image, Review())
+                changed = replace(now, state=event.state, revision=event.revision)
+                self.reviews[event.image] = changed
+            case CommentAdded():
+                place = event.text, event.x, event.y
+                made = Comment(event.comment, event.image, *place, entry.person, entry.time, False)
+                self.comments[event.comment] = made
+            case CommentResolved():
+                known = self.comments[event.comment]
+                self.comments[event.comment] = replace(known, resolved=event.resolved)
 
     def _set(
         self,
@@ -126,6 +156,10 @@ def differences(project: Project, reading: Reading) -> str:
     tags = {number: said for number, said in reading.tags.items() if said}
     if (project.details.attributes(), project.details.tags()) != (attributes, tags):
         wrong.append("details")
+    said = {number: review for number, review in reading.reviews.items() if review != Review()}
+    comments = {one.number: one for one in project.reviews.comments()}
+    if (project.reviews.all(), comments) != (said, reading.comments):
+        wrong.append("reviews")
     images = project.images.all()
     marks = {i: (image.mark, image.revision) for i, image in images.items() if image.revision}
     if {i: image.name for i, image in images.items()} != reading.names or marks != reading.marks:
@@ -173,8 +207,18 @@ def rebuild(project: Project, reading: Reading | None = None) -> None:
             put_detail(tx, mine, "object", number, attributes)
         for number, tags in reading.tags.items():
             put_detail(tx, mine, "image", number, tags)
+        _put_reviews(tx, mine, reading)
         here = projects.c.id == mine
         tx.execute(update(projects).where(here).values(labels_revision=revision))
+
+
+def _put_reviews(tx: Connection, project_id: int, reading: Reading) -> None:
+    for table in (reviews, comments):
+        tx.execute(delete(table).where(table.c.project_id == project_id))
+    for number, review in reading.reviews.items():
+        put_review(tx, project_id, number, review)
+    for comment in reading.comments.values():
+        tx.execute(insert(comments).values(project_id=project_id, **comment_row(comment)))
 
 
 def _added(event: ObjectAdded, entry: Entry) -> StoredObject:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.rle import Rle
-from samadapt.store.events import Mark
+from samadapt.store.events import Mark, ReviewState
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +111,42 @@ class Claim:
     client: str
     image_id: int
     person: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """How far the review of an image is.
+
+    Attributes:
+        state: "review" (waiting for it), "approved", "returned" (sent back) or "".
+        assignee: whose task the image is; "" for nobody's.
+        revision: how often the state was changed.
+    """
+
+    state: ReviewState = ""
+    assignee: str = ""
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment that is pinned to a place of an image.
+
+    Attributes:
+        number: counts the project's comments from 1.
+        image_id: where.
+        text: what is said.
+        x, y: the place, in pixels of the image.
+        person: who said it.
+        time: seconds since 1970, by the wall clock.
+        resolved: whether it was dealt with.
+    """
+
+    number: int
+    image_id: int
+    text: str
+    x: float
+    y: float
+    person: str
+    time: float
+    resolved: bool

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from samadapt.errors import SessionError
-from samadapt.session.events import Accepted, Added, Event, Painted
+from samadapt.session.events import Accepted, Added, Edited, Event, Painted
 from samadapt.session.state import SavedObject, SessionState, reduce
 from samadapt.store.events import Source
 from samadapt.store.objects import NewMask, ObjectTable
@@ -30,6 +30,8 @@ class SessionObjects:
         person: who acts.
         key: of the request, which a new object gets.
         source: of an object that is added without clicks.
+        accepting: called with the transaction that adds an object: for what becomes an object by
+            that, such as a proposal that waited.
     """
 
     table: ObjectTable
@@ -39,9 +41,10 @@ class SessionObjects:
     person: str = ""
     key: str | None = None
     source: Source = "brush"
+    accepting: Callable[[Connection], object] | None = None
 
     def complete(self, tx: Connection, before: SessionState, event: Event) -> Event:
-        """Make the changes of an event; returns it with the number of a new object.
+        """Make the changes of an event; returns it with the numbers of new objects.
 
         Raises:
             ConflictError: somebody else changed an object meanwhile.
@@ -49,15 +52,27 @@ class SessionObjects:
         """
         is_new = isinstance(event, Added) or before.object.edited is None
         if isinstance(event, Accepted) and is_new:
-            return replace(event, object_id=self._add(tx, before, event).id)
+            if self.accepting is not None:
+                self.accepting(tx)
+            return replace(event, object_id=self._add(tx, before, event, self.key).id)
+        new: set[int] = set()
+        if isinstance(event, Edited):
+            added = [self._add(tx, before, one, None).id for one in event.added]
+            numbered = zip(event.added, added, strict=True)
+            event = replace(event, added=tuple(replace(e, object_id=n) for e, n in numbered))
+            new.update(added)
         after = reduce(before, event)
         for number, saved in after.objects.items():
+            if number in new:
+                continue
             if before.objects.get(number) != saved and saved != before.object.edited:
                 more = _prompts_in_force(before) if isinstance(event, Accepted) else 0
                 self._change(tx, before.objects.get(number), saved, more)
         return event
 
-    def _add(self, tx: Connection, before: SessionState, event: Accepted) -> StoredObject:
+    def _add(
+        self, tx: Connection, before: SessionState, event: Accepted, key: str | None
+    ) -> StoredObject:
         saved = reduce(before, event).objects[event.object_id]
         if saved.rle is None:
             raise SessionError("an object without a mask")
@@ -68,7 +83,7 @@ class SessionObjects:
             saved.rle,
             label_number(saved.label),
             "clicks" if is_clicked else self.source,
-            self.key,
+            key,
             prompts or None,
             is_clicked and self.is_adapted(),
             self.content_hash,

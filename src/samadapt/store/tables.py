@@ -165,3 +165,45 @@ proposals = Table(
     sqlite_autoincrement=True,
 )
 """Objects that were found without a person and wait for review; no part of the log."""
+
+rejected = Table(
+    "rejected_proposals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("image_id", ForeignKey("images.id"), nullable=False),
+    Column("label", Text, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("counts", Text, nullable=False),
+    Index("rejected_of_image", "project_id", "image_id"),
+    sqlite_autoincrement=True,
+)
+"""Proposals that a person rejected: the like of them is not put in again."""
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("image_id", ForeignKey("images.id"), primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),
+    Column("assignee", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+)
+"""How far the review of an image is, and whose task the image is. No row where nothing was said."""
+
+comments = Table(
+    "comments",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("image_id", ForeignKey("images.id"), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("x", Float, nullable=False),
+    Column("y", Float, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("resolved", Boolean, nullable=False),
+    Index("comments_of_image", "project_id", "image_id"),
+)
+"""Comments that are pinned to places (x, y) of images; numbered in each project from 1."""

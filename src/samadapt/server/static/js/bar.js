@@ -5,8 +5,10 @@ import { current, isUnderWay, onCurrent, shownMask } from "./current.js";
 import { notFollowed } from "./follows.js";
 import { keyOf, run } from "./keys.js";
 import { onBusy } from "./queue.js";
+import { isPinning } from "./pins.js";
 import { request } from "./stage.js";
 import { configure, labelOf, on, state } from "./state.js";
+import { selectedObjects } from "./selection.js";
 import { $, h, icon } from "./ui.js";
 
 export function startBar() {
@@ -22,8 +24,8 @@ function render() {
   const parts = isUnderWay() ? forObject() : state.proposals ? forProposals() : state.selected !== null ? forSelected() : [];
   bar.hidden = !parts.length;
   bar.replaceChildren(...parts);
-  say(parts.length ? remark() : "");
-  const painting = state.tool === "brush" || state.tool === "erase";
+  say(isPinning() ? "Click on the place that the comment is about; Esc gives it up." : parts.length ? remark() : "");
+  const painting = ["brush", "erase", "scissors"].includes(state.tool);
   $("brush-bar").hidden = !painting;
   $("brush-value").textContent = `${state.settings.brush} px`;
   // A slider that is dragged stays where the hand is.
@@ -58,7 +60,15 @@ function forObject() {
 }
 
 function forProposals() {
-  const { list, index, more } = state.proposals;
+  const { list, index, more, queue } = state.proposals;
+  if (queue) {
+    const { label, score } = list[index];
+    return [
+      h("span.info", { title: "How sure the model is; the least sure come first" }, `${label} · ${Math.round(100 * score)} % · ${queue.waiting} left`),
+      small("right", "proposalNext", "Later"), separator(),
+      plain("reject", "Reject"), plain("edit", "Fix"), plain("acceptAll", "All here"), main("accept", "Accept proposal"), small("cross", "drop", "End"),
+    ];
+  }
   const title = more ? "There may be more: they are looked for after these" : "";
   return [
     h("span.info", { title }, `Similar ${index + 1} / ${list.length}${more ? "+" : ""}`),
@@ -68,8 +78,14 @@ function forProposals() {
 }
 
 function forSelected() {
-  const object = state.objects.get(state.selected);
+  const objects = selectedObjects(), [object] = objects;
   if (!object) return [];
+  if (objects.length > 1) {
+    return [
+      h("span.info", {}, `${objects.length} objects`), separator(),
+      plain("merge", "Merge"), plain("hide", "Hide"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),
+    ];
+  }
   return [
     h("span.info", {}, `${labelOf(object.label)?.name ?? "object"} #${object.id}`), separator(),
     plain("edit", "Improve"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),

@@ -3,6 +3,7 @@
 import { get, save } from "./api.js";
 import { inOrder } from "./queue.js";
 import { labelOf, on, set, state } from "./state.js";
+import { rememberStep } from "./steps.js";
 import { $, h } from "./ui.js";
 
 export function startDetails() {
@@ -10,9 +11,14 @@ export function startDetails() {
   on("details selected objects labels", render);
 }
 
-async function look() {
-  const id = state.image?.id;
+function look() {
   set({ details: null });
+  return refreshDetails();
+}
+
+/** Look again: somebody else may have changed something. */
+export async function refreshDetails() {
+  const id = state.image?.id;
   if (!id) return;
   try {
     const details = await get(`/api/images/${id}/details`);
@@ -70,13 +76,28 @@ function describe(id, name, value) {
   const values = Object.fromEntries(Object.entries(details.attributes[id] ?? {}).filter(([known]) => fields.some((field) => field.name === known)));
   if (value === null) delete values[name];
   else values[name] = value;
+  const before = details.attributes[id] ?? {};
   details.attributes[id] = values;
-  return inOrder(() => save("PUT", `/api/objects/${id}/attributes`, { attributes: values }));
+  const store = async (attributes) => {
+    await save("PUT", `/api/objects/${id}/attributes`, { attributes });
+    await refreshDetails();
+  };
+  return inOrder(async () => {
+    await store(values);
+    rememberStep(`${name} of #${id}`, () => store(before), () => store(values));
+  });
 }
 
 function tag(text) {
-  const { image, details } = state;
+  const { image, details } = state, before = details.tags;
   const tags = text.split(",").map((one) => one.trim()).filter(Boolean);
   details.tags = tags;
-  return inOrder(() => save("PUT", `/api/images/${image.id}/tags`, { tags }));
+  const store = async (wanted) => {
+    await save("PUT", `/api/images/${image.id}/tags`, { tags: wanted });
+    await refreshDetails();
+  };
+  return inOrder(async () => {
+    await store(tags);
+    rememberStep(`the tags of ${image.name}`, () => store(before), () => store(tags));
+  });
 }

@@ -3,6 +3,7 @@
 import { configure, on, state } from "./state.js";
 import { keyOf } from "./keys.js";
 import { ANSWERS } from "./leaving.js";
+import { toggleColouring } from "./marks.js";
 import { $, h } from "./ui.js";
 
 export function startDisplay() {
@@ -77,6 +78,7 @@ function build() {
   $("view-panel").replaceChildren(
     h("h3", {}, "Objects"),
     check("fill", "Fill"), slider("opacity", "Opacity", 0.05, 1, 0.05),
+    h("label.check", {}, h("input", { type: "checkbox", checked: s.colourBy === "instance", onchange: toggleColouring }), "A colour for each object", h("kbd", {}, keyOf("colourBy"))),
     check("outline", "Outlines"), slider("width", "Outline width", 0.5, 5, 0.5),
     h("h3", {}, "Image"),
     slider("brightness", "Brightness", -100, 100, 1), slider("contrast", "Contrast", -100, 100, 1), slider("gamma", "Gamma", 0.2, 4, 0.05),

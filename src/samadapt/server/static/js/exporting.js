@@ -17,7 +17,7 @@ export function showExport() {
       .map(({ name }) => h("option", { value: name, selected: name === last.format }, NAMES[name] ?? name)));
     const format = h("select", { id: "export-format" }, group("One file", true), group("A folder, as a zip archive", false));
     const images = h("select", { id: "export-images" }, [
-      ["annotated", "that have objects or are done"], ["done", "that are done"], ["all", "all, untouched ones too"],
+      ["annotated", "that have objects or are done"], ["done", "that are done"], ["approved", "that are approved"], ["all", "all, untouched ones too"],
     ].map(([value, text]) => h("option", { value, selected: value === last.images }, text)));
     const submit = (event) => {
       event.preventDefault();
@@ -33,7 +33,7 @@ export function showExport() {
 
 async function exportAs(format, images) {
   try {
-    const query = `format=${format}&done_only=${images === "done"}&untouched=${images === "all"}`;
+    const query = `format=${format}&done_only=${images === "done"}&approved_only=${images === "approved"}&untouched=${images === "all"}`;
     const response = await ask("GET", `/api/export?${query}`, undefined, { raw: true });
     const [, name] = /filename="([^"]+)"/.exec(response.headers.get("content-disposition")) ?? [null, format];
     const address = URL.createObjectURL(await response.blob());

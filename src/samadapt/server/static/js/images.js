@@ -5,6 +5,7 @@ import { begin, current, hasObject, onCurrent, standing } from "./current.js";
 import { credentials } from "./door.js";
 import { mayLeave } from "./leaving.js";
 import { takeObjects } from "./objects.js";
+import { revealInList, startImageList } from "./imagelist.js";
 import { leaveInOrder } from "./queue.js";
 import { endProposals } from "./similar.js";
 import { keep, load, on, set, state, tell } from "./state.js";
@@ -12,22 +13,14 @@ import { painted, showBitmaps } from "./stage.js";
 import { $, askText, complain, h, toast } from "./ui.js";
 import { show } from "./view.js";
 
-const ROW = 54;
 const KEPT = 4; // decoded images in memory
 const bitmaps = new Map(); // image -> promise of {version, levels}
 let opening = 0;
-let shown = []; // rows of the list after filtering
 
 export async function startImages() {
-  on("taken image", renderList);
-  on("images", filter);
-  on("image", () => revealInList());
+  startImageList();
   on("image image-mark images", header);
   onCurrent(noteObject);
-  $("image-list").addEventListener("scroll", renderList, { passive: true });
-  new ResizeObserver(renderList).observe($("image-list"));
-  $("image-filter").addEventListener("input", filter);
-  $("image-state").addEventListener("change", filter);
   await refreshImages();
   const last = Number(load("place", {})[state.project.folder]);
   const here = state.images.find((row) => row[0] === last) ?? state.images.find((row) => row[2] === "new") ?? state.images[0];
@@ -35,10 +28,8 @@ export async function startImages() {
 }
 
 export async function refreshImages() {
-  const { images, taken } = await get("/api/images");
-  state.images = images;
-  set({ taken });
-  filter();
+  const { images, taken, number } = await get("/api/images");
+  set({ images, taken, changesUntil: number });
 }
 
 /** Open an image; what was under way on the one before stays on the server. */
@@ -83,12 +74,16 @@ export function working(text) {
   $("working-text").textContent = text;
 }
 
-export async function go(step, unfinished = false) {
+export async function go(step, wanted = "any") {
   const after = state.image?.id ?? opened ?? 0;
+  const atEnd = {
+    unfinished: "No other image is left to do.", review: "No other image waits for review.",
+    any: step > 0 ? "This is the last image." : "This is the first image.",
+  };
   try {
-    const { image } = await get(`/api/next?after=${after}&step=${step}&unfinished=${unfinished}`);
+    const { image } = await get(`/api/next?after=${after}&step=${step}&unfinished=${wanted === "unfinished"}&review=${wanted === "review"}`);
     if (image) await openImage(image);
-    else toast(unfinished ? "No other image is left to do." : step > 0 ? "This is the last image." : "This is the first image.");
+    else toast(atEnd[wanted]);
   } catch (error) {
     complain(error);
   }
@@ -97,7 +92,7 @@ export async function go(step, unfinished = false) {
 /** Mark the image and go on to the next one that is not finished. */
 export async function finish(mark) {
   if (!state.image && mark === "done") toast("An image that cannot be read cannot be done: skip it.", true);
-  else if (shownImage() && (await setMark(mark))) await go(1, true);
+  else if (shownImage() && (await setMark(mark))) await go(1, "unfinished");
 }
 
 /** The image that is shown, or that should be and cannot: it can be skipped, too. */
@@ -242,7 +237,7 @@ async function prefetch(id) {
   }
 }
 
-// -- header and list ------------------------------------------------------------------------
+// -- header -----------------------------------------------------------------------------------
 
 function header() {
   const image = shownImage();
@@ -254,52 +249,4 @@ function header() {
   $("done").querySelector("span").textContent = isDone ? "Next to do" : "Done, next";
   $("skip-image").querySelector("span").textContent = image?.mark ? "Reopen image" : "Skip image";
   document.title = `${image?.name ?? "samadapt"} - ${state.project?.name ?? ""}`;
-}
-
-function filter() {
-  const text = $("image-filter").value.trim().toLowerCase();
-  const wanted = $("image-state").value;
-  const groups = { todo: ["new", "started"], problem: ["problem"] };
-  shown = state.images.filter(([, name, kind, , , holds], index) =>
-    (!text || name.toLowerCase().includes(text) || String(index + 1) === text)
-    && (!wanted || (wanted === "open" ? holds : (groups[wanted] ?? [wanted]).includes(kind))));
-  renderList();
-  const finished = state.images.filter(([, , kind]) => kind === "done" || kind === "skipped").length;
-  $("progress").firstElementChild.style.width = `${(100 * finished) / Math.max(1, state.images.length)}%`;
-  $("progress").title = `${finished} of ${state.images.length} finished`;
-}
-
-/** Only the rows in sight exist: ten thousand images are no more work than ten. */
-function renderList() {
-  const list = $("image-list");
-  if (list.closest("[hidden]")) return;
-  const spacer = list.firstElementChild;
-  spacer.style.height = `${shown.length * ROW}px`;
-  const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 4);
-  const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + 4);
-  const rows = [];
-  for (let k = first; k < last; k++) rows.push(imageRow(shown[k], k));
-  const focused = spacer.contains(document.activeElement) ? document.activeElement.dataset.image : null;
-  spacer.replaceChildren(...rows);
-  if (focused) spacer.querySelector(`[data-image="${focused}"]`)?.focus({ preventScroll: true });
-}
-
-export function revealInList() {
-  filter();
-  if ($("image-list").closest("[hidden]")) return;
-  const index = shown.findIndex(([id]) => id === shownImage()?.id);
-  if (index >= 0) $("image-list").scrollTop = Math.max(0, index * ROW - $("image-list").clientHeight / 2);
-  renderList();
-}
-
-function imageRow([id, name, kind, objects, why, holds], index) {
-  const person = state.taken[id];
-  const words = { new: "to do", started: "started", done: "done", skipped: "skipped", problem: `problem: ${why}` };
-  const text = `${words[kind]}${objects ? ` · ${objects} objects` : ""}${holds ? " · 1 not accepted" : ""}${person ? ` · ${person} is here` : ""}`;
-  return h("button.image-row", {
-    "data-image": id, "aria-current": String(id === shownImage()?.id), title: why ? `${name}: ${why}` : name,
-    style: { top: `${index * ROW}px` }, onclick: () => leaveTo(id),
-  },
-  why ? h("span.swatch") : h("img", { src: `/api/images/${id}/thumbnail`, loading: "lazy", alt: "" }),
-  h("div", {}, h("div.name", {}, name), h("span.state", { "data-state": kind, "data-holds": holds ? "true" : null }, text)));
 }

@@ -11,7 +11,7 @@ const ACTIONS = {
   cycle: ["Object", "Next candidate", ["C"]],
   undo: ["Object", "Undo", ["Ctrl+Z"]],
   redo: ["Object", "Redo", ["Ctrl+Shift+Z", "Ctrl+Y"]],
-  edit: ["Object", "Improve selected object", ["I"]],
+  edit: ["Object", "Improve selected object, fix proposal", ["I"]],
   remove: ["Object", "Delete selected object", ["Delete", "Backspace"]],
   searchLabel: ["Object", "Label by name or number", ["/"]],
   similar: ["Object", "Find similar objects", ["F"]],
@@ -19,8 +19,27 @@ const ACTIONS = {
   acceptAll: ["Object", "Accept all proposals", ["Shift+Enter"]],
   proposalNext: ["Object", "Next proposal", ["Tab"]],
   proposalPrevious: ["Object", "Previous proposal", ["Shift+Tab"]],
+  selectAll: ["Object", "Select all that the list shows", ["Ctrl+A"]],
+  selectAlike: ["Object", "Select all of this label", ["Shift+A"]],
+  merge: ["Object", "Merge selected objects", ["Shift+M"]],
+  hide: ["Object", "Hide or show selected objects", ["Shift+H"]],
+  lock: ["Object", "Lock or unlock selected objects", ["Shift+L"]],
+  solo: ["Object", "Show selected objects alone, or all", ["Shift+O"]],
+  showAll: ["Object", "Show hidden objects", ["Shift+U"]],
+  islands: ["Mask", "Remove islands", ["Shift+I"]],
+  holes: ["Mask", "Fill holes", ["Shift+F"]],
+  largest: ["Mask", "Keep largest part", ["Shift+K"]],
+  smooth: ["Mask", "Smooth", ["Shift+S"]],
+  toolSplit: ["Mask", "Split by a stroke", ["Shift+X"]],
+  toolPolygon: ["Mask", "Corners: drag, add on a line, Alt takes away", ["Shift+P"]],
+  simplify: ["Mask", "Fewer corners", ["Shift+C"]],
   done: ["Images", "Image done, on to the next", ["N"]],
   skipImage: ["Images", "Skip or reopen image", ["K"]],
+  forReview: ["Images", "For review, on to the next", ["Shift+R"]],
+  approve: ["Images", "Approve, on to the next for review", ["Shift+Y"]],
+  sendBack: ["Images", "Send back with a comment", ["Shift+B"]],
+  queue: ["Images", "Review the proposals that wait", ["Shift+Q"]],
+  comment: ["Images", "Comment on a place", ["U"]],
   next: ["Images", "Next image", ["ArrowRight"]],
   previous: ["Images", "Previous image", ["ArrowLeft"]],
   jump: ["Images", "Go to image…", ["G"]],
@@ -31,6 +50,7 @@ const ACTIONS = {
   toolErase: ["Tools", "Eraser", ["D"]],
   toolSelect: ["Tools", "Select objects", ["V"]],
   toolPan: ["Tools", "Move the image (or hold Space)", ["H"]],
+  toolScissors: ["Tools", "Scissors: click along an edge, Enter ends", ["S"]],
   smaller: ["Tools", "Smaller brush", ["["]],
   larger: ["Tools", "Larger brush", ["]"]],
   fit: ["View", "Fit image", ["Z"]],
@@ -38,6 +58,7 @@ const ACTIONS = {
   zoomOut: ["View", "Zoom out", ["-"]],
   fill: ["View", "Fill of objects", ["O"]],
   outline: ["View", "Outlines of objects", ["L"]],
+  colourBy: ["View", "Colours by label or by object", ["J"]],
   autoLevels: ["View", "Contrast to fit the image", ["A"]],
   preview: ["View", "Preview under the mouse", ["M"]],
   keepEarlier: ["View", "Keep earlier objects on top", ["T"]],
@@ -129,7 +150,7 @@ function shown(key) {
 
 const FIXED = {
   Object: [["1 … 9, 0", "Label, no label"]],
-  Tools: [["Right click, Alt", "Click on the background"], ["Shift click", "Select an object"]],
+  Tools: [["Right click, Alt", "Click on the background"], ["Shift click", "Select an object, or one more"], ["Shift drag", "Select what lies inside"]],
   View: [["Wheel", "Zoom"], ["Space drag", "Move the image"]],
 };
 
@@ -140,7 +161,7 @@ export function showKeys() {
     const group = (title) => h("div.group", {}, h("h3", {}, title),
       Object.entries(ACTIONS).filter(([, [of]]) => of === title).map(([name, [, text]]) => line(name, text, fill)),
       (FIXED[title] ?? []).map(([key, text]) => h("div.line", {}, text, h("kbd", {}, key))));
-    const fill = () => grid.replaceChildren(...["Object", "Tools", "Images", "View"].map(group));
+    const fill = () => grid.replaceChildren(...["Object", "Mask", "Tools", "Images", "View"].map(group));
     fill();
     const restore = () => {
       keep("keys", {});

@@ -2,9 +2,11 @@
 
 import { get, save } from "./api.js";
 import { current, hasObject, label as labelCurrent } from "./current.js";
+import { keyOf } from "./keys.js";
 import { chooseLabel, takeLabels } from "./labels.js";
 import { refreshObjects } from "./objects.js";
 import { inOrder } from "./queue.js";
+import { rememberStep } from "./steps.js";
 import { state } from "./state.js";
 import { complain, dialog, h, icon, toast } from "./ui.js";
 
@@ -78,11 +80,24 @@ function removal(known, close) {
       const answer = await save("POST", `/api/labels/${known.id}/merge`, { into: target, revision: state.labelsRevision });
       takeLabels(answer);
       await refreshObjects();
-      toast(`${known.name} is removed, ${answer.changed} objects were relabelled.`);
+      remember(known, target, answer.objects);
+      toast(`${known.name} is removed, ${answer.changed} objects were relabelled; ${keyOf("undo")} takes that back.`);
     });
   };
   return h("div", {}, h("h3", {}, "Merge or remove"), count,
     h("div.select-row", {}, into, h("button.button.danger", { type: "button", onclick: go }, "Remove label")));
+}
+
+/** Merging is one step of undo, though it changes objects of many images. */
+function remember(label, into, objects) {
+  let now = objects;
+  const step = (what, body) => async () => {
+    const answer = await save("POST", `/api/labels/${label.id}/${what}`, body());
+    now = answer.objects;
+    takeLabels(answer);
+    await refreshObjects();
+  };
+  rememberStep(`the removal of the label ${label.name}`, step("unmerge", () => ({ objects: now })), step("merge", () => ({ into, revision: state.labelsRevision })));
 }
 
 async function store(labels, then) {

@@ -8,52 +8,77 @@ import { startDetails } from "./details.js";
 import { enter } from "./door.js";
 import { autoLevels, refitContrast, startDisplay, toggle, toggleTheme } from "./display.js";
 import { fileMenu } from "./files.js";
-import { finish, go, jump, lastAsked, openImage, refreshImages, revealInList, setMark, shownImage, startImages, working } from "./images.js";
-import { redoImport, undoImport } from "./importundo.js";
+import { finish, go, jump, lastAsked, openImage, refreshImages, setMark, shownImage, startImages, working } from "./images.js";
+import { revealInList } from "./imagelist.js";
 import { showKeys, startKeys } from "./keys.js";
+import { hide, lock, showAll, solo, startMarks, toggleColouring } from "./marks.js";
+import { applyTool, mergeObjects, startMaskTools } from "./masktools.js";
+import { selectListed, startObjectList } from "./objectlist.js";
+import { selectAlike, selectedIds, selectedObjects } from "./selection.js";
 import { chooseNumber, searchLabel, startLabels } from "./labels.js";
+import { corners, simplify, startPolygon, togglePolygon } from "./polygon.js";
 import { refreshLearning, startLearning } from "./learning.js";
 import { mayLeave } from "./leaving.js";
+import { startLive } from "./live.js";
 import { link, onLink, unsent } from "./link.js";
 import { acceptCurrent, deleteSelected, editSelected, redo, refreshObjects, startObjects, undo } from "./objects.js";
 import { forgetPreview, holdSpace, startPointer } from "./pointer.js";
+import { endPinning, isPinning, startPins } from "./pins.js";
+import { askAmongOthers } from "./names.js";
 import { inOrder, isBusy, leaveInOrder } from "./queue.js";
+import { approve, forReview, pinComment, sendBack, startReview } from "./review.js";
+import { cutBack, finishPath, giveUpPath, isCutting, startScissors } from "./scissors.js";
 import { acceptAll, acceptProposal, dropCovered, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
 import { painted, request, shownBitmap, startStage } from "./stage.js";
 import { on, set, state } from "./state.js";
+import { redoStep, undoStep } from "./steps.js";
+import { startTeaching } from "./teaching.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
+import { acceptAllWaiting, acceptWaiting, fixed, fixWaiting, isFixing, isQueue, openQueue, passOver, rejectWaiting, startQueue } from "./waiting.js";
 import { fit, view, zoomAt } from "./view.js";
 
 const EVERY = 8000; // milliseconds between two signs of life
 
 /** The object under way comes before proposals: the bar says which of them is accepted. */
 async function accept() {
+  if (isQueue() && !hasObject()) return acceptWaiting();
   if (state.proposals && !hasObject()) return acceptProposal();
   const mask = finalMask();
   await acceptCurrent();
-  if (!hasObject()) dropCovered(mask);
+  if (!hasObject()) await (isFixing() ? fixed() : dropCovered(mask));
   return null;
 }
 
 /** Keys and buttons that are done one after the other, behind clicks that wait for their answer. */
 const ordered = {
-  accept,
+  accept: () => (isCutting() ? finishPath() : accept()),
   drop: () => {
-    if (hasObject()) return drop();
-    if (state.proposals) endProposals();
+    if (isPinning()) endPinning();
+    else if (isCutting()) giveUpPath();
+    else if (hasObject()) return drop().then(() => isFixing() && fixed(true));
+    else if (state.proposals) endProposals();
     else set({ selected: null });
     return null;
   },
-  cycle: () => cycle(), undo: async () => (await undoImport()) || undo(), redo: async () => (await redoImport()) || redo(), edit: editSelected, remove: deleteSelected,
-  similar: findSimilar, reject: rejectProposal, acceptAll,
-  proposalNext: () => step(1), proposalPrevious: () => step(-1),
+  cycle: () => cycle(),
+  undo: async () => (isCutting() ? cutBack() : (await undoStep()) || undo()), redo: async () => (await redoStep()) || redo(),
+  edit: () => (isQueue() && !hasObject() ? fixWaiting() : editSelected()), remove: deleteSelected,
+  comment: pinComment,
+  similar: findSimilar, acceptAll: () => (isQueue() ? acceptAllWaiting() : acceptAll()), reject: () => (isQueue() ? rejectWaiting() : rejectProposal()),
+  proposalNext: () => (isQueue() ? passOver() : step(1)), proposalPrevious: () => step(-1),
   number: chooseNumber,
+  selectAll: selectListed, selectAlike, merge: mergeObjects,
+  hide: () => hide(selectedObjects()), lock: () => lock(selectedObjects()), solo: () => solo(selectedObjects()), showAll,
+  toolPolygon: togglePolygon, simplify,
+  islands: () => applyTool("remove islands"), holes: () => applyTool("fill holes"),
+  largest: () => applyTool("keep largest"), smooth: () => applyTool("smooth"),
 };
 
 /** Those that lead to another image, once it is decided what becomes of the object under way. */
 const leading = {
   done: () => finish("done"),
   skipImage: () => finish("skipped"),
+  forReview, approve, sendBack, queue: openQueue,
   next: () => go(1), previous: () => go(-1),
 };
 
@@ -66,7 +91,7 @@ const actions = {
   jump, searchLabel,
   toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),
   toolBrush: () => set({ tool: "brush" }), toolErase: () => set({ tool: "erase" }),
-  toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }),
+  toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }), toolScissors: () => set({ tool: "scissors" }), toolSplit: () => set({ tool: "split" }), colourBy: toggleColouring,
   polarity: () => set({ negative: !state.negative }),
   smaller: () => resizeBrush(1 / 1.2), larger: () => resizeBrush(1.2),
   fit, zoomIn: () => zoomAt(1.25), zoomOut: () => zoomAt(0.8),
@@ -74,6 +99,7 @@ const actions = {
   preview: () => { toggle("preview"); forgetPreview(); toast(state.settings.preview ? "Preview on." : "Preview off."); },
   autoLevels: () => autoLevels(shownBitmap()),
   theme: toggleTheme, help: showKeys, menu: (button) => fileMenu(button, actions),
+  showReview: () => { set({ tab: "review" }); document.body.classList.add("panel-open"); },
   showLearning: () => { set({ tab: "learning" }); document.body.classList.add("panel-open"); },
   panel: () => document.body.classList.toggle("panel-open"),
 };
@@ -88,9 +114,18 @@ async function start() {
   startKeys(actions, () => Boolean(state.proposals), holdSpace);
   startStage();
   startPointer();
+  startMarks();
   startObjects();
+  startObjectList();
+  startMaskTools();
+  startPolygon();
+  startScissors();
   startLabels();
   startDetails();
+  startTeaching();
+  startReview();
+  startQueue();
+  startPins();
   startBar();
   startDisplay();
   startTabs();
@@ -108,8 +143,10 @@ async function start() {
   sendAgain();
   startLearning();
   setInterval(signOfLife, EVERY);
+  startLive();
   waitForModel();
   document.documentElement.dataset.ready = "true";
+  askAmongOthers();
 }
 
 function saved(kind, text) {
@@ -210,7 +247,7 @@ function others(names) {
   $("others").title = `${names.join(", ")} ${names.length > 1 ? "have" : "has"} this image open as well. Objects of all are kept; N goes to an image that is free.`;
 }
 
-/** Tell the server that we are here; see what others did. */
+/** Tell the server that we are here. */
 async function signOfLife() {
   const image = state.image?.id;
   if (!image || document.hidden) return;
@@ -219,7 +256,6 @@ async function signOfLife() {
     if (state.image?.id !== image) return;
     others(answer.others);
     set({ taken: answer.taken });
-    if (answer.change !== state.image.change && !isSaving()) await refreshObjects();
   } catch {
     // The line over the image says it.
   }
@@ -241,7 +277,7 @@ async function waitForModel() {
 }
 
 // For tests and benchmarks: what is on the screen, without reading pixels.
-window.samadapt = { link, state, set, current, view, finalMask, isBusy, openImage, painted, request };
+window.samadapt = { link, state, set, current, view, finalMask, isBusy, corners, selectedIds: () => [...selectedIds()], openImage, painted, request };
 
 start().catch((error) => {
   complain(error);

@@ -1,23 +1,20 @@
-// The objects of the image: list, selection, labels and deletion.
+// The objects of the image: what the server has, and what is done with the selected ones.
 
 import { get } from "./api.js";
 import * as under from "./current.js";
 import { current, decoded, finalMask, hasObject, onObjects, request } from "./current.js";
 import { area, contains } from "./mask.js";
-import { keyOf } from "./keys.js";
-import { link, onLink } from "./link.js";
+import { unlocked } from "./marks.js";
 import { refreshLearning } from "./learning.js";
 import { countObjects } from "./images.js";
-import { inOrder } from "./queue.js";
-import { colourOf, labelOf, on, set, state, tell } from "./state.js";
-import { $, complain, h, icon, toast } from "./ui.js";
+import { canBePicked, inside, select, selectAlso, selectedIds, selectedObjects } from "./selection.js";
+import { set, state, tell } from "./state.js";
+import { complain, toast } from "./ui.js";
 import { reveal } from "./view.js";
 
 let changes = 0; // of the objects, by this page
 
 export function startObjects() {
-  on("objects labels selected image", list);
-  onLink(list);
   onObjects(take);
 }
 
@@ -55,16 +52,25 @@ export async function acceptCurrent() {
   if (await under.accept()) refreshLearning();
 }
 
-export function selectAt(x, y) {
-  const found = objectAt(x, y);
-  set({ selected: found?.id === state.selected ? null : found?.id ?? null });
+/** Select the object at a point; `also` keeps the others selected, and takes one back. */
+export function selectAt(x, y, also = false) {
+  const found = objectAt(x, y), chosen = selectedIds();
+  if (also) selectAlso(found ? [found.id] : []);
+  else select(!found || (chosen.size === 1 && chosen.has(found.id)) ? [] : [found.id]);
+}
+
+/** Select the objects inside a closed line. */
+export function selectInside(line, also) {
+  const found = inside(line);
+  const known = also ? [...selectedIds()].filter((id) => !found.includes(id)) : [];
+  select([...known, ...found]);
 }
 
 /** The smallest object at a point, so that what lies inside another one can be reached. */
 export function objectAt(x, y) {
   let best = null;
   for (const object of state.objects.values()) {
-    if (!object.mask || !contains(object.mask, x, y)) continue;
+    if (!canBePicked(object) || !contains(object.mask, x, y)) continue;
     object.area ??= area(object.mask);
     if (!best || object.area < best.area) best = object;
   }
@@ -72,28 +78,35 @@ export function objectAt(x, y) {
 }
 
 export async function deleteSelected() {
-  const object = state.objects.get(state.selected);
-  if (object) await change(`/api/objects/${object.id}/delete`, { revision: object.revision });
+  const objects = unlocked(selectedObjects());
+  if (objects.length) await changeAll("delete", objects);
 }
 
 export async function relabel(label) {
-  const object = state.objects.get(state.selected);
-  if (object && object.label !== label) await change(`/api/objects/${object.id}`, { revision: object.revision, label });
+  const objects = unlocked(selectedObjects().filter((object) => object.label !== label));
+  if (objects.length) await changeAll("label", objects, { label });
 }
 
-async function change(path, body) {
+function changeAll(what, objects, more = {}) {
+  const versions = objects.map(({ id, revision }) => ({ id, revision }));
+  return change(`/api/images/${current.image}/objects/${what}`, { objects: versions, ...more });
+}
+
+/** Ask for a change of accepted objects; null if it was refused, which is told. */
+export async function change(path, body) {
   try {
-    await request(path, body);
+    return await request(path, body);
   } catch (error) {
     complain(error);
     if (error.status === 409 || error.status === 404) await refreshObjects().catch(() => {});
+    return null;
   }
 }
 
 /** Improve the selected object with clicks, box and brush. */
 export async function editSelected() {
   const object = state.objects.get(state.selected);
-  if (!object) return;
+  if (!object || !unlocked([object]).length) return;
   if (hasObject()) {
     toast("Accept or drop the present object first.");
     return;
@@ -126,50 +139,4 @@ function take(saved, removed) {
   const selected = state.objects.has(state.selected) ? state.selected : null;
   set({ objects: state.objects, selected });
   countObjects();
-}
-
-// -- the list -----------------------------------------------------------------------------------
-
-const MOST_ROWS = 400;
-
-function list() {
-  const box = $("object-list");
-  const objects = [...state.objects.values()].reverse();
-  const waiting = [...state.unsaved.values()].filter(({ image }) => image === state.image?.id).reverse();
-  $("object-count").textContent = objects.length ? String(objects.length) : "";
-  if (!objects.length && !waiting.length) {
-    box.replaceChildren(h("div.empty", {}, "No objects yet. Click on one in the image, or drag a box around it."));
-    return;
-  }
-  const rows = [...waiting.map(waitingRow), ...objects.slice(0, MOST_ROWS).map(row)];
-  if (objects.length > MOST_ROWS) rows.push(h("div.empty", {}, `${objects.length - MOST_ROWS} more: select them in the image`));
-  box.replaceChildren(...rows);
-  box.querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest" });
-}
-
-function waitingRow({ label }) {
-  const text = link.kind === "up" ? "saving…" : "not saved yet";
-  return h("div.row.unsaved", { title: "Accepted, but not confirmed by the server yet" },
-    h("span.swatch", { style: { background: colourOf(label) } }), h("span.name", {}, labelOf(label)?.name ?? "object"), h("span.muted", {}, text));
-}
-
-function row(object) {
-  const chosen = object.id === state.selected;
-  const pick = () => inOrder(() => {
-    set({ selected: chosen ? null : object.id });
-    if (!chosen && object.mask) reveal(object.mask);
-  });
-  const tool = (name, title, action) => h("button.icon-button", {
-    title, "aria-label": title,
-    onclick: (event) => { event.stopPropagation(); chosenFor(action); },
-  }, icon(name));
-  const chosenFor = (action) => inOrder(() => { state.selected = object.id; return action(); });
-  object.area ??= object.mask ? area(object.mask) : 0;
-  return h("div.row", { title: labelOf(object.label)?.name ?? "object", "aria-current": String(chosen), onclick: pick, ondblclick: () => chosenFor(editSelected) },
-    h("span.swatch", { style: { background: colourOf(object.label) } }),
-    h("span.name", {}, labelOf(object.label)?.name ?? "object"), h("span.muted", {}, `#${object.id}`),
-    h("span.muted", {}, `${object.area.toLocaleString()} px`),
-    h("span.row-tools", {},
-      tool("edit", `Improve with clicks (${keyOf("edit")})`, editSelected),
-      tool("trash", `Delete (${keyOf("remove")})`, deleteSelected)));
 }

@@ -4,8 +4,14 @@ import { beginStroke, cancelStroke, continueStroke, endStroke } from "./brush.js
 import { post } from "./api.js";
 import { box, click, current, hasObject, isUnderWay, waits } from "./current.js";
 import { fromCrop } from "./mask.js";
-import { objectAt, selectAt } from "./objects.js";
+import { beginLine, continueLine, endLine } from "./line.js";
+import { splitAlong } from "./masktools.js";
+import { objectAt, selectAt, selectInside } from "./objects.js";
 import { inOrder, isLeaving } from "./queue.js";
+import { pinAt, pointAtPin } from "./pins.js";
+import { dragTo, grab, release } from "./polygon.js";
+import { cutTo } from "./scissors.js";
+import { hover } from "./selection.js";
 import { activate } from "./similar.js";
 import { state } from "./state.js";
 import { pointer, request } from "./stage.js";
@@ -28,7 +34,7 @@ export function startPointer() {
   stage.addEventListener("pointermove", move);
   stage.addEventListener("pointerup", up);
   stage.addEventListener("pointercancel", cancel);
-  stage.addEventListener("pointerleave", () => { pointer.inside = false; forgetPreview(); request("overlay"); });
+  stage.addEventListener("pointerleave", () => { pointer.inside = false; hover(null); forgetPreview(); request("overlay"); });
   stage.addEventListener("contextmenu", (event) => event.preventDefault());
   stage.addEventListener("wheel", wheel, { passive: false });
 }
@@ -63,12 +69,17 @@ function down(event) {
   if (pinch || fingers.size > 2 || current.image === null) return;
   press = { id: event.pointerId, x, y, kind: kindOf(event), moved: false, began: performance.now() };
   press.touch = event.pointerType === "touch";
+  press.also = event.shiftKey;
+  if (press.kind === "polygon") grab(x, y, event.button === 2 || event.altKey);
+  if (isLine(press.kind)) beginLine(press.kind, ...toImage(x, y));
   if (press.kind === "brush" || press.kind === "erase") {
     beginStroke(...toImage(x, y), press.kind === "brush");
     request("overlay");
   }
   if (press.kind === "pan") $("stage").classList.add("panning");
 }
+
+const isLine = (kind) => kind === "select" || kind === "split";
 
 function kindOf(event) {
   if (event.button === 1 || spaceHeld || state.tool === "pan") return "pan";
@@ -90,7 +101,11 @@ function move(event) {
     return;
   }
   if (!press || event.pointerId !== press.id) {
-    if (event.pointerType === "mouse") preview(x, y);
+    if (event.pointerType === "mouse") {
+      preview(x, y);
+      pointAtPin(x, y);
+      hover(isUnderWay() ? null : objectAt(...toImage(x, y))?.id ?? null);
+    }
     request("overlay");
     return;
   }
@@ -99,6 +114,10 @@ function move(event) {
     pan(event.movementX, event.movementY);
   } else if (press.kind === "brush" || press.kind === "erase") {
     for (const step of event.getCoalescedEvents?.() ?? [event]) continueStroke(...toImage(...place(step)));
+  } else if (press.kind === "polygon") {
+    dragTo(...toImage(x, y));
+  } else if (isLine(press.kind)) {
+    for (const step of event.getCoalescedEvents?.() ?? [event]) continueLine(...toImage(...place(step)));
   } else if (press.moved && (press.kind === "object" || press.kind === "background")) {
     pointer.box = [...toImage(Math.min(x, press.x), Math.min(y, press.y)), ...toImage(Math.max(x, press.x), Math.max(y, press.y))];
   }
@@ -117,10 +136,22 @@ function up(event) {
   $("stage").classList.remove("panning");
   const [x, y] = toImage(...place(event));
   if (done.kind === "brush" || done.kind === "erase") endStroke();
-  else if (done.kind === "select") inOrder(() => pick(x, y));
+  else if (done.kind === "polygon") release();
+  else if (done.kind === "comment") inOrder(() => pinAt(x, y));
+  else if (done.kind === "scissors") inOrder(() => cutTo(x, y));
+  else if (isLine(done.kind)) drawn(done, x, y);
   else if (done.kind !== "pan") prompt(done, x, y);
   pointer.box = null;
   request("overlay");
+}
+
+/** A lasso, a cut, or a click that selects. */
+function drawn(done, x, y) {
+  const line = endLine();
+  if (done.kind === "split") {
+    if (done.moved) inOrder(() => splitAlong(line));
+  } else if (done.moved) inOrder(() => selectInside(line, done.also));
+  else inOrder(() => pick(x, y, done.also));
 }
 
 function prompt(done, x, y) {
@@ -151,8 +182,8 @@ async function clicked(x, y, positive, maySelect) {
 }
 
 /** A proposal, or else an accepted object. */
-function pick(x, y) {
-  if (!state.proposals || hasObject() || !activate(x, y)) selectAt(x, y);
+function pick(x, y, also) {
+  if (!state.proposals || hasObject() || !activate(x, y)) selectAt(x, y, also);
 }
 
 function cancel(event) {
@@ -165,6 +196,7 @@ function giveUp() {
   press = null;
   pointer.box = null;
   cancelStroke();
+  endLine();
   $("stage").classList.remove("panning");
   request("overlay");
 }

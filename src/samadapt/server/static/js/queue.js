@@ -5,7 +5,7 @@ import { complain } from "./ui.js";
 const listeners = new Set();
 let tail = Promise.resolve();
 let pending = 0;
-let leaving = 0;
+let leavingNow = 0;
 
 /**
  * Do something when all that was pressed before is done. Resolves when it is done itself; what goes
@@ -23,8 +23,18 @@ export function inOrder(action) {
 
 /** As `inOrder`, for what changes the image: until it is done, nothing can be clicked. */
 export function leaveInOrder(action) {
-  leaving += 1;
-  return inOrder(action).finally(() => { leaving -= 1; });
+  leavingNow += 1;
+  return inOrder(action).finally(() => { leavingNow -= 1; });
+}
+
+/** Inside of an action: until this part of it is done, nothing can be clicked. */
+export async function leaving(action) {
+  leavingNow += 1;
+  try {
+    return await action();
+  } finally {
+    leavingNow -= 1;
+  }
 }
 
 /** Whether something that was pressed is not done yet. */
@@ -34,7 +44,7 @@ export function isBusy() {
 
 /** Whether another image is about to be shown. */
 export function isLeaving() {
-  return leaving > 0;
+  return leavingNow > 0;
 }
 
 /** Be told when work begins and ends. */

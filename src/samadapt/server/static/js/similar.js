@@ -89,9 +89,9 @@ export async function acceptAll() {
 
 export function step(by) {
   if (!state.proposals || mustWait()) return;
-  const { list, index, more } = state.proposals;
+  const { list, index } = state.proposals;
   const next = (index + by + list.length) % list.length;
-  set({ proposals: { list, index: next, more } });
+  set({ proposals: { ...state.proposals, index: next } });
   reveal(list[next].mask);
 }
 
@@ -112,13 +112,13 @@ function mustWait() {
 /** Pass over proposals of which most is in an object that was accepted meanwhile. */
 export function dropCovered(mask) {
   if (!state.proposals || !mask) return;
-  const { list, index, more } = state.proposals;
+  const { list, index } = state.proposals;
   const left = list.filter(({ mask: proposed }) => {
     const rest = overlaps(proposed, mask) ? merged(proposed, mask, 0) : proposed;
     return rest && area(rest) > area(proposed) / 2;
   });
   if (left.length === list.length) return;
-  set({ proposals: left.length ? { list: left, index: Math.min(index, left.length - 1), more } : null });
+  set({ proposals: left.length ? { ...state.proposals, list: left, index: Math.min(index, left.length - 1) } : null });
 }
 
 function leave(index) {

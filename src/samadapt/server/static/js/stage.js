@@ -5,6 +5,12 @@ import { onBusy } from "./queue.js";
 import { strokeUnderWay } from "./brush.js";
 import { drawingOrder, strokeObject } from "./halo.js";
 import { outline, tinted } from "./mask.js";
+import { drawLine } from "./line.js";
+import { drawPins } from "./pins.js";
+import { drawPolygon } from "./polygon.js";
+import { drawPath } from "./scissors.js";
+import { colourFor, isHidden } from "./marks.js";
+import { selectedObjects } from "./selection.js";
 import { colourOf, on, state } from "./state.js";
 import { $ } from "./ui.js";
 import { onView, resize, toScreen, view } from "./view.js";
@@ -14,6 +20,7 @@ const [base, objectsLayer, overlay] = layers;
 const pens = layers.map((canvas) => canvas.getContext("2d"));
 const due = new Set();
 const MANY_MILLISECONDS = 12;
+const MANY_SELECTED = 30; // from which on they are drawn with the objects, not over them
 let levels = []; // the image, then half of it, a quarter, ...
 let frame = 0;
 let drawnView = null; // where the objects were drawn
@@ -31,9 +38,9 @@ export function startStage() {
     moveObjects();
     $("zoom").textContent = `${Math.round(view.scale * 100)}%`;
   });
-  on("objects labels", () => request("objects"));
+  on("objects labels marks", () => request("objects"));
   on("settings", () => { filter(); request("base"); request("objects"); request("overlay"); });
-  on("selected proposals tool negative", () => request("overlay"));
+  on("selected hovered marks proposals tool negative review", () => request("overlay"));
   on("selected", () => request("objects"));
   startBusySigns();
   filter();
@@ -124,8 +131,8 @@ function drawObjects(pen) {
   for (const object of drawingOrder(state.objects.values())) {
     const mask = object.mask;
     if (!mask || mask.x > right || mask.y > bottom || mask.x + mask.w < left || mask.y + mask.h < top) continue;
-    if (current.edited?.id === object.id) continue;
-    const colour = colourOf(object.label);
+    if (current.edited?.id === object.id || isHidden(object)) continue;
+    const colour = colourFor(object);
     if (fill) {
       pen.globalAlpha = opacity;
       const { canvas, step } = tint(object, colour);
@@ -136,6 +143,8 @@ function drawObjects(pen) {
       strokeObject(pen, object, colour, width, view.scale);
     }
   }
+  const selected = shownSelection();
+  if (selected.length >= MANY_SELECTED) drawSelected(pen, selected);
   for (const object of state.unsaved.values()) if (object.image === state.image?.id) drawUnsaved(pen, object);
   pen.globalAlpha = 1;
   drawnView = { ...view };
@@ -166,8 +175,9 @@ function tint(object, colour) {
 
 function drawOverlay(pen) {
   start(pen);
-  const selected = state.objects.get(state.selected);
-  if (selected?.mask && current.edited?.id !== selected.id) drawSelected(pen, selected);
+  const selected = shownSelection(), hovered = state.objects.get(state.hovered);
+  if (selected.length < MANY_SELECTED) drawSelected(pen, selected);
+  if (hovered?.mask) drawHovered(pen, hovered);
   if (state.proposals) drawProposals(pen);
   if (pointer.hover) drawMask(pen, pointer.hover, colourOf(state.label), 0.25, 1);
   const mask = shownMask();
@@ -175,6 +185,10 @@ function drawOverlay(pen) {
   drawStroke(pen);
   screen(pen);
   drawPrompts(pen);
+  drawPins(pen);
+  drawLine(pen, toScreen);
+  drawPolygon(pen);
+  drawPath(pen);
   drawBrush(pen);
 }
 
@@ -215,13 +229,26 @@ function drawStroke(pen) {
   pen.globalAlpha = 1;
 }
 
-function drawSelected(pen, object) {
+function shownSelection() {
+  return selectedObjects().filter((object) => object.mask && current.edited?.id !== object.id && !isHidden(object));
+}
+
+function drawSelected(pen, objects) {
+  pen.lineCap = "square";
+  for (const [width, colour] of [[4.5, "rgb(0 0 0 / 60%)"], [2.5, "#fff"]]) {
+    pen.lineWidth = width / view.scale;
+    pen.strokeStyle = colour;
+    for (const object of objects) {
+      object.path ??= outline(object.mask);
+      pen.stroke(object.path);
+    }
+  }
+}
+
+function drawHovered(pen, object) {
   object.path ??= outline(object.mask);
   pen.lineCap = "square";
-  pen.lineWidth = 4.5 / view.scale;
-  pen.strokeStyle = "rgb(0 0 0 / 60%)";
-  pen.stroke(object.path);
-  pen.lineWidth = 2.5 / view.scale;
+  pen.lineWidth = 2 / view.scale;
   pen.strokeStyle = "#fff";
   pen.stroke(object.path);
 }
@@ -229,7 +256,7 @@ function drawSelected(pen, object) {
 function drawProposals(pen) {
   state.proposals.list.forEach((proposal, index) => {
     if (index === state.proposals.index) {
-      drawMask(pen, proposal.mask, colourOf(state.label), 0.6, 2.5);
+      drawMask(pen, proposal.mask, proposal.colour ?? colourOf(state.label), 0.6, 2.5);
       return;
     }
     proposal.mask.path ??= outline(proposal.mask);
@@ -275,7 +302,7 @@ function drawPrompts(pen) {
 }
 
 function drawBrush(pen) {
-  if (!pointer.inside || !["brush", "erase"].includes(state.tool)) return;
+  if (!pointer.inside || !["brush", "erase", "scissors"].includes(state.tool)) return;
   const radius = Math.max((state.settings.brush / 2) * view.scale, 1);
   for (const [width, colour] of [[3, "rgb(0 0 0 / 60%)"], [1.2, "#fff"]]) {
     pen.beginPath();

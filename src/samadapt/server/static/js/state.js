@@ -7,20 +7,24 @@ export const state = {
   labels: [],
   labelsRevision: 0,
   label: null, // number of the label that new objects get
-  images: [], // [id, name, state, objects, whether one is under way there]
+  images: [], // rows as the server's `Gallery.rows` says
+  changesUntil: 0, // the last event that the list of images shows
   taken: {}, // image -> person
   image: null, // what `open` answered, without objects
   objects: new Map(), // id -> object with decoded mask
   unsaved: new Map(), // key -> {key, image, mask, label}: accepted, but not confirmed by the server
-  selected: null, // id
+  selected: null, // id of the object that leads the selection; see selection.js
+  hovered: null, // id
   tool: "click",
   negative: false,
   proposals: null, // {list, index, more}
+  review: null, // of the image: {state, assignee, revision, comments}
   learning: null,
   tab: "objects",
   settings: load("settings", {
     opacity: 0.45,
     outline: true,
+    colourBy: "label", // or "instance"
     fill: true,
     width: 1.5,
     brightness: 0,
@@ -36,6 +40,7 @@ export const state = {
     fitContrast: false,
     lockContrast: false,
     person: "",
+    askedName: false,
   }),
 };
 

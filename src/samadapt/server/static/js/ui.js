@@ -25,6 +25,12 @@ const ICONS = {
   cross: "M5 5l10 10M15 5L5 15",
   trash: "M4 5.500h12M8 5.500V4h4v1.500M5.500 5.500l.7 11h7.600l.7-11M8.500 8.500v5M11.500 8.500v5",
   edit: "M4 16l.8-3.200L13 4.500l2.500 2.500-8.300 8.200zM11.500 6l2.500 2.500",
+  lock: "M5 9h10v7.500H5zM7 9V6.500a3 3 0 0 1 6 0V9",
+  unlock: "M5 9h10v7.500H5zM7 9V6.500a3 3 0 0 1 5.800-1",
+  comment: "M4 4.500h12v8.500H9.500L6 16.500V13H4zM7 7.500h6M7 10h4",
+  eyeoff: "M2.500 10S5.500 5 10 5s7.500 5 7.500 5-3 5-7.500 5-7.500-5-7.500-5zM4 16L16 4",
+  scissors: "M6 7.500a2 2 0 1 0-.01 0zM6 16.500a2 2 0 1 0-.01 0zM7.500 7L16 15M7.500 13L16 5",
+  split: "M3 17L17 3M5 5.500h4M11 14.500h4",
   eye: "M2.500 10S5.500 5 10 5s7.500 5 7.500 5-3 5-7.500 5-7.500-5-7.500-5zM10 8a2 2 0 1 0 .01 0z",
 };
 
@@ -94,7 +100,7 @@ export function dialog(title, build, narrow = false, ended = () => {}) {
   }, inside);
   inside.append(...[build(close)].flat());
   $("dialogs").append(veil);
-  (inside.querySelector("input, button") ?? inside).focus();
+  (inside.querySelector("textarea, input, button") ?? inside).focus();
   return close;
 }
 

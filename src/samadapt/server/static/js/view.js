@@ -61,6 +61,13 @@ export function reveal(box) {
   changed();
 }
 
+/** Bring a place of the image into the middle of the screen. */
+export function showPlace(x, y) {
+  view.x = view.width / 2 - x * view.scale;
+  view.y = view.height / 2 - y * view.scale;
+  changed();
+}
+
 export function toImage(x, y) {
   return [(x - view.x) / view.scale, (y - view.y) / view.scale];
 }

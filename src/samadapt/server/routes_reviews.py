@@ -1,0 +1,85 @@
+"""Routes about reviews: whose task an image is, how far its review is, comments on places."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from samadapt.server.who import Here, ImageId, Me, ObjectId
+from samadapt.server.wire_review import (
+    AssignRequest,
+    CommentRequest,
+    ResolveRequest,
+    ReviewRequest,
+)
+
+router = APIRouter(prefix="/api")
+
+Json = dict[str, Any]
+
+
+@router.get("/people")
+def people(here: Here) -> Json:
+    """Everybody who drew, has a task or said something."""
+    return {"people": here.project.reviews.people()}
+
+
+@router.get("/images/{image_id}/review")
+def review(image_id: ImageId, here: Here) -> Json:
+    """How far the review of an image is, with its comments."""
+    here.project.images.get(image_id)
+    return _review(here, image_id)
+
+
+@router.post("/images/{image_id}/review")
+def set_state(image_id: ImageId, wanted: ReviewRequest, here: Here, me: Me) -> Json:
+    """Mark an image for review, approve it, or send it back with a comment."""
+    said = wanted.comment
+    comment = None if said is None else (said.text, (said.x, said.y))
+    here.project.reviews.set_state(image_id, wanted.state, wanted.revision, me.person, comment)
+    return _review(here, image_id)
+
+
+@router.post("/images/{image_id}/comments")
+def comment(image_id: ImageId, wanted: CommentRequest, here: Here, me: Me) -> Json:
+    """Pin a comment to a place."""
+    here.project.reviews.comment(image_id, wanted.text, (wanted.x, wanted.y), me.person)
+    return _review(here, image_id)
+
+
+@router.post("/comments/{number}")
+def resolve(number: ObjectId, wanted: ResolveRequest, here: Here, me: Me) -> Json:
+    """Say whether a comment was dealt with."""
+    return _review(here, here.project.reviews.resolve(number, wanted.resolved, me.person))
+
+
+@router.post("/assign")
+def assign(wanted: AssignRequest, here: Here, me: Me) -> Json:
+    """Make images somebody's task."""
+    here.project.reviews.assign(wanted.images, wanted.assignee, me.person)
+    return {}
+
+
+def _review(here: Here, image_id: int) -> Json:
+    now = here.project.reviews.get(image_id)
+    image = here.project.images.get(image_id)
+    return {
+        "image": image_id,
+        "state": now.state,
+        "assignee": now.assignee,
+        "revision": now.revision,
+        "mark": {"mark": image.mark, "revision": image.revision},
+        "comments": [
+            {
+                "number": one.number,
+                "text": one.text,
+                "x": one.x,
+                "y": one.y,
+                "person": one.person,
+                "time": one.time,
+                "resolved": one.resolved,
+            }
+            for one in here.project.reviews.comments(image_id)
+        ],
+    }

@@ -1,0 +1,143 @@
+"""Routes that change several objects at once, and masks by a tool; each is one step of undo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+
+from samadapt.errors import SessionError
+from samadapt.server.acting import Json, acted
+from samadapt.server.client_sessions import ClientSession
+from samadapt.server.who import Here, ImageId, Me
+from samadapt.server.wire import (
+    BoxRequest,
+    CutRequest,
+    ObjectsRequest,
+    OutlineRequest,
+    PolygonRequest,
+    RelabelRequest,
+    ToolRequest,
+    VersionRequest,
+)
+from samadapt.session.outline import filled, rings_of
+from samadapt.session.scissors import edge_path
+from samadapt.session.state import SavedObject
+from samadapt.store.errors import ConflictError
+from samadapt.store.session_objects import saved_object
+
+router = APIRouter(prefix="/api/images/{image_id}/objects")
+
+
+@router.post("/delete")
+def delete(image_id: ImageId, wanted: ObjectsRequest, here: Here, me: Me) -> Json:
+    """Delete objects."""
+
+    def action(found: ClientSession) -> None:
+        if wanted.objects:
+            found.session.delete(_versions(here, image_id, wanted.objects))
+
+    return acted(here, me, image_id, action)
+
+
+@router.post("/label")
+def relabel(image_id: ImageId, wanted: RelabelRequest, here: Here, me: Me) -> Json:
+    """Give objects another label."""
+    label = None if wanted.label is None else str(wanted.label)
+
+    def action(found: ClientSession) -> None:
+        found.session.relabel(_versions(here, image_id, wanted.objects), label)
+
+    return acted(here, me, image_id, action)
+
+
+@router.post("/merge")
+def merge(image_id: ImageId, wanted: ObjectsRequest, here: Here, me: Me) -> Json:
+    """Make objects one; the object under way takes them in if there is one."""
+
+    def action(found: ClientSession) -> None:
+        found.session.merge(_versions(here, image_id, wanted.objects))
+
+    return acted(here, me, image_id, action)
+
+
+@router.post("/tool")
+def tool(image_id: ImageId, wanted: ToolRequest, here: Here, me: Me) -> Json:
+    """Apply a mask tool."""
+
+    def action(found: ClientSession) -> None:
+        found.session.apply(wanted.tool, _versions(here, image_id, wanted.objects))
+
+    return acted(here, me, image_id, action)
+
+
+@router.post("/split")
+def split(image_id: ImageId, wanted: CutRequest, here: Here, me: Me) -> Json:
+    """Split objects along a stroke."""
+
+    def action(found: ClientSession) -> None:
+        cut = wanted.cut.mask(found.session.image_size)
+        found.session.split(cut, _versions(here, image_id, wanted.objects))
+
+    return acted(here, me, image_id, action)
+
+
+@router.post("/outline")
+def outline(image_id: ImageId, wanted: OutlineRequest, here: Here, me: Me) -> Json:
+    """The rings of an object's outline, as corners (x, y); nothing happens."""
+
+    def action(found: ClientSession) -> Json:
+        saved = _one(_versions(here, image_id, wanted.objects))
+        if saved is None:
+            mask = found.session.mask
+        else:
+            mask = None if saved.rle is None else saved.rle.mask()
+        return {"rings": [] if mask is None else rings_of(mask, wanted.tolerance)}
+
+    return here.act(me.client, me.person, image_id, action)
+
+
+@router.post("/polygon")
+def polygon(image_id: ImageId, wanted: PolygonRequest, here: Here, me: Me) -> Json:
+    """Give an object the mask inside rings."""
+
+    def action(found: ClientSession) -> None:
+        mask = filled(wanted.rings, found.session.image_size)
+        found.session.replace_mask(mask, _one(_versions(here, image_id, wanted.objects)))
+
+    return acted(here, me, image_id, action)
+
+
+@router.post("/path")
+def path(image_id: ImageId, wanted: BoxRequest, here: Here, me: Me) -> Json:
+    """The path along edges from (x0, y0) to (x1, y1); nothing happens."""
+    image = here.gallery.looked_at(image_id)
+    with here.decoder.reading(here.gallery.path(image)) as pixels:
+        found = edge_path(pixels, (wanted.x0, wanted.y0), (wanted.x1, wanted.y1))
+    return {"path": found}
+
+
+def _one(saved: Sequence[SavedObject]) -> SavedObject | None:
+    """The object that is named, if any."""
+    if len(saved) > 1:
+        raise SessionError("the outline of one object can be changed at a time: select one")
+    return saved[0] if saved else None
+
+
+def _versions(here: Here, image_id: int, wanted: Sequence[VersionRequest]) -> list[SavedObject]:
+    """The objects of an image that a request names, in the versions that it is based on.
+
+    Raises:
+        ConflictError: one was changed or deleted meanwhile, or belongs to another image.
+    """
+    known = {thing.id: thing for thing in here.project.objects.of_image(image_id)}
+    found = []
+    for one in wanted:
+        thing = known.get(one.id)
+        if thing is None or thing.revision != one.revision:
+            who = "somebody else" if thing is None else thing.person or "somebody else"
+            raise ConflictError(
+                f"object {one.id} was changed by {who} meanwhile: look at it and do it again"
+            )
+        found.append(saved_object(thing))
+    return found

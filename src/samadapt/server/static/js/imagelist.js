@@ -1,0 +1,104 @@
+// The list of images: filtered; only the rows in sight exist.
+
+import { leaveTo, shownImage } from "./images.js";
+import { on, state } from "./state.js";
+import { $, h } from "./ui.js";
+
+const ROW = 54;
+/** What a review has come to, in words. */
+export const STATES = { review: "for review", approved: "approved", returned: "sent back" };
+// Rows are as the server's `Gallery.rows` says.
+const MARKS = {
+  todo: ([, , kind]) => kind === "new" || kind === "started", open: ([, , , , , holds]) => holds,
+  ...Object.fromEntries(["started", "done", "skipped", "problem"].map((name) => [name, ([, , kind]) => kind === name])),
+};
+const REVIEWS = {
+  ...Object.fromEntries(Object.keys(STATES).map((name) => [name, (row) => row[6] === name])),
+  comments: (row) => row[8] > 0, proposals: (row) => row[9] > 0,
+};
+let shown = []; // rows of the list after filtering
+
+export function startImageList() {
+  on("taken image", renderList);
+  on("images settings", filter);
+  on("image", () => revealInList());
+  $("image-list").addEventListener("scroll", renderList, { passive: true });
+  new ResizeObserver(renderList).observe($("image-list"));
+  $("image-filter").addEventListener("input", filter);
+  for (const id of ["image-state", "image-review", "image-person"]) $(id).addEventListener("change", filter);
+}
+
+function filter() {
+  const text = $("image-filter").value.trim().toLowerCase();
+  const fits = [MARKS[$("image-state").value], REVIEWS[$("image-review").value]].filter(Boolean);
+  const whose = $("image-person").value;
+  fillPeople();
+  shown = state.images.filter((row, index) =>
+    (!text || row[1].toLowerCase().includes(text) || String(index + 1) === text)
+    && fits.every((fit) => fit(row)) && isTaskOf(whose, row[7]));
+  renderList();
+  const finished = state.images.filter(([, , kind]) => kind === "done" || kind === "skipped").length;
+  $("progress").firstElementChild.style.width = `${(100 * finished) / Math.max(1, state.images.length)}%`;
+  $("progress").title = `${finished} of ${state.images.length} finished`;
+}
+
+/** Only the rows in sight exist: ten thousand images are no more work than ten. */
+function renderList() {
+  const list = $("image-list");
+  if (list.closest("[hidden]")) return;
+  const spacer = list.firstElementChild;
+  spacer.style.height = `${shown.length * ROW}px`;
+  const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 4);
+  const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + 4);
+  const rows = [];
+  for (let k = first; k < last; k++) rows.push(imageRow(shown[k], k));
+  const focused = spacer.contains(document.activeElement) ? document.activeElement.dataset.image : null;
+  spacer.replaceChildren(...rows);
+  if (focused) spacer.querySelector(`[data-image="${focused}"]`)?.focus({ preventScroll: true });
+}
+
+export function revealInList() {
+  filter();
+  if ($("image-list").closest("[hidden]")) return;
+  const index = shown.findIndex(([id]) => id === shownImage()?.id);
+  if (index >= 0) $("image-list").scrollTop = Math.max(0, index * ROW - $("image-list").clientHeight / 2);
+  renderList();
+}
+
+/** "mine", "nobody", or "of NAME". */
+function isTaskOf(whose, assignee) {
+  if (!whose) return true;
+  if (whose === "nobody") return !assignee;
+  return assignee === (whose === "mine" ? state.settings.person : whose.slice(3)) && assignee !== "";
+}
+
+/** Everybody who has a task, to choose from; the choice stays. */
+function fillPeople() {
+  const names = [...new Set(state.images.map((row) => row[7]).filter(Boolean))].sort();
+  const select = $("image-person"), now = select.value, key = JSON.stringify([names, state.settings.person]);
+  if (select.dataset.names === key) return;
+  select.dataset.names = key;
+  const options = [["", "anybody's"], ["mine", "mine"], ["nobody", "nobody's"], ...names.map((name) => [`of ${name}`, name])];
+  select.replaceChildren(...options.map(([value, text]) => h("option", { value, selected: value === now }, text)));
+}
+
+/** The numbers of the images that the list shows. */
+export function listed() {
+  return shown.map(([id]) => id);
+}
+
+function imageRow([id, name, kind, objects, why, holds, review, assignee, comments, proposals], index) {
+  const person = state.taken[id];
+  const words = { new: "to do", started: "started", done: "done", skipped: "skipped", problem: `problem: ${why}` };
+  const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+  const text = [
+    STATES[review] || words[kind], objects && count(objects, "object"), holds && "1 not accepted", comments && count(comments, "comment"),
+    proposals && count(proposals, "proposal"), assignee && `for ${assignee}`, person && `${person} is here`,
+  ].filter(Boolean).join(" · ");
+  return h("button.image-row", {
+    "data-image": id, "aria-current": String(id === shownImage()?.id), title: why ? `${name}: ${why}` : `${name}\n${text}`,
+    style: { top: `${index * ROW}px` }, onclick: () => leaveTo(id),
+  },
+  why ? h("span.swatch") : h("img", { src: `/api/images/${id}/thumbnail`, loading: "lazy", alt: "" }),
+  h("div", {}, h("div.name", {}, name), h("span.state", { "data-state": kind, "data-review": review || null, "data-holds": holds ? "true" : null }, text)));
+}

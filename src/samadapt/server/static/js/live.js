@@ -1,0 +1,69 @@
+// What others change: asked for every second, and shown at once.
+
+import { get, isSaving } from "./api.js";
+import { hasObject } from "./current.js";
+import { refreshDetails } from "./details.js";
+import { refreshImages } from "./images.js";
+import { takeLabels } from "./labels.js";
+import { link } from "./link.js";
+import { refreshObjects } from "./objects.js";
+import { isBusy } from "./queue.js";
+import { refreshReview } from "./review.js";
+import { set, state, tell } from "./state.js";
+
+const EVERY = 1000; // milliseconds
+let proposals = 0; // that wait in all, as the list of images shows it
+
+export function startLive() {
+  (async () => {
+    for (;;) {
+      await new Promise((done) => setTimeout(done, EVERY));
+      if (!document.hidden && link.kind === "up") await look().catch(() => {}); // the line above says it
+    }
+  })();
+  document.addEventListener("visibilitychange", () => document.hidden || look().catch(() => {}));
+}
+
+async function look() {
+  const image = state.image?.id ?? 0;
+  const answer = await get(`/api/changes?after=${state.changesUntil}&image=${image}`);
+  if (JSON.stringify(answer.taken) !== JSON.stringify(state.taken)) set({ taken: answer.taken });
+  if (answer.proposals !== proposals) await takeCounts(answer.proposals);
+  // What is being saved may be missing in the answer: it is asked for again.
+  if (answer.number === state.changesUntil || isSaving() || isBusy()) return;
+  state.changesUntil = answer.number;
+  if (answer.images === null || !takeRows(answer.images)) await refreshImages();
+  if (answer.labels_revision !== state.labelsRevision) takeLabels(await get("/api/project"));
+  if (answer.open && state.image?.id === image) await takeOpen(answer.open);
+}
+
+/** How many proposals wait on each image. */
+async function takeCounts(total) {
+  const { counts } = await get("/api/proposals/counts");
+  proposals = total;
+  for (const row of state.images) row[9] = counts[row[0]] ?? 0;
+  tell(["images"]);
+}
+
+/** Other rows of the list; false if one of them is new. */
+function takeRows(rows) {
+  const places = new Map(state.images.map(([id], index) => [id, index]));
+  for (const row of rows) {
+    if (!places.has(row[0])) return false;
+    if (row[0] === state.image?.id) row[5] = hasObject();
+    state.images[places.get(row[0])] = row;
+  }
+  if (rows.length) tell(["images"]);
+  return true;
+}
+
+/** The open image changed, here or elsewhere. */
+async function takeOpen({ versions, mark, revision }) {
+  const isNew = ([id, number]) => state.objects.get(id)?.revision !== number;
+  if (versions.length !== state.objects.size || versions.some(isNew)) await refreshObjects();
+  if (state.image.mark !== mark || state.image.revision !== revision) {
+    Object.assign(state.image, { mark, revision });
+    tell(["image-mark"]);
+  }
+  if (!document.activeElement?.closest("#said, #review-panel")) await Promise.all([refreshDetails(), refreshReview()]);
+}

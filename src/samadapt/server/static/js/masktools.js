@@ -1,0 +1,83 @@
+// Tools for masks: of the object under way, or of the selected ones. Each is one step of undo.
+
+import { current, hasObject, onCurrent } from "./current.js";
+import { painted } from "./brush.js";
+import { keyOf, run } from "./keys.js";
+import { toCrop } from "./mask.js";
+import { unlocked } from "./marks.js";
+import { change, objectAt } from "./objects.js";
+import { select, selectedObjects } from "./selection.js";
+import { on, state } from "./state.js";
+import { $, h, toast } from "./ui.js";
+
+const CUT = 0.75; // radius of a cut, in pixels of the image
+const BUTTONS = {
+  islands: "Islands", holes: "Holes", largest: "Largest", smooth: "Smooth", toolSplit: "Split", merge: "Merge", toolPolygon: "Corners", simplify: "Simplify",
+};
+
+export function startMaskTools() {
+  on("selected objects tool settings", render);
+  onCurrent(render);
+  render();
+}
+
+/** Apply a tool by its name at the server. */
+export async function applyTool(tool) {
+  const targets = targetsOf();
+  if (!targets) return;
+  const before = current.digest;
+  const answer = await change(path("tool"), { tool, objects: versions(targets) });
+  if (answer && !answer.saved.length && before === current.digest) toast("Nothing to change.");
+}
+
+/** Make the selected objects one; the object under way takes them in. */
+export async function mergeObjects() {
+  const objects = unlocked(selectedObjects());
+  if (objects.length < (hasObject() ? 1 : 2)) {
+    toast(hasObject() ? "Select an object to merge with this one (Shift and click)." : "Select two objects or more (Shift and click).");
+    return;
+  }
+  const answer = await change(path("merge"), { objects: versions(objects) });
+  if (answer) select(answer.saved.map((object) => object.id));
+}
+
+/** Split along a line: the object under way, the selected ones, or the one below its middle. */
+export async function splitAlong(line) {
+  const cut = painted(line, CUT);
+  if (!cut) return;
+  let objects = hasObject() ? [] : unlocked(selectedObjects());
+  if (!hasObject() && !objects.length) {
+    const below = objectAt(...line[Math.floor(line.length / 2)]);
+    if (!below) {
+      toast("There is no object to split.");
+      return;
+    }
+    objects = [below];
+  }
+  await change(path("split"), { objects: versions(objects), cut: toCrop(cut) });
+}
+
+export function versions(objects) {
+  return objects.map(({ id, revision }) => ({ id, revision }));
+}
+
+function path(what) {
+  return `/api/images/${current.image}/objects/${what}`;
+}
+
+/** The selected objects, none for the object under way; null if there is neither. */
+function targetsOf() {
+  if (hasObject()) return [];
+  const objects = unlocked(selectedObjects());
+  if (objects.length) return objects;
+  if (!selectedObjects().length) toast("Begin an object, or select one.");
+  return null;
+}
+
+function render() {
+  const usable = hasObject() || selectedObjects().length > 0;
+  $("mask-tools").replaceChildren(...Object.entries(BUTTONS).map(([name, text]) => h("button.button.small", {
+    disabled: !usable && name !== "toolSplit", "aria-pressed": name === "toolSplit" ? String(state.tool === "split") : null,
+    "data-mask-tool": name, onclick: () => run(name),
+  }, text, keyOf(name) && h("kbd", {}, keyOf(name)))));
+}

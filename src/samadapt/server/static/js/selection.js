@@ -1,0 +1,76 @@
+// Which objects are selected (one of them, `state.selected`, leads) and which one is pointed at.
+
+import { contains } from "./mask.js";
+import { isHidden, isLocked } from "./marks.js";
+import { set, state, tell } from "./state.js";
+
+const SAMPLES = 64;
+let rest = { leader: null, ids: new Set() }; // void as soon as another object leads
+
+/** Numbers of the selected objects. */
+export function selectedIds() {
+  if (!state.objects.has(state.selected)) return new Set();
+  if (rest.leader !== state.selected) return new Set([state.selected]);
+  return new Set([...rest.ids].filter((id) => state.objects.has(id)));
+}
+
+export function selectedObjects() {
+  return [...selectedIds()].map((id) => state.objects.get(id));
+}
+
+/** Select exactly these; the last one leads. */
+export function select(ids) {
+  const leader = ids.at(-1) ?? null;
+  rest = { leader, ids: new Set(ids) };
+  set({ selected: leader });
+}
+
+/** Select these too, or none of them if all were selected. */
+export function selectAlso(ids) {
+  const known = selectedIds();
+  const isAll = ids.length > 0 && ids.every((id) => known.has(id));
+  for (const id of ids) known.delete(id);
+  select(isAll ? [...known] : [...known, ...ids]);
+}
+
+/** All objects of the labels that are selected, or of the label of new objects. */
+export function selectAlike() {
+  const chosen = selectedObjects();
+  const labels = new Set(chosen.length ? chosen.map((object) => object.label ?? null) : [state.label]);
+  const alike = [...state.objects.values()].filter((object) => labels.has(object.label ?? null) && !isHidden(object));
+  select(alike.map((object) => object.id));
+}
+
+/** The objects of which more than half lies inside a closed line. */
+export function inside(line) {
+  const pen = document.createElement("canvas").getContext("2d"), path = new Path2D();
+  line.forEach(([x, y], k) => (k ? path.lineTo(x, y) : path.moveTo(x, y)));
+  path.closePath();
+  const isIn = (object) => {
+    const places = samples(object);
+    return places.filter(([x, y]) => pen.isPointInPath(path, x, y)).length * 2 > places.length;
+  };
+  return [...state.objects.values()].filter((object) => canBePicked(object) && isIn(object)).map((object) => object.id);
+}
+
+/** Whether an object can be picked in the image. */
+export function canBePicked(object) {
+  return Boolean(object.mask) && !isHidden(object) && !isLocked(object);
+}
+
+/** Point at an object, in the image or in the list; null for none. */
+export function hover(id) {
+  if (id === state.hovered) return;
+  state.hovered = id;
+  tell(["hovered"]);
+}
+
+/** Up to 64 pixels of an object, evenly over its box. */
+function samples({ mask }) {
+  const step = Math.max(1, Math.sqrt((mask.w * mask.h) / SAMPLES));
+  const found = [];
+  for (let y = mask.y + 0.5; y < mask.y + mask.h; y += step) {
+    for (let x = mask.x + 0.5; x < mask.x + mask.w; x += step) if (contains(mask, x, y)) found.push([x, y]);
+  }
+  return found.length ? found : [[mask.x + mask.w / 2, mask.y + mask.h / 2]];
+}

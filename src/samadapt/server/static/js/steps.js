@@ -1,0 +1,46 @@
+// Steps of undo that reach beyond one image: an import, labels that are merged, attributes.
+
+import { onAsked } from "./api.js";
+import { current } from "./current.js";
+import { confirmed, toast } from "./ui.js";
+
+const STEPS = /^\/api\/(images\/\d+\/(click|box|stroke|choose|skip|edit|accept|objects|undo|redo)|objects\/\d+(\/delete)?$|proposals\/\d+\/accept)/;
+const done = []; // {text, undo, redo, at}
+const undone = [];
+let at = 0; // steps that were done in this tab on images, less those that were undone
+
+onAsked((path) => {
+  if (!STEPS.test(path)) return;
+  if (path.endsWith("/undo")) at -= 1;
+  else at += 1;
+  if (!/\/(undo|redo)$/.test(path)) undone.length = 0;
+});
+
+/** Something was done: `text` names it, `undo` and `redo` do it back and again. */
+export function rememberStep(text, undo, redo) {
+  done.push({ text, undo, redo, at });
+  undone.length = 0;
+}
+
+/** Take the last of these steps back if it is what was done last; false if there is another step to undo. */
+export async function undoStep() {
+  const last = done.at(-1);
+  if (!last || (last.at !== at && current.canUndo)) return false;
+  // Something was done since, on other images.
+  if (last.at !== at && !(await confirmed("Undo", `Nothing else can be undone on this image. Take back ${last.text}?`, "Take it back"))) return true;
+  await last.undo();
+  done.pop();
+  undone.push({ ...last, at });
+  toast(`Taken back: ${last.text}.`);
+  return true;
+}
+
+export async function redoStep() {
+  const last = undone.at(-1);
+  if (!last || last.at !== at) return false;
+  await last.redo();
+  undone.pop();
+  done.push({ ...last, at });
+  toast(`Done again: ${last.text}.`);
+  return true;
+}

@@ -1,0 +1,158 @@
+// Proposals on all images: looking for them behind the work, and the queue in which they wait.
+
+import { get, post } from "./api.js";
+import { current, hasObject, request } from "./current.js";
+import { openImage } from "./images.js";
+import { keyOf, run } from "./keys.js";
+import { mayLeave } from "./leaving.js";
+import { fromCrop } from "./mask.js";
+import { inOrder, leaving } from "./queue.js";
+import { endProposals } from "./similar.js";
+import { colourOf, labelOf, on, set, state } from "./state.js";
+import { $, complain, h, toast } from "./ui.js";
+import { reveal } from "./view.js";
+
+let standing = null; // {waiting, tasks, run}
+let fixing = null; // the proposal that is improved with clicks: the queue goes on after it
+let timer = 0;
+
+export function startQueue() {
+  on("tab label labels images", render);
+  on("tab images", refresh);
+  on("image", () => { fixing = null; });
+}
+
+/** Whether the proposals on the screen are those that wait. */
+export const isQueue = () => Boolean(state.proposals?.queue);
+export const isFixing = () => fixing !== null;
+
+/** Begin with the most doubtful proposal. */
+export const openQueue = () => following(0);
+
+export async function acceptWaiting() {
+  const { id } = present();
+  await decide(id, () => request(`/api/proposals/${id}/accept`, {}));
+}
+
+export async function rejectWaiting() {
+  if (hasObject()) return;
+  const { id } = present();
+  await decide(id, () => post(`/api/proposals/${id}/reject`));
+}
+
+/** Accept what waits on this image. */
+export async function acceptAllWaiting() {
+  const { list } = state.proposals;
+  for (const { id } of list) {
+    try {
+      await request(`/api/proposals/${id}/accept`, {});
+    } catch (error) {
+      complain(error);
+    }
+  }
+  toast(`${list.length} objects accepted.`);
+  await following(0);
+}
+
+/** Improve it with clicks; when that is saved, or given up, the queue goes on. */
+export async function fixWaiting() {
+  const { id } = present();
+  endProposals();
+  try {
+    await request(`/api/proposals/${id}/accept`, { fix: true });
+    fixing = id;
+    if (current.mask) reveal(current.mask);
+  } catch (error) {
+    complain(error);
+    await following(id);
+  }
+}
+
+/** What was to be fixed is done, or given up. */
+export async function fixed(isGivenUp = false) {
+  fixing = null;
+  if (isGivenUp) toast(`It is accepted as it was proposed; ${keyOf("undo")} on its image takes that back.`);
+  await following(0);
+}
+
+/** Leave it for later, and go on to the next one. */
+export const passOver = () => following(present().id);
+
+const present = () => state.proposals.list[state.proposals.index];
+
+async function decide(id, action) {
+  try {
+    await action();
+  } catch (error) {
+    complain(error); // somebody else dealt with it
+  }
+  await following(id);
+}
+
+/** The proposal that follows in the order of doubt, on whatever image it is. */
+async function following(after) {
+  const { next, waiting } = await get(`/api/proposals/next?after=${after}`);
+  refresh();
+  if (!next) {
+    endProposals();
+    toast("No proposal waits.");
+    return;
+  }
+  if (state.image?.id !== next.image) {
+    if (!(await mayLeave())) return;
+    await leaving(() => openImage(next.image));
+    if (state.image?.id !== next.image) return;
+  }
+  await show(next, waiting);
+}
+
+async function show({ id, image }, waiting) {
+  const { proposals } = await get(`/api/images/${image}/proposals`);
+  if (state.image?.id !== image) return;
+  const colour = (name) => colourOf(state.labels.find((label) => label.name === name)?.id ?? null);
+  const list = proposals.map((one) => ({ ...one, mask: fromCrop(one.mask), colour: colour(one.label) })).filter(({ mask }) => mask);
+  const index = Math.max(0, list.findIndex((one) => one.id === id));
+  if (!list.length) return;
+  set({ proposals: { list, index, more: false, queue: { waiting } }, selected: null });
+  reveal(list[index].mask);
+}
+
+// -- looking for them -------------------------------------------------------------------------
+
+async function refresh() {
+  clearTimeout(timer);
+  if (state.tab !== "review") return;
+  standing = await get("/api/proposals").catch(() => null);
+  render();
+  if (standing?.run.running) timer = setTimeout(refresh, 1000);
+}
+
+async function ask(path, body = {}) {
+  try {
+    standing = await post(path, body);
+  } catch (error) {
+    complain(error);
+  }
+  await refresh();
+}
+
+function render() {
+  const panel = $("review-queue");
+  if (state.tab !== "review" || !standing || panel.contains(document.activeElement)) return;
+  const { waiting, tasks, run: now } = standing;
+  const name = labelOf(state.label)?.name ?? "object";
+  panel.replaceChildren(
+    h("h3", {}, "Proposals on all images"),
+    h("div.buttons", {}, h("button.button.small.main", { id: "open-queue", disabled: !waiting, onclick: () => run("queue") },
+      waiting === 1 ? "Review 1 proposal" : `Review ${waiting} proposals`, keyOf("queue") && h("kbd", {}, keyOf("queue")))),
+    ...(now.running ? [
+      h("div", { role: "status" }, `Looking for what is ${now.what}: ${now.looked} of ${now.images} images, ${now.found} found.`),
+      h("progress", { max: Math.max(1, now.images), value: now.looked, "aria-label": "Images looked at" }),
+      h("div.buttons", {}, h("button.button.small", { onclick: () => ask("/api/proposals/stop") }, "Stop")),
+    ] : [
+      now.what && h("div.muted", { role: "status" }, `Last run, ${now.what}: ${now.found} found on ${now.looked} images${now.failed ? `, ${now.failed} could not be read` : ""}${now.problem ? ` (${now.problem})` : ""}.`),
+      h("div.buttons", {},
+        h("button.button.small", { id: "propose-similar", title: "From accepted objects anywhere in the project, on all images that are not finished", onclick: () => inOrder(() => ask("/api/proposals/run", { label: state.label })) }, `Look for more “${name}”`),
+        ...tasks.map((task) => h("button.button.small", { "data-task": task.spec, onclick: () => inOrder(() => ask("/api/proposals/run", { task: task.spec })) }, `Task “${task.name}”`))),
+    ]).filter(Boolean));
+}

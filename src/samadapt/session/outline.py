@@ -1,0 +1,50 @@
+"""Outlines whose corners can be moved: a mask as rings of corners, and rings as a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.data.polygons import mask_to_parts, without_straight_points
+from samadapt.data.rle import Rle
+
+Ring = list[tuple[float, float]]
+"""Corners (x, y) of a closed line, in pixels."""
+
+_FEWEST = 3
+
+
+def rings_of(mask: NDArray[np.bool_], tolerance: float = 0.0) -> list[Ring]:
+    """The outlines of a mask (H, W) and of its holes.
+
+    Args:
+        mask: (H, W).
+        tolerance: farthest distance, in pixels, of a line from what it was (Douglas & Peucker
+            1973). A ring of which less than a triangle would be left is kept exactly.
+    """
+    rings = []
+    for part in mask_to_parts(mask):
+        for line in (part.outer, *part.holes):
+            exact = without_straight_points(line)
+            found = exact
+            if tolerance > 0:
+                found = cv2.approxPolyDP(exact.astype(np.int32), tolerance, True)[:, 0]
+            kept = found if len(found) >= _FEWEST else exact
+            rings.append([(float(x), float(y)) for x, y in kept])
+    return rings
+
+
+def filled(rings: Sequence[Ring], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """The mask (H, W) inside rings, by the even-odd rule: a ring inside another one is a hole.
+
+    With tolerance 0, `filled(rings_of(mask), mask.shape)` is the mask.
+    """
+    mask = np.zeros(size, np.bool_)
+    for ring in rings:
+        if len(ring) >= _FEWEST:
+            corners = [value for corner in ring for value in corner]
+            mask ^= Rle.from_polygons([corners], size).mask()
+    return mask

@@ -1,0 +1,145 @@
+"""Proposals on all images: looked for behind the work, reviewed by doubt, and learned."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from annotator import Annotator, Json, Person, sent
+from numpy.typing import NDArray
+from PIL import Image
+
+from fakes import FakeModel, OracleModel, blobs
+from samadapt.data.rle import Rle
+from samadapt.store.objects import NewMask
+from samadapt.store.proposals import NewProposal
+
+CENTRES = [(8, 8), (8, 28), (8, 48), (30, 14)]
+
+
+@pytest.fixture
+def labels() -> NDArray[np.int_]:
+    """Four discs, (40, 56)."""
+    rows, columns = np.mgrid[:40, :56]
+    found = np.zeros((40, 56), np.int_)
+    for number, (y, x) in enumerate(CENTRES, 1):
+        found[(rows - y) ** 2 + (columns - x) ** 2 < 25] = number
+    return found
+
+
+@pytest.fixture
+def server(tmp_path: Path, labels: NDArray[np.int_]) -> Iterator[Annotator]:
+    """Three images of the same discs; the model knows them."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    picture = np.full((40, 56, 3), 110, np.uint8)
+    picture[labels > 0] = (220, 40, 40)
+    for number in range(1, 4):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    running = Annotator(folder, tmp_path / "cache", model=OracleModel(labels)).start()
+    running.project.labels.named(["disc"], "")
+    yield running
+    running.stop()
+
+
+def finished(ann: Person) -> Json:
+    deadline = time.monotonic() + 60
+    while (found := ann.get("/api/proposals"))["run"]["running"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def test_examples_of_another_image_are_enough(server: Annotator, labels: NDArray[np.int_]) -> None:
+    first, second, _ = server.ids()
+    ann = server.person()
+    assert ann.refused(f"/api/images/{second}/similar", label=1)[0] == 409
+    server.project.objects.add(NewMask(first, Rle.from_mask(labels == 1), 1), "")
+    found = ann.post(f"/api/images/{second}/similar", label=1)
+    assert len(found["proposals"]) == 4
+    # The first image is looked at with its own examples, which are not proposed again.
+    assert len(ann.post(f"/api/images/{first}/similar", label=1)["proposals"]) == 3
+
+
+def test_all_images_are_looked_at_and_what_was_rejected_stays_out(
+    server: Annotator, labels: NDArray[np.int_]
+) -> None:
+    first, second, third = server.ids()
+    ann = server.person()
+    assert ann.refused("/api/proposals/run", label=1)[0] == 409  # nothing to go by
+    server.project.objects.add(NewMask(first, Rle.from_mask(labels == 1), 1), "")
+    server.project.images.mark(third, "skipped", 0, "")
+    ann.post("/api/proposals/run", label=1)
+    found = finished(ann)
+    assert (found["waiting"], found["run"]["looked"], found["run"]["failed"]) == (7, 2, 0)
+    assert server.project.proposals.counts() == {first: 3, second: 4}
+    rows = {row[0]: row[9] for row in ann.get("/api/images")["images"]}
+    assert rows == {first: 3, second: 4, third: 0}
+    number = ann.get("/api/proposals/next")["next"]["id"]
+    rejected = server.project.proposals.get(number)
+    ann.post(f"/api/proposals/{number}/reject")
+    assert ann.refused(f"/api/proposals/{number}/reject")[0] == 404
+    ann.post("/api/proposals/run", label=1)
+    assert finished(ann)["waiting"] == 6
+    left = server.project.proposals.waiting(rejected.image_id)
+    assert all(one.proposal.rle != rejected.proposal.rle for one in left)
+
+
+def test_the_doubtful_come_first_and_are_accepted_or_fixed(
+    server: Annotator, labels: NDArray[np.int_]
+) -> None:
+    first, second, third = server.ids()
+    ann, proposals = server.person(), server.project.proposals
+    one, two, three, four = (Rle.from_mask(labels == k) for k in range(1, 5))
+    proposals.put("a", {first: [NewProposal("disc", one, 0.9, (8, 8))]})
+    proposals.put("a", {second: [NewProposal("disc", two, 0.52, (28, 8))]})
+    more = [NewProposal("disc", three, 0.3, (48, 8)), NewProposal("tile", four, 0.95, (14, 30))]
+    proposals.put("b", {third: more})
+    order, after = [], 0
+    for _ in range(4):
+        found = ann.get("/api/proposals/next", after=after)["next"]
+        after = found["id"]
+        order.append(proposals.get(after).proposal.score)
+    assert order == [0.52, 0.3, 0.9, 0.95]
+    number = ann.get("/api/proposals/next")["next"]["id"]
+    answer = ann.post(f"/api/proposals/{number}/accept", "the-key-of-it")
+    assert ann.post(f"/api/proposals/{number}/accept", "the-key-of-it") == answer
+    (thing,) = server.project.objects.all()
+    assert (thing.image_id, thing.label_id, thing.source, thing.rle) == (second, 1, "similar", two)
+    # Fixing goes on with clicks; a label that is missing is made.
+    last = proposals.waiting(third)[0]
+    fixed = ann.post(f"/api/proposals/{last.id}/accept", fix=True)
+    assert fixed["edited"]["id"] == fixed["object"]["id"]
+    assert [label.name for label in server.project.labels.all()[0]] == ["disc", "tile"]
+    # What was annotated by hand meanwhile waits no more.
+    server.project.objects.add(NewMask(first, one, 1), "")
+    left = ann.get("/api/proposals/next")["next"]
+    assert proposals.get(left["id"]).proposal.rle == three
+    assert ann.get(f"/api/images/{first}/proposals")["proposals"] == []
+
+
+@pytest.mark.parametrize("waited", [True, False])
+def test_accepted_proposals_are_learned(tmp_path: Path, waited: bool) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(blobs()).save(folder / "1.png")
+    running = Annotator(folder, tmp_path / "cache", ("online",), FakeModel()).start()
+    try:
+        (image,) = running.ids()
+        ann = running.person()
+        mask = np.zeros((40, 56), np.bool_)
+        mask[5:20, 5:20] = True
+        if waited:
+            one = NewProposal("disc", Rle.from_mask(mask), 0.6, (12, 12))
+            running.project.proposals.put("a", {image: [one]})
+            number = ann.get("/api/proposals/next")["next"]["id"]
+            ann.post(f"/api/proposals/{number}/accept")
+        else:
+            ann.post(f"/api/images/{image}/objects", mask=sent(mask), source="similar")
+        assert all(adapter.wait(60) for adapter in running.workspace.learning.adapters)
+        assert running.workspace.learning.summary()["learned"] == 1
+    finally:
+        running.stop()
