@@ -22,6 +22,7 @@ from samadapt.server.decoding import Decoder
 from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
+from samadapt.server.learning_watch import LearningWatch
 from samadapt.server.measure import FrozenMeasure, Task
 from samadapt.server.pictures import Pictures
 from samadapt.session.candidates import under_click
@@ -76,16 +77,20 @@ class Workspace:
             lambda: self.learning.is_adapted,
         )
         self._measure = FrozenMeasure(model, self._measured)
+        self._watch = LearningWatch(
+            self.learning, self.changing_adapters, self.sessions.adapters_learned
+        )
         self.importing = threading.Lock()
 
     @property
     def id(self) -> str:
-        """Names project and folder: a page that was opened for others is told so."""
-        parts = self.project.database.name, self.project.name, str(self.folder)
+        """Names the project, at any server: a page that was opened for another is told so."""
+        parts = self.project.database.identity, self.project.name
         return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
     def close(self) -> None:
         """Stop all work in the background, and save what was learned."""
+        self._watch.close()
         self._measure.close()
         self.encoder.close()
         self.learning.close()

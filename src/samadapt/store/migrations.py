@@ -9,7 +9,16 @@ from sqlalchemy import Connection, insert, inspect, select
 
 from samadapt.store.errors import StoreError
 from samadapt.store.label_migration import put_labels_into_a_table
-from samadapt.store.tables import details, identities, labels, metadata, proposals, versions
+from samadapt.store.tables import (
+    codes,
+    details,
+    identities,
+    labels,
+    learning,
+    metadata,
+    proposals,
+    versions,
+)
 
 Migration = Callable[[Connection], None]
 
@@ -29,7 +38,17 @@ def _details(tx: Connection) -> None:
     details.create(tx)
 
 
-MIGRATIONS: Mapping[int, Migration] = {2: _labels_in_a_table, 3: _waiting_proposals, 4: _details}
+def _several_servers(tx: Connection) -> None:
+    for table in (learning, codes):
+        table.create(tx)
+
+
+MIGRATIONS: Mapping[int, Migration] = {
+    2: _labels_in_a_table,
+    3: _waiting_proposals,
+    4: _details,
+    5: _several_servers,
+}
 """Number k brings version k - 1 to version k. Never change one that was released: add another.
 
 A new database is made as the present tables are, at the highest version.
