@@ -50,6 +50,9 @@ class Learning:
         folder: where adapters are kept; made when first needed. The same for all servers.
         specs: what to begin with, as on the command line; the others' choice where there are any.
 
+    Attributes:
+        teaches: whether this is the server that learns.
+
     Raises:
         AdapterError: unknown, damaged, or made for another model.
         DataError: other servers of the project have another model.
@@ -65,8 +68,8 @@ class Learning:
         self.specs: tuple[str, ...] = ()
         self.adapters: tuple[Adapter, ...] = ()
         self._duty = project.duty("learning")
-        self._teaches, self._revision = self._duty.is_mine(), 0
-        others = None if self._teaches else project.learning.read()
+        self.teaches, self._revision = self._duty.is_mine(), 0
+        others = None if self.teaches else project.learning.read()
         if others is None:
             self.use(specs)
         else:
@@ -98,7 +101,7 @@ class Learning:
     def exchange(self) -> bool:
         """Hand over, collect and catch up; whether what was learned elsewhere is in use now."""
         with self._lock:
-            if self._teaches:
+            if self.teaches:
                 for adapter in self.adapters:
                     adapter.collect(self._model, self.adapters)
                 return False
@@ -108,11 +111,11 @@ class Learning:
     def is_behind(self) -> bool:
         """Whether another server chose adapters, or this one is the one that learns now."""
         chosen = self._project.learning.read()
-        return self._duty.is_mine() != self._teaches or (
+        return self._duty.is_mine() != self.teaches or (
             chosen is not None
             and (
                 chosen.revision != self._revision
-                or (self._teaches and chosen.resets > chosen.resets_done)
+                or (self.teaches and chosen.resets > chosen.resets_done)
             )
         )
 
@@ -123,13 +126,13 @@ class Learning:
             AdapterError: they cannot be loaded here.
         """
         with self._lock:
-            self._teaches = self._duty.is_mine()
+            self.teaches = self._duty.is_mine()
             chosen = self._project.learning.read()
             if chosen is None:
                 return
             self._load(chosen.adapters)
             self._revision = chosen.revision
-            if self._teaches and chosen.resets > chosen.resets_done:
+            if self.teaches and chosen.resets > chosen.resets_done:
                 self._forget(chosen.resets)
 
     # -- what the page can do -----------------------------------------------------------------
@@ -202,7 +205,7 @@ class Learning:
                 if time.monotonic() > until:
                     raise BusyError("the server that learns does not answer: try again")
                 time.sleep(_PAUSE_SECONDS)
-            self._teaches = True
+            self.teaches = True
             self._forget(number)
 
     def summary(self) -> dict[str, Any]:
@@ -271,7 +274,7 @@ class Learning:
         self.specs = tuple(spec for spec in specs if spec != NONE)
         self.adapters = fresh
         for adapter in fresh:
-            if self._teaches:
+            if self.teaches:
                 adapter.resume(self._model, fresh)
             else:
                 adapter.catch_up()
@@ -300,7 +303,7 @@ class Learning:
         if not adapter.learns_in_session:
             return adapter
         place = self._place(spec)
-        if not self._teaches:
+        if not self.teaches:
             return adapter.following(self._model, place)
         if place.is_file() or (place.is_dir() and any(p.is_file() for p in place.iterdir())):
             try:

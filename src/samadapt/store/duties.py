@@ -34,7 +34,7 @@ class Duty(Protocol):
         """Whether this process has the duty; takes it when nobody has it."""
 
     def release(self) -> None:
-        """Leave it to others."""
+        """Leave it to others for good."""
 
 
 class FileDuty:
@@ -45,7 +45,7 @@ class FileDuty:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path, self._handle = path, -1
+        self._path, self._handle, self._released = path, -1, False
         self._lock = threading.Lock()
 
     def is_mine(self) -> bool:
@@ -53,8 +53,8 @@ class FileDuty:
         if fcntl is None:
             return True
         with self._lock:
-            if self._handle >= 0:
-                return True
+            if self._handle >= 0 or self._released:
+                return not self._released
             try:
                 handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
             except OSError:
@@ -71,8 +71,9 @@ class FileDuty:
             return True
 
     def release(self) -> None:
-        """Leave it to others."""
+        """Leave it to others for good."""
         with self._lock, suppress(OSError):
+            self._released = True
             if self._handle >= 0:
                 os.close(self._handle)
             self._handle = -1
@@ -94,11 +95,14 @@ class ServerDuty:
         digest = hashlib.sha256(name.encode()).digest()
         self._key = int.from_bytes(digest[:8], "big", signed=True)
         self._connection: Connection | None = None
+        self._released = False
         self._lock = threading.Lock()
 
     def is_mine(self) -> bool:
         """Whether this process has the duty; takes it when nobody has it."""
         with self._lock:
+            if self._released:
+                return False
             if self._connection is not None:
                 try:
                     self._connection.execute(select(1))
@@ -121,8 +125,9 @@ class ServerDuty:
             return taken
 
     def release(self) -> None:
-        """Leave it to others."""
+        """Leave it to others for good."""
         with self._lock:
+            self._released = True
             if self._connection is not None:
                 with suppress(SQLAlchemyError):
                     self._connection.execute(select(func.pg_advisory_unlock(self._key)))
