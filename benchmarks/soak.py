@@ -155,8 +155,8 @@ def _part(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["kill_server"])
     servers = []
-    for number in range(1 if name == "sqlite" else 2):
-        adapters = place / f"adapters-{number}"
+    for _ in range(1 if name == "sqlite" else 2):
+        adapters = place / "adapters"
         arguments = (folder, where, options.model, options.adapter, adapters)
         servers.append(Server(context, arguments, _free_port()))
         servers[-1].start()

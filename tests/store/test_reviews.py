@@ -102,7 +102,7 @@ def test_a_project_of_the_schema_before_opens(where: str, folder: Path) -> None:
     with Project.open(where) as project:
         project.images.scan(folder)
         with project.database.write() as tx:
-            for table in ("comments", "reviews", "rejected_proposals"):
+            for table in ("comments", "reviews", "rejected_proposals", "learning", "codes"):
                 tx.execute(text(f"DROP TABLE {table}"))
             tx.execute(text("DELETE FROM samadapt_schema WHERE version >= 5"))
     with Project.open(where) as project:

@@ -204,6 +204,20 @@ class Adapter(Seams):
         """Return a copy that learns in the background and saves itself to `folder`."""
         return self
 
+    def following(self, model: SegmentationModel, folder: Path) -> Self:
+        """Return a copy that answers with what the one that serves `folder` elsewhere has learned.
+
+        What is accepted here is handed over to that one, in the folder.
+        """
+        return self
+
+    def catch_up(self) -> bool:
+        """Take over what was learned elsewhere; whether there was anything."""
+        return False
+
+    def collect(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
+        """Learn what others handed over; `adapters` are all those in use."""
+
     def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
         """Go on with learning that a server's end cut short; `adapters` are all those in use."""
 

@@ -94,6 +94,7 @@ def annotate(
     from samadapt.server.learning import ADAPTERS
     from samadapt.server.security import Guard
     from samadapt.server.workspace import Workspace
+    from samadapt.store.codes import StoredCodes
     from samadapt.store.embeddings import EmbeddingStore
     from samadapt.store.importing import import_dataset
     from samadapt.store.projects import Project, project_file
@@ -133,7 +134,8 @@ def annotate(
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             chosen_model.tell()
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
-            guard = Guard(secret, bound, names, entered=lambda code: entered(code))
+            codes = None if is_file else StoredCodes(opened.database, opened.id, secret)
+            guard = Guard(secret, bound, names, entered=lambda code: entered(code), codes=codes)
             access = guard.access
             printed = access.new_code()
 

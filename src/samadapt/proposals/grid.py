@@ -27,15 +27,16 @@ from samadapt.prompts import Prompt
 from samadapt.proposals.proposal import Proposal
 from samadapt.proposals.suppression import suppress
 
-_BATCH = 32
-"""Prompts per decoder call."""
+_BATCH, _BATCH_CPU = 32, 4
+"""Prompts per decoder call; what more prompts compute at once does not fit into a core's cache."""
 _FIRST = 4
 """How many times more masks than are asked for go through the second pass, at most."""
 _AGAIN = 16
 _AGAIN_PIXELS = 1 << 25
 """Most prompts of the second pass that share a decoder call, and most pixels of their masks."""
-_SURE, _LARGE = 0.7, 0.25
-"""Least quality and largest share of the image of a mask whose inside is not looked from again."""
+_SURE, _LARGE = 0.6, 0.25
+"""Least predicted IoU and largest share of the image of a mask whose inside is not looked from
+again. How stable a mask is does not count here: that depends on the model's logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,8 @@ class ProposalOptions:
             adapter says what is meant.
         most: proposals per image.
         coarse: look from every second row and column of the grid first, and then only from those
-            other points that no stable mask of the first look covers. About a third of the
-            decoder's work; a part that lies inside a whole that was found can be missed.
+            other points that no sure mask covers yet. Saves the more the more of the image is
+            objects; a part that lies inside a whole that was found can be missed.
 
     Raises:
         PromptError: a value that makes no sense.
@@ -212,26 +213,41 @@ class _Search:
         """Masks of all points of the grid, or of as many as `coarse` leaves."""
         size = self.embedding.original_size
         if not self.options.coarse:
-            return self._look(grid_points(size, self.options.points))[0]
-        first, rest = coarse_and_fine(size, self.options.points)
-        found, covered = self._look(first)
-        if covered is not None:
-            rows, columns = (c / s for c, s in zip(covered.shape, size, strict=True))
-            rest = [(x, y) for x, y in rest if not covered[int(y * rows), int(x * columns)]]
-        return found + self._look(rest)[0]
-
-    def _look(
-        self, points: Sequence[tuple[float, float]]
-    ) -> tuple[list[_Found], NDArray[np.bool_] | None]:
-        """Masks of these points, and what their sure answers cover of the decoder's grid."""
+            return [
+                one
+                for some, _ in self._looks(grid_points(size, self.options.points))
+                for one in some
+            ]
         found, covered = list[_Found](), None
-        for start in range(0, len(points), _BATCH):
-            batch = points[start : start + _BATCH]
+        first, rest = coarse_and_fine(size, self.options.points)
+        for some, sure in self._looks(first):
+            found += some
+            covered = sure if covered is None else covered | sure
+        while rest and covered is not None:
+            scale = covered.shape[0] / size[0], covered.shape[1] / size[1]
+            rest = [(x, y) for x, y in rest if not covered[int(y * scale[0]), int(x * scale[1])]]
+            batch, rest = rest[: self._batch], rest[self._batch :]
+            for some, sure in self._looks(batch):
+                found += some
+                covered = covered | sure
+        return found
+
+    @property
+    def _batch(self) -> int:
+        return _BATCH_CPU if self.model.device.type == "cpu" else _BATCH
+
+    def _looks(
+        self, points: Sequence[tuple[float, float]]
+    ) -> Iterator[tuple[list[_Found], NDArray[np.bool_]]]:
+        """Masks of these points, batch by batch, and what sure ones cover of the decoder's grid."""
+        for start in range(0, len(points), self._batch):
+            batch = points[start : start + self._batch]
             prompts = [Prompt([point]) for point in batch]
             output = self.model.decode(self.embedding, prompts, self.several, self.adapters)
             logits, scores = output.logits.float(), output.scores.float()
             quality = (scores * self._stability(logits)).clamp(0, 1)
             likely = self._likely(logits > 0)
+            found = list[_Found]()
             for row, point in enumerate(batch):
                 for index in range(logits.shape[1]):
                     if likely[row, index] < self.options.min_kind:
@@ -240,20 +256,18 @@ class _Search:
                     one = self._first(logits[row, index], score, point)
                     if one is not None:
                         found.append(one)
-            sure = self._covered(logits, quality)
-            covered = sure if covered is None else covered | sure
-        return found, covered
+            yield found, self._covered(logits, scores)
 
-    def _covered(self, logits: Tensor, quality: Tensor) -> NDArray[np.bool_]:
+    def _covered(self, logits: Tensor, scores: Tensor) -> NDArray[np.bool_]:
         """What the best candidate of each point covers, where it is sure and not too large.
 
         Whether it is of the task's kind does not matter: what was seen once need not be again.
         """
-        best = quality.argmax(1)
+        best = scores.argmax(1)
         rows = torch.arange(len(best), device=best.device)
         masks = self._inside(logits[rows, best]) > 0
         share = masks.float().mean((-2, -1))
-        sure = (quality[rows, best] >= _SURE) & (share <= _LARGE)
+        sure = (scores[rows, best] >= _SURE) & (share <= _LARGE)
         return np.asarray(masks[sure].any(0).cpu().numpy())
 
     def _stability(self, logits: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
+from typing import Protocol
 
 _MOST_CODES = 100
 _MOST_ADDRESSES = 1000
@@ -19,8 +20,45 @@ _FORGOTTEN_SECONDS = 120.0
 _MOST_WAITING = 8
 
 
+class Codes(Protocol):
+    """The codes that nobody has used yet."""
+
+    def add(self, code: str) -> None:
+        """Let a code be good; the oldest of too many is good no more."""
+
+    def has(self, code: str) -> bool:
+        """Whether a code is good."""
+
+    def take(self, code: str) -> bool:
+        """Use a code up; False when it was not good."""
+
+
+class MemoryCodes:
+    """The codes of a server that is the only one."""
+
+    def __init__(self) -> None:
+        self._codes: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, code: str) -> None:
+        """Let a code be good; the oldest of too many is good no more."""
+        with self._lock:
+            self._codes[code] = None
+            while len(self._codes) > _MOST_CODES:
+                self._codes.popitem(last=False)
+
+    def has(self, code: str) -> bool:
+        """Whether a code is good."""
+        return code in self._codes
+
+    def take(self, code: str) -> bool:
+        """Use a code up; False when it was not good."""
+        with self._lock:
+            return self._codes.pop(code, "") is None
+
+
 class Access:
-    """The secrets of one server.
+    """The secrets of one server, or of several that share a token and the codes.
 
     The token itself never leaves the terminal. An address holds a code that is good once; the page
     exchanges it for a key, which it sends in a header and which browsers show to no other port.
@@ -30,32 +68,26 @@ class Access:
 
     Args:
         token: the secret.
+        codes: where the codes are kept that nobody has used yet; in memory if left out.
     """
 
-    def __init__(self, token: str) -> None:
-        self._token = token
-        self._codes: OrderedDict[str, None] = OrderedDict()
-        self._lock = threading.Lock()
+    def __init__(self, token: str, codes: Codes | None = None) -> None:
+        self._token, self._codes = token, codes or MemoryCodes()
 
     def new_code(self) -> str:
         """A code for an address, good for one exchange."""
         code = secrets.token_urlsafe(18)
-        with self._lock:
-            self._codes[code] = None
-            while len(self._codes) > _MOST_CODES:
-                self._codes.popitem(last=False)
+        self._codes.add(code)
         return code
 
     def is_code(self, given: str | None) -> bool:
         """Whether a code is good still."""
-        return given is not None and given in self._codes
+        return given is not None and self._codes.has(given)
 
     def exchange(self, code: str | None) -> str | None:
         """A key for a code, which is good no more; None for any other text."""
-        with self._lock:
-            if code is None or code not in self._codes:
-                return None
-            del self._codes[code]
+        if code is None or not self._codes.take(code):
+            return None
         nonce = secrets.token_urlsafe(12)
         return f"{nonce}.{self._signed(f'key {nonce}')}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import reduce as fold
 from typing import TypeVar
@@ -21,7 +21,7 @@ from samadapt.session.events import Accepted, Event, ImageReference, Opened
 from samadapt.session.options import SessionOptions
 from samadapt.session.session import Session
 from samadapt.session.state import SessionState, reduce
-from samadapt.store.errors import ConflictError
+from samadapt.store.errors import BehindError, ConflictError
 from samadapt.store.journal import StoredLog
 from samadapt.store.records import ImageFacts, StoredImage
 from samadapt.store.session_objects import SessionObjects
@@ -157,14 +157,17 @@ class ClientSessions:
                     is_current = self._open.get((client, image_id)) is session
                 if is_current:  # else it was closed in between: open another
                     self._check_unchanged(session)
-                    return action(session)
+                    with suppress(BehindError):
+                        if self._is_last(session):
+                            return action(session)
+                    self._forget(session)  # another server went on with it: go on from the log
 
     def state(self, client: str, image_id: int) -> SessionState:
         """Where a client's session at an image stands, also after a restart; waits for nobody."""
         with self._lock:
             known = self._open.get((client, image_id))
         if known is not None:
-            if self._is_unchanged(known):
+            if self._is_unchanged(known) and self._is_last(known):
                 return known.session.state
             self._forget(known)
         log = self._project.journal.last_log(client, image_id)
@@ -179,6 +182,10 @@ class ClientSessions:
         """Images where a client has an object under way."""
         images = self._project.journal.maybe_unfinished(client)
         return {image for image in images if not self.state(client, image).object.is_blank}
+
+    def adapters_learned(self) -> None:
+        """The adapters took over what was learned elsewhere: tell them of every image again."""
+        self._shared.begin_again()
 
     @contextmanager
     def all_closed(self) -> Iterator[None]:
@@ -259,6 +266,9 @@ class ClientSessions:
             f"{session.image.name} was replaced or removed on the disk while it was open: open it "
             "again (accepted objects are saved)"
         )
+
+    def _is_last(self, session: ClientSession) -> bool:
+        return self._project.journal.is_last(session.client, session.log)
 
     def _is_unchanged(self, session: ClientSession) -> bool:
         try:

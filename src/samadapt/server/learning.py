@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 from samadapt.adapters.base import Adapter, SessionReport
 from samadapt.adapters.files import CONFIG_FILE, shipped_names
 from samadapt.adapters.registry import create_adapter, session_methods
-from samadapt.errors import AdapterError
+from samadapt.errors import AdapterError, BusyError, DataError
 from samadapt.models.base import SegmentationModel
 from samadapt.store.errors import MissingError
+from samadapt.store.learning import LearningChoice
 from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
 
@@ -26,6 +28,7 @@ _CURRENT = "current"
 _SNAPSHOTS = "snapshots"
 _TASKS = "tasks"
 _SETTLE_SECONDS = 10.0
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,22 @@ class Choice:
 class Learning:
     """The adapters that a project uses; those that learn are saved after every object.
 
+    Of all servers of a project one at a time learns. The others answer with what it saved, and
+    hand over to it what is accepted at them. When it ends, another one goes on where it was. Which
+    adapters are used is the project's choice, the same at all of them.
+
     Args:
         project: whose objects tell how it goes.
         model: the base model.
-        folder: where adapters are kept; made when first needed.
-        specs: what to begin with, as on the command line.
+        folder: where adapters are kept; made when first needed. The same for all servers.
+        specs: what to begin with, as on the command line; the others' choice where there are any.
+
+    Attributes:
+        teaches: whether this is the server that learns.
+
+    Raises:
+        AdapterError: unknown, damaged, or made for another model.
+        DataError: other servers of the project have another model.
     """
 
     def __init__(
@@ -55,7 +69,13 @@ class Learning:
         self.notes: list[str] = []
         self.specs: tuple[str, ...] = ()
         self.adapters: tuple[Adapter, ...] = ()
-        self.use(specs)
+        self._duty = project.duty("learning")
+        self.teaches, self._revision = self._duty.is_mine(), 0
+        others = None if self.teaches else project.learning.read()
+        if others is None:
+            self.use(specs)
+        else:
+            self._join(others)
 
     @property
     def is_learning(self) -> bool:
@@ -68,18 +88,56 @@ class Learning:
         return any(adapter.report().is_adapted for adapter in self.adapters)
 
     def use(self, specs: tuple[str, ...]) -> None:
-        """Use other adapters.
+        """Use other adapters, at all servers.
 
         Raises:
             AdapterError: unknown, damaged, or made for another model; the present ones stay.
         """
         with self._lock:
-            fresh = tuple(self._create(spec) for spec in specs if spec != NONE)
-            self._close()
-            self.specs = tuple(spec for spec in specs if spec != NONE)
-            self.adapters = fresh
-            for adapter in fresh:
-                adapter.resume(self._model, fresh)
+            self._load(specs)
+            now = self._model.identity
+            self._revision = self._project.learning.choose(now.name, now.weights_hash, self.specs)
+
+    # -- with other servers -------------------------------------------------------------------
+
+    def exchange(self) -> bool:
+        """Hand over, collect and catch up; whether what was learned elsewhere is in use now."""
+        with self._lock:
+            if self.teaches:
+                for adapter in self.adapters:
+                    adapter.collect(self._model, self.adapters)
+                return False
+            caught_up = [adapter.catch_up() for adapter in self.adapters]
+            return any(caught_up)
+
+    def is_behind(self) -> bool:
+        """Whether another server chose adapters, or this one is the one that learns now."""
+        chosen = self._project.learning.read()
+        return self._duty.is_mine() != self.teaches or (
+            chosen is not None
+            and (
+                chosen.revision != self._revision
+                or (self.teaches and chosen.resets > chosen.resets_done)
+            )
+        )
+
+    def follow(self) -> None:
+        """Use the adapters that were chosen at any server, and learn if nobody else does.
+
+        Raises:
+            AdapterError: they cannot be loaded here.
+        """
+        with self._lock:
+            self.teaches = self._duty.is_mine()
+            chosen = self._project.learning.read()
+            if chosen is None:
+                return
+            self._load(chosen.adapters)
+            self._revision = chosen.revision
+            if self.teaches and chosen.resets > chosen.resets_done:
+                self._forget(chosen.resets)
+
+    # -- what the page can do -----------------------------------------------------------------
 
     def choose(self, spec: str) -> None:
         """Use one of `choices`.
@@ -159,18 +217,25 @@ class Learning:
             return target
 
     def reset(self) -> None:
-        """Forget what was learned; a copy of it stays in the folder.
+        """Forget what was learned, at all servers; a copy of it stays in the folder.
 
         Raises:
             AdapterError: it cannot be moved aside.
+            BusyError: the server that learns does not answer.
         """
         with self._lock:
-            self._close()
-            for spec in self.specs:
-                current = self._place(spec)
-                if current.exists():
-                    self._move_aside(current)
-            self.use(self.specs)
+            number = self._project.learning.wish_reset()
+            until = time.monotonic() + _PATIENCE_SECONDS
+            while not self._duty.is_mine():
+                chosen = self._project.learning.read()
+                if chosen is not None and chosen.resets_done >= number:
+                    self.follow()
+                    return
+                if time.monotonic() > until:
+                    raise BusyError("the server that learns does not answer: try again")
+                time.sleep(_PAUSE_SECONDS)
+            self.teaches = True
+            self._forget(number)
 
     def summary(self) -> dict[str, Any]:
         """What the page shows: how it goes, object by object.
@@ -215,8 +280,45 @@ class Learning:
             for adapter in self.adapters:
                 adapter.wait(_SETTLE_SECONDS)
             self._close()
+            self._duty.release()
 
     # -- private ------------------------------------------------------------------------------
+
+    def _join(self, others: LearningChoice) -> None:
+        """Do as the servers that are there already."""
+        if others.weights != self._model.identity.weights_hash:
+            raise DataError(
+                f"other servers of this project have the model {others.model}, this one has "
+                f"{self._model.identity.name}: start it with --model {others.model}"
+            )
+        self._load(others.adapters)
+        self._revision = others.revision
+        if others.adapters != tuple(spec for spec in self._first_specs if spec != NONE):
+            chosen = "+".join(others.adapters) or NONE
+            self.notes.append(f"the adapter is {chosen}, as at the other servers of this project")
+
+    def _load(self, specs: tuple[str, ...]) -> None:
+        fresh = tuple(self._create(spec) for spec in specs if spec != NONE)
+        self._close()
+        self.specs = tuple(spec for spec in specs if spec != NONE)
+        self.adapters = fresh
+        for adapter in fresh:
+            if self.teaches:
+                adapter.resume(self._model, fresh)
+            else:
+                adapter.catch_up()
+
+    def _forget(self, number: int) -> None:
+        """Begin anew with learning, as the wish of this number said."""
+        self._close()
+        for spec in self.specs:
+            current = self._place(spec)
+            if current.exists():
+                self._move_aside(current)
+        self._load(self.specs)
+        self._project.learning.reset_is_done(number)
+        chosen = self._project.learning.read()
+        self._revision = 0 if chosen is None else chosen.revision
 
     def _close(self) -> None:
         for adapter in self.adapters:
@@ -228,6 +330,8 @@ class Learning:
         if not adapter.learns_in_session:
             return adapter
         place = self._place(spec)
+        if not self.teaches:
+            return adapter.following(self._model, place)
         if place.is_file() or (place.is_dir() and any(p.is_file() for p in place.iterdir())):
             try:
                 adapter = type(adapter).from_pretrained(place, self._model)

@@ -49,6 +49,11 @@ class SharedAdapters:
                             adapter.on_open(embedding)
             yield
 
+    def begin_again(self) -> None:
+        """The adapters changed: whoever comes next tells them of the own image first."""
+        with self._lock:
+            self._owner = None
+
     def leave(self, lease: AdapterLease) -> None:
         """A session ends."""
         with self._lock:

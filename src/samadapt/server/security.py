@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
+from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from samadapt.server.access import Access, Slowdown
+from samadapt.server.access import Access, Codes, Slowdown
 from samadapt.server.asgi import App, Message, Receive, Scope, Send, answer, answer_bytes
 
 MEGABYTE = 1 << 20
@@ -55,7 +56,7 @@ class Guard:
     Attributes:
         token: the secret that every request needs, as "Authorization: Bearer" or as the password
             of a basic login; pages have a key instead, see `Access`.
-        port: the server's; part of the cookie's name, because browsers share cookies over ports.
+        port: the server's.
         hosts: names that the server may be called by, besides addresses in numbers and
             "localhost". A page of another site that lets its name point here is turned away.
         limit: most bytes of a request.
@@ -65,6 +66,7 @@ class Guard:
         body_limit: most bytes of all requests that are being read or answered at once, files that
             are imported or uploaded not counted: those are on the disk.
         entered: called with the code when a browser was let in by one.
+        codes: of addresses, where several servers share them.
     """
 
     token: str
@@ -75,15 +77,11 @@ class Guard:
     upload_limit: int = 1024 * MEGABYTE
     body_limit: int = 96 * MEGABYTE
     entered: Callable[[str], None] = lambda code: None
+    codes: Codes | None = None
     access: Access = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "access", Access(self.token))
-
-    @property
-    def cookie(self) -> str:
-        """The cookie's name."""
-        return f"samadapt-{self.port}"
+        object.__setattr__(self, "access", Access(self.token, self.codes))
 
     def is_host(self, text: str) -> bool:
         """Whether a request's Host is this server."""
@@ -134,10 +132,10 @@ class GuardMiddleware:
             await self._enter_by_token(scope, receive, send)
         elif scope["method"] == "POST" and scope["path"] == "/api/enter":
             await self._enter_by_code(scope, headers, send)
-        elif (secrets := self._secrets(scope, headers)) is not True:
+        elif (secrets := await self._secrets(scope, headers)) is not True:
             await self._turn_away(scope, send, secrets is not None)
         elif scope["method"] == "POST" and scope["path"] == "/api/code":
-            await answer(send, 200, {"code": self._access.new_code()})
+            await answer(send, 200, {"code": await run_in_threadpool(self._access.new_code)})
         else:
             await self._pass_on(scope, headers, receive, send)
 
@@ -155,7 +153,7 @@ class GuardMiddleware:
             return 403, "requests from other sites are refused"
         return None
 
-    def _secrets(self, scope: Scope, headers: dict[str, str]) -> bool | None:
+    async def _secrets(self, scope: Scope, headers: dict[str, str]) -> bool | None:
         """Whether the secrets of a request are right; None when it has none."""
         access, found = self._access, False
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -165,10 +163,10 @@ class GuardMiddleware:
                 return True
             found = True
         if scope["method"] in _SAFE and _is_page(scope["path"]):
-            if access.is_cookie(_cookie(headers.get("cookie", ""), self._guard.cookie)):
+            if access.is_cookie(_cookie(headers.get("cookie", ""), _cookie_name(headers))):
                 return True
             if (code := _asked_code(scope)) is not None:
-                return access.is_code(code)
+                return await run_in_threadpool(access.is_code, code)
         return False if found else None
 
     async def _turn_away(self, scope: Scope, send: Send, is_wrong: bool) -> None:
@@ -188,7 +186,7 @@ class GuardMiddleware:
     async def _enter_by_code(self, scope: Scope, headers: dict[str, str], send: Send) -> None:
         """Exchange the code of an address for a key."""
         code = headers.get(_CODE_HEADER)
-        key = self._access.exchange(code)
+        key = await run_in_threadpool(self._access.exchange, code)
         if code is None or key is None:
             await self._turn_away(scope, send, is_wrong=True)
             return
@@ -207,7 +205,8 @@ class GuardMiddleware:
         if not self._access.is_secret(given[0]):
             await self._turn_away(scope, send, is_wrong=True)
             return
-        place = b"location", f"/?code={self._access.new_code()}".encode()
+        code = await run_in_threadpool(self._access.new_code)
+        place = b"location", f"/?code={code}".encode()
         await answer_bytes(send, 303, b"", b"text/plain", place)
 
     async def _pass_on(
@@ -219,8 +218,8 @@ class GuardMiddleware:
             await answer(send, 413, {"error": too_large})
             return
         if scope["path"] == "/" and _asked_code(scope) is not None:
-            text = f"{self._guard.cookie}={self._access.cookie}; Path=/; HttpOnly; SameSite=Strict"
-            send = _setting(send, text.encode())
+            cookie = f"{_cookie_name(headers)}={self._access.cookie}"
+            send = _setting(send, f"{cookie}; Path=/; HttpOnly; SameSite=Strict".encode())
         is_file = scope["path"] in STREAMED
         most = sys.maxsize if is_file else self._guard.body_limit
         in_flight = _InFlight() if is_file else self._in_flight
@@ -298,6 +297,14 @@ def _asked_code(scope: Scope) -> str | None:
         return None
     given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("code")
     return given[0] if given else None
+
+
+def _cookie_name(headers: dict[str, str]) -> str:
+    """The cookie's name: with the port that the browser uses, as browsers share cookies over ports.
+
+    Servers behind one proxy, each with a port of its own, have the same cookie.
+    """
+    return f"samadapt-{urlsplit('//' + headers.get('host', '')).port or 'web'}"
 
 
 def _cookie(header: str, name: str) -> str | None:

@@ -24,6 +24,7 @@ from samadapt.server.encoder import Encoder
 from samadapt.server.examples import Examples
 from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
+from samadapt.server.learning_watch import LearningWatch
 from samadapt.server.measure import FrozenMeasure, Task
 from samadapt.server.pictures import Pictures
 from samadapt.server.proposing import Proposing
@@ -86,19 +87,23 @@ class Workspace:
         self.proposing = Proposing(self.gallery, self.encoder)
         self.teaching = Teaching(project, folder, model, self.learning.tasks_folder, store.folder)
         self._measure = FrozenMeasure(model, self._measured)
+        self._watch = LearningWatch(
+            self.learning, self.changing_adapters, self.sessions.adapters_learned
+        )
         self.importing = threading.Lock()
         self.imported: tuple[int, int] = (0, 0)
 
     @property
     def id(self) -> str:
-        """Names project and folder: a page that was opened for others is told so."""
-        parts = self.project.database.name, self.project.name, str(self.folder)
+        """Names the project, at any server: a page that was opened for another is told so."""
+        parts = self.project.database.identity, self.project.name
         return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
     def close(self) -> None:
         """Stop all work in the background, and save what was learned."""
         self.proposing.close()
         self.teaching.close()
+        self._watch.close()
         self._measure.close()
         self.encoder.close()
         self.learning.close()

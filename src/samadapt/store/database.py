@@ -12,12 +12,15 @@ from sqlalchemy import Connection, create_engine, event, func, select
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from samadapt.store.duties import Duty, FileDuty, ServerDuty
 from samadapt.store.errors import ConflictError, FullError, LostError, StoreError
 from samadapt.store.migrations import MIGRATIONS, Migration, migrate
 from samadapt.store.project_file import ProjectFile
 from samadapt.store.sqlite_file import connect
 from samadapt.store.tables import identities, projects
 
+_MAKING = 0x73616D61
+"""Number of the lock for making tables and projects."""
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000")
 
 
@@ -28,6 +31,9 @@ class Database:
         where: a path (SQLite), or a URL such as "postgresql://user@host/name".
         migrations: see `migrations`.
 
+    Attributes:
+        identity: what tells this database from any other.
+
     Raises:
         StoreError: cannot be opened; the message says why.
     """
@@ -37,13 +43,16 @@ class Database:
         self.path = Path(url.database or "") if url.drivername.startswith("sqlite") else None
         self._file = None if self.path is None else ProjectFile(self.path)
         self._saved, self._is_open = 0, False
+        self._duties: list[Duty] = []
         self.engine = _engine(url, self.name, self.path)
         try:
             with self.write() as tx:
+                self.alone(tx)
                 migrate(tx, self.name, migrations)
                 identity, events = str(tx.execute(select(identities)).scalar_one()), _events(tx)
             if self._file is not None:
                 self._file.begin(identity, events)
+            self.identity = identity
             self._saved, self._is_open = events, True
         except StoreError as error:
             self.close()
@@ -93,8 +102,24 @@ class Database:
         with self.read() as tx:
             return list(tx.execute(select(projects.c.name).order_by(projects.c.id)).scalars())
 
+    def alone(self, tx: Connection) -> None:
+        """Let one process at a time make tables and projects; the others wait."""
+        if self.path is None:  # SQLite's writers are alone from the beginning
+            tx.execute(select(func.pg_advisory_xact_lock(_MAKING)))
+
+    def duty(self, name: str) -> Duty:
+        """What one process at a time does, of those that have this database open."""
+        if self.path is not None:
+            found: Duty = FileDuty(self.path.with_name(f"{self.path.name}.{name}"))
+        else:
+            found = ServerDuty(self.engine, f"samadapt {self.identity} {name}")
+        self._duties.append(found)
+        return found
+
     def close(self) -> None:
         """Close all connections."""
+        for duty in self._duties:
+            duty.release()
         self.engine.dispose()
         if self._file is not None:
             self._file.close()

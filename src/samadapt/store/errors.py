@@ -13,6 +13,10 @@ class ConflictError(StoreError):
     """Another person changed the same record meanwhile; nothing was overwritten."""
 
 
+class BehindError(ConflictError):
+    """Another server has gone on with a session that this one had open."""
+
+
 class MissingError(StoreError):
     """A project, image, object or label that is not there."""
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
@@ -21,6 +22,7 @@ from samadapt.session.events import (
 )
 from samadapt.session.log import EventLog
 from samadapt.store.database import Database
+from samadapt.store.errors import BehindError
 from samadapt.store.events import (
     EditBegan,
     ObjectAdded,
@@ -158,9 +160,22 @@ class Journal:
 
     def last_log(self, client: str, image_id: int) -> StoredLog | None:
         """The log of the last session of a client at an image; None when there was none."""
+        row = self._last(client, image_id)
+        if row is None:
+            return None
+        return StoredLog(self, self._database, self._project, row.stream, row.person, image_id)
+
+    def is_last(self, client: str, log: StoredLog) -> bool:
+        """Whether nothing was added since to what a client did at an image, by another server."""
+        row = self._last(client, log.image_id)
+        here = None if row is None else (row.stream, row.sequence + 1)
+        return here == (log.stream, len(log)) or (here is None and not len(log))
+
+    def _last(self, client: str, image_id: int) -> Any:
+        """The row of the last event of a client's sessions at an image."""
         prefix = f"{client}:{image_id}:"
         wanted = (
-            select(events.c.stream, events.c.person)
+            select(events.c.stream, events.c.person, events.c.sequence)
             .where(
                 events.c.project_id == self._project,
                 events.c.image_id == image_id,
@@ -170,10 +185,7 @@ class Journal:
             .limit(1)
         )
         with self._database.read() as tx:
-            row = tx.execute(wanted).first()
-        if row is None:
-            return None
-        return StoredLog(self, self._database, self._project, row.stream, row.person, image_id)
+            return tx.execute(wanted).first()
 
     def maybe_unfinished(self, client: str) -> list[int]:
         """Images where the last thing that a client did may have left an object under way."""
@@ -271,7 +283,7 @@ class StoredLog(EventLog):
         self._count = 0
         records = list(self)
         self.keys = {r.key: r.event for r in records if _ends_request(r)}
-        self._count = len(records)
+        self._count = records[-1].sequence + 1 if records else 0
 
     @contextmanager
     def keyed(self, key: str | None, person: str) -> Iterator[None]:
@@ -286,11 +298,17 @@ class StoredLog(EventLog):
         """Add an event, and what it means for the project, in one transaction.
 
         Raises:
+            BehindError: another server has added to the log; nothing was saved.
             FullError: it could not be saved; the log then still ends with the event before.
             StoreError: the change is not possible; nothing was saved.
         """
         with self._database.write() as tx:
             number = self._journal.next_number(tx)
+            if self._length(tx) != self._count:
+                raise BehindError(
+                    "another server has done the next step of this session: look at the image and "
+                    "do it again"
+                )
             if self.complete is not None:
                 event = self.complete(tx, event)
             record = Record(self._count, round(time.time(), 3), event, self._key)
@@ -311,6 +329,11 @@ class StoredLog(EventLog):
         if _ends_request(record):
             self.keys[record.key] = record.event
         return record
+
+    def _length(self, tx: Connection) -> int:
+        here = events.c.project_id == self._project, events.c.stream == self.stream
+        last = tx.execute(select(func.max(events.c.sequence)).where(*here)).scalar()
+        return 0 if last is None else int(last) + 1
 
     def __len__(self) -> int:
         return self._count

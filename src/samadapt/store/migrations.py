@@ -10,10 +10,12 @@ from sqlalchemy import Connection, insert, inspect, select
 from samadapt.store.errors import StoreError
 from samadapt.store.label_migration import put_labels_into_a_table
 from samadapt.store.tables import (
+    codes,
     comments,
     details,
     identities,
     labels,
+    learning,
     metadata,
     proposals,
     rejected,
@@ -44,11 +46,17 @@ def _reviews(tx: Connection) -> None:
         table.create(tx)
 
 
+def _several_servers(tx: Connection) -> None:
+    for table in (learning, codes):
+        table.create(tx)
+
+
 MIGRATIONS: Mapping[int, Migration] = {
     2: _labels_in_a_table,
     3: _waiting_proposals,
     4: _details,
     5: _reviews,
+    6: _several_servers,
 }
 """Number k brings version k - 1 to version k. Never change one that was released: add another.
 

@@ -9,10 +9,12 @@ from sqlalchemy import insert, select
 from samadapt.store.claims import ClaimTable
 from samadapt.store.database import Database
 from samadapt.store.details import DetailTable
+from samadapt.store.duties import Duty
 from samadapt.store.errors import StoreError
 from samadapt.store.images import ImageTable
 from samadapt.store.journal import Journal
 from samadapt.store.labels import LabelTable
+from samadapt.store.learning import LearningTable
 from samadapt.store.objects import ObjectTable
 from samadapt.store.project_file import refuse_what_is_lost
 from samadapt.store.proposals import ProposalTable
@@ -41,6 +43,7 @@ class Project:
         self.reviews = ReviewTable(database, project_id, self.journal, self.images)
         self.claims = ClaimTable(database, project_id)
         self.proposals = ProposalTable(database, project_id)
+        self.learning = LearningTable(database, project_id)
 
     @classmethod
     def open(cls, where: str | Path, name: str | None = None, *, create: bool = True) -> Project:
@@ -61,6 +64,7 @@ class Project:
         database = Database(where)
         try:
             with database.write() as tx:
+                database.alone(tx)
                 rows = tx.execute(select(projects.c.id, projects.c.name)).all()
                 known = {row.name: int(row.id) for row in rows}
                 wanted = name or (next(iter(known)) if len(known) == 1 else None)
@@ -82,6 +86,10 @@ class Project:
             database.close()
             raise
         return cls(database, known[wanted], wanted)
+
+    def duty(self, name: str) -> Duty:
+        """What one process at a time does for this project; see `Duty`."""
+        return self.database.duty(f"{name}-{self.id}")
 
     def close(self) -> None:
         """Close the connections."""

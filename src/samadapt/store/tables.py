@@ -207,3 +207,28 @@ comments = Table(
     Index("comments_of_image", "project_id", "image_id"),
 )
 """Comments that are pinned to places (x, y) of images; numbered in each project from 1."""
+
+
+learning = Table(
+    "learning",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("weights", Text, nullable=False),
+    Column("adapters", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("resets", Integer, nullable=False, default=0),
+    Column("resets_done", Integer, nullable=False, default=0),
+)
+"""What all servers of a project answer with: their model (its name, and the hash of its weights)
+and JSON of the adapters. `revision` counts the choices of adapters, `resets` the wishes to forget
+what was learned, of which `resets_done` were fulfilled."""
+
+codes = Table(
+    "codes",
+    metadata,
+    Column("project_id", ForeignKey("projects.id"), primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("made", Float, nullable=False),
+)
+"""Codes of addresses that nobody has used yet, hashed: any server of the project exchanges them."""

@@ -6,18 +6,17 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from samadapt.adapters.base import Adapter, Interaction, SessionReport
-from samadapt.adapters.config import AdapterConfig
-from samadapt.adapters.files import saved_hash
+from samadapt.adapters.files import read_folder, saved_hash
+from samadapt.adapters.online.config import OnlineConfig, config_of
 from samadapt.adapters.online.domains import DomainBook
 from samadapt.adapters.online.learner import Learner
 from samadapt.adapters.online.settings import DEFAULT, OnlineSettings, preset_names
@@ -34,28 +33,7 @@ from samadapt.models.seams import Seams
 _PATIENCE_SECONDS = 0.05
 _REPLAY = "replay"
 _WAITING = "waiting"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnlineConfig(AdapterConfig):
-    """Config of an online adapter.
-
-    Attributes:
-        preset: name of the preset that the settings come from; "" for others.
-        settings: as `OnlineSettings.to_dict` gives them.
-        seed: of everything random in learning.
-    """
-
-    method: str = "online"
-    preset: str = DEFAULT
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        given = OnlineSettings.from_dict(self.settings) if self.settings else None
-        chosen = given or OnlineSettings.preset(self.preset or DEFAULT)
-        object.__setattr__(self, "settings", MappingProxyType(chosen.to_dict()))
-        super().__post_init__()
+_HANDED = "handed"
 
 
 @register("online")
@@ -85,6 +63,8 @@ class OnlineAdapter(Adapter):
             included (in a folder `replay` inside it); a failure is a warning. When the state that
             was saved there is loaded again, they come back with it. Accepted objects that wait to
             be learned in the background are kept there too (`waiting`), see `resume`.
+        follows: folder that another process saves to. What is accepted is handed over to that
+            one (in a folder `handed` inside it) instead of being learned; see `catch_up`.
     """
 
     about = "learns while you annotate"
@@ -101,11 +81,14 @@ class OnlineAdapter(Adapter):
         seed: int = 0,
         background: bool = False,
         autosave: str | os.PathLike[str] | None = None,
+        follows: str | os.PathLike[str] | None = None,
     ) -> None:
-        super().__init__(config or _config(settings, seed))
+        super().__init__(config or config_of(settings, seed))
         self.settings = OnlineSettings.from_dict(self.config.settings)
         self.background = background
         self.autosave = None if autosave is None else Path(autosave)
+        self.follows = None if follows is None else Path(follows)
+        self._seen: str | None = None
         self._worker = Worker(self._failed)
         check = self._worker.check if background else None
         self._learner = Learner(self.settings, self.config.seed, self, check)
@@ -192,9 +175,45 @@ class OnlineAdapter(Adapter):
 
         self._train(event)
 
+    def collect(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
+        """Learn the objects that followers of `autosave` handed over; arguments as in `resume`."""
+        if self.autosave is None:
+            return
+        inbox = self.autosave / _HANDED
+        if not self._learner.backlog.has_new(inbox):
+            return
+
+        def event() -> Iterator[None] | None:
+            self._learner.backlog.collect(inbox)
+            return self._learned(model, adapters)
+
+        self._train(event)
+
+    def catch_up(self) -> bool:
+        """Take over what was learned and saved to the folder `follows` since the last time."""
+        if self.follows is None or saved_hash(self.follows) in (None, self._seen):
+            return False
+        try:
+            _, state = read_folder(self.follows)
+            book = tensors_to_book(state, self._layout)
+        except AdapterError:
+            return False  # half of it is new: the next time
+        self._seen = hash_tensors(state)
+        self._do(lambda: self._learner.start_from(book))
+        return True
+
     def serving(self, model: SegmentationModel, folder: Path) -> Self:
         """An adapter with the same state that learns in the background, saved to `folder`."""
-        ready = type(self)(self.config, background=True, autosave=folder)
+        return self._in_background(model, folder, None)
+
+    def following(self, model: SegmentationModel, folder: Path) -> Self:
+        """An adapter with the same state that learns nothing of its own; see `follows`."""
+        return self._in_background(model, None, folder)
+
+    def _in_background(
+        self, model: SegmentationModel, autosave: Path | None, follows: Path | None
+    ) -> Self:
+        ready = type(self)(self.config, background=True, autosave=autosave, follows=follows)
         ready.bind(model)
         ready.load_state_dict(self.state_dict())
         return ready
@@ -301,6 +320,9 @@ class OnlineAdapter(Adapter):
 
         def event() -> Iterator[None] | None:
             self._learner.end(interaction, mask)
+            if self.follows is not None:
+                self._hand_over(self.follows / _HANDED)
+                return None
             if self.background and self.autosave is not None:
                 try:
                     self._learner.backlog.keep(self.autosave / _WAITING)
@@ -309,6 +331,12 @@ class OnlineAdapter(Adapter):
             return self._learned(interaction.model, interaction.adapters)
 
         self._train(event)
+
+    def _hand_over(self, inbox: Path) -> None:
+        try:
+            self._learner.backlog.hand_over(inbox)
+        except (DataError, ModelError) as error:
+            self._learner.notes.append(f"{error}; this object is saved, but nobody learns from it")
 
     def _train(self, event: Event) -> None:
         """Do something now, and what it returns piece by piece in the background."""
@@ -373,10 +401,3 @@ class OnlineAdapter(Adapter):
         notes = self._learner.notes
         while notes:
             warnings.warn(f"online adaptation: {notes.pop(0)}", RuntimeWarning, stacklevel=3)
-
-
-def _config(settings: OnlineSettings | str, seed: int) -> OnlineConfig:
-    if isinstance(settings, str):
-        plain = OnlineSettings.preset(settings).to_dict()
-        return OnlineConfig(preset=settings, settings=plain, seed=seed)
-    return OnlineConfig(preset="", settings=settings.to_dict(), seed=seed)

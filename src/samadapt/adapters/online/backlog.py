@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
+import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +27,9 @@ from samadapt.models.seams import Seams
 MOST_OBJECTS = 32
 _MOST_BYTES = 256 << 20
 _SAME = 0.8
+_ABANDONED_SECONDS = 3600.0
+_UNKNOWN = -1
+"""The domain of an object that another adapter learns: it looks for its own."""
 _FILE = "waiting-{:08d}.safetensors"
 _OURS = ("waiting-*.safetensors", "view-*.safetensors", ".*.part")
 
@@ -83,6 +89,7 @@ class Backlog:
         self._entries: list[Waiting] = []
         self._next = 0
         self._known: WeakKeyDictionary[ImageEmbedding, StoredView] = WeakKeyDictionary()
+        self._collected: set[Path] = set()
         self.dropped = 0
         """Objects that gave way."""
 
@@ -126,11 +133,7 @@ class Backlog:
                 entry.value = max(entry.value, earlier.value)
                 self._drop(earlier)
         self._entries.append(entry)
-        while len(self._entries) > 1 and (
-            len(self._entries) > self._limit or self.nbytes > self._most_bytes
-        ):
-            self.dropped += 1
-            self._drop(min(self._entries, key=self._rank))
+        self._make_room()
 
     def take(self) -> Waiting | None:
         """The best object, which waits no longer; its file stays until it is `done`."""
@@ -208,6 +211,49 @@ class Backlog:
                 entry.path, entry.interaction, entry.change = path, None, None
                 entry.view.leave_memory()
 
+    def hand_over(self, inbox: Path) -> None:
+        """Move all entries to a new folder in `inbox`, for the backlog that collects from there.
+
+        Raises:
+            DataError: the folder cannot be written to; the entries are dropped.
+        """
+        entries, self._entries = self._entries, []
+        self._known.clear()
+        if not entries:
+            return
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex}"
+        part = inbox / f".{name}.part"
+        moved = Backlog()
+        moved._entries = [replace(entry, domain=_UNKNOWN) for entry in entries]
+        moved.keep(part)
+        try:
+            part.rename(inbox / name)  # whole, or not there
+        except OSError as error:
+            raise DataError(f"{part} cannot be renamed ({error.strerror}): check it") from None
+
+    def has_new(self, inbox: Path) -> bool:
+        """Whether there is anything in `inbox` that was not collected."""
+        return any(place not in self._collected for place in _handed(inbox))
+
+    def collect(self, inbox: Path) -> None:
+        """Load what others handed over to `inbox`, the oldest first."""
+        for part in inbox.glob(".*.part"):  # of somebody who was killed
+            with contextlib.suppress(OSError):
+                if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
+                    shutil.rmtree(part)
+        for place in _handed(inbox):
+            if place in self._collected:
+                with contextlib.suppress(OSError):
+                    place.rmdir()  # all of it was learned
+                    self._collected.discard(place)
+                continue
+            self._collected.add(place)
+            before = len(self._entries)
+            self.load(place)
+            for entry in self._entries[before:]:
+                entry.number, self._next = self._next, self._next + 1
+            self._make_room()
+
     def load(self, home: Path) -> None:
         """Load the entries that `keep` wrote to `home`; damaged files are removed."""
         views: dict[str, StoredView] = {}
@@ -237,6 +283,13 @@ class Backlog:
         for path in _files(home):
             if path not in mine:
                 _remove(path)
+
+    def _make_room(self) -> None:
+        while len(self._entries) > 1 and (
+            len(self._entries) > self._limit or self.nbytes > self._most_bytes
+        ):
+            self.dropped += 1
+            self._drop(min(self._entries, key=self._rank))
 
     def _rank(self, entry: Waiting) -> float:
         return entry.value + entry.number / self._limit
@@ -269,6 +322,14 @@ def _bytes_of(entry: Waiting) -> int:
 
 def _unpacked(bits: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.bool_]:
     return np.unpackbits(bits, axis=-1, count=shape[1]).view(np.bool_)
+
+
+def _handed(inbox: Path) -> list[Path]:
+    """What was handed over completely, the oldest first."""
+    try:
+        return sorted(place for place in inbox.iterdir() if not place.name.startswith("."))
+    except OSError:
+        return []
 
 
 def _files(home: Path) -> Iterator[Path]:
