@@ -1,4 +1,4 @@
-"""How well masks and clicks did: overlap, clicks needed, failures, stability, intervals.
+"""Metrics of masks and clicks: overlap, clicks needed, failures, stability, intervals.
 
 Masks are (H, W) bool, or integers where everything but 0 is object. A click curve is one object's
 list of IoUs after click 1, 2, ..., n.

@@ -46,7 +46,7 @@ class ImportIssues:
         return tuple(self._left_out)
 
     def leave_out(self, where: str, why: str, objects: int = 1) -> None:
-        """Name something that is not taken.
+        """Record something that is left out.
 
         Raises:
             DataError: the same, when strict.

@@ -86,7 +86,7 @@ class Predictor:
         adapters: Sequence[Seams],
         most: int | None = None,
     ) -> Iterator[PromptGroup]:
-        """The decoder calls that `predict` answers prompts with, for who learns from them.
+        """The decoder calls that `predict` answers prompts with, for adapters that learn from them.
 
         Of several clicks that are answered in sequence it is the last call, with the logits
         before it as the earlier mask.

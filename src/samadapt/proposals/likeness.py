@@ -143,7 +143,7 @@ def _between(middles: NDArray[np.int64], first: int, length: int) -> slice:
 def _features(
     embedding: ImageEmbedding, small: NDArray[np.uint8], inside: Mask, taken: Mask, radius: float
 ) -> Map:
-    """What is known of every pixel, (h, w, F) float32, each with mean 0 and deviation 1."""
+    """Features of every pixel, (h, w, F) float32, each with mean 0 and deviation 1."""
     colour = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     near = blurred(colour, max(0.35 * radius, 0.5))
     wide = blurred(colour, 2.5 * radius)

@@ -1,4 +1,4 @@
-"""What moved between two slices: a mask of one is moved to where its object is in the other."""
+"""Motion between two slices: moves a mask to where its object is in the other one."""
 
 from __future__ import annotations
 

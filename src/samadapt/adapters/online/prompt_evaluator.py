@@ -41,7 +41,7 @@ class PromptEvaluator:
         )
 
     def first(self, delta: Tensor | None, known: float) -> float:
-        """IoU after the first prompt; nothing to evaluator where not even `known` is above 0."""
+        """IoU after the first prompt; 0 without asking where `known`, an earlier one, is 0."""
         return self.answers(delta, clicks=0)[0] if known > 0 else 0.0
 
     def at(self, delta: Tensor | None, prompt: Prompt) -> float:

@@ -1,4 +1,4 @@
-"""`PointMatchingAdapter`: moves the points of a mask's boundary to where a task wants them."""
+"""`PointMatchingAdapter`: moves the points of a mask's boundary to where a task expects them."""
 
 from __future__ import annotations
 

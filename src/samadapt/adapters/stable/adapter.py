@@ -64,12 +64,13 @@ class StableConfig(AdapterConfig):
         counts = {"hidden": self.hidden, "channels": self.channels, "mask_token": self.mask_token}
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < (name == "hidden"):
-                raise AdapterError(f"{name}={value!r}: use a whole number that makes sense")
+                raise AdapterError(f"{name}={value!r}: use a whole number in its range")
 
 
 @register("stable")
 class StableAdapter(FittedAdapter["StableModule"]):
-    """Makes masks forgive sloppy prompts (Stable-SAM, Fan et al., ICLR 2025, arXiv 2311.15776).
+    """Makes masks robust to imprecise prompts (Stable-SAM, Fan et al., ICLR 2025, arXiv
+    2311.15776).
 
     Acts at seam 2, in the one run of the decoder that there is anyway. The last layer's
     token-to-image attention sees, instead of the image features x,

@@ -1,4 +1,4 @@
-"""Dynamic routing (DRP): how much of the moved features to trust, from the mask's own token."""
+"""Dynamic routing (DRP): weights of moved and plain features, from the mask's own token."""
 
 from __future__ import annotations
 

@@ -36,8 +36,9 @@ def gather(
 ) -> tuple[Tensor, Tensor]:
     """Features (N, F) and labels (N,) of masks: the known ones, and answers to random points.
 
-    An answer counts as an object if its IoU with a known mask is above 0.4, as none if it is
-    below 0.3 with all, and not at all in between. Points are answered on the whole image, as
+    An answer is a positive example if its IoU with a known mask is above 0.4, a negative one if it
+    is below 0.3 with all of them, and left out otherwise. Points are answered on the whole image,
+    as
     in `propose`: at most 10 per image, a few more if there are few images.
 
     Args:

@@ -105,7 +105,7 @@ class CarelessSession(Session):
     accepted, as if it had been on the screen: the log and the adapters are told of the bad mask.
     The kind of mistake is random too: the mask is "shifted" by about its own size, "dilated" to
     a multiple of its area, or "another" object's mask (the one accepted before, at this image's
-    size). Where the other object is none or too similar, the mask is shifted.
+    size). If there is no other object, or it is too similar, the mask is shifted.
 
     Args:
         model: answers the prompts.

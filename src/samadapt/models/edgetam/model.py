@@ -46,7 +46,7 @@ class EdgeTamSegmenter(Sam2Segmenter):
 
 
 def is_repvit(checkpoint: Checkpoint) -> bool:
-    """Whether it holds SAM 2 on a RepViT, whole or not."""
+    """Whether it holds tensors of SAM 2 with a RepViT, even if some are missing."""
     return checkpoint.has(f"{_TRUNK}stem.") or checkpoint.has(f"{_TRUNK}stages_")
 
 

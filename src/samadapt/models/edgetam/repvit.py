@@ -30,7 +30,7 @@ class RepVitConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BackboneOutput:
-    """What the encoder says, under the names of transformers' Hiera.
+    """Output of the encoder, under the names of transformers' Hiera.
 
     Attributes:
         intermediate_hidden_states: (B, h, w, C) of each stage, finest first.

@@ -56,7 +56,7 @@ class LightHqSegmenter(SamHqDecoderModel):
 
 
 def is_tiny_vit(checkpoint: Checkpoint) -> bool:
-    """Whether it holds SAM on a TinyViT, whole or not."""
+    """Whether it holds tensors of SAM with a TinyViT, even if some are missing."""
     return checkpoint.has("image_encoder.patch_embed.seq.")
 
 

@@ -34,7 +34,7 @@ class TinyVitConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncoderOutput:
-    """What the encoder says, under the names of transformers' encoders.
+    """Output of the encoder, under the names of transformers' encoders.
 
     Attributes:
         last_hidden_state: (B, C, h, w), stride 16.
