@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli import engine_options as eng
+from samadapt.cli import groups as grp
 from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.guard import Invocation
@@ -17,8 +17,10 @@ from samadapt.errors import DataError
 _ALL = "all"
 
 
+@grp.with_groups
 def task(
     ctx: typer.Context,
+    *,
     images: opt.ImagesOption = None,
     crowds: common.CrowdsOption = False,
     train: Annotated[
@@ -88,18 +90,11 @@ def task(
     transfer_masks: Annotated[
         Path | None, typer.Option("--transfer-masks", metavar="JSON", help="Their masks.")
     ] = None,
-    model: common.ModelOption = "nano",
-    device: common.DeviceOption = "auto",
-    dtype: common.DtypeOption = "auto",
-    threads: common.ThreadsOption = None,
-    engine: eng.EngineOption = None,
-    address: eng.AddressOption = None,
-    workers: eng.WorkersOption = None,
-    gpus: eng.GpusOption = 0.0,
-    cache: opt.CacheOption = None,
-    cache_gb: opt.GigabytesOption = 10.0,
     json_path: opt.KeptJsonOption = None,
     html_path: opt.HtmlOption = None,
+    run: grp.ModelOptions,
+    workers: grp.WorkerOptions,
+    cache: grp.CacheOptions,
 ) -> None:
     """Teach a task from 1, 4, 16, ... masks and measure it on other images.
 
@@ -109,10 +104,9 @@ def task(
     paths = _paths(images, train, test, dataset)
     if (transfer_images is None) != (transfer_masks is None):
         raise DataError("give both --transfer-images and --transfer-masks, or neither")
-    bound = opt.cache_bytes(cache_gb)
-    common.check_outputs(
-        ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks, model)
-    )
+    bound = cache.limit
+    outputs = grp.ReportOptions(json_path=json_path, html_path=html_path)
+    outputs.check((*paths[1:], transfer_masks, run.model))
     from samadapt.benchmark.task.options import TaskOptions, all_rows
     from samadapt.benchmark.task.report import task_report, task_tables
     from samadapt.benchmark.task.run import run_task
@@ -134,9 +128,7 @@ def task(
     other = None
     if transfer_images is not None and transfer_masks is not None:
         other = open_dataset(transfer_images, transfer_masks, crowds=crowds)
-    common.set_threads(threads)
-    loaded = common.load_model(model, device, dtype)
-    where = eng.elsewhere(engine, address, workers, gpus, loaded, model, device)
+    loaded = run.load()
     with common.progress_bar("teaching") as progress:
         result = run_task(
             learned,
@@ -144,14 +136,14 @@ def task(
             loaded,
             options,
             transfer=other,
-            work=None if json_path is None else json_path.with_name(f"{json_path.name}.runs"),
-            cache=cache,
+            work=opt.runs_folder(json_path),
+            cache=cache.cache,
             cache_bytes=bound,
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
-            elsewhere=where,
+            elsewhere=workers.elsewhere(loaded, run),
         )
-    deliver(result, (), task_tables(result), json_path, html_path, lambda: task_report(result))
+    deliver(result, (), task_tables(result), outputs, lambda: task_report(result))
 
 
 def _paths(
