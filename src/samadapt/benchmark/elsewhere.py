@@ -27,13 +27,7 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Part(Generic[R]):
-    """Results for some of the objects.
-
-    Attributes:
-        rows: by the object's id.
-        skipped: images that could not be used.
-        timing: seconds and counts, which add up.
-    """
+    """Results for some of the objects."""
 
     rows: Mapping[Id, R] = field(default_factory=dict)
     skipped: tuple[SkippedImage, ...] = ()

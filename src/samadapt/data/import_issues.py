@@ -30,11 +30,7 @@ class LeftOut:
 
 
 class ImportIssues:
-    """Collects the records that a reader leaves out; a strict one raises for the first.
-
-    Args:
-        strict: raise.
-    """
+    """Collects the records that a reader leaves out; a strict one raises for the first."""
 
     def __init__(self, strict: bool = False) -> None:
         self.strict = strict

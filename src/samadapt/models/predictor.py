@@ -48,9 +48,6 @@ class Predictor:
     answered on a close-up, prompts of one structure share a decoder call, an answer that
     violates clicks is given again with the model's own dense prompt, and a correction is refined
     on a close-up of what it changed.
-
-    Args:
-        model: what answers.
     """
 
     def __init__(self, model: ModelInterface) -> None:

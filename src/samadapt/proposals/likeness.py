@@ -25,11 +25,7 @@ _LARGEST_SIGMA = 12.0
 
 
 class Frame:
-    """An image's pixels (H, W) and those of its maps (h, w), of which each stands for a block.
-
-    Args:
-        size: (H, W).
-    """
+    """An image's pixels (H, W) and those of its maps (h, w), of which each stands for a block."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size

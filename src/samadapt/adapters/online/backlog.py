@@ -16,14 +16,13 @@ from torch import Tensor
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online.stored_sample import StoredSample, StoredView, read_extra
 from samadapt.errors import DataError, ModelError
-from samadapt.metrics import iou
+from samadapt.metrics import SAME_OBJECT, iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 
 MOST_OBJECTS = 32
 _MOST_BYTES = 256 << 20
-_SAME = 0.8
 _FILE = "waiting-{:08d}.safetensors"
 _OURS = ("waiting-*.safetensors", "view-*.safetensors", ".*.part")
 
@@ -121,7 +120,7 @@ class Backlog:
         self._next += 1
         entry.view.users += 1  # before its image is released by what gives way
         for earlier in [e for e in self._entries if e.view is entry.view]:
-            if earlier.shape == entry.shape and iou(earlier.mask, mask) >= _SAME:
+            if earlier.shape == entry.shape and iou(earlier.mask, mask) >= SAME_OBJECT:
                 entry.value = max(entry.value, earlier.value)
                 self._drop(earlier)
         self._entries.append(entry)

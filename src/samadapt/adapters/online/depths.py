@@ -25,11 +25,7 @@ _LEAST = 2
 
 
 def depth_of(number: int) -> int:
-    """0 for an object's first prompt, 1 for the next two, 2 for the next four, 3 for all others.
-
-    Args:
-        number: 1 for the first prompt.
-    """
+    """0 for an object's first prompt, 1 for the next two, 2 for the next four, 3 for all others."""
     return bisect_right(BOUNDS, number)
 
 
@@ -50,8 +46,7 @@ class LateEvidence:
         return replace(self, gains=tuple(kept))
 
     def trusts(self, depth: int, guard: GuardSettings) -> bool:
-        """Whether the adapted decoder answers prompts at a depth of 1 or more: only if it was
-        better.
+        """Whether the adapted decoder answers at a depth of 1 or more: only if it was better there.
 
         Both decoders are always compared, whichever of them answers.
         """

@@ -13,13 +13,7 @@ from samadapt.prompts import Prompt
 
 
 class PromptEvaluator:
-    """Compares answers to an object's prompts with its accepted mask.
-
-    Args:
-        trainer: what answers.
-        interaction: how the object ended.
-        sample: the accepted mask and the first prompt.
-    """
+    """Compares answers to an object's prompts with its accepted mask."""
 
     def __init__(
         self, trainer: DecoderTrainer, interaction: Interaction, sample: ReplaySample

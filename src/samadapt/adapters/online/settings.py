@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,6 +11,7 @@ from typing import Any, Literal, get_args
 from samadapt.adapters.online.optimiser import Descent
 from samadapt.adapters.online.retired import without_retired
 from samadapt.errors import AdapterError
+from samadapt.spelling import did_you_mean
 
 ClickLoss = Literal["none", "sparse", "gaussian", "distill"]
 
@@ -234,8 +234,7 @@ class OnlineSettings:
         """
         known = preset_names()
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            hint = did_you_mean(name, known)
             raise AdapterError(
                 f"adapter method 'online' has no variant {name!r}{hint}; its presets: "
                 f"{', '.join(known)}"

@@ -28,11 +28,7 @@ _FORMAT = "samadapt-lesson-1"
 
 
 class StoredView:
-    """A view in memory, in a file, or both; the file is deleted with its last reference.
-
-    Args:
-        view: the view.
-    """
+    """A view in memory, in a file, or both; the file is deleted with its last reference."""
 
     def __init__(self, view: ImageEmbedding) -> None:
         self._view: ImageEmbedding | None = view

@@ -43,9 +43,6 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
 
         hair = samadapt.fit("task-prompt", model, dataset, out="hair", category="hair", shots=16)
         model.predict(embedding, Prompt([(x, y)]), adapters=[hair])
-
-    Args:
-        config: settings and what an adapter folder says.
     """
 
     about = "prompt tokens for one task"

@@ -106,13 +106,6 @@ class CarelessSession(Session):
     The kind of mistake is random too: the mask is "shifted" by about its own size, "dilated" to
     a multiple of its area, or "another" object's mask (the one accepted before, at this image's
     size). If there is no other object, or it is too similar, the mask is shifted.
-
-    Args:
-        model: answers the prompts.
-        adapters: as in `Session`.
-        options: as in `Session`.
-        seed: of the mistakes.
-        one_in: how rare they are.
     """
 
     def __init__(

@@ -47,11 +47,7 @@ class BackboneOutput:
 
 
 class RepVit(nn.Module):
-    """A stem of stride 4 and stages of convolutions.
-
-    Args:
-        config: sizes.
-    """
+    """A stem of stride 4 and stages of convolutions."""
 
     def __init__(self, config: RepVitConfig) -> None:
         super().__init__()

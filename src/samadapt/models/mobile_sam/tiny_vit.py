@@ -46,11 +46,7 @@ class EncoderOutput:
 
 
 class TinyVit(nn.Module):
-    """Four stages: strides 4, 8, 16 and 16, the last without down-sampling.
-
-    Args:
-        config: sizes.
-    """
+    """Four stages: strides 4, 8, 16 and 16, the last without down-sampling."""
 
     def __init__(self, config: TinyVitConfig) -> None:
         super().__init__()

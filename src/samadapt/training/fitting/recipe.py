@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,6 +11,7 @@ import numpy as np
 
 from samadapt.adapters.fitting import EDGE, NOISY
 from samadapt.errors import DataError
+from samadapt.spelling import did_you_mean
 from samadapt.training.prompt_sampling import PromptKind
 
 ROBUST = ("box", NOISY, "1p", "3p", "5p", "10p")
@@ -151,8 +151,7 @@ class FitRecipe:
         known = [field.name for field in fields(self)]
         for name in changes:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                hint = did_you_mean(name, known)
                 raise DataError(f"unknown setting {name!r}{hint}: a recipe has {', '.join(known)}")
         if changes.get("epochs") is not None and changes.get("steps") is None:
             changes["steps"] = None
