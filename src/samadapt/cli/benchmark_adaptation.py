@@ -24,7 +24,6 @@ def adaptation(
     dataset: Annotated[
         list[str] | None,
         typer.Option(
-            "--dataset",
             metavar="NAME[,NAME]",
             help=f"${common.DATA_VARIABLE}/NAME/images and SPLIT.json; may be given several times.",
         ),
@@ -32,23 +31,20 @@ def adaptation(
     adapter: Annotated[
         list[str] | None,
         typer.Option(
-            "--adapter",
             metavar="SPEC[,SPEC]",
             help="Adapters to compare, each on its own: method, method:variant, folder or Hub id; "
             "A+B for two at once.",
         ),
     ] = None,
     seeds: Annotated[
-        str, typer.Option("--seeds", metavar="N[,N]", help="One run each, in another order.")
+        str, typer.Option(metavar="N[,N]", help="One run each, in another order.")
     ] = "0,1,2",
     max_objects: Annotated[
-        int | None,
-        typer.Option("--max-objects", metavar="N", help="Of each dataset at most so many."),
+        int | None, typer.Option(metavar="N", help="Of each dataset at most so many.")
     ] = None,
     streams: Annotated[
         list[str] | None,
         typer.Option(
-            "--streams",
             metavar="NAME[,NAME]|all",
             help="Besides: mixed (datasets in blocks), wrong-accepts (20 % of accepted masks are "
             "bad), repeated (one object again and again).",
@@ -60,8 +56,7 @@ def adaptation(
     max_clicks: opt.MaxClicksOption = 30,
     json_path: opt.KeptJsonOption = None,
     report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="DIR", help="Write a report with learning curves."),
+        Path | None, typer.Option(metavar="DIR", help="Write a report with learning curves.")
     ] = None,
     run: grp.ModelOptions,
     workers: grp.WorkerOptions,

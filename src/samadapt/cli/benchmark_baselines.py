@@ -26,7 +26,7 @@ def baselines(
     split: opt.SplitOption = "test",
     crowds: common.CrowdsOption = False,
     baselines: Annotated[
-        str, typer.Option("--baselines", metavar="NAME[,NAME]", help="Methods to compare with.")
+        str, typer.Option(metavar="NAME[,NAME]", help="Methods to compare with.")
     ] = "grabcut,random-walker",
     model: Annotated[
         str,
@@ -41,14 +41,10 @@ def baselines(
     working_size: Annotated[
         int,
         typer.Option(
-            "--working-size",
-            metavar="PIXELS",
-            help="Baselines work on images shrunk to this longest side.",
+            metavar="PIXELS", help="Baselines work on images shrunk to this longest side."
         ),
     ] = 320,
-    workers: Annotated[
-        int, typer.Option("--workers", metavar="N", help="Processes for the baselines.")
-    ] = 1,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes for the baselines.")] = 1,
     json_path: opt.JsonOption = None,
     machine: grp.MachineOptions,
 ) -> None:

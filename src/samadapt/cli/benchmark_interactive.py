@@ -30,16 +30,11 @@ def interactive(
     max_objects: opt.MaxObjectsOption = None,
     seed: common.SeedOption = 0,
     order: Annotated[
-        str,
-        typer.Option(
-            "--order", metavar="random|file|image", help="In which order to visit objects."
-        ),
+        str, typer.Option(metavar="random|file|image", help="In which order to visit objects.")
     ] = "random",
     categories: Annotated[
         list[str] | None,
-        typer.Option(
-            "--categories", metavar="NAME[,NAME]", help="Only these; may be given several times."
-        ),
+        typer.Option(metavar="NAME[,NAME]", help="Only these; may be given several times."),
     ] = None,
     min_area: opt.MinAreaOption = 1,
     max_clicks: opt.MaxClicksOption = 30,

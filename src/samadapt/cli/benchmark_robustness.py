@@ -21,7 +21,6 @@ def robustness(
     adapter: Annotated[
         list[str] | None,
         typer.Option(
-            "--adapter",
             metavar="SPEC",
             help="Name, folder or Hub id of an adapter, A+B for several at once; each one given "
             "is a row of its own.",
@@ -32,7 +31,6 @@ def robustness(
     prompts: Annotated[
         str,
         typer.Option(
-            "--prompts",
             metavar="KIND[,KIND...]",
             help="Kinds of prompts: box, box0.4 (noise of 0.4), 3p (3 clicks), ...",
         ),

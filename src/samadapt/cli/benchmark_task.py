@@ -24,17 +24,14 @@ def task(
     images: opt.ImagesOption = None,
     crowds: common.CrowdsOption = False,
     train: Annotated[
-        Path | None,
-        typer.Option("--train", help="COCO file of masks to learn from.", metavar="JSON"),
+        Path | None, typer.Option(help="COCO file of masks to learn from.", metavar="JSON")
     ] = None,
     test: Annotated[
-        Path | None,
-        typer.Option("--test", help="COCO file of masks to measure on.", metavar="JSON"),
+        Path | None, typer.Option(help="COCO file of masks to measure on.", metavar="JSON")
     ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset",
             metavar="NAME",
             help=f"Instead: ${common.DATA_VARIABLE}/NAME/images, train.json and test.json.",
         ),
@@ -42,53 +39,39 @@ def task(
     category: Annotated[
         list[str] | None,
         typer.Option(
-            "--category",
             metavar="NAME[,NAME]",
             help="Tasks, each on its own; may be given several times. All if left out.",
         ),
     ] = None,
     shots: Annotated[
-        str, typer.Option("--shots", metavar="N[,N]|all", help="Masks to learn from.")
+        str, typer.Option(metavar="N[,N]|all", help="Masks to learn from.")
     ] = "1,4,16,64,all",
     methods: Annotated[
-        str | None,
-        typer.Option(
-            "--methods", metavar="NAME[,NAME]", help="Rows of the table; all if left out."
-        ),
+        str | None, typer.Option(metavar="NAME[,NAME]", help="Rows of the table; all if left out.")
     ] = None,
     max_objects: Annotated[
-        int | None,
-        typer.Option("--max-objects", metavar="N", help="At most so many test objects each."),
+        int | None, typer.Option(metavar="N", help="At most so many test objects each.")
     ] = None,
     max_images: Annotated[
         int,
         typer.Option(
-            "--max-images",
-            metavar="N",
-            help="Search at most so many images per task without a prompt; 0 for none.",
+            metavar="N", help="Search at most so many images per task without a prompt; 0 for none."
         ),
     ] = 50,
-    grid: Annotated[
-        int, typer.Option("--grid", metavar="N", help="Search with about N x N points.")
-    ] = 8,
+    grid: Annotated[int, typer.Option(metavar="N", help="Search with about N x N points.")] = 8,
     draws: opt.DrawsOption = 3,
     steps: Annotated[
-        int | None,
-        typer.Option("--steps", metavar="N", help="Training steps of every fit, for a quick look."),
+        int | None, typer.Option(metavar="N", help="Training steps of every fit, for a quick look.")
     ] = None,
     seed: common.SeedOption = 0,
     seeds: Annotated[
-        int,
-        typer.Option("--seeds", metavar="N", help="Trainings of each kind, with other masks."),
+        int, typer.Option(metavar="N", help="Trainings of each kind, with other masks.")
     ] = 1,
     transfer_images: Annotated[
-        Path | None,
-        typer.Option(
-            "--transfer-images", metavar="DIR", help="Measure the same adapters on other images."
-        ),
+        Path | None, typer.Option(metavar="DIR", help="Measure the same adapters on other images.")
     ] = None,
     transfer_masks: Annotated[
-        Path | None, typer.Option("--transfer-masks", metavar="JSON", help="Their masks.")
+        Path | None, typer.Option(metavar="JSON", help="Their masks.")
     ] = None,
     json_path: opt.KeptJsonOption = None,
     html_path: opt.HtmlOption = None,

@@ -33,32 +33,26 @@ def fit(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of the adapter; new, or to resume.")
+        Path, typer.Option(metavar="DIR", help="Folder of the adapter; new, or to resume.")
     ],
     images: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--images", help="Folder of images; may be given several times.", metavar="DIR"
-        ),
+        typer.Option(help="Folder of images; may be given several times.", metavar="DIR"),
     ] = None,
     masks: Annotated[
         list[Path] | None,
         typer.Option(
-            "--masks",
-            help="COCO file, or folder of mask images; one for each --images.",
-            metavar="JSON|DIR",
+            help="COCO file, or folder of mask images; one for each --images.", metavar="JSON|DIR"
         ),
     ] = None,
     dataset: opt.DatasetsOption = None,
     split: opt.SplitOption = "train",
     crowds: common.CrowdsOption = False,
     start: Annotated[
-        str | None,
-        typer.Option("--start", metavar="ADAPTER", help="Go on from this adapter."),
+        str | None, typer.Option(metavar="ADAPTER", help="Go on from this adapter.")
     ] = None,
     point_matching: Annotated[
-        bool,
-        typer.Option("--point-matching", help="The variant that refines outlines as well."),
+        bool, typer.Option("--point-matching", help="The variant that refines outlines as well.")
     ] = False,
     recipe: RecipeOptions,
     run: grp.ModelOptions,

@@ -34,7 +34,6 @@ def track(
     masks: Annotated[
         Path,
         typer.Option(
-            "--masks",
             metavar="FILE",
             help="The objects in one or more slices: COCO (.json), or a label image or volume.",
         ),
@@ -51,15 +50,13 @@ def track(
     memory: Annotated[
         str | None,
         typer.Option(
-            "--memory",
             metavar="NAME",
             help="Instead of the model: a SAM 2 video model, whose own memory carries the objects.",
         ),
     ] = None,
     adapter: AdapterOption = None,
     learn: Annotated[
-        bool,
-        typer.Option("--learn", help="Let adapters learn the given masks first (online)."),
+        bool, typer.Option("--learn", help="Let adapters learn the given masks first (online).")
     ] = False,
     slice_: Annotated[
         int | None,
@@ -69,12 +66,9 @@ def track(
         bool,
         typer.Option("--fill", help="Fill the slices between those in which an object is given."),
     ] = False,
-    axis: Annotated[
-        str | None, typer.Option("--axis", metavar="z|t", help="Where a file has both.")
-    ] = None,
+    axis: Annotated[str | None, typer.Option(metavar="z|t", help="Where a file has both.")] = None,
     frames: Annotated[
-        Path | None,
-        typer.Option("--frames", metavar="DIR", help="Also write the slices as PNG files."),
+        Path | None, typer.Option(metavar="DIR", help="Also write the slices as PNG files.")
     ] = None,
     smaller_on_top: Annotated[
         bool,
