@@ -27,7 +27,7 @@ def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     Parameters that are annotated with a dataclass are groups.
     """
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    groups: dict[str, Any] = {n: kind for n, kind in hints.items() if is_dataclass(kind)}
     parameters: list[Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
         if name in groups:
