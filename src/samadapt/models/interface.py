@@ -37,6 +37,8 @@ class DecoderSpec:
             know its layers; empty for a decoder that is no part of one.
         sequential_clicks: whether several clicks given at once are answered one after the other,
             as suits a model that was trained with corrections.
+        drops_unclicked_parts: whether the parts of a mask that hold no click on the object are
+            removed, see `samadapt.models.clicked_parts`.
     """
 
     width: int
@@ -48,6 +50,7 @@ class DecoderSpec:
     close_up_side: int = 0
     module_path: str = ""
     sequential_clicks: bool = False
+    drops_unclicked_parts: bool = False
 
     @property
     def has_close_ups(self) -> bool:
