@@ -15,10 +15,8 @@ from samadapt.metrics import (
     boundary_iou,
     clicks_to_reach,
     dice,
-    failure_rate,
     iou,
     iou_after,
-    number_of_clicks,
     segmentation_stability,
 )
 
@@ -136,29 +134,17 @@ def test_clicks_to_reach_counts_from_one():
 def test_success_at_the_last_click_is_a_success():
     curve = [0.1] * 19 + [0.9]
     assert clicks_to_reach(curve, 0.9, 20) == (20, True)
-    assert failure_rate([curve], 0.9, 20) == 0
-    assert number_of_clicks([curve], 0.9, 20) == 20
 
 
 def test_success_after_the_last_click_is_a_failure():
     curve = [0.1] * 20 + [0.95]
     assert clicks_to_reach(curve, 0.9, 20) == (20, False)
     assert clicks_to_reach(curve, 0.9, 30) == (21, True)
-    assert failure_rate([curve], 0.9, 20) == 1
 
 
 def test_first_success_counts_even_if_it_is_lost_again():
     needed = clicks_to_reach([0.5, 0.91, 0.4], 0.9, 20)
     assert (needed.clicks, needed.reached) == (2, True)
-
-
-def test_noc_and_fr_by_hand():
-    curves = [[0.95], [0.3, 0.6, 0.9], [0.1, 0.2, 0.3, 0.4, 0.5]]
-    assert number_of_clicks(curves, 0.9, 20) == pytest.approx((1 + 3 + 20) / 3)
-    assert failure_rate(curves, 0.9, 20) == pytest.approx(1 / 3)
-    assert number_of_clicks(curves, 0.9, 2) == pytest.approx((1 + 2 + 2) / 3)
-    assert failure_rate(curves, 0.9, 2) == pytest.approx(2 / 3)
-    assert number_of_clicks(iter(curves), 0.0, 20) == 1
 
 
 def test_iou_after_holds_the_last_value():
@@ -168,18 +154,11 @@ def test_iou_after_holds_the_last_value():
     assert iou_after(curves, 10) == pytest.approx((0.6 + 0.9) / 2)
 
 
-curve_lists = st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=8), min_size=1, max_size=6)
-
-
-@given(curve_lists, st.floats(0, 1), st.integers(1, 8))
-def test_click_metrics_agree_with_each_other(curves, threshold, clicks):
-    failed = failure_rate(curves, threshold, clicks)
-    mean = number_of_clicks(curves, threshold, clicks)
-    assert 1 <= mean <= clicks
-    # Failures count as k clicks, everything else as at least one.
-    assert mean >= failed * clicks + (1 - failed) - 1e-9
-    assert failed == pytest.approx(sum(max(c[:clicks]) < threshold for c in curves) / len(curves))
-    assert number_of_clicks(curves, threshold, clicks) <= number_of_clicks(curves, 1.0, clicks)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1), st.integers(1, 8))
+def test_an_object_is_a_failure_if_no_iou_reaches_the_threshold(curve, threshold, clicks):
+    needed = clicks_to_reach(curve, threshold, clicks)
+    assert needed.reached == (max(curve[:clicks]) >= threshold)
+    assert 1 <= needed.clicks <= clicks_to_reach(curve, 1.0, clicks).clicks <= clicks
 
 
 @pytest.mark.parametrize(
@@ -191,8 +170,6 @@ def test_click_metrics_agree_with_each_other(curves, threshold, clicks):
         (lambda: clicks_to_reach([0.5], 85, 20), "threshold 85"),
         (lambda: clicks_to_reach([0.5], math.nan, 20), "threshold nan"),
         (lambda: clicks_to_reach([0.5], 0.9, 0), "at least one click"),
-        (lambda: number_of_clicks([], 0.9, 20), "no objects"),
-        (lambda: failure_rate([], 0.9, 20), "no objects"),
         (lambda: iou_after([], 1), "no objects"),
         (lambda: iou_after([[]], 1), "empty"),
         (lambda: iou_after([[0.5]], 0), "at least one click"),

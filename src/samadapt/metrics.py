@@ -1,4 +1,4 @@
-"""How well masks and clicks did: overlap, clicks needed, failures, stability, intervals.
+"""Metrics of masks and clicks: overlap, clicks needed, failures, stability, intervals.
 
 Masks are (H, W) bool, or integers where everything but 0 is object. A click curve is one object's
 list of IoUs after click 1, 2, ..., n.
@@ -18,6 +18,8 @@ from samadapt.errors import DataError
 Statistic = Callable[..., Any]
 """A function like `numpy.mean`: takes an array and `axis`, reduces that axis."""
 
+SAME_OBJECT = 0.5
+"""IoU from which two masks show the same object (PASCAL VOC, Everingham et al. 2010)."""
 _CHUNK = 1 << 22
 
 
@@ -126,31 +128,6 @@ def clicks_to_reach(ious: Sequence[float], threshold: float, max_clicks: int) ->
         if value >= threshold:
             return ClicksNeeded(click, True)
     return ClicksNeeded(max_clicks, False)
-
-
-def number_of_clicks(curves: Iterable[Sequence[float]], threshold: float, max_clicks: int) -> float:
-    """NoC_k@q: mean clicks to reach IoU `threshold`, `max_clicks` where it is never reached.
-
-    The curves must not have been cut short below `threshold`: a robot that stops at a lower IoU
-    leaves objects that look like failures here.
-
-    Raises:
-        DataError: no curve, or as `clicks_to_reach`.
-    """
-    needed = [clicks_to_reach(curve, threshold, max_clicks) for curve in curves]
-    return math.fsum(n.clicks for n in needed) / _some(len(needed))
-
-
-def failure_rate(curves: Iterable[Sequence[float]], threshold: float, max_clicks: int) -> float:
-    """FR_k@q: share of objects that never reach IoU `threshold` within `max_clicks`.
-
-    An object that reaches it with click number `max_clicks` is no failure.
-
-    Raises:
-        DataError: no curve, or as `clicks_to_reach`.
-    """
-    needed = [clicks_to_reach(curve, threshold, max_clicks) for curve in curves]
-    return sum(not n.reached for n in needed) / _some(len(needed))
 
 
 def iou_after(curves: Iterable[Sequence[float]], clicks: int) -> float:

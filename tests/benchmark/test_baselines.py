@@ -505,4 +505,4 @@ class TestCommand:
     def test_no_data(self, run):
         assert "no data" in run("--max-objects", 1).stderr
         assert "SAMADAPT_DATA" in run("--dataset", "a,b").stderr
-        assert "names nothing" in run("--dataset", ",").stderr
+        assert "no dataset: give --dataset NAME" in run("--dataset", ",").stderr

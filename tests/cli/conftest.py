@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from outcome import Run
+from typer.testing import CliRunner
 
 from fakes import FakeModel
 from samadapt.cli import app, choice, common
 from tiny_dataset import TinyDataset, make_dataset, oracle
-
-Run = Callable[..., Result]
 
 
 @pytest.fixture

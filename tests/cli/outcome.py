@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from typer.testing import Result
+
+Run = Callable[..., Result]
 
 
 def one_error(result: Result) -> str:

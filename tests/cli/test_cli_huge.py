@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from outcome import one_error
+from outcome import Run, one_error
 
-from conftest import Run
 from fakes import FakeModel
 from samadapt.cli import common
 from samadapt.data.coco import CocoDataset

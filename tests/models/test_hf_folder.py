@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from refusals import refused
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny_models import DECODER, FAMILIES, HIERA, HIERA_PROMPTS, Family, picture, randomise
@@ -203,16 +204,6 @@ def test_loading_is_silent_and_leaves_no_trace(
 
 
 # -- what is refused ------------------------------------------------------------------------
-
-
-def refused(path: Path, *words: str) -> None:
-    with pytest.raises(CheckpointError) as caught:
-        load(path, device="cpu")
-    text = str(caught.value)
-    assert str(path) in text
-    assert "\n" not in text
-    for word in words:
-        assert word in text
 
 
 def test_missing_tensor(sam_folder: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from original_layouts import original, original_names
+from refusals import refused
 from safetensors.torch import save_file
 from tiny_models import FAMILIES, VIT, VIT_PROMPTS, picture, randomise
 from torch import Tensor
@@ -229,16 +230,6 @@ def test_published_sizes(
 
 
 # -- what is refused ------------------------------------------------------------------------
-
-
-def refused(path: Path, *words: str) -> None:
-    with pytest.raises(CheckpointError) as caught:
-        load(path, device="cpu")
-    text = str(caught.value)
-    assert str(path) in text
-    assert "\n" not in text
-    for word in words:
-        assert word in text
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 from original_layouts import original_hq_names, original_sam2, original_sam2_names
+from refusals import refused
 from tiny_models import DECODER, FAMILIES, HIERA, HIERA_PROMPTS, picture, randomise
 
 from samadapt.errors import CheckpointError
@@ -78,28 +79,24 @@ def test_converted_sam2_is_the_same_model(network: Any, path: Path) -> None:
 def test_sam2_of_unknown_size_missing_and_further_tensors(network: Any, path: Path) -> None:
     tensors = original_sam2(network, BLOCKS, WIDER)
 
-    def refused(changed: dict[str, Any], *words: str) -> None:
+    def refused_with(changed: dict[str, Any], *words: str) -> None:
         torch.save({"model": changed}, path)
-        with pytest.raises(CheckpointError) as caught:
-            load(path, device="cpu")
-        text = str(caught.value)
-        assert str(path) in text
-        assert "\n" not in text
-        for word in words:
-            assert word in text, text
+        refused(path, *words)
 
     trunk = "image_encoder.trunk.blocks.4."
     shorter = {name: value for name, value in tensors.items() if not name.startswith(trunk)}
-    refused(shorter, "SAM 2", "width 8 with 1+1+2 blocks", "tiny, small, base-plus and large")
+    refused_with(shorter, "SAM 2", "width 8 with 1+1+2 blocks", "tiny, small, base-plus and large")
     lacking = dict(tensors)
     del lacking["sam_mask_decoder.iou_token.weight"]
-    refused(lacking, "lacks mask_decoder.iou_token.weight")
+    refused_with(lacking, "lacks mask_decoder.iou_token.weight")
     del lacking["no_mem_embed"]
     lacking["sam_mask_decoder.iou_token.weight"] = tensors["sam_mask_decoder.iou_token.weight"]
-    refused(lacking, "lacks 1 tensors (no_memory_embedding)")
-    refused(tensors | {"sam_mask_decoder.hf_token.weight": torch.zeros(1)}, "changed architecture")
+    refused_with(lacking, "lacks 1 tensors (no_memory_embedding)")
+    refused_with(
+        tensors | {"sam_mask_decoder.hf_token.weight": torch.zeros(1)}, "changed architecture"
+    )
     tensors["no_mem_embed"][0, 0, 0] = torch.nan
-    refused(tensors, "not finite", "no_mem_embed")
+    refused_with(tensors, "not finite", "no_mem_embed")
 
 
 @pytest.mark.parametrize(

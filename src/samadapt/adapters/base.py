@@ -84,14 +84,14 @@ class SessionReport:
 
 
 class Adapter(Seams):
-    """Base class of all methods: seams to act at, a life cycle to learn in, a folder to live in.
+    """Base class of all methods: the seams they act at, their life cycle and their folder.
 
     A method overrides the seams it uses, and keeps what it learns in `module` (or overrides
     `state_dict` and `load_state_dict`). It must be constructible from its config alone, starts
     as the identity (no output bit changes), and never changes a parameter of the model.
 
     A method declares here what it is called, how it is fitted and what it does in a session;
-    `samadapt.fit`, the benchmarks, the server and the command line know nothing else of it.
+    `samadapt.fit`, the benchmarks, the server and the command line use these declarations alone.
 
     The `on_...` methods are called by a session in the order of events, each after the mask is
     known and the event is saved; they may learn, and do nothing here. An unfinished object ends
@@ -196,7 +196,7 @@ class Adapter(Seams):
         """The object was accepted with `mask`, (H, W) bool."""
 
     def on_skip(self, interaction: Interaction) -> None:
-        """The object was given up."""
+        """The object was skipped without being accepted."""
 
     # -- learning in a session -------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class Adapter(Seams):
         """Learn what others handed over; `adapters` are all those in use."""
 
     def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
-        """Go on with learning that a server's end cut short; `adapters` are all those in use."""
+        """Resume learning that was interrupted when a server stopped; `adapters` are all in use."""
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until everything is learned; False when that took longer than `seconds`."""

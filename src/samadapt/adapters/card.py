@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from samadapt.adapters.base import Adapter
-
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
+
+    from samadapt.adapters.base import Adapter
 
 TASK = "mask-generation"
 """The Hub's name for what promptable segmentation does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -51,6 +52,22 @@ class AdapterConfig:
             json.dumps(self.to_dict(), allow_nan=False)
         except (TypeError, ValueError) as error:
             raise AdapterError(f"adapter config of {self.method!r} is no JSON: {error}") from None
+
+    def check_whole(self, least: int, *names: str) -> None:
+        """Raise `AdapterError` unless these fields are whole numbers of at least `least`."""
+        for name in names:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise AdapterError(f"{name}={value!r}: use a whole number, {least} or more")
+
+    def check_positive(self, *names: str, or_zero: bool = False) -> None:
+        """Raise `AdapterError` unless these fields are finite numbers above 0 (or 0)."""
+        for name in names:
+            value = getattr(self, name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (is_number and math.isfinite(value) and (value > 0 or (or_zero and value == 0))):
+                zero = "0 or " if or_zero else ""
+                raise AdapterError(f"{name}={value!r}: use {zero}a positive number")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -78,7 +78,7 @@ def write_folder(
 
 
 def _in_order(data: bytes) -> bytes:
-    """The same safetensors file with its metadata in order of their names.
+    """The same safetensors file with its metadata sorted by name.
 
     The library writes them in random order, so that equal adapters would give different files.
     """

@@ -54,7 +54,7 @@ def overlaps(logits: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 
 
 def no_loss(logits: Tensor, target: Tensor, valid: Tensor, view: object = None) -> Tensor:
-    """0 for each prompt, (B,): for methods that act on masks after the decoder and leave it be."""
+    """0 for each prompt, (B,): for methods that change masks after the decoder, not the decoder."""
     return logits.new_zeros(len(logits))
 
 

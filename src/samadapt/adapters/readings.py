@@ -1,4 +1,4 @@
-"""Numbers that adapters read off the decoder calls of one block of code, and of nobody else's."""
+"""Values that adapters report from the decoder calls inside one block of code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def readings() -> Iterator[Mapping[str, list[Tensor]]]:
 
 
 def note(name: str, values: Tensor) -> None:
-    """Note values of one decoder call, if somebody is collecting."""
+    """Record values of one decoder call if a `readings` block is active."""
     found = _READINGS.get()
     if found is not None:
         found[name].append(values.detach().float().cpu())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import pkgutil
@@ -15,6 +14,7 @@ from samadapt.adapters.base import Adapter
 from samadapt.adapters.files import CONFIG_FILE, find_folder, read_folder, shipped_names
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
+from samadapt.spelling import did_you_mean
 
 _METHODS: dict[str, type[Adapter]] = {}
 
@@ -66,8 +66,7 @@ def get_method(name: str) -> type[Adapter]:
     names = method_names()
     if name in _METHODS:
         return _METHODS[name]
-    close = difflib.get_close_matches(name, names, 1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    hint = did_you_mean(name, names)
     known = ", ".join(names) or "none"
     raise AdapterError(f"unknown adapter method {name!r}{hint}; known methods: {known}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from samadapt.adapters.base import Adapter
 from samadapt.adapters.registry import load_adapter
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
+from samadapt.spelling import did_you_mean
 
 
 class Tasks:
@@ -22,10 +22,6 @@ class Tasks:
 
     A task is named by the category that its adapter was taught. Adapters of any method will do,
     if they were trained for a category.
-
-    Args:
-        model: theirs.
-        *adapters: folders (or names) of adapters, or adapters.
 
     Raises:
         AdapterError: one that cannot be loaded, belongs to another model, or names no task; two
@@ -86,8 +82,7 @@ class Tasks:
         """
         if name in self._adapters:
             return self._adapters[name]
-        near = difflib.get_close_matches(name, self._adapters, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = did_you_mean(name, self._adapters)
         known = ", ".join(sorted(self._adapters)) or "none"
         raise AdapterError(f"no task {name!r}{hint}; known tasks: {known}")
 

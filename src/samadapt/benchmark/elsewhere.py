@@ -27,13 +27,7 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Part(Generic[R]):
-    """What came of some of the objects.
-
-    Attributes:
-        rows: by the object's id.
-        skipped: images that could not be used.
-        timing: seconds and counts, which add up.
-    """
+    """Results for some of the objects."""
 
     rows: Mapping[Id, R] = field(default_factory=dict)
     skipped: tuple[SkippedImage, ...] = ()
@@ -91,7 +85,7 @@ def specs_of(adapters: Iterable[str | Seams] | Mapping[str, Any]) -> tuple[str, 
     """Names of adapters, as workers load them.
 
     Raises:
-        DataError: an adapter as it is, which cannot travel.
+        DataError: an adapter object, which cannot be sent to workers.
     """
     specs = list(adapters)
     named = [spec for spec in specs if isinstance(spec, str)]

@@ -62,7 +62,7 @@ def describe_environment(
 
     Args:
         model: the model in use.
-        adapters: the adapters in use, each with what it was called by.
+        adapters: the adapters in use, each with the name it was given.
         command: the arguments of the command line; `sys.argv` when left out.
     """
     return {

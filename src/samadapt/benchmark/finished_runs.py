@@ -29,7 +29,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def digest(depends_on: Mapping[str, Any]) -> str:
-    """Return twelve digits that differ as soon as anything that a run depends on does."""
+    """Return a digest of twelve digits over everything that a run depends on."""
     text = json.dumps(depends_on, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

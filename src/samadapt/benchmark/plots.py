@@ -95,11 +95,7 @@ class Drawing:
         self.axes.axhline(value, color=_MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
 
     def svg(self, name: str) -> str:
-        """Return the plot as one `<svg>` element.
-
-        Args:
-            name: of the plot, unique in its page.
-        """
+        """Return the plot as one `<svg>` element."""
         return _svg(self._figure, name)
 
 

@@ -124,7 +124,7 @@ def write_report(path: str | os.PathLike[str], report: Report) -> None:
 
 
 def render_report(report: Report) -> str:
-    """Return a report as HTML; a name that the template uses and nobody gives is an error."""
+    """Return a report as HTML; a missing template variable is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(

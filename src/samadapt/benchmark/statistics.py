@@ -29,12 +29,6 @@ def image_interval(
 ) -> Interval | None:
     """Return the 95 % bootstrap interval over images, each drawn with all its objects.
 
-    Args:
-        values: (N,) one number per object.
-        images: N, the image of each object.
-        seed: of the bootstrap.
-        statistic: see `bootstrap_interval`.
-
     Returns:
         None for a single image, which does not tell how images differ.
     """

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli import engine_options as eng
+from samadapt.cli import groups as grp
 from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.guard import Invocation
@@ -17,12 +17,13 @@ from samadapt.cli.guard import Invocation
 REPORT = "report.html"
 
 
+@grp.with_groups
 def adaptation(
     ctx: typer.Context,
+    *,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
-            "--dataset",
             metavar="NAME[,NAME]",
             help=f"${common.DATA_VARIABLE}/NAME/images and SPLIT.json; may be given several times.",
         ),
@@ -30,23 +31,20 @@ def adaptation(
     adapter: Annotated[
         list[str] | None,
         typer.Option(
-            "--adapter",
             metavar="SPEC[,SPEC]",
             help="Adapters to compare, each on its own: method, method:variant, folder or Hub id; "
             "A+B for two at once.",
         ),
     ] = None,
     seeds: Annotated[
-        str, typer.Option("--seeds", metavar="N[,N]", help="One run each, in another order.")
+        str, typer.Option(metavar="N[,N]", help="One run each, in another order.")
     ] = "0,1,2",
     max_objects: Annotated[
-        int | None,
-        typer.Option("--max-objects", metavar="N", help="Of each dataset at most so many."),
+        int | None, typer.Option(metavar="N", help="Of each dataset at most so many.")
     ] = None,
     streams: Annotated[
         list[str] | None,
         typer.Option(
-            "--streams",
             metavar="NAME[,NAME]|all",
             help="Besides: mixed (datasets in blocks), wrong-accepts (20 % of accepted masks are "
             "bad), repeated (one object again and again).",
@@ -56,19 +54,12 @@ def adaptation(
     at_failure: opt.AtFailureOption = "skip",
     stop_at: opt.StopAtOption = 0.9,
     max_clicks: opt.MaxClicksOption = 30,
-    model: common.ModelOption = "nano",
-    device: common.DeviceOption = "auto",
-    dtype: common.DtypeOption = "auto",
-    threads: common.ThreadsOption = None,
-    engine: eng.EngineOption = None,
-    address: eng.AddressOption = None,
-    workers: eng.WorkersOption = None,
-    gpus: eng.GpusOption = 0.0,
     json_path: opt.KeptJsonOption = None,
     report: Annotated[
-        Path | None,
-        typer.Option("--report", metavar="DIR", help="Write a report with learning curves."),
+        Path | None, typer.Option(metavar="DIR", help="Write a report with learning curves.")
     ] = None,
+    run: grp.ModelOptions,
+    workers: grp.WorkerOptions,
 ) -> None:
     """Measure how many clicks an adapter saves while it learns from objects.
 
@@ -81,7 +72,7 @@ def adaptation(
     numbers = opt.split_numbers("seeds", seeds, "0,1,2")
     chosen = _streams(streams)
     paths = {name: common.named_dataset(name, split) for name in names}
-    read: list[str | Path] = [*(masks for _, masks in paths.values()), model]
+    read: list[str | Path] = [*(masks for _, masks in paths.values()), run.model]
     common.check_outputs(("--json", json_path), inputs=read)
     if report is not None:
         common.check_output_folder("--report", report, [p for pair in paths.values() for p in pair])
@@ -98,9 +89,7 @@ def adaptation(
         at_failure=at_failure,  # type: ignore[arg-type] # checked by ClickProtocol
     )
     datasets = {name: open_dataset(*path) for name, path in paths.items()}
-    common.set_threads(threads)
-    loaded = common.load_model(model, device, dtype)
-    where = eng.elsewhere(engine, address, workers, gpus, loaded, model, device)
+    loaded = run.load()
     with common.progress_bar("clicking") as progress:
         result = run_adaptation(
             datasets,
@@ -110,11 +99,11 @@ def adaptation(
             protocol=protocol,
             max_objects=max_objects,
             streams=chosen,
-            runs=None if json_path is None else json_path.with_name(f"{json_path.name}.runs"),
+            runs=opt.runs_folder(json_path),
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
             store=EmbeddingStore(is_cyclic=True),
-            elsewhere=where,
+            elsewhere=workers.elsewhere(loaded, run),
         )
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)
@@ -122,8 +111,7 @@ def adaptation(
         result,
         result.skipped,
         adaptation_tables(result),
-        json_path,
-        report and report / REPORT,
+        grp.ReportOptions(json_path=json_path, html_path=report and report / REPORT),
         lambda: adaptation_report(result),
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli import engine_options as eng
+from samadapt.cli import groups as grp
 from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.guard import Invocation
@@ -21,28 +21,20 @@ if TYPE_CHECKING:
     from samadapt.models.seams import Seams
 
 
+@grp.with_groups
 def interactive(
     ctx: typer.Context,
-    images: opt.ImagesOption = None,
-    masks: opt.MasksOption = None,
-    dataset: opt.DatasetOption = None,
-    split: opt.SplitOption = "test",
-    crowds: common.CrowdsOption = False,
-    model: common.ModelOption = "nano",
+    *,
+    source: grp.DataOptions,
     adapter: common.AdapterOption = None,
     max_objects: opt.MaxObjectsOption = None,
     seed: common.SeedOption = 0,
     order: Annotated[
-        str,
-        typer.Option(
-            "--order", metavar="random|file|image", help="In which order to visit objects."
-        ),
+        str, typer.Option(metavar="random|file|image", help="In which order to visit objects.")
     ] = "random",
     categories: Annotated[
         list[str] | None,
-        typer.Option(
-            "--categories", metavar="NAME[,NAME]", help="Only these; may be given several times."
-        ),
+        typer.Option(metavar="NAME[,NAME]", help="Only these; may be given several times."),
     ] = None,
     min_area: opt.MinAreaOption = 1,
     max_clicks: opt.MaxClicksOption = 30,
@@ -83,15 +75,9 @@ def interactive(
             help="With --adapter: do the same objects without it too, and show what it changes.",
         ),
     ] = False,
-    device: common.DeviceOption = "auto",
-    dtype: common.DtypeOption = "auto",
-    threads: common.ThreadsOption = None,
-    engine: eng.EngineOption = None,
-    address: eng.AddressOption = None,
-    workers: eng.WorkersOption = None,
-    gpus: eng.GpusOption = 0.0,
-    json_path: opt.JsonOption = None,
-    html_path: opt.HtmlOption = None,
+    run: grp.ModelOptions,
+    workers: grp.WorkerOptions,
+    outputs: grp.ReportOptions,
 ) -> None:
     """A robot annotator clicks on real objects until their masks are good.
 
@@ -100,16 +86,12 @@ def interactive(
     """
     if compare_frozen and not adapter:
         raise DataError("--compare-frozen: name the adapter to compare with --adapter")
-    paths = opt.dataset_paths(images, masks, dataset, split)
-    common.check_outputs(
-        ("--json", json_path), ("--html", html_path), inputs=(paths[1], model, *(adapter or ()))
-    )
+    outputs.check((source.paths()[1], run.model, *(adapter or ())))
     from samadapt.benchmark.interactive.compare import run_compared
     from samadapt.benchmark.interactive.report import interactive_report
     from samadapt.benchmark.interactive.run import run_interactive
     from samadapt.benchmark.interactive.tables import summary_table
     from samadapt.benchmark.options import Selection
-    from samadapt.data.datasets import open_dataset
     from samadapt.session.robot import ClickProtocol
     from samadapt.store.embeddings import EmbeddingStore
 
@@ -124,8 +106,7 @@ def interactive(
         multimask_first=multimask_first,
         at_failure=at_failure,  # type: ignore[arg-type]
     )
-    data = open_dataset(*paths, crowds=crowds)
-    common.set_threads(threads)
+    data = source.open()
     selection = Selection(
         max_objects=max_objects,
         seed=seed,
@@ -133,12 +114,12 @@ def interactive(
         categories=_names(categories, data),
         min_area=min_area,
     )
-    loaded = common.load_model(model, device, dtype)
-    where = eng.elsewhere(engine, address, workers, gpus, loaded, model, device)
+    loaded = run.load()
+    where = workers.elsewhere(loaded, run)
     command = ctx.ensure_object(Invocation).command
     store = EmbeddingStore(is_cyclic=True)
 
-    def run(adapters: Sequence[str | Seams], told: Progress | None) -> InteractiveResult:
+    def evaluate(adapters: Sequence[str | Seams], told: Progress | None) -> InteractiveResult:
         return run_interactive(
             data,
             loaded,
@@ -153,16 +134,15 @@ def interactive(
 
     with common.progress_bar("clicking") as progress:
         if adapter and compare_frozen:
-            result = run_compared(run, adapter, progress)
+            result = run_compared(evaluate, adapter, progress)
         else:
-            result = run(adapter or (), progress)
+            result = evaluate(adapter or (), progress)
     results = [*filter(None, [result.frozen]), result]
     deliver(
         result,
         result.skipped,
         [summary_table(results)],
-        json_path,
-        html_path,
+        outputs,
         lambda: interactive_report(results, data),
     )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from samadapt.cli import common
+from samadapt.cli.groups import ReportOptions
 
 if TYPE_CHECKING:
     from samadapt.benchmark.report import Report
@@ -20,8 +20,7 @@ def deliver(
     result: BenchmarkResult,
     skipped: Sequence[SkippedImage],
     tables: Sequence[Table],
-    json_path: Path | None,
-    html_path: Path | None = None,
+    outputs: ReportOptions,
     report: Callable[[], Report] | None = None,
 ) -> None:
     """Write the files, then print the tables: no result is lost because nobody reads it.
@@ -30,8 +29,7 @@ def deliver(
         result: written as JSON.
         skipped: images that could not be evaluated.
         tables: for the terminal.
-        json_path: of the JSON file; None writes none.
-        html_path: of the report; None writes none.
+        outputs: the JSON file and the report to write.
         report: makes the report.
     """
     from rich.console import Console
@@ -39,15 +37,15 @@ def deliver(
     from samadapt.benchmark.report import write_report
     from samadapt.benchmark.tables import terminal_table
 
-    if json_path is not None:
-        result.save(json_path)
-    if html_path is not None and report is not None:
-        write_report(html_path, report())
+    if outputs.json_path is not None:
+        result.save(outputs.json_path)
+    if outputs.html_path is not None and report is not None:
+        write_report(outputs.html_path, report())
     console = Console()
     for table in tables:
         console.print(terminal_table(table))
     _note_skipped(skipped)
-    for path in (json_path, html_path):
+    for path in (outputs.json_path, outputs.html_path):
         if path is not None:
             typer.echo(f"wrote {path}")
 

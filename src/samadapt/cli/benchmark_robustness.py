@@ -7,24 +7,20 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli import engine_options as eng
+from samadapt.cli import groups as grp
 from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.guard import Invocation
 
 
+@grp.with_groups
 def robustness(
     ctx: typer.Context,
-    images: opt.ImagesOption = None,
-    masks: opt.MasksOption = None,
-    dataset: opt.DatasetOption = None,
-    split: opt.SplitOption = "test",
-    crowds: common.CrowdsOption = False,
-    model: common.ModelOption = "nano",
+    *,
+    source: grp.DataOptions,
     adapter: Annotated[
         list[str] | None,
         typer.Option(
-            "--adapter",
             metavar="SPEC",
             help="Name, folder or Hub id of an adapter, A+B for several at once; each one given "
             "is a row of its own.",
@@ -35,34 +31,23 @@ def robustness(
     prompts: Annotated[
         str,
         typer.Option(
-            "--prompts",
             metavar="KIND[,KIND...]",
             help="Kinds of prompts: box, box0.4 (noise of 0.4), 3p (3 clicks), ...",
         ),
     ] = "box,box0.2,box0.4,box0.6,1p,3p,5p,10p",
     seed: common.SeedOption = 0,
-    device: common.DeviceOption = "auto",
-    dtype: common.DtypeOption = "auto",
-    threads: common.ThreadsOption = None,
-    engine: eng.EngineOption = None,
-    address: eng.AddressOption = None,
-    workers: eng.WorkersOption = None,
-    gpus: eng.GpusOption = 0.0,
-    json_path: opt.JsonOption = None,
-    html_path: opt.HtmlOption = None,
+    run: grp.ModelOptions,
+    workers: grp.WorkerOptions,
+    outputs: grp.ReportOptions,
 ) -> None:
     """Exact and noisy boxes and 1 to 10 clicks for real objects, many of each kind.
 
     Reports overlap (mIoU), overlap of boundaries (mBIoU) and stability (mSF) for
     each kind of prompt, with 95 % intervals, and the time per click.
     """
-    paths = opt.dataset_paths(images, masks, dataset, split)
-    common.check_outputs(
-        ("--json", json_path), ("--html", html_path), inputs=(paths[1], model, *(adapter or ()))
-    )
+    outputs.check((source.paths()[1], run.model, *(adapter or ())))
     from samadapt.benchmark.robustness.report import robustness_report, robustness_table
     from samadapt.benchmark.robustness.run import RobustnessOptions, run_robustness
-    from samadapt.data.datasets import open_dataset
     from samadapt.store.embeddings import EmbeddingStore
     from samadapt.training.prompt_sampling import kinds
 
@@ -72,10 +57,8 @@ def robustness(
         max_objects=max_objects,
         seed=seed,
     )
-    data = open_dataset(*paths, crowds=crowds)
-    common.set_threads(threads)
-    loaded = common.load_model(model, device, dtype)
-    where = eng.elsewhere(engine, address, workers, gpus, loaded, model, device)
+    data = source.open()
+    loaded = run.load()
     with common.progress_bar("prompting") as progress:
         result = run_robustness(
             data,
@@ -85,13 +68,12 @@ def robustness(
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
             store=EmbeddingStore(is_cyclic=True),
-            elsewhere=where,
+            elsewhere=workers.elsewhere(loaded, run),
         )
     deliver(
         result,
         result.skipped,
         [robustness_table(result)],
-        json_path,
-        html_path,
+        outputs,
         lambda: robustness_report(result),
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli import engine_options as eng
+from samadapt.cli import groups as grp
 from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
 from samadapt.cli.guard import Invocation
@@ -17,22 +17,21 @@ from samadapt.errors import DataError
 _ALL = "all"
 
 
+@grp.with_groups
 def task(
     ctx: typer.Context,
+    *,
     images: opt.ImagesOption = None,
     crowds: common.CrowdsOption = False,
     train: Annotated[
-        Path | None,
-        typer.Option("--train", help="COCO file of masks to learn from.", metavar="JSON"),
+        Path | None, typer.Option(help="COCO file of masks to learn from.", metavar="JSON")
     ] = None,
     test: Annotated[
-        Path | None,
-        typer.Option("--test", help="COCO file of masks to measure on.", metavar="JSON"),
+        Path | None, typer.Option(help="COCO file of masks to measure on.", metavar="JSON")
     ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
-            "--dataset",
             metavar="NAME",
             help=f"Instead: ${common.DATA_VARIABLE}/NAME/images, train.json and test.json.",
         ),
@@ -40,66 +39,45 @@ def task(
     category: Annotated[
         list[str] | None,
         typer.Option(
-            "--category",
             metavar="NAME[,NAME]",
             help="Tasks, each on its own; may be given several times. All if left out.",
         ),
     ] = None,
     shots: Annotated[
-        str, typer.Option("--shots", metavar="N[,N]|all", help="Masks to learn from.")
+        str, typer.Option(metavar="N[,N]|all", help="Masks to learn from.")
     ] = "1,4,16,64,all",
     methods: Annotated[
-        str | None,
-        typer.Option(
-            "--methods", metavar="NAME[,NAME]", help="Rows of the table; all if left out."
-        ),
+        str | None, typer.Option(metavar="NAME[,NAME]", help="Rows of the table; all if left out.")
     ] = None,
     max_objects: Annotated[
-        int | None,
-        typer.Option("--max-objects", metavar="N", help="At most so many test objects each."),
+        int | None, typer.Option(metavar="N", help="At most so many test objects each.")
     ] = None,
     max_images: Annotated[
         int,
         typer.Option(
-            "--max-images",
-            metavar="N",
-            help="Search at most so many images per task without a prompt; 0 for none.",
+            metavar="N", help="Search at most so many images per task without a prompt; 0 for none."
         ),
     ] = 50,
-    grid: Annotated[
-        int, typer.Option("--grid", metavar="N", help="Search with about N x N points.")
-    ] = 8,
+    grid: Annotated[int, typer.Option(metavar="N", help="Search with about N x N points.")] = 8,
     draws: opt.DrawsOption = 3,
     steps: Annotated[
-        int | None,
-        typer.Option("--steps", metavar="N", help="Training steps of every fit, for a quick look."),
+        int | None, typer.Option(metavar="N", help="Training steps of every fit, for a quick look.")
     ] = None,
     seed: common.SeedOption = 0,
     seeds: Annotated[
-        int,
-        typer.Option("--seeds", metavar="N", help="Trainings of each kind, with other masks."),
+        int, typer.Option(metavar="N", help="Trainings of each kind, with other masks.")
     ] = 1,
     transfer_images: Annotated[
-        Path | None,
-        typer.Option(
-            "--transfer-images", metavar="DIR", help="Measure the same adapters on other images."
-        ),
+        Path | None, typer.Option(metavar="DIR", help="Measure the same adapters on other images.")
     ] = None,
     transfer_masks: Annotated[
-        Path | None, typer.Option("--transfer-masks", metavar="JSON", help="Their masks.")
+        Path | None, typer.Option(metavar="JSON", help="Their masks.")
     ] = None,
-    model: common.ModelOption = "nano",
-    device: common.DeviceOption = "auto",
-    dtype: common.DtypeOption = "auto",
-    threads: common.ThreadsOption = None,
-    engine: eng.EngineOption = None,
-    address: eng.AddressOption = None,
-    workers: eng.WorkersOption = None,
-    gpus: eng.GpusOption = 0.0,
-    cache: opt.CacheOption = None,
-    cache_gb: opt.GigabytesOption = 10.0,
     json_path: opt.KeptJsonOption = None,
     html_path: opt.HtmlOption = None,
+    run: grp.ModelOptions,
+    workers: grp.WorkerOptions,
+    cache: grp.CacheOptions,
 ) -> None:
     """Teach a task from 1, 4, 16, ... masks and measure it on other images.
 
@@ -109,10 +87,9 @@ def task(
     paths = _paths(images, train, test, dataset)
     if (transfer_images is None) != (transfer_masks is None):
         raise DataError("give both --transfer-images and --transfer-masks, or neither")
-    bound = opt.cache_bytes(cache_gb)
-    common.check_outputs(
-        ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks, model)
-    )
+    bound = cache.limit
+    outputs = grp.ReportOptions(json_path=json_path, html_path=html_path)
+    outputs.check((*paths[1:], transfer_masks, run.model))
     from samadapt.benchmark.task.options import TaskOptions, all_rows
     from samadapt.benchmark.task.report import task_report, task_tables
     from samadapt.benchmark.task.run import run_task
@@ -134,9 +111,7 @@ def task(
     other = None
     if transfer_images is not None and transfer_masks is not None:
         other = open_dataset(transfer_images, transfer_masks, crowds=crowds)
-    common.set_threads(threads)
-    loaded = common.load_model(model, device, dtype)
-    where = eng.elsewhere(engine, address, workers, gpus, loaded, model, device)
+    loaded = run.load()
     with common.progress_bar("teaching") as progress:
         result = run_task(
             learned,
@@ -144,14 +119,14 @@ def task(
             loaded,
             options,
             transfer=other,
-            work=None if json_path is None else json_path.with_name(f"{json_path.name}.runs"),
-            cache=cache,
+            work=opt.runs_folder(json_path),
+            cache=cache.cache,
             cache_bytes=bound,
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
-            elsewhere=where,
+            elsewhere=workers.elsewhere(loaded, run),
         )
-    deliver(result, (), task_tables(result), json_path, html_path, lambda: task_report(result))
+    deliver(result, (), task_tables(result), outputs, lambda: task_report(result))
 
 
 def _paths(

@@ -69,7 +69,7 @@ def choose(
         device: as for `load`.
         dtype: as for `load`.
         folder: of the images, where a checkpoint may lie for them.
-        kept: folder of what the project's adapters learned.
+        kept: folder of the project's adapters.
         has_objects: whether the project has objects; without a record they were made with nano,
             which every project began with in versions that kept none.
         adapters: adapters and tasks that were named.
@@ -128,7 +128,7 @@ def _recorded(kept: Path) -> str | None:
 
 
 def _learned_with(kept: Path) -> str | None:
-    """The base model of what was learned last, in projects without a record."""
+    """The base model of the adapter that was saved last, in projects without a record."""
     configs = sorted(kept.glob(f"current/*/{_CONFIG}"), key=lambda path: path.stat().st_mtime)
     return next((name for path in reversed(configs) if (name := _base(path))), None)
 

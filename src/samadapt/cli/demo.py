@@ -21,7 +21,6 @@ def demo(
     adapter: Annotated[
         str | None,
         typer.Option(
-            "--adapter",
             metavar="SPEC",
             help="What learns beside the frozen model, if not what one annotates with; none: "
             "nothing.",

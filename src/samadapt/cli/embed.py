@@ -11,8 +11,7 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.choice import ChosenModelOption, choose
-from samadapt.cli.common import DeviceOption, DtypeOption, ThreadsOption
-from samadapt.cli.engine_options import AddressOption, EngineOption, GpusOption, WorkersOption
+from samadapt.cli.groups import MachineOptions, WorkerOptions, with_groups
 from samadapt.cli.options import GigabytesOption, cache_bytes
 from samadapt.errors import DataError
 
@@ -20,17 +19,14 @@ _BATCH = 4
 """Images that a worker takes at a time."""
 
 
+@with_groups
 def embed(
+    *,
     folder: Annotated[Path, typer.Argument(help="The folder of images.", metavar="FOLDER")],
     model: ChosenModelOption = None,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
     cache_gb: GigabytesOption = 10.0,
-    threads: ThreadsOption = None,
-    engine: EngineOption = None,
-    address: AddressOption = None,
-    workers: WorkersOption = None,
-    gpus: GpusOption = 0.0,
+    machine: MachineOptions,
+    where: WorkerOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Encode all images of a folder ahead, so that nothing waits for them later.
@@ -52,16 +48,17 @@ def embed(
         raise DataError("--cache-gb 0: there would be no cache to fill, give more")
     store = EmbeddingStore(limit=cache_bytes(cache_gb))
     paths = list_images(folder, recursive=True)
-    common.set_threads(threads)
-    chosen = choose(model, device, dtype, folder=folder, kept=folder.absolute() / ADAPTERS)
-    loaded = common.load_model(chosen.spec, device, dtype)
-    if engine is None and workers is None and address is None and not gpus:
+    chosen = choose(
+        model, machine.device, machine.dtype, folder=folder, kept=folder.absolute() / ADAPTERS
+    )
+    loaded = machine.load_named(chosen.spec)
+    if not where.is_given:
         found = (embed_one(loaded, store, path) for path in paths)
     else:
-        where = make_engine(engine or "local", workers, gpus, address)
-        work = EmbedWork(WorkerModel.of(loaded, chosen.spec, device), store)
+        engine = make_engine(where.engine or "local", where.workers, where.gpus, where.address)
+        work = EmbedWork(WorkerModel.of(loaded, chosen.spec, machine.device), store)
         batches = in_batches([path.absolute() for path in paths], _BATCH)
-        found = (one for batch in where.run(work, batches) for one in batch)
+        found = (one for batch in engine.run(work, batches) for one in batch)
     outcomes: Counter[str] = Counter()
     unreadable: list[str] = []
     with common.progress_bar("encoding") as progress:

@@ -36,11 +36,10 @@ def export(
         ),
     ] = "coco",
     images: Annotated[
-        Path | None,
-        typer.Option("--images", metavar="DIR", help="Where the images are, if not beside it."),
+        Path | None, typer.Option(metavar="DIR", help="Where the images are, if not beside it.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option("--name", help="Which project, in a database of several.")
+        str | None, typer.Option(help="Which project, in a database of several.")
     ] = None,
     done_only: Annotated[
         bool, typer.Option("--done-only", help="Only images that were marked as done.")
@@ -57,7 +56,6 @@ def export(
     simplify: Annotated[
         float,
         typer.Option(
-            "--simplify",
             metavar="PIXELS",
             help="Fewer corners: outlines of polygon formats may move by so much. Neighbours keep "
             "their common border.",

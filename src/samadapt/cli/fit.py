@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from samadapt.cli import common
-from samadapt.cli import engine_options as eng
+from samadapt.cli import groups as grp
 from samadapt.cli import options as opt
+from samadapt.cli.recipe_options import RecipeOptions
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
     from samadapt.training.fit import FitReport
     from samadapt.training.fitting.checkpoint import SkippedPicture
 
-_RECIPE = "Recipe (the method's own values where left out)"
-_NONE = "all"
 _RAY = "ray"
 
 
+@grp.with_groups
 def fit(
+    *,
     method: Annotated[
         str,
         typer.Argument(
@@ -31,121 +33,31 @@ def fit(
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder of the adapter; new, or to resume.")
+        Path, typer.Option(metavar="DIR", help="Folder of the adapter; new, or to resume.")
     ],
     images: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--images", help="Folder of images; may be given several times.", metavar="DIR"
-        ),
+        typer.Option(help="Folder of images; may be given several times.", metavar="DIR"),
     ] = None,
     masks: Annotated[
         list[Path] | None,
         typer.Option(
-            "--masks",
-            help="COCO file, or folder of mask images; one for each --images.",
-            metavar="JSON|DIR",
+            help="COCO file, or folder of mask images; one for each --images.", metavar="JSON|DIR"
         ),
     ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset",
-            metavar="NAME[,NAME...]",
-            help="Instead of --images and --masks: $SAMADAPT_DATA/NAME/images and SPLIT.json.",
-        ),
-    ] = None,
+    dataset: opt.DatasetsOption = None,
     split: opt.SplitOption = "train",
     crowds: common.CrowdsOption = False,
-    model: common.ModelOption = "nano",
     start: Annotated[
-        str | None,
-        typer.Option("--start", metavar="ADAPTER", help="Go on from this adapter."),
-    ] = None,
-    category: Annotated[
-        str | None,
-        typer.Option("--category", metavar="NAME", help="Learn from objects of this one alone."),
-    ] = None,
-    shots: Annotated[
-        int | None,
-        typer.Option("--shots", metavar="N", help="Learn from so many of them; else from all."),
+        str | None, typer.Option(metavar="ADAPTER", help="Go on from this adapter.")
     ] = None,
     point_matching: Annotated[
-        bool,
-        typer.Option("--point-matching", help="The variant that refines outlines as well."),
+        bool, typer.Option("--point-matching", help="The variant that refines outlines as well.")
     ] = False,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            "--steps",
-            rich_help_panel=_RECIPE,
-            help="Steps in all, however many images there are.",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", rich_help_panel=_RECIPE, help="Visits of each image.")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", rich_help_panel=_RECIPE, help="Of AdamW.")
-    ] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option("--weight-decay", rich_help_panel=_RECIPE, help="Of AdamW.")
-    ] = None,
-    prompts: Annotated[
-        str | None,
-        typer.Option(
-            "--prompts",
-            metavar="KIND[,KIND...]",
-            rich_help_panel=_RECIPE,
-            help="Kinds of prompts: box, noisy, box0.4, 1p, edge, 3p, ...",
-        ),
-    ] = None,
-    prompts_per_object: Annotated[
-        str | None,
-        typer.Option(
-            "--prompts-per-object",
-            metavar="N|all",
-            rich_help_panel=_RECIPE,
-            help="How many of these kinds an object gets per visit.",
-        ),
-    ] = None,
-    objects_per_image: Annotated[
-        str | None,
-        typer.Option(
-            "--objects-per-image",
-            metavar="N|all",
-            rich_help_panel=_RECIPE,
-            help="At most so many per visit.",
-        ),
-    ] = None,
-    images_per_step: Annotated[
-        int | None,
-        typer.Option("--images-per-step", rich_help_panel=_RECIPE, help="Images per step."),
-    ] = None,
-    max_objects: Annotated[
-        int | None,
-        typer.Option(
-            "--max-objects", metavar="N", rich_help_panel=_RECIPE, help="Use at most so many."
-        ),
-    ] = None,
-    min_area: Annotated[
-        int | None,
-        typer.Option(
-            "--min-area", metavar="PIXELS", rich_help_panel=_RECIPE, help="Leave out smaller ones."
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="Same seed, same result.", rich_help_panel=_RECIPE)
-    ] = None,
-    cache: opt.CacheOption = None,
-    cache_gb: opt.GigabytesOption = 10.0,
-    device: common.DeviceOption = "auto",
-    dtype: common.DtypeOption = "auto",
-    threads: common.ThreadsOption = None,
-    engine: eng.EngineOption = None,
-    address: eng.AddressOption = None,
-    workers: eng.WorkersOption = None,
-    gpus: eng.GpusOption = 0.0,
+    recipe: RecipeOptions,
+    run: grp.ModelOptions,
+    cache: grp.CacheOptions,
+    workers: grp.WorkerOptions,
     json_path: opt.JsonOption = None,
 ) -> None:
     """Train an adapter on images with masks; the model itself stays as it is.
@@ -153,34 +65,14 @@ def fit(
     A run that was interrupted goes on with the same command. With several GPUs
     use `accelerate launch -m samadapt fit ...`, or a Ray cluster.
     """
-    _check_engine(engine, workers, gpus, address)
+    _check_engine(workers)
     places = _places(images, masks, dataset, split)
     if point_matching:
         method = _with_variant(method, "--point-matching", "point-matching")
-    bound = opt.cache_bytes(cache_gb)
-    read = [*(path for place in places for path in place), model, start]
+    read = [*(path for place in places for path in place), run.model, start]
     common.check_output_folder("--out", out, read)
     common.check_outputs(("--json", json_path), inputs=[path for _, path in places] + read[-2:])
-    settings: dict[str, Any] = {
-        "category": category,
-        "shots": shots,
-        "steps": steps,
-        "epochs": epochs,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "prompts": None if prompts is None else tuple(_split(prompts)),
-        "images_per_step": images_per_step,
-        "max_objects": max_objects,
-        "min_area": min_area,
-        "seed": seed,
-    }
-    chosen = {name: value for name, value in settings.items() if value is not None}
-    for name, text in (
-        ("prompts_per_object", prompts_per_object),
-        ("objects_per_image", objects_per_image),
-    ):
-        if text is not None:
-            chosen[name] = _count(name, text)
+    chosen, bound = recipe.settings(), cache.limit
     from samadapt.data.datasets import open_dataset
     from samadapt.training.fit import run_fit
     from samadapt.training.fitting.methods import fit_method
@@ -188,15 +80,15 @@ def fit(
 
     fit_method(method.partition(":")[0]).recipe.changed(**chosen)
     data = [open_dataset(*paths, crowds=crowds) for paths in places]
-    common.set_threads(threads)
-    loaded = common.load_model(model, local_device(device), dtype)
-    if engine == _RAY:
+    loaded = replace(run, device=local_device(run.device)).load()
+    if workers.engine == _RAY:
         from samadapt.distributed.fit import FitJob, fit_on_ray
         from samadapt.distributed.worker_model import WorkerModel
 
-        place = WorkerModel.of(loaded, model, device)
-        job = FitJob(method, place, data, out, start, cache, bound, chosen)
-        report = fit_on_ray(job, loaded, workers or max(1, int(gpus)), gpus, address)
+        place = WorkerModel.of(loaded, run.model, run.device)
+        job = FitJob(method, place, data, out, start, cache.cache, bound, chosen)
+        count, gpus = workers.workers or max(1, int(workers.gpus)), workers.gpus
+        report = fit_on_ray(job, loaded, count, gpus, workers.address)
         for skipped in report.skipped:
             _note_skipped(skipped)
     else:
@@ -206,7 +98,7 @@ def fit(
             data,
             out,
             start=start,
-            cache=cache,
+            cache=cache.cache,
             cache_bytes=bound,
             on_skip=_note_skipped,
             settings=chosen,
@@ -214,12 +106,10 @@ def fit(
     _deliver(report, json_path)
 
 
-def _check_engine(
-    engine: str | None, workers: int | None, gpus: float, address: str | None
-) -> None:
-    if engine not in (None, "local", _RAY):
-        raise DataError(f"--engine {engine}: use local or ray")
-    if engine != _RAY and (workers is not None or gpus or address is not None):
+def _check_engine(given: grp.WorkerOptions) -> None:
+    if given.engine not in (None, "local", _RAY):
+        raise DataError(f"--engine {given.engine}: use local or ray")
+    if given.engine != _RAY and given != grp.WorkerOptions(engine=given.engine):
         raise DataError(
             "--workers, --gpus and --address belong to --engine ray; on one machine use "
             "`accelerate launch -m samadapt fit ...`"
@@ -260,9 +150,7 @@ def _places(
     """The image folder and the masks of every dataset."""
     if dataset is not None:
         first = images[0] if images else None, masks[0] if masks else None
-        names = _split(dataset)
-        if not names:
-            raise DataError("--dataset names nothing: give one or more names, with commas")
+        names = opt.split_names("dataset", [dataset])
         return [opt.dataset_paths(*first, name, split) for name in names]
     if len(images or ()) != len(masks or ()):
         raise DataError(
@@ -282,15 +170,3 @@ def _with_variant(method: str, option: str, variant: str) -> str:
     if name in having and given in ("", variant):
         return f"{name}:{variant}"
     raise DataError(f"{option} belongs to the method {', '.join(having)}, not to {method!r}")
-
-
-def _count(name: str, text: str) -> int | None:
-    if text == _NONE:
-        return None
-    if not text.isdecimal():
-        raise DataError(f"--{name.replace('_', '-')} {text}: give a number or {_NONE!r}")
-    return int(text)
-
-
-def _split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]

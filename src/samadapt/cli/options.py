@@ -35,6 +35,14 @@ DatasetOption = Annotated[
         help=f"Instead of --images and --masks: ${DATA_VARIABLE}/NAME/images and SPLIT.json.",
     ),
 ]
+DatasetsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME[,NAME...]",
+        help=f"Instead of --images and --masks: ${DATA_VARIABLE}/NAME/images and SPLIT.json.",
+    ),
+]
 SplitOption = Annotated[str, typer.Option("--split", help="With --dataset: which file.")]
 MaxObjectsOption = Annotated[
     int | None, typer.Option("--max-objects", metavar="N", help="At most so many objects.")
@@ -71,14 +79,6 @@ KeptJsonOption = Annotated[
 HtmlOption = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write a report as one HTML file.")
 ]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        metavar="DIR",
-        help="Folder of embeddings; by default the one that `samadapt embed` fills.",
-    ),
-]
 GigabytesOption = Annotated[
     float,
     typer.Option(
@@ -87,6 +87,11 @@ GigabytesOption = Annotated[
         help="Most gigabytes that cached embeddings may take; 0 keeps none.",
     ),
 ]
+
+
+def runs_folder(json_path: Path | None) -> Path | None:
+    """Return the folder of finished runs beside a JSON file."""
+    return None if json_path is None else json_path.with_name(f"{json_path.name}.runs")
 
 
 def cache_bytes(gigabytes: float) -> int:

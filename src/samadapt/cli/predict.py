@@ -49,29 +49,26 @@ def predict(
         typer.Option("--box", "-b", metavar="X0,Y0,X1,Y1", help="A box around the object."),
     ] = None,
     mask: Annotated[
-        Path | None,
-        typer.Option("--mask", help="An earlier mask of the object, at the size of the picture."),
+        Path | None, typer.Option(help="An earlier mask of the object, at the size of the picture.")
     ] = None,
     model: ChosenModelOption = None,
     adapter: AdapterOption = None,
     task: Annotated[
         list[str] | None,
         typer.Option(
-            "--task",
             metavar="ADAPTER",
             help="Folder, name or Hub id of an adapter that was taught a task; with --all it may "
             "be given several times.",
         ),
     ] = None,
     everything: Annotated[
-        bool,
-        typer.Option("--all", help="Find all objects of the tasks, without a prompt."),
+        bool, typer.Option("--all", help="Find all objects of the tasks, without a prompt.")
     ] = False,
     grid: Annotated[
-        int, typer.Option("--grid", metavar="N", help="With --all: look from about N x N points.")
+        int, typer.Option(metavar="N", help="With --all: look from about N x N points.")
     ] = 16,
     min_score: Annotated[
-        float, typer.Option("--min-score", help="With --all: leave out less sure objects.")
+        float, typer.Option(help="With --all: leave out less sure objects.")
     ] = 0.0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -83,8 +80,7 @@ def predict(
         ),
     ] = False,
     overlay: Annotated[
-        Path | None,
-        typer.Option("--overlay", help="Also write the picture with masks and clicks drawn in."),
+        Path | None, typer.Option(help="Also write the picture with masks and clicks drawn in.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -19,40 +19,32 @@ def serve(
         bool, typer.Option("--label-studio", help="Be a machine learning back end of Label Studio.")
     ] = False,
     images: Annotated[
-        Path | None,
-        typer.Option("--images", metavar="DIR", help="Where the images of the tasks are."),
+        Path | None, typer.Option(metavar="DIR", help="Where the images of the tasks are.")
     ] = None,
     url: Annotated[
-        str | None,
-        typer.Option("--url", help="Address of Label Studio, to fetch uploaded images from."),
+        str | None, typer.Option(help="Address of Label Studio, to fetch uploaded images from.")
     ] = None,
     api_key: Annotated[
         str | None,
-        typer.Option(
-            "--api-key",
-            envvar="LABEL_STUDIO_API_KEY",
-            help="Personal access token of Label Studio.",
-        ),
+        typer.Option(envvar="LABEL_STUDIO_API_KEY", help="Personal access token of Label Studio."),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where what is learned is kept.")
-    ] = Path("samadapt-label-studio"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where what is learned is kept.")] = Path(
+        "samadapt-label-studio"
+    ),
     model: ModelOption = "nano",
     adapter: AdapterOption = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
-            "--allow-host",
             metavar="NAME",
             help="A further name that Label Studio calls this machine by (host.docker.internal).",
         ),
     ] = None,
-    port: Annotated[int, typer.Option("--port", metavar="N", help="Port.")] = 9090,
+    port: Annotated[int, typer.Option(metavar="N", help="Port.")] = 9090,
     token: Annotated[
         str | None,
         typer.Option(
-            "--token",
             envvar="SAMADAPT_TOKEN",
             help="Password; a new one if left out. The environment variable is not seen by others "
             "who list this machine's processes.",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.common import AdapterOption
+from samadapt.cli.groups import ModelOptions, with_groups
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from samadapt.tracking.propagation import Propagation, Stop
 
 
+@with_groups
 def track(
+    *,
     stack: Annotated[
         Path,
         typer.Argument(
@@ -31,7 +34,6 @@ def track(
     masks: Annotated[
         Path,
         typer.Option(
-            "--masks",
             metavar="FILE",
             help="The objects in one or more slices: COCO (.json), or a label image or volume.",
         ),
@@ -45,19 +47,16 @@ def track(
             "the Cell Tracking Challenge's format.",
         ),
     ],
-    model: ModelOption = "nano",
     memory: Annotated[
         str | None,
         typer.Option(
-            "--memory",
             metavar="NAME",
             help="Instead of the model: a SAM 2 video model, whose own memory carries the objects.",
         ),
     ] = None,
     adapter: AdapterOption = None,
     learn: Annotated[
-        bool,
-        typer.Option("--learn", help="Let adapters learn the given masks first (online)."),
+        bool, typer.Option("--learn", help="Let adapters learn the given masks first (online).")
     ] = False,
     slice_: Annotated[
         int | None,
@@ -67,12 +66,9 @@ def track(
         bool,
         typer.Option("--fill", help="Fill the slices between those in which an object is given."),
     ] = False,
-    axis: Annotated[
-        str | None, typer.Option("--axis", metavar="z|t", help="Where a file has both.")
-    ] = None,
+    axis: Annotated[str | None, typer.Option(metavar="z|t", help="Where a file has both.")] = None,
     frames: Annotated[
-        Path | None,
-        typer.Option("--frames", metavar="DIR", help="Also write the slices as PNG files."),
+        Path | None, typer.Option(metavar="DIR", help="Also write the slices as PNG files.")
     ] = None,
     smaller_on_top: Annotated[
         bool,
@@ -82,9 +78,7 @@ def track(
             "refused otherwise.",
         ),
     ] = False,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
+    run: ModelOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Carry objects along a stack, both ways from where they are given.
@@ -103,8 +97,7 @@ def track(
         for finding in opened.findings:
             typer.echo(f"note: {finding}", err=True)
         given = _read_masks(masks, opened, slice_)
-        common.set_threads(threads)
-        carrying = _propagator(model, memory, adapter, device, dtype)
+        carrying = _propagator(run, memory, adapter)
         with common.progress_bar("carrying") as progress:
             found = _carried(carrying, opened, given, fill_between, learn, progress)
         _save(out, found.tracks, opened, smaller_on_top)
@@ -149,18 +142,17 @@ def _read_masks(path: Path, stack: Stack, index: int | None) -> Tracks:
     return Tracks(found.size, len(stack), found.tracks)
 
 
-def _propagator(
-    model: str, memory: str | None, adapters: list[str] | None, device: str, dtype: str
-) -> Propagator:
+def _propagator(run: ModelOptions, memory: str | None, adapters: list[str] | None) -> Propagator:
     from samadapt.tracking.propagation import propagator_for
 
     if memory is not None:
         from samadapt.models.registry import load_memory
 
-        return propagator_for(load_memory(memory, device))
+        common.set_threads(run.threads)
+        return propagator_for(load_memory(memory, run.device))
     from samadapt.adapters.registry import create_adapter
 
-    loaded = common.load_model(model, device, dtype)
+    loaded = run.load()
     return propagator_for(loaded, [create_adapter(spec, loaded) for spec in adapters or ()])
 
 

@@ -52,13 +52,7 @@ def _usable(entry: Any, folder: ImageFolder) -> Any:
 
 
 def _mended(records: CocoRecords, path: Path, findings: ImportIssues) -> CocoRecords:
-    """Records with unique ids whose annotations all belong to an image and a category.
-
-    Args:
-        records: as they were read.
-        path: of the file, for messages.
-        findings: takes what is left out.
-    """
+    """Records with unique ids whose annotations all belong to an image and a category."""
     images, unclear = _images(records.images, path, findings)
     categories, doubtful = _categories(records.categories, path, findings)
     taken: set[Id] = set()

@@ -1,4 +1,4 @@
-"""Which lines of a drawing cross or touch each other where they should not."""
+"""Detection of lines in a drawing that cross or touch each other."""
 
 from __future__ import annotations
 

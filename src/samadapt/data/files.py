@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def visible_files(folder: Path, suffix: str) -> list[Path]:
     """The files of a folder and its subfolders that end in `suffix` (lower case), sorted.
 
-    What begins with a dot, and what macOS adds to archives, is no file of anybody.
+    Hidden files and the files that macOS adds to archives are left out.
     """
     found = []
     for root, folders, names in os.walk(folder):

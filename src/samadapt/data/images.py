@@ -65,7 +65,7 @@ def read_image(image: ImageLike) -> NDArray[np.uint8]:
 
 
 def read_seen(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Read what is seen of an image file, upright, with all the depth that it has.
+    """Read an image file as it is shown, upright, at its full bit depth.
 
     Palettes become colours and inks RGB; nothing is stretched, and alpha stays.
 

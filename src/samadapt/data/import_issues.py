@@ -30,11 +30,7 @@ class LeftOut:
 
 
 class ImportIssues:
-    """Collects the records that a reader leaves out; a strict one raises for the first.
-
-    Args:
-        strict: raise.
-    """
+    """Collects the records that a reader leaves out; a strict one raises for the first."""
 
     def __init__(self, strict: bool = False) -> None:
         self.strict = strict
@@ -46,7 +42,7 @@ class ImportIssues:
         return tuple(self._left_out)
 
     def leave_out(self, where: str, why: str, objects: int = 1) -> None:
-        """Name something that is not taken.
+        """Record something that is left out.
 
         Raises:
             DataError: the same, when strict.

@@ -264,7 +264,7 @@ def _read_labels(file: Path) -> NDArray[Any]:
 
 
 def _check_not_soft(file: Path, found: dict[int, Rle]) -> None:
-    """A smoothed or resized binary mask would count as hundreds of thin objects."""
+    """Refuse a smoothed or resized binary mask, which would count as hundreds of thin objects."""
     brightest = max(found, default=0)
     areas = {value: rle.area for value, rle in found.items()}
     if (

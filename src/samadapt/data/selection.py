@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ import numpy as np
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import CocoAnnotation, Id
 from samadapt.errors import DataError
+from samadapt.spelling import did_you_mean
 
 SMALLEST = 2
 """Pixels of the smallest mask that is used: a single one shows nothing of an object's shape."""
@@ -89,9 +89,7 @@ def _check_category(dataset: CocoDataset, category: str) -> None:
     names = sorted({c.name for c in dataset.categories})
     if category in names:
         return
-    near = difflib.get_close_matches(category, names, 1)
-    near += [name for name in names if name.casefold() == category.casefold()]
-    hint = f" (did you mean {near[-1]!r}?)" if near else ""
+    hint = did_you_mean(category, names)
     known = ", ".join(names) or "none"
     raise DataError(f"{dataset.source} has no category {category!r}{hint}: it has {known}")
 

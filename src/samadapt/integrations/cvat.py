@@ -53,13 +53,7 @@ def create(
 
 
 class TaskFunction:
-    """A detection function: one label of type mask for each learned task.
-
-    Args:
-        model: the model.
-        tasks: what it was taught.
-        options: how objects are looked for.
-    """
+    """A detection function: one label of type mask for each learned task."""
 
     def __init__(
         self, model: SegmentationModel, tasks: Tasks, options: ProposalOptions | None = None

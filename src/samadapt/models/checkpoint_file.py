@@ -1,4 +1,4 @@
-"""Files of named tensors (.pt, .pth, .safetensors), out of whatever wrapper they were saved in."""
+"""Files of named tensors (.pt, .pth, .safetensors), without the containers around them."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ class Checkpoint:
         return {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
 
     def has(self, prefix: str) -> bool:
-        """Whether any tensor's name begins so."""
+        """Whether any tensor's name begins with this prefix."""
         return any(name.startswith(prefix) for name in self.tensors)
 
     def tell_ignored(self) -> None:
-        """Warn of what is left aside."""
+        """Warn about parts of the file that are not used."""
         for what in self.ignored:
             warnings.warn(f"{self.path}: {what} is left aside, only clicks use it", stacklevel=2)
 
@@ -93,7 +93,7 @@ def read_checkpoint(path: Path, *, mapped: bool = False) -> Checkpoint:
 
     Args:
         path: the file.
-        mapped: leave the numbers on the disk, for who wants names and shapes alone.
+        mapped: leave the numbers on the disk, for callers that need names and shapes alone.
 
     Raises:
         CheckpointError: damaged, not a checkpoint, or with objects other than tensors.

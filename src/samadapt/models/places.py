@@ -28,11 +28,6 @@ def find_file(names: tuple[str, ...]) -> Path | None:
 def require_file(name: str, files: tuple[str, ...], source: str) -> Path:
     """The file of a model that is known by name.
 
-    Args:
-        name: of the model.
-        files: names that its file may have.
-        source: where to get it.
-
     Raises:
         ModelError: it is not on this machine; says how to get it.
     """

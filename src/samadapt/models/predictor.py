@@ -49,9 +49,6 @@ class Predictor:
     answered on a close-up, prompts of one structure share a decoder call, an answer that
     violates clicks is given again with the model's own dense prompt, a correction is refined on a
     close-up of what it changed, and parts of a mask that hold no click are removed.
-
-    Args:
-        model: what answers.
     """
 
     def __init__(self, model: ModelInterface) -> None:
@@ -92,7 +89,7 @@ class Predictor:
         adapters: Sequence[Seams],
         most: int | None = None,
     ) -> Iterator[PromptGroup]:
-        """The decoder calls that `predict` answers prompts with, for who learns from them.
+        """The decoder calls that `predict` answers prompts with, for adapters that learn from them.
 
         Of several clicks that are answered in sequence it is the last call, with the logits
         before it as the earlier mask.

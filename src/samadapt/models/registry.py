@@ -11,13 +11,13 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samadapt.errors import CheckpointError, ModelError, UnknownModelError
-from samadapt.models.places import find_file, require_file
+from samadapt.models.places import find_file
 
 if TYPE_CHECKING:
     import torch
@@ -209,10 +209,6 @@ def load_memory(
 ) -> VideoMemory:
     """Load a model that follows objects through frames by its own memory, such as SAM 2's.
 
-    Args:
-        name: as `load` takes it.
-        device: as for `load`.
-
     Raises:
         UnknownModelError, CheckpointError, ModelError: as `load`; also a model without a memory.
     """
@@ -260,38 +256,6 @@ def nearest_name(name: str, cutoff: float = 0.0) -> str | None:
     spelled |= {known.rpartition("/")[2]: known for known in spelled}
     nearest = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=cutoff)
     return spelled[nearest[0]] if nearest else None
-
-
-def marked_present(models: Iterable[ModelInfo]) -> list[ModelInfo]:
-    """The lines of models that come as files, with those marked that are on this machine."""
-    return [replace(model, offline=find_file(model.files) is not None) for model in models]
-
-
-def named(name: str, models: Iterable[ModelInfo]) -> ModelInfo | None:
-    """The model of this name, given in full or without its organisation."""
-    return next((i for i in models if name in (i.name, i.name.rpartition("/")[2])), None)
-
-
-def file_source(source: ModelSource, models: Iterable[ModelInfo]) -> tuple[Checkpoint, str]:
-    """The checkpoint that a family is to load, and the stable name of its weights.
-
-    Args:
-        source: a file, or the name of a model that comes as a file.
-        models: the family's.
-
-    Raises:
-        ModelError: the file of a known model is not on this machine.
-    """
-    info, name = named(source.name, models), source.name
-    if source.path is not None:
-        name = source.path.stem
-    elif info is not None:
-        name = info.name
-        source = ModelSource(name, require_file(name, info.files, info.source))
-    if source.checkpoint is None:
-        raise CheckpointError(f"{source.name} is no checkpoint file")
-    source.checkpoint.tell_ignored()
-    return source.checkpoint, name
 
 
 def refuse_hq_token_only(options: LoadOptions, name: str) -> None:

@@ -130,7 +130,7 @@ def _moved(prompt: Prompt, window: Window, scale: float) -> Prompt:
 
 
 def _is_cut(mask: NDArray[np.bool_], window: Window, size: tuple[int, int]) -> bool:
-    """Whether a mask reaches an edge of its window that is none of the image."""
+    """Whether a mask reaches an edge of its window inside the image."""
     x0, y0, x1, y1 = window
     return bool(
         (x0 > 0 and mask[:, 0].any())

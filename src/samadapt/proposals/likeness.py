@@ -25,11 +25,7 @@ _LARGEST_SIGMA = 12.0
 
 
 class Frame:
-    """An image's pixels (H, W) and those of its maps (h, w), of which each stands for a block.
-
-    Args:
-        size: (H, W).
-    """
+    """An image's pixels (H, W) and those of its maps (h, w), of which each stands for a block."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
@@ -208,7 +204,7 @@ def _small(pixels: NDArray[np.uint8], frame: Frame) -> NDArray[np.uint8]:
 def _stacked(
     embedding: ImageEmbedding, small: NDArray[np.uint8], radius: float, direction: torch.Tensor
 ) -> Map:
-    """What is known of every pixel, (h, w, F) float32."""
+    """Features of every pixel, (h, w, F) float32."""
     colour = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     near = blurred(colour, max(0.35 * radius, 0.5))
     wide = blurred(colour, 2.5 * radius)

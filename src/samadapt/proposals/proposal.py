@@ -16,7 +16,7 @@ class Proposal:
 
     Attributes:
         rle: its mask, compressed.
-        score: 0..1, the higher the likelier; how it comes about is told by what proposed it.
+        score: 0..1, the higher the likelier; see `propose` and `propose_similar`.
         point: (x, y) that it was found from.
     """
 

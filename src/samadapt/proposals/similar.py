@@ -98,7 +98,7 @@ def propose_similar(
         seconds: no further clicks after this time; it begins with the first one, so that every
             search comes a little further, however long the map takes.
         rejected: earlier proposals that were not wanted, or not as they were; they are not
-            proposed again. What they look like is not held against others.
+            proposed again. Similar objects are still proposed.
         tried: clicks of earlier searches that gave nothing; their places are left out.
         progress: told how many of how many places were looked at.
         elsewhere: other images with examples, which stand in where this one has none.

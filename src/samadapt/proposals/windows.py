@@ -1,4 +1,4 @@
-"""Objects of images larger than memory: found window by window, and made one across the seams."""
+"""Objects of images larger than memory, found window by window and merged across borders."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Part:
         x: of its corner in the image.
         y: of its corner in the image.
         window: (x0, y0, x1, y1) that it was found in.
-        is_cut: whether it reaches an edge of the window that is none of the image.
+        is_cut: whether it reaches an edge of the window inside the image.
         score: of the proposal.
         point: (x, y) in the image that it was found from.
     """

@@ -1,4 +1,4 @@
-"""The parts of carrying objects along a stack, and the protocol of what does it."""
+"""Values for carrying objects along a stack, and the `Propagator` protocol."""
 
 from __future__ import annotations
 

@@ -18,10 +18,6 @@ class MemoryPropagator:
 
     The memory answers by itself; an answer is doubted where it changed too much from one slice to
     the next. A doubted object is not carried any further.
-
-    Args:
-        memory: the video model.
-        options: when answers are doubted.
     """
 
     def __init__(self, memory: VideoMemory, options: CarryOptions | None = None) -> None:

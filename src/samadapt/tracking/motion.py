@@ -1,4 +1,4 @@
-"""What moved between two slices: a mask of one is moved to where its object is in the other."""
+"""Motion between two slices: moves a mask to where its object is in the other one."""
 
 from __future__ import annotations
 
@@ -57,10 +57,6 @@ class Motion:
     shape. Where an object jumped further than flow can see, the model's own features find it: the
     shift under which the object's features agree best with those of the other slice. Of the two
     the one that explains the pixels better moves the mask.
-
-    Args:
-        before: the slice that masks are from.
-        after: the slice that they go to.
     """
 
     def __init__(self, before: SliceView, after: SliceView) -> None:

@@ -47,7 +47,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Propagation:
-    """What came of carrying objects.
+    """Result of carrying objects.
 
     Attributes:
         tracks: all objects, the carried masks included.
@@ -65,7 +65,7 @@ def propagator_for(
     adapters: Sequence[Seams] = (),
     options: CarryOptions | None = None,
 ) -> Propagator:
-    """What carries objects with a model, or with a video model's memory.
+    """Return the propagator for a model, or for a video model's memory.
 
     Raises:
         DataError: adapters beside a memory, which has no place for them.

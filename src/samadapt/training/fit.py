@@ -232,7 +232,7 @@ def _describe(
     recipe: FitRecipe,
     started: bool,
 ) -> dict[str, Any]:
-    """What the run is: the same description, the same result."""
+    """Describe the run; runs of equal descriptions give equal results."""
     start = None
     if started:
         from samadapt.models.hashing import hash_tensors

@@ -89,9 +89,6 @@ QUALITIES = kinds(("box", "box0.2", "box0.4", "box0.6", "1p", "3p", "5p", "10p")
 class PromptSampler:
     """Draws prompts for one object.
 
-    Args:
-        mask: (H, W) bool, the object.
-
     Raises:
         DataError: an empty mask.
     """

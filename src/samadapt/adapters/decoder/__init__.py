@@ -1,4 +1,4 @@
-"""Fine-tuning of the whole mask decoder: the baseline that spares nothing."""
+"""Fine-tuning of the whole mask decoder: the baseline with the most parameters."""
 
 from samadapt.adapters.decoder.adapter import DecoderAdapter, DecoderConfig
 

@@ -32,7 +32,7 @@ class DecoderConfig(AdapterConfig):
 class DecoderAdapter(WeightChange):
     """Every parameter of the mask decoder may change (seam 3); untrained, none does.
 
-    A baseline: it costs as much to store as the decoder, and nothing keeps it near the frozen one.
+    A baseline: it is as large as the decoder, and nothing keeps it near the frozen weights.
     """
 
     about = "the whole mask decoder"

@@ -46,10 +46,8 @@ class LoraConfig(AdapterConfig):
             raise AdapterError(f"layers {self.layers!r}: give a list of patterns")
         object.__setattr__(self, "layers", tuple(self.layers))
         super().__post_init__()
-        if isinstance(self.rank, bool) or not isinstance(self.rank, int) or self.rank < 0:
-            raise AdapterError(f"rank={self.rank!r}: use a whole number, 0 to have it chosen")
-        if not (math.isfinite(self.alpha) and self.alpha >= 0):
-            raise AdapterError(f"alpha={self.alpha!r}: use 0 or a positive number")
+        self.check_whole(0, "rank")
+        self.check_positive("alpha", or_zero=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""

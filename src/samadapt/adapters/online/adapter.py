@@ -272,7 +272,7 @@ class OnlineAdapter(Adapter):
     # -- private ----------------------------------------------------------------------------------
 
     def _know(self, base: nn.Module) -> None:
-        """The decoder's parameters are known now: what was loaded before can be used."""
+        """Apply a state that was loaded before the decoder's parameters were known."""
         if self._layout is not None:
             return
         with self._lock:
@@ -301,7 +301,7 @@ class OnlineAdapter(Adapter):
         return layout
 
     def _do(self, event: Event, *, learns: bool = False) -> None:
-        """Do an event now, or in the background, and publish what came of it."""
+        """Handle an event now or in the background, and publish the result."""
 
         def done() -> Iterator[None] | None:
             try:
@@ -316,7 +316,7 @@ class OnlineAdapter(Adapter):
         self._tell()
 
     def _end(self, interaction: Interaction, mask: NDArray[np.bool_] | None) -> None:
-        """The object ends now; learning from it can wait, but not get lost."""
+        """End the object now; learning from it may happen later, but is never lost."""
 
         def event() -> Iterator[None] | None:
             self._learner.end(interaction, mask)
@@ -339,7 +339,7 @@ class OnlineAdapter(Adapter):
             self._learner.notes.append(f"{error}; this object is saved, but nobody learns from it")
 
     def _train(self, event: Event) -> None:
-        """Do something now, and what it returns piece by piece in the background."""
+        """Call a function now, and run the generator that it returns in the background."""
         if self.background:
             self._do(event)
             return
@@ -351,7 +351,7 @@ class OnlineAdapter(Adapter):
     def _learned(
         self, model: SegmentationModel, adapters: tuple[Seams, ...]
     ) -> Iterator[None] | None:
-        """Learn all objects that wait, the best first; None when that is going on already."""
+        """Learn all queued objects, the best first; None if that is in progress already."""
         return None if self._is_learning else self._learn_all(model, adapters)
 
     def _learn_all(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> Iterator[None]:

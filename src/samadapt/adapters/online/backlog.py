@@ -19,14 +19,13 @@ from torch import Tensor
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online.stored_sample import StoredSample, StoredView, read_extra
 from samadapt.errors import DataError, ModelError
-from samadapt.metrics import iou
+from samadapt.metrics import SAME_OBJECT, iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 
 MOST_OBJECTS = 32
 _MOST_BYTES = 256 << 20
-_SAME = 0.8
 _ABANDONED_SECONDS = 3600.0
 _UNKNOWN = -1
 """The domain of an object that another adapter learns: it looks for its own."""
@@ -40,15 +39,15 @@ class Waiting:
 
     Attributes:
         domain: of its image.
-        interaction: how it ended; None while that is in a file alone.
+        interaction: the object when it ended; None while only its file holds that.
         bits: the mask, packed along its rows.
         shape: (H, W) of the mask.
-        several: whether single clicks were answered with several masks.
+        several: whether single clicks were answered with several candidates.
         change: (P,) what its clicks changed, None for nothing.
         is_accepted: False for an object that was given up.
-        value: how much can be learned from it.
+        value: priority; objects with a higher value are learned first.
         view: its image.
-        number: how many came before it.
+        number: position in the order in which objects ended.
         path: its file, if it has one.
     """
 
@@ -73,11 +72,10 @@ class Waiting:
 class Backlog:
     """Objects that wait to be learned.
 
-    Who annotates faster than the machine learns would fill any memory. So at most `limit` objects
-    wait: the newest, and among those of about the same age the ones from which most can be
-    learned: which needed many prompts, or whose mask was painted after the last answer. An
-    object that was accepted anew takes the place of what it was before. What gives way is not
-    learned; it stays in the project.
+    A person can annotate faster than the machine learns, so at most `limit` objects wait: the
+    newest, and among those of about the same age the ones that needed many prompts or whose mask
+    was painted after the last answer. An object that is accepted again replaces its earlier
+    version. Objects that are dropped are not learned, but they stay in the project.
 
     Args:
         limit: objects.
@@ -129,14 +127,14 @@ class Backlog:
         self._next += 1
         entry.view.users += 1  # before its image is released by what gives way
         for earlier in [e for e in self._entries if e.view is entry.view]:
-            if earlier.shape == entry.shape and iou(earlier.mask, mask) >= _SAME:
+            if earlier.shape == entry.shape and iou(earlier.mask, mask) >= SAME_OBJECT:
                 entry.value = max(entry.value, earlier.value)
                 self._drop(earlier)
         self._entries.append(entry)
         self._make_room()
 
     def take(self) -> Waiting | None:
-        """The best object, which waits no longer; its file stays until it is `done`."""
+        """Remove and return the object of the highest value; its file stays until it is `done`."""
         if not self._entries:
             return None
         best = max(self._entries, key=self._rank)
@@ -144,7 +142,7 @@ class Backlog:
         return best
 
     def done(self, entry: Waiting) -> None:
-        """An object that was taken is learned, or cannot be: it shall not come back."""
+        """Delete the file of an object that was learned or cannot be learned."""
         self._forget(entry)
 
     def opened(

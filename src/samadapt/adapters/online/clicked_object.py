@@ -19,7 +19,7 @@ SNAPSHOTS = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Step:
-    """What there was after a step."""
+    """The state after a step."""
 
     now: Tensor | None
     moments: Moments

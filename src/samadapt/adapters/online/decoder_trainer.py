@@ -37,7 +37,7 @@ class NotFinite(Exception):  # noqa: N818 - handled where it happens
 
 
 class _Decoder(Seams):
-    """Puts a given decoder in the place of the adapter's own."""
+    """Replaces the adapter's decoder with a given one."""
 
     def __init__(self, decoder: nn.Module) -> None:
         self._decoder = decoder
@@ -226,7 +226,7 @@ class DecoderTrainer:
 
 
 def _base_decoder(interaction: Interaction, own: Seams) -> nn.Module:
-    """What the adapter is given as base: the decoder as earlier adapters leave it."""
+    """The base decoder of the adapter: the model's, as changed by the adapters before it."""
     decoder = interaction.model.decoder
     for seam in interaction.adapters:
         if seam is own:

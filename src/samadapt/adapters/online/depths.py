@@ -25,11 +25,7 @@ _LEAST = 2
 
 
 def depth_of(number: int) -> int:
-    """0 for an object's first prompt, 1 for the next two, 2 for the next four, 3 for all others.
-
-    Args:
-        number: 1 for the first prompt.
-    """
+    """0 for an object's first prompt, 1 for the next two, 2 for the next four, 3 for all others."""
     return bisect_right(BOUNDS, number)
 
 
@@ -50,9 +46,9 @@ class LateEvidence:
         return replace(self, gains=tuple(kept))
 
     def trusts(self, depth: int, guard: GuardSettings) -> bool:
-        """Whether the adapted decoder answers at a depth of 1 or more: only if it has won there.
+        """Whether the adapted decoder answers at a depth of 1 or more: only if it was better there.
 
-        Both decoders are always asked, so it need not be in use to win.
+        Both decoders are always compared, whichever of them answers.
         """
         gains = self.gains[depth - 1]
         return len(gains) >= _LEAST and mean_gain(gains, guard.evidence)[0] > 0
@@ -61,7 +57,7 @@ class LateEvidence:
 def late_prompts(prompts: Sequence[Prompt], rng: Generator) -> Iterator[tuple[int, Prompt]]:
     """One prompt of each depth from 1 on, of those that an object was given.
 
-    The last one is left out: its answer was accepted, so whoever gave it would win.
+    The last one is left out: its answer was accepted, which favours the decoder that gave it.
     """
     numbers = range(2, len(prompts))
     for depth in range(1, len(BOUNDS) + 1):

@@ -77,8 +77,8 @@ class Domain:
         delta: (P,) change of the trained parameters from the base decoder; None for none.
         moments: the optimiser's.
         accepted: objects learned.
-        evidence: whether it does any good.
-        late: whether it does at later prompts of an object.
+        evidence: comparison with the frozen decoder at first prompts.
+        late: comparison with the frozen decoder at later prompts of an object.
         signature: what the images look like; None before the first one.
         used: when an image of it was opened last, as a count of opened images.
     """
@@ -111,7 +111,7 @@ class DomainBook:
         return next(domain for domain in self.domains if domain.number == number)
 
     def get(self, number: int) -> Domain | None:
-        """The domain of that number, None when it had to make room."""
+        """The domain of that number; None if it was removed to make room for another."""
         return next((domain for domain in self.domains if domain.number == number), None)
 
     def updated(self, domain: Domain) -> DomainBook:

@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 from samadapt.adapters.online.settings import GuardSettings
 from samadapt.clicks import next_click
 from samadapt.errors import PromptError
-from samadapt.metrics import iou
+from samadapt.metrics import SAME_OBJECT, iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 
-_SAME_OBJECT = 0.5
-"""IoU from which two masks show the same object (PASCAL VOC, Everingham et al. 2010)."""
 _HAMPEL = 3.0
 """Deviations from the median beyond which a value is cut (Hampel 1974)."""
 
@@ -63,7 +61,7 @@ class Evidence:
         answers are painted over as a rule.
         """
         usual = float(np.median(self.surprises or (0.0,)))
-        return usual <= 1 - _SAME_OBJECT < surprise
+        return usual <= 1 - SAME_OBJECT < surprise
 
 
 def mean_gain(gains: tuple[float, ...], window: int) -> tuple[float, float]:

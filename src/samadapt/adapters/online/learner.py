@@ -141,9 +141,9 @@ class Learner:
                 self.click(replace(interaction, prompts=prompts, clicks=prompts[-1].clicks))
 
     def end(self, interaction: Interaction, mask: NDArray[np.bool_] | None) -> None:
-        """An object ended: accepted with `mask` (H, W), or given up (None). It waits to be learned.
+        """Queue an object that was accepted with `mask` (H, W) or given up (None) for learning.
 
-        What its clicks taught is forgotten until then.
+        The weights from before the object are restored until then.
         """
         finished, number = self._object, self.book.current
         self._next_object()
@@ -161,9 +161,9 @@ class Learner:
     def learn(
         self, entry: Waiting, model: SegmentationModel, adapters: tuple[Seams, ...]
     ) -> Generator[None, None, None]:
-        """Learn an object that waited; may be left alone at every `yield` and resumed.
+        """Learn a queued object; the caller may pause at every `yield` and resume later.
 
-        Other events may come in between; they see the weights from before until the end.
+        Other events may come in between; they see the earlier weights until learning is done.
         """
         try:
             interaction, change = self.backlog.opened(entry, model, adapters)
@@ -186,7 +186,7 @@ class Learner:
         yield from learn(domain, trainer, interaction, sample, change)
 
     def give_up(self) -> None:
-        """Something went wrong: go back to the weights from before the object."""
+        """Restore the weights from before the object after an error."""
         self._next_object()
 
     # -- what learning is made of -----------------------------------------------------------
@@ -200,7 +200,7 @@ class Learner:
         return None if contradicted or len(interaction.clicks) < skip.least_clicks else mask
 
     def _domain_of(self, entry: Waiting, interaction: Interaction) -> Domain | None:
-        """Where an object belongs; one from before a restart may know a domain that was lost."""
+        """The domain of an object; its own may have been lost in a restart."""
         found = self.book.get(entry.domain)
         if found is not None and (found.signature is not None or entry.interaction is not None):
             return found
@@ -334,7 +334,7 @@ class Learner:
         return replace(domain, delta=delta, moments=moments if accept.keep_moments else Moments())
 
     def _settle(self, domain: Domain) -> None:
-        """What was learned of a domain is used from now on."""
+        """Store what was learned in the domain, and use it from now on."""
         now = self.book.get(domain.number)
         if now is not None:
             merged = replace(domain, signature=now.signature, used=now.used)
@@ -345,7 +345,7 @@ class Learner:
         self._object = ClickedObject(self._long_term(), self._is_frozen_at(1))
 
     def _long_term(self) -> Tensor | None:
-        """What the next object begins with: nothing when it is trusted at no depth."""
+        """Weights that the next object starts from; None if they are trusted at no depth."""
         return self.book.active.delta if self.is_trusted else None
 
     def _is_frozen_at(self, number: int) -> bool:
@@ -366,7 +366,7 @@ def _undone(what: str) -> str:
 
 
 def _patiently(action: Callable[[], Result]) -> Generator[None, None, Result]:
-    """Do something that may be interrupted, and do it again until it was not."""
+    """Repeat an action that may be interrupted until it completes."""
     while True:
         yield
         try:

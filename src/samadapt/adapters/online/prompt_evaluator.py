@@ -13,13 +13,7 @@ from samadapt.prompts import Prompt
 
 
 class PromptEvaluator:
-    """Compares answers to an object's prompts with its accepted mask.
-
-    Args:
-        trainer: what answers.
-        interaction: how the object ended.
-        sample: the accepted mask and the first prompt.
-    """
+    """Compares answers to an object's prompts with its accepted mask."""
 
     def __init__(
         self, trainer: DecoderTrainer, interaction: Interaction, sample: ReplaySample
@@ -41,7 +35,7 @@ class PromptEvaluator:
         )
 
     def first(self, delta: Tensor | None, known: float) -> float:
-        """IoU after the first prompt; nothing to evaluator where not even `known` is above 0."""
+        """IoU after the first prompt; 0 without asking where `known`, an earlier one, is 0."""
         return self.answers(delta, clicks=0)[0] if known > 0 else 0.0
 
     def at(self, delta: Tensor | None, prompt: Prompt) -> float:

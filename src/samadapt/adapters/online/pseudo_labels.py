@@ -67,8 +67,7 @@ def labels_on_view(
 def distinct_clicks(clicks: Sequence[Click], shape: tuple[int, ...]) -> tuple[Click, ...]:
     """One click per pixel, in order: of several on one pixel the last one counts.
 
-    The person who clicks again on the very same pixel with the other label has changed their
-    mind.
+    A second click on the same pixel with the other label overrides the first one.
     """
     last = {pixel(click, shape): click for click in clicks}
     return tuple(last.values())

@@ -33,7 +33,7 @@ class ReplaySample:
         clicks: all clicks in force at the end.
         examples: by the names of `settings.PROMPTS`; "any" holds none, it draws one of the
             others.
-        is_accepted: False for an object that was given up: only its clicks are sure.
+        is_accepted: False for an object that was given up, of which only the clicks are reliable.
     """
 
     mask: NDArray[np.bool_]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,6 +11,7 @@ from typing import Any, Literal, get_args
 from samadapt.adapters.online.optimiser import Descent
 from samadapt.adapters.online.retired import without_retired
 from samadapt.errors import AdapterError
+from samadapt.spelling import did_you_mean
 
 ClickLoss = Literal["none", "sparse", "gaussian", "distill"]
 
@@ -79,7 +79,7 @@ class AcceptSettings:
         focal: weight of the normalised focal loss.
         dice: weight of the Dice loss.
         clicks: weight of the sparse loss at the object's clicks.
-        erosion: iterations of a 3x3 cross, see `labels.eroded`.
+        erosion: iterations of a 3x3 cross, see `pseudo_labels.eroded`.
         erosion_share: largest share of the object's (or background's) depth that is eroded.
         errors: largest number of generated clicks in a "corrected" prompt.
     """
@@ -178,7 +178,7 @@ class GuardSettings:
             are compared (see `Evidence`); 0 for no comparison.
         reject_outliers: do not learn accepted masks that look like mistakes, see
             `Evidence.is_outlier`.
-        depths: evaluator later prompts of an object apart from the first one, and answer them with
+        depths: judge later prompts of an object apart from the first one, and answer them with
             the adapted decoder only where it has been better (see `depths`); needs `evidence`.
         domains: number of kinds of images that are told apart; 1 for no distinction.
         distance: distance up to which an image belongs to a domain of one image, in standard
@@ -212,7 +212,7 @@ class OnlineSettings:
         accept: learning from accepted objects.
         skip: learning from objects that were given up.
         replay: memory of accepted objects.
-        guard: evidence, domains and outliers.
+        guard: what keeps adaptation from doing harm.
 
     Raises:
         AdapterError: a value out of range.
@@ -234,8 +234,7 @@ class OnlineSettings:
         """
         known = preset_names()
         if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            hint = did_you_mean(name, known)
             raise AdapterError(
                 f"adapter method 'online' has no variant {name!r}{hint}; its presets: "
                 f"{', '.join(known)}"

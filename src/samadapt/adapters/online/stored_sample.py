@@ -28,11 +28,7 @@ _FORMAT = "samadapt-lesson-1"
 
 
 class StoredView:
-    """A view in memory, in a file, or both; the file goes with its last user.
-
-    Args:
-        view: the view.
-    """
+    """A view in memory, in a file, or both; the file is deleted with its last reference."""
 
     def __init__(self, view: ImageEmbedding) -> None:
         self._view: ImageEmbedding | None = view
@@ -71,7 +67,7 @@ class StoredView:
         return ImageEmbedding.load(self.path)
 
     def write(self, folder: Path) -> None:
-        """Have a file in `folder`; it stays in memory if it is there.
+        """Write the view to a file in `folder`; a copy in memory stays.
 
         Raises:
             DataError: the folder cannot be written to.
@@ -86,12 +82,12 @@ class StoredView:
                 before.unlink(missing_ok=True)
 
     def leave_memory(self) -> None:
-        """Be in the file alone."""
+        """Drop the copy in memory; the file stays."""
         if self.path is not None:
             self._view = None
 
     def release(self) -> None:
-        """One user less."""
+        """Release one reference; the file is deleted with the last one."""
         self.users -= 1
         if self.users == 0 and self.path is not None:
             self.path.unlink(missing_ok=True)

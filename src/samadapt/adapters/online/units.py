@@ -1,4 +1,4 @@
-"""Units (DC-TTA): clicks on parts that have nothing to do with each other learn separately."""
+"""Units (DC-TTA): groups of clicks whose masks do not overlap learn separate weights."""
 
 from __future__ import annotations
 

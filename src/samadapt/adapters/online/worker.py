@@ -18,12 +18,12 @@ _MOST_WAYS = 8
 
 
 class Worker:
-    """Does events in order, each as soon as possible, and long work whenever there is no event.
+    """Handles events in order, each as soon as possible, and long work while there is no event.
 
     The thread starts with the first event and ends when there was nothing to do for a while.
 
     Args:
-        failed: told of an error in an event or in long work, which is then given up.
+        failed: called with an error of an event or of long work, which is then abandoned.
     """
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
@@ -61,7 +61,7 @@ class Worker:
             self._changed.notify_all()
 
     def check(self) -> None:
-        """Called between layers: break off when there is something more urgent.
+        """Interrupt the current step if something more urgent waits; called between layers.
 
         Raises:
             Interrupted: there is.

@@ -1,4 +1,4 @@
-"""Point matching: the mask's boundary, moved point by point to where the task wants it."""
+"""Point matching: moves the points of a mask's boundary to where a task expects them."""
 
 from samadapt.adapters.point_matching.adapter import PointMatchingAdapter, PointMatchingConfig
 

@@ -1,8 +1,7 @@
-"""`PointMatchingAdapter`: moves the points of a mask's boundary to where a task wants them."""
+"""`PointMatchingAdapter`: moves the points of a mask's boundary to where a task expects them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -92,18 +91,14 @@ class PointMatchingConfig(AdapterConfig):
             raise AdapterError(f"adapter config: channels must be a mapping, not {self.channels!r}")
         object.__setattr__(self, "channels", MappingProxyType(dict(self.channels)))
         super().__post_init__()
-        for name in ("points", "least", "width", "looked", "samples", "depth", "rounds"):
-            _whole(name, getattr(self, name), 1)
-        for name, channels in self.channels.items():
-            _whole(f"channels of {name!r}", channels, 1)
-        for name in ("seed", "parameters"):
-            _whole(name, getattr(self, name), 0)
+        self.check_whole(1, "points", "least", "width", "looked", "samples", "depth", "rounds")
+        self.check_whole(0, "seed", "parameters")
+        if not all(type(channels) is int and channels > 0 for channels in self.channels.values()):
+            raise AdapterError(f"channels={dict(self.channels)}: use whole numbers, 1 or more")
         if self.points < self.least:
             raise AdapterError(f"points={self.points}: use least={self.least} or more")
-        for name in ("shortest", "reach", "limit", "slack", "beta"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and (value > 0 or (name == "slack" and value == 0))):
-                raise AdapterError(f"{name}={value}: use a positive number")
+        self.check_positive("shortest", "reach", "limit", "beta")
+        self.check_positive("slack", or_zero=True)
         if self.slack > 0.5:
             raise AdapterError(f"slack={self.slack}: use a share of the contour up to 0.5")
 
@@ -119,9 +114,6 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
 
     It is learned from masks of one task: `samadapt.fit("point-matching", ...)`, or as a part of
     another adapter that takes over the loss of its only phase.
-
-    Args:
-        config: settings and what an adapter folder says.
     """
 
     about = "where the points of a mask's outline belong"
@@ -296,8 +288,3 @@ def _offsets(points: PointSet, moved: Moved, outlines: list[Outline]) -> list[Po
     whole = (moved.places[-1] - points.places).detach().double().cpu().numpy()
     ends = np.cumsum([sum(outline.counts) for outline in outlines])
     return list(np.split(whole, ends[:-1]))
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise AdapterError(f"{name}={value!r}: use a whole number, {least} or more")

@@ -1,4 +1,4 @@
-"""`PointMover`: the learned part. It looks around each contour point and says where it belongs."""
+"""`PointMover`: the learned module that predicts an offset for each contour point."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Moved(NamedTuple):
 
 
 class PointMover(nn.Module):
-    """Looks and moves: features across the contour, circular convolutions along it, offsets.
+    """Predicts offsets from features across the contour and circular convolutions along it.
 
     In each round every point sees, at `samples` places along its normal, the mask's logits and all
     feature maps of the embedding, and where it lies in the mask; residual circular convolutions

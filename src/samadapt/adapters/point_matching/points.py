@@ -26,7 +26,7 @@ class Outline:
 
     Attributes:
         contours: closed polygons (V, 2), longest first.
-        counts: how many points each of them has; 0 for those that are left alone.
+        counts: number of points on each of them; 0 for those that are not moved.
         size: square root of the mask's area, in input pixels: the unit of offsets.
         centre: (x, y) of the mask's contours.
     """
@@ -70,7 +70,7 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointSet:
-    """P points on the contours of B masks, and who is whose neighbour.
+    """P points on the contours of B masks, with their neighbours.
 
     Attributes:
         places: (P, 2) (x, y) in input pixels.

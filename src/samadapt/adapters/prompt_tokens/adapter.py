@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -14,7 +13,6 @@ from samadapt.adapters.fitted import FittedAdapter
 from samadapt.adapters.fitting import TASK_RECIPE, Fitting
 from samadapt.adapters.registry import register
 from samadapt.adapters.tokens import starting_tokens
-from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import PromptEmbedding
@@ -44,12 +42,8 @@ class PromptTokensConfig(AdapterConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("tokens", "channels"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise AdapterError(f"{name}={value!r}: use a whole number, 0 or more")
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise AdapterError(f"scale={self.scale}: use a positive number")
+        self.check_whole(0, "tokens", "channels")
+        self.check_positive("scale")
 
 
 @register("tokens")
@@ -59,9 +53,6 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
     Acts at seam 1. The tokens are t_i + d_i with t_i fixed, different from one another (see
     `starting_tokens`), and d_i learned from 0. Until something is learned nothing is appended, so
     that no output bit changes; the first step of training is the one that brings them in.
-
-    Args:
-        config: settings and what an adapter folder says.
     """
 
     about = "a few prompt tokens"
@@ -106,11 +97,7 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
 
 
 class LearnedTokens(nn.Module):
-    """T tokens: a fixed start plus a learned offset.
-
-    Args:
-        start: (T, C).
-    """
+    """T tokens: a fixed start plus a learned offset."""
 
     start: Tensor
 

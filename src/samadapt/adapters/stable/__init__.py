@@ -1,4 +1,4 @@
-"""Stable-SAM: the last token-to-image attention looks where it should, whatever the prompt."""
+"""Stable-SAM: deformable sampling in the last token-to-image attention, for imprecise prompts."""
 
 from samadapt.adapters.stable.adapter import StableAdapter, StableConfig
 

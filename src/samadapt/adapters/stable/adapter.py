@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, get_args
 
@@ -59,20 +58,17 @@ class StableConfig(AdapterConfig):
             raise AdapterError(
                 f"normalisation {self.normalisation!r}: use {' or '.join(get_args(Normalisation))}"
             )
-        if not (math.isfinite(self.reach) and self.reach > 0):
-            raise AdapterError(f"reach={self.reach}: use a positive number of cells")
-        counts = {"hidden": self.hidden, "channels": self.channels, "mask_token": self.mask_token}
-        for name, value in counts.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < (name == "hidden"):
-                raise AdapterError(f"{name}={value!r}: use a whole number that makes sense")
+        self.check_positive("reach")
+        self.check_whole(1, "hidden")
+        self.check_whole(0, "channels", "mask_token")
 
 
 @register("stable")
 class StableAdapter(FittedAdapter["StableModule"]):
-    """Makes masks forgive sloppy prompts (Stable-SAM, Fan et al., ICLR 2025, arXiv 2311.15776).
+    """Makes masks robust to imprecise prompts: Stable-SAM (Fan et al., ICLR 2025).
 
-    Acts at seam 2, in the one run of the decoder that there is anyway. The last layer's
-    token-to-image attention sees, instead of the image features x,
+    See arXiv 2311.15776. Acts at seam 2, in the decoder's only run. Instead of the image features
+    x, the last layer's token-to-image attention sees
 
         alpha1 x*(p + dp) + alpha2 x(p)        (alpha1, alpha2) = Router(t)
 
@@ -81,9 +77,6 @@ class StableAdapter(FittedAdapter["StableModule"]):
     encoding is added to the keys as before. Untrained, alpha is (0, 1), and no bit changes.
 
     It is learned from masks with prompts of all qualities: `samadapt.fit("stable", ...)`.
-
-    Args:
-        config: settings and what an adapter folder says.
     """
 
     about = "deformable sampling and routing at the decoder's last attention"

@@ -1,4 +1,4 @@
-"""Dynamic routing (DRP): how much of the moved features to trust, from the mask's own token."""
+"""Dynamic routing (DRP): weights of moved and plain features, from the mask's own token."""
 
 from __future__ import annotations
 
@@ -20,11 +20,6 @@ class Router(nn.Module):
     "softmax":  alpha = (0, 1) + s (softmax(z) - (0, 1)), s a learned scale; alpha1 + alpha2 = 1
 
     W2 and b2, or s, start as 0: untrained, alpha is exactly (0, 1).
-
-    Args:
-        channels: C, width of the token.
-        hidden: width of the hidden layer.
-        normalisation: see above.
     """
 
     def __init__(self, channels: int, hidden: int, normalisation: Normalisation = "free") -> None:

@@ -43,9 +43,6 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
 
         hair = samadapt.fit("task-prompt", model, dataset, out="hair", category="hair", shots=16)
         model.predict(embedding, Prompt([(x, y)]), adapters=[hair])
-
-    Args:
-        config: settings and what an adapter folder says.
     """
 
     about = "prompt tokens for one task"
@@ -96,8 +93,8 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
         """Logits (B, K, H, W) with refined outlines, if point matching is part of the adapter.
 
-        While it learns they stay as they are, unless its loss is `shared`: the prompt's part
-        learns what it would without it.
+        During training they stay as they are unless the loss is `shared`, so that the prompt module
+        learns the same with and without point matching.
         """
         learns = any(parameter.requires_grad for parameter in self._outline_parameters())
         if self.outline is None or (learns and not self.config.shared):

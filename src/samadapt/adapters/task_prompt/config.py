@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -81,25 +80,11 @@ class TaskPromptConfig(AdapterConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        least = {
-            "tokens": 0,
-            "heads": 1,
-            "width": 1,
-            "hidden": 1,
-            "dense": 0,
-            "context": 0,
-            "channels": 0,
-            "cells": 0,
-        }
-        for name, lowest in least.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise AdapterError(f"{name}={value!r}: use a whole number, {lowest} or more")
-        if not (_is_finite(self.gain) and self.gain > 0):
-            raise AdapterError(f"gain={self.gain!r}: use a positive number")
-        if not (_is_finite(self.doubt) and self.doubt >= 0):
-            raise AdapterError(f"doubt={self.doubt!r}: use a number, 0 or more")
-        if not (_is_finite(self.strength) and 0 <= self.strength <= 1):
+        self.check_whole(0, "tokens", "dense", "context", "channels", "cells")
+        self.check_whole(1, "heads", "width", "hidden")
+        self.check_positive("gain")
+        self.check_positive("doubt", "strength", or_zero=True)
+        if self.strength > 1:
             raise AdapterError(f"strength={self.strength!r}: use a number from 0 to 1")
         if self.width % self.heads:
             raise AdapterError(f"width={self.width}: use a multiple of the {self.heads} heads")
@@ -147,9 +132,3 @@ def _without_retired(values: dict[str, Any]) -> dict[str, Any]:
         values["doubt"] = 0.0
     found = {"masks": masks, "position_spread": old["spread"]}
     return {**values, "training_data": {**found, **values.get("training_data", {})}}
-
-
-def _is_finite(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value)

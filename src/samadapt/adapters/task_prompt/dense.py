@@ -15,18 +15,18 @@ _SIDE = 7
 
 
 class DensePrompt(nn.Module):
-    """The task's say before the image and the prompt are fused. An addition of ours to PLM.
+    """Changes the prompt before it is fused with the image. Our own addition to PLM.
 
         h0 = W1 f_I + W2 mean(f)            f_I image features, f the transformed tokens
         hk = h(k-1) + up(Mk GELU(Dk down(LN(h(k-1)))))          k = 1 .. K
         dense += g W3 GELU(hK)              prior += g w4 GELU(hK)
 
     W and M act at every place by itself; Dk is a depthwise convolution of 7 x 7 on a grid 2^(K-k+1)
-    times coarser: what is around a place says more of a nose than its skin does.
+    times coarser: the surroundings identify a nose better than its skin does.
 
     nano compares clicks with the image in dense maps and a first guess (the prior), long before
-    its decoder looks at a token; there is no way back to them from the tokens. W3 and w4 start
-    as 0, and the gain g lets them have a say after a few steps.
+    its decoder looks at a token; there is no way back to them from the tokens. W3 and w4 start as
+    0; the gain g makes them take effect after a few steps.
 
     Args:
         channels: C.

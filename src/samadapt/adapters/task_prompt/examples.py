@@ -11,6 +11,7 @@ from torch import Tensor
 
 from samadapt.adapters.fitting import MarkedImage
 from samadapt.adapters.task_prompt.judge import pooled_features
+from samadapt.metrics import SAME_OBJECT
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
@@ -22,11 +23,9 @@ _MASKS = 1
 """Masks of an image that points are drawn in, drawn themselves."""
 _INSIDE, _FEW_INSIDE = 2, 8
 """Points per such mask, and at least in as many images."""
-_SAME, _OTHER = 0.4, 0.3
-"""IoU above which an answer is an object of the task, and below which it is none.
-
-The judge tells kinds apart; how good the outline is, the predicted IoU has to say.
-"""
+_OTHER = 0.4
+"""IoU with all known masks below which an answer is a negative example; it is a positive one from
+`SAME_OBJECT` on, and left out between the two (as in RetinaNet, Lin et al. 2017)."""
 _BATCH = 32
 _PURPOSE = 7_919
 
@@ -36,9 +35,9 @@ def gather(
 ) -> tuple[Tensor, Tensor]:
     """Features (N, F) and labels (N,) of masks: the known ones, and answers to random points.
 
-    An answer counts as an object if its IoU with a known mask is above 0.4, as none if it is
-    below 0.3 with all, and not at all in between. Points are answered on the whole image, as
-    in `propose`: at most 10 per image, a few more if there are few images.
+    An answer is a positive example if its IoU with a known mask is at least 0.5, a negative one if
+    it is below 0.4 with all of them, and left out otherwise. Points are answered on the whole
+    image, as in `propose`: at most 10 per image, a few more if there are few images.
 
     Args:
         model: answers.
@@ -72,9 +71,9 @@ def _of_image(
     points = _points(masks, count, rng)
     answers = _answers(model, adapter, embedding, points).cpu()
     overlap = _ious(answers, known).amax(1)
-    decided = ((overlap > _SAME) | (overlap < _OTHER)) & answers.any(2).any(1)
+    decided = ((overlap >= SAME_OBJECT) | (overlap < _OTHER)) & answers.any(2).any(1)
     shown = torch.cat([known, answers[decided].float()])
-    labels = torch.cat([torch.ones(len(known), dtype=torch.bool), overlap[decided] > _SAME])
+    labels = torch.cat([torch.ones(len(known), dtype=torch.bool), overlap[decided] >= SAME_OBJECT])
     features = pooled_features(shown.to(embedding.image.device), embedding).cpu()
     return features, labels
 

@@ -9,7 +9,7 @@ LEAST = 4
 LEAST_APART = 8
 """Fewer masks that do not lie alike have none either: 4 were worse with them, 8 as good."""
 CHANCE = math.erfc(3 / math.sqrt(2))
-"""Three standard deviations, 0.27 %: what happens by chance less often is taken as a fact."""
+"""Three standard deviations, 0.27 %: a less likely arrangement is not taken for chance."""
 
 
 def may_look_around(masks: int, spread: float) -> bool:
@@ -25,7 +25,7 @@ def may_look_around(masks: int, spread: float) -> bool:
 
 
 def chance_of_lying_alike(masks: int, spread: float) -> float:
-    """Return how likely things that may be anywhere lie as near each other as these.
+    """Return the probability that objects at random positions lie as close together as these.
 
     For n centres that are uniform in the unit square, the probability of a spread of at most s is
 

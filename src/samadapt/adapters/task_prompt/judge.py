@@ -29,9 +29,6 @@ class Judge(nn.Module):
     and deviation of the examples; s has a factor sqrt(C) for the first two groups, so that both
     together weigh as much as the two numbers of the shape. Nothing here is a parameter: it is
     fitted in closed steps when the training ends, not by the optimiser. All zeros: untrained.
-
-    Args:
-        channels: C.
     """
 
     mean: Tensor

@@ -105,14 +105,7 @@ class CarelessSession(Session):
     accepted, as if it had been on the screen: the log and the adapters are told of the bad mask.
     The kind of mistake is random too: the mask is "shifted" by about its own size, "dilated" to
     a multiple of its area, or "another" object's mask (the one accepted before, at this image's
-    size). Where the other object is none or too similar, the mask is shifted.
-
-    Args:
-        model: answers the prompts.
-        adapters: as in `Session`.
-        options: as in `Session`.
-        seed: of the mistakes.
-        one_in: how rare they are.
+    size). If there is no other object, or it is too similar, the mask is shifted.
     """
 
     def __init__(

@@ -14,10 +14,6 @@ def confirmed(mask: NDArray[np.bool_], seeds: NDArray[np.uint8]) -> NDArray[np.b
 
     Parts are 4-connected, as are holes; a hole is a part of the outside that neither touches the
     image's border nor holds a negative click.
-
-    Args:
-        mask: (h, w).
-        seeds: (h, w), see `samadapt.benchmark.baselines.working_image`.
     """
     clicked = _parts_with(mask, seeds == OBJECT)
     outside = ~clicked

@@ -135,10 +135,6 @@ def compare_runs(
     A relative reduction has no value where the frozen model never failed; draws in which it
     never fails are left out of its interval.
 
-    Args:
-        runs: (frozen, adapted) on the same data.
-        seed: of the bootstrap.
-
     Raises:
         DataError: no object in both runs of a pair, or different protocols.
     """

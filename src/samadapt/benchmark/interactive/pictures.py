@@ -46,12 +46,7 @@ class Crop:
 
 
 def crop_around(reference: NDArray[np.bool_], rows: Sequence[ObjectResult]) -> Crop:
-    """Return a window around the object and all clicks on it, square as far as the image allows.
-
-    Args:
-        reference: the object's mask (H, W), not empty.
-        rows: the object as several runs annotated it.
-    """
+    """Return a window around the object and all clicks on it, square as far as the image allows."""
     height, width = reference.shape
     clicks = [click for row in rows for click in row.clicks]
     columns = np.flatnonzero(reference.any(axis=0))

@@ -121,11 +121,6 @@ def summarise(
     all seconds over all clicks. A number that the protocol's limits hide (FR30 with at most 20
     clicks, NoC@90 when the robot stops at 0.85) is None.
 
-    Args:
-        curves: one per object.
-        max_clicks: clicks per object at most.
-        stop_at: IoU at which the robot stopped.
-
     Raises:
         DataError: no object.
     """

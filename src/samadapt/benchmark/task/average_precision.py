@@ -83,10 +83,6 @@ def average_precision(
 ) -> float | None:
     """Return the mean over thresholds of the area under precision by recall, at 101 recalls.
 
-    Args:
-        images: all images of one category.
-        thresholds: of `THRESHOLDS`.
-
     Returns:
         0..1; None where there is no object to find.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from samadapt.benchmark.options import Selection
 from samadapt.errors import DataError
 from samadapt.proposals.grid import ProposalOptions
+from samadapt.spelling import did_you_mean
 from samadapt.training.fitting.methods import fit_method, fit_methods
 from samadapt.training.prompt_sampling import kinds
 
@@ -50,8 +50,7 @@ def fit_spec(row: str) -> str | None:
     if any(method.name == name for method in fit_methods()):
         fit_method(name).adapter.create(variant or None)
         return row
-    near = difflib.get_close_matches(row, all_rows(), 1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    hint = did_you_mean(row, all_rows())
     raise DataError(f"unknown method {row!r}{hint}: use {', '.join(all_rows())}")
 
 

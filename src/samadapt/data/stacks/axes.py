@@ -1,4 +1,4 @@
-"""Which axis of a file with many is the stack's, and what is taken of the others."""
+"""Choice of the stack's axis in a file with several, and of the places on the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`SliceSource`: what a kind of file gives a `Stack`; one file beside this one for each kind."""
+"""`SliceSource`: the interface of slice readers; each file format has a module beside this one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Axis = Literal["z", "t"]
 
 @dataclass(frozen=True, slots=True)
 class StackFacts:
-    """What the header of a stack tells, before any slice is read.
+    """The header of a stack, known before any slice is read.
 
     Attributes:
         names: of the slices, in order; file names where each slice is a file.

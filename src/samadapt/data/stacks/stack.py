@@ -33,10 +33,6 @@ class Stack:
     percentile over slices along the stack, so that one grey is the same grey everywhere. A slice
     that is missing, damaged or unlike the others keeps its place: reading it raises one line, and
     all the others work.
-
-    Args:
-        source: where slices come from.
-        name: what to call it in messages.
     """
 
     def __init__(self, source: SliceSource, name: str) -> None:

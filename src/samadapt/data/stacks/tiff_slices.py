@@ -224,7 +224,7 @@ class TiffSlices:
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """What tifffile logs meanwhile, which is not printed."""
+    """Collect what tifffile logs inside the block, instead of printing it."""
     said: list[str] = []
 
     class Listener(logging.Handler):

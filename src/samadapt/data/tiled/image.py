@@ -276,7 +276,7 @@ def _with_coarse_levels(
 
 
 class _Mended:
-    """A level of which what is damaged reads as black, so that the rest has coarser levels."""
+    """A level whose damaged tiles read as black, so that coarser levels can be made of it."""
 
     def __init__(self, source: LevelSource, level: int) -> None:
         self._source, self._level = source, level

@@ -1,4 +1,4 @@
-"""`LevelSource`: what a kind of file gives a `TiledImage`."""
+"""`LevelSource`: the interface of readers of image levels."""
 
 from __future__ import annotations
 

@@ -23,9 +23,6 @@ _LARGEST_PIECE = 1 << 26
 class TiffLevels:
     """Levels of the first image of a TIFF.
 
-    Args:
-        path: the file.
-
     Raises:
         ImageError: damaged, or no image.
     """

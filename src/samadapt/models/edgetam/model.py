@@ -45,9 +45,13 @@ class EdgeTamSegmenter(Sam2Segmenter):
         fuse_all(encoder)
 
 
-def is_repvit(checkpoint: Checkpoint) -> bool:
-    """Whether it holds SAM 2 on a RepViT, whole or not."""
-    return checkpoint.has(f"{_TRUNK}stem.") or checkpoint.has(f"{_TRUNK}stages_")
+def published_like(checkpoint: Checkpoint) -> str | None:
+    """Name of the model if it holds SAM 2 with a RepViT, even if tensors are missing."""
+    return (
+        "edgetam"
+        if checkpoint.has(f"{_TRUNK}stem.") or checkpoint.has(f"{_TRUNK}stages_")
+        else None
+    )
 
 
 def load_checkpoint(checkpoint: Checkpoint, name: str, options: LoadOptions) -> EdgeTamSegmenter:

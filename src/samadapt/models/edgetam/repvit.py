@@ -30,7 +30,7 @@ class RepVitConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BackboneOutput:
-    """What the encoder says, under the names of transformers' Hiera.
+    """Output of the encoder, under the names of transformers' Hiera.
 
     Attributes:
         intermediate_hidden_states: (B, h, w, C) of each stage, finest first.
@@ -47,11 +47,7 @@ class BackboneOutput:
 
 
 class RepVit(nn.Module):
-    """A stem of stride 4 and stages of convolutions.
-
-    Args:
-        config: sizes.
-    """
+    """A stem of stride 4 and stages of convolutions."""
 
     def __init__(self, config: RepVitConfig) -> None:
         super().__init__()

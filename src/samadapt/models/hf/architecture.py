@@ -1,4 +1,4 @@
-"""Which SAM is in an original checkpoint? The shapes of its tensors say it all."""
+"""Recognition of the SAM variant in an original checkpoint by the shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Recognised:
 
 
 def is_vit(checkpoint: Checkpoint) -> bool:
-    """Whether it holds SAM's ViT, whole or not; other ViTs name their MLPs' maps otherwise."""
+    """Whether it holds tensors of SAM's ViT, which names the layers of its MLPs in its own way."""
     return checkpoint.has(_BLOCKS) and not checkpoint.has(f"{_BLOCKS}0.mlp.fc1.")
 
 

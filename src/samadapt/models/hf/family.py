@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from samadapt.models.hf.known import FILES, HUB, MEDSAM, NAMES
+from samadapt.models.parts.file_family import marked_present
 from samadapt.models.places import find_file, require_file
 from samadapt.models.registry import (
     LoadOptions,
     ModelInfo,
     ModelSource,
-    marked_present,
     nearest_name,
 )
 

@@ -1,4 +1,4 @@
-"""What a model folder holds. Imports neither torch nor transformers."""
+"""Weight files in a model folder. Imports neither torch nor transformers."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _LAYOUT = Layout(
 
 @dataclass(frozen=True, slots=True)
 class Hiera:
-    """What no shape tells of an image encoder of SAM 2.
+    """Settings of a SAM 2 image encoder that cannot be read off tensor shapes.
 
     Attributes:
         name: of the variant.
@@ -66,7 +66,7 @@ PUBLISHED: dict[tuple[int, tuple[int, ...]], Hiera] = {
 
 
 def is_hiera(checkpoint: Checkpoint) -> bool:
-    """Whether it is a checkpoint of SAM 2, whole or not."""
+    """Whether it is a checkpoint of SAM 2, even if tensors are missing."""
     return checkpoint.has(f"{_TRUNK}blocks.")
 
 

@@ -25,11 +25,6 @@ class Sam2Memory:
 
     Frames stream through: of those that are too old for the memory nothing is kept, so that
     memory does not grow with the length of a stack.
-
-    Args:
-        network: a `Sam2VideoModel` with its weights.
-        name: of the weights.
-        device: where to run.
     """
 
     def __init__(self, network: Any, name: str, device: torch.device | str = "cpu") -> None:

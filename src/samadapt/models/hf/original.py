@@ -44,7 +44,7 @@ _SAM_HQ = Layout("SAM-HQ", (*_VIT, *PROMPT_ENCODER, *POINTS, *HQ_DECODER), HQ_ML
 
 
 def is_original(checkpoint: Checkpoint) -> bool:
-    """Whether it is a checkpoint of SAM, SAM-HQ or SAM 2, whole or not."""
+    """Whether it is a checkpoint of SAM, SAM-HQ or SAM 2, even if tensors are missing."""
     return is_vit(checkpoint) or is_hiera(checkpoint)
 
 

@@ -55,9 +55,11 @@ class LightHqSegmenter(SamHqDecoderModel):
         fuse_all(encoder)
 
 
-def is_tiny_vit(checkpoint: Checkpoint) -> bool:
-    """Whether it holds SAM on a TinyViT, whole or not."""
-    return checkpoint.has("image_encoder.patch_embed.seq.")
+def published_like(checkpoint: Checkpoint) -> str | None:
+    """Name of the model if it holds SAM with a TinyViT, even if tensors are missing."""
+    if not checkpoint.has("image_encoder.patch_embed.seq."):
+        return None
+    return "light-hq-sam" if is_hq(checkpoint) else "mobile-sam"
 
 
 def is_hq(checkpoint: Checkpoint) -> bool:

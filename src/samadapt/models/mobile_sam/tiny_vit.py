@@ -34,7 +34,7 @@ class TinyVitConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncoderOutput:
-    """What the encoder says, under the names of transformers' encoders.
+    """Output of the encoder, under the names of transformers' encoders.
 
     Attributes:
         last_hidden_state: (B, C, h, w), stride 16.
@@ -46,11 +46,7 @@ class EncoderOutput:
 
 
 class TinyVit(nn.Module):
-    """Four stages: strides 4, 8, 16 and 16, the last without down-sampling.
-
-    Args:
-        config: sizes.
-    """
+    """Four stages: strides 4, 8, 16 and 16, the last without down-sampling."""
 
     def __init__(self, config: TinyVitConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What several families share: reading checkpoints, SAM's parts by transformers, geometry of input.
+"""Parts that several families share: checkpoints, SAM's parts by transformers, input geometry.
 
 No family by itself, so nothing is registered here.
 """

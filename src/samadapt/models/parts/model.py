@@ -1,4 +1,4 @@
-"""What SAM, SAM-HQ, SAM 2 and the SAM 3 tracker have in common, on top of transformers.
+"""Common base of SAM, SAM-HQ, SAM 2 and the SAM 3 tracker, on top of transformers.
 
 Coordinates: samadapt's pixel centres lie at +0.5, and a click is a position, not a pixel index.
 The prompt encoders of all these families (`SamPromptEncoder`, `SamHQPromptEncoder`,
@@ -108,7 +108,7 @@ class TransformersModel(SegmentationModel):
 
     @abstractmethod
     def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:
-        """What the family's decoder wants besides the image; features are expanded to B."""
+        """Inputs of the family's decoder besides the image; features are expanded to B."""
 
     # -- the interface ----------------------------------------------------------------------
 

@@ -48,9 +48,6 @@ class Preprocessing:
 
         Padding comes after normalisation, so it is the mean colour, not black.
 
-        Args:
-            pixels: RGB, (H, W, 3) uint8.
-
         Returns:
             (1, 3, side, side) float32 and the geometry.
         """

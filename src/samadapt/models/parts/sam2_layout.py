@@ -84,10 +84,6 @@ def decoder_arguments(shapes: Shapes, side: int) -> dict[str, dict[str, Any]]:
 def convert_sam2(checkpoint: Checkpoint, layout: Layout) -> dict[str, Tensor]:
     """Rename the tensors of a checkpoint with `own_names`, leaving aside those for videos.
 
-    Args:
-        checkpoint: of SAM 2's kind.
-        layout: of the image encoder.
-
     Raises:
         CheckpointError: names that SAM 2 does not have.
     """

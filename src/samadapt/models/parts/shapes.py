@@ -16,11 +16,11 @@ _DECODER_HEADS = 8
 
 @contextmanager
 def reading_shapes(path: Path, what: str) -> Iterator[None]:
-    """Say in words which tensor is missing, or that shapes do not fit.
+    """Turn a missing tensor, or shapes that do not fit, into a `CheckpointError` that names it.
 
     Args:
         path: of the file.
-        what: it looks like.
+        what: kind of model that the file seems to hold.
     """
     try:
         yield

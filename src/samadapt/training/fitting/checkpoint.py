@@ -1,4 +1,4 @@
-"""The state of a training run on the disk: complete or not there, whenever the run is killed."""
+"""Checkpoints of a training run: complete or absent, whenever the run is killed."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Progress:
         images: used so far.
         skipped: images that could not be used; each counts once.
         spoilt: steps left out because a gradient was not finite.
-        looks: step and mean IoU of every look at the images held out.
+        looks: step and mean IoU of every validation on the images held out.
         best: which of these steps has the weights that are kept; None without any.
         stopped: whether the run ended early.
-        apart: mean loss, if finite, of each step of what learned apart, after all others.
+        apart: mean loss, if finite, of each step of the later phases.
         seconds: of work, over all parts of the run.
     """
 

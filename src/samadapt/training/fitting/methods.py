@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.registry import get_method, method_names
 from samadapt.errors import AdapterError
+from samadapt.spelling import did_you_mean
 from samadapt.training.fitting.recipe import FitRecipe
 
 
@@ -49,8 +49,7 @@ def fit_method(name: str) -> FitMethod:
     known = {method.name: method for method in fit_methods()}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    hint = did_you_mean(name, known)
     raise AdapterError(f"method {name!r} cannot be fitted{hint}: use {', '.join(known)}")
 
 

@@ -15,9 +15,6 @@ from samadapt.errors import ModelError
 class Processes:
     """The processes of one training run; a single one unless `accelerate launch` made more.
 
-    Args:
-        device: where this process's model is.
-
     Raises:
         ModelError: several processes without accelerate, or a model on another process's device.
     """

@@ -22,15 +22,7 @@ def drawn_prompt(
     recipe: FitRecipe,
     rng: np.random.Generator,
 ) -> Prompt:
-    """One prompt of the kind that `name` stands for.
-
-    Args:
-        name: as in `FitRecipe.prompts`.
-        mask: (H, W), the object.
-        sampler: of this object.
-        recipe: says how noisy boxes are.
-        rng: every choice comes from it.
-    """
+    """One prompt of the kind that `name` stands for."""
     if name == EDGE:
         sampler = PromptSampler(rim(mask))
     return sampler.draw(recipe.kind(name, rng), rng)

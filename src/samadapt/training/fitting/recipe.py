@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -12,6 +11,7 @@ import numpy as np
 
 from samadapt.adapters.fitting import EDGE, NOISY
 from samadapt.errors import DataError
+from samadapt.spelling import did_you_mean
 from samadapt.training.prompt_sampling import PromptKind
 
 ROBUST = ("box", NOISY, "1p", "3p", "5p", "10p")
@@ -34,8 +34,7 @@ class FitRecipe:
 
     Attributes:
         epochs: how often every image is visited, unless `steps` are given.
-        steps: how many steps there are, be the images few, which are then visited often, or many;
-            None for whole epochs.
+        steps: number of steps, whatever the number of images; None for whole epochs.
         learning_rate: of AdamW, after a linear warm-up; it falls along a cosine to nearly 0.
         weight_decay: of AdamW.
         warmup: share of the steps that warm up.
@@ -49,17 +48,17 @@ class FitRecipe:
         box_noise: least and largest noise s of a "noisy" box.
         category: use objects of this category alone; None for all.
         shots: use so many objects of it; None for all. There must be that many.
-        held_out: share of the images that is kept back to choose the weights by: in the end those
-            are kept that did best on it. 0 for none, and none if there are too few, see `least`.
-        least: objects that there must be before any are held out.
-        validate_steps: steps from one look at the images held out to the next.
-        patience: looks without a new best after which the run ends; None to go on.
+        held_out: share of the images held out for validation; the weights that do best on them are
+        kept. 0 for none.
+        least: minimum number of objects for holding any out.
+        validate_steps: steps between validations.
+        patience: validations without a new best after which the run ends; None to go on.
         points_weight: of the loss of moved outline points, beside that of masks (lambda), where
             both learn at the same time.
         min_area: leave out objects of fewer pixels.
         max_objects: use at most so many objects of all datasets together; None for all.
         seed: of everything random.
-        checkpoint_steps: steps from one checkpoint to the next.
+        checkpoint_steps: steps between checkpoints.
 
     Raises:
         DataError: a value that makes no sense.
@@ -152,8 +151,7 @@ class FitRecipe:
         known = [field.name for field in fields(self)]
         for name in changes:
             if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                hint = did_you_mean(name, known)
                 raise DataError(f"unknown setting {name!r}{hint}: a recipe has {', '.join(known)}")
         if changes.get("epochs") is not None and changes.get("steps") is None:
             changes["steps"] = None

@@ -48,7 +48,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSample:
-    """A prompt and the mask (1, 1, H, W) bool that it shall give."""
+    """A prompt and its target mask (1, 1, H, W) bool."""
 
     prompt: Prompt
     mask: Tensor

@@ -197,7 +197,7 @@ class Trainer:
         return bool(self._data.held_out) and (last or step % self._recipe.validate_steps == 0)
 
     def _look(self) -> None:
-        """Keep the weights if none did better so far; end the run if none has for long."""
+        """Validate: keep the best weights so far, and end the run when patience is over."""
         overlap = self._held_out_overlap()
         if overlap is None:
             return
