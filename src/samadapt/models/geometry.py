@@ -94,6 +94,13 @@ class InputGeometry:
             points = points - points.new_tensor(self.corner)
         return points * points.new_tensor(self.scale)
 
+    def beyond(self, points: Tensor) -> Tensor:
+        """Bool (...,) for points (..., 2) in input pixels that a close-up does not show."""
+        if self.window is None:
+            return torch.zeros(points.shape[:-1], dtype=torch.bool)
+        size = points.new_tensor([self.resized[1], self.resized[0]])
+        return ((points < 0) | (points > size)).any(dim=-1)
+
     def to_original(self, logits: Tensor) -> Tensor:
         """Up-sample decoder logits (B, K, h, w) over the padded input to (B, K, H, W).
 

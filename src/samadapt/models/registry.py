@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SHIPPED = "shipped with samadapt"
 """Source of a model whose weights come with the package."""
+TORCH = "torch"
+"""What runs the models of most families."""
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
@@ -94,6 +96,7 @@ class _Family:
     names: tuple[str, ...]
     listing: Listing
     is_reserved: bool
+    runtime: str
 
 
 _FAMILIES: list[_Family] = []
@@ -106,6 +109,7 @@ def register_family(
     names: Iterable[str] = (),
     listing: Listing = tuple,
     is_reserved: bool = False,
+    runtime: str = TORCH,
 ) -> None:
     """Make a family of models known to `load` and to the listing.
 
@@ -117,8 +121,9 @@ def register_family(
         names: of its models, for suggestions, and told from paths.
         listing: lines for `known_models`.
         is_reserved: whether its names stand for its models even beside files of these names.
+        runtime: what runs its models.
     """
-    _FAMILIES.append(_Family(matches, load, tuple(names), listing, is_reserved))
+    _FAMILIES.append(_Family(matches, load, tuple(names), listing, is_reserved, runtime))
 
 
 def load(
@@ -127,6 +132,7 @@ def load(
     encoder_dtype: str | torch.dtype = "auto",
     *,
     hq_token_only: bool = False,
+    runtime: str = "auto",
 ) -> SegmentationModel:
     """Load a model of the Segment Anything family, in evaluation mode, its weights frozen.
 
@@ -134,13 +140,16 @@ def load(
         name: "nano" (ships with samadapt, works offline); a known name such as
             "facebook/sam-vit-base" or, in short, "sam-vit-base"; any other Hub id; a folder in
             Hugging Face format; a segment-anything `.pth` checkpoint (vit_b, vit_l, vit_h); a
-            `.safetensors` file of nano weights; or what a registered family takes.
+            `.safetensors` file of nano weights; a folder of `samadapt export-model`; or what a
+            registered family takes.
         device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda", "cuda:1", ...
         encoder_dtype: "auto" (bfloat16 where the device computes it fast, else float32),
             "float32", "bfloat16" or the torch type. Only the image encoder computes in it;
             embeddings and the mask decoder are float32. `model.encoder_dtype` tells the choice.
         hq_token_only: SAM-HQ only: the mask of the high-quality token alone, instead of its sum
             with SAM's mask.
+        runtime: "auto", or "torch" or "onnxruntime" to insist on it. Exported models run in
+            onnxruntime, all others in torch.
 
     Raises:
         UnknownModelError: neither a known name nor a path nor a Hub id.
@@ -152,6 +161,10 @@ def load(
     source = _source(name)
     for family in reversed(_families()):
         if family.matches(source):
+            _check_runtime(runtime, family, source)
+            if family.runtime != TORCH:  # what "auto" stands for is said of torch
+                device = "cpu" if device in (None, "auto") else device
+                encoder_dtype = "float32" if encoder_dtype == "auto" else encoder_dtype
             where = resolve_device(device)
             dtype = resolve_dtype(encoder_dtype, where)
             return family.load(source, LoadOptions(where, dtype, hq_token_only))
@@ -184,6 +197,18 @@ def refuse_hq_token_only(options: LoadOptions, name: str) -> None:
 
 
 # -- private --------------------------------------------------------------------------------
+
+
+def _check_runtime(wanted: str, family: _Family, source: ModelSource) -> None:
+    known = ("auto", *sorted({other.runtime for other in _FAMILIES}))
+    if wanted not in known:
+        raise ModelError(f"runtime {wanted!r}: use {', '.join(known)}")
+    if wanted in ("auto", family.runtime):
+        return
+    remedy = "load the model that it was exported from"
+    if family.runtime == TORCH:
+        remedy = f"run `samadapt export-model DIR --model {source.name}` and load DIR"
+    raise ModelError(f"{source.name} runs in {family.runtime}, not in {wanted}: {remedy}")
 
 
 def _source(name: str | os.PathLike[str]) -> ModelSource:

@@ -10,7 +10,8 @@ from torch import Tensor
 from samadapt.errors import CheckpointError
 from samadapt.models.hf.attention import use_relative_attention
 from samadapt.models.hf.model import TransformersModel
-from samadapt.models.hf.preprocessing import Preprocessing
+from samadapt.models.parts import PaddingPoints
+from samadapt.models.preprocessing import Preprocessing
 from samadapt.models.registry import LoadOptions
 
 
@@ -30,7 +31,7 @@ class SamSegmenter(TransformersModel):
                 f"the configuration of {name} contradicts itself: images of {side} pixels, prompts "
                 f"for {network.prompt_encoder.input_image_size}; correct image_size in config.json"
             )
-        preprocessing = Preprocessing("sam", side, squash=False)
+        preprocessing = Preprocessing(name=f"sam-longest-{side}-1", side=side)
         super().__init__(network, name, preprocessing, device, encoder_dtype)
 
     def _prepare_encoder(self, encoder: Any) -> None:
@@ -48,6 +49,10 @@ class SamSegmenter(TransformersModel):
     def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:
         return {}
 
+    def _exported_prompts(self) -> tuple[PaddingPoints, tuple[Tensor, ...]]:
+        corners = (layer.weight for layer in self.network.prompt_encoder.point_embed[2:4])
+        return PaddingPoints(clicks=1), tuple(corners)
+
 
 class SamHqSegmenter(SamSegmenter):
     """SAM-HQ: a high-quality token and early ViT features, on top of a frozen SAM.
@@ -56,6 +61,8 @@ class SamHqSegmenter(SamSegmenter):
         network, name, device, encoder_dtype: as in `TransformersModel`.
         hq_token_only: the mask of the high-quality token alone, instead of its sum with SAM's.
     """
+
+    _features = ("image", "early")
 
     def __init__(
         self,

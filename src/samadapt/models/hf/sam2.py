@@ -9,7 +9,8 @@ from torch import Tensor
 
 from samadapt.models.hf.attention import NoPositions
 from samadapt.models.hf.model import TransformersModel
-from samadapt.models.hf.preprocessing import Preprocessing
+from samadapt.models.parts import PaddingPoints
+from samadapt.models.preprocessing import Preprocessing
 
 
 class Sam2Segmenter(TransformersModel):
@@ -22,6 +23,7 @@ class Sam2Segmenter(TransformersModel):
     when mask token 0 is unstable (`dynamic_multimask_via_stability` of its configuration).
     """
 
+    _features = ("image", "middle", "fine")
     _mask_token = 2  # the first token tells whether there is an object at all
 
     def __init__(
@@ -36,7 +38,7 @@ class Sam2Segmenter(TransformersModel):
 
     @staticmethod
     def _preprocessing_for(side: int) -> Preprocessing:
-        return Preprocessing("sam2", side, squash=True)
+        return Preprocessing(name=f"sam2-squash-{side}-1", side=side, squash=True)
 
     def _prepare_encoder(self, encoder: Any) -> None:
         encoder.neck.position_encoding = NoPositions()
@@ -53,6 +55,9 @@ class Sam2Segmenter(TransformersModel):
     def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:
         return {"high_resolution_features": [features["fine"], features["middle"]]}
 
+    def _exported_prompts(self) -> tuple[PaddingPoints, tuple[Tensor, ...]]:
+        return PaddingPoints(clicks=1, box=1, nothing=2), ()
+
 
 class Sam3TrackerSegmenter(Sam2Segmenter):
     """The SAM 3 tracker's image mode: SAM 2's prompts and decoder on SAM 3's encoder."""
@@ -60,4 +65,5 @@ class Sam3TrackerSegmenter(Sam2Segmenter):
     @staticmethod
     def _preprocessing_for(side: int) -> Preprocessing:
         half = (0.5, 0.5, 0.5)
-        return Preprocessing("sam3", side, squash=True, mean=half, std=half)
+        name = f"sam3-squash-{side}-1"
+        return Preprocessing(name=name, side=side, squash=True, mean=half, std=half)
