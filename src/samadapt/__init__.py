@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         SessionError,
         UnknownModelError,
     )
+    from samadapt.exporting.export import export_model
     from samadapt.models.base import SegmentationModel
     from samadapt.models.embedding import ImageEmbedding
     from samadapt.models.prediction import Prediction
@@ -67,6 +68,7 @@ __all__ = [
     "UnknownModelError",
     "__version__",
     "annotate_object",
+    "export_model",
     "fit",
     "load",
     "load_adapter",
@@ -92,6 +94,7 @@ _HOMES = {
         "SessionError",
         "UnknownModelError",
     ),
+    "samadapt.exporting.export": ("export_model",),
     "samadapt.models.base": ("SegmentationModel",),
     "samadapt.models.embedding": ("ImageEmbedding",),
     "samadapt.models.prediction": ("Prediction",),

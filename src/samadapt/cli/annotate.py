@@ -126,7 +126,7 @@ def annotate(
                 dataset = read_annotations(annotations, folder)
                 _tell_import(import_dataset(opened, dataset, "", annotations.name, crowds=crowds))
             loaded = common.load_model(model, device, dtype)
-            specs = tuple(adapter or default_specs())
+            specs = tuple(adapter or default_specs(loaded))
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
             guard = Guard(secret, bound, names, entered=lambda code: entered(code))

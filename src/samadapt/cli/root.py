@@ -12,6 +12,7 @@ from samadapt.cli.demo import demo
 from samadapt.cli.doctor import doctor
 from samadapt.cli.embed import embed
 from samadapt.cli.export import export
+from samadapt.cli.export_model import export_model
 from samadapt.cli.fit import fit
 from samadapt.cli.guard import GuardedGroup
 from samadapt.cli.methods import methods
@@ -31,6 +32,7 @@ app.command()(predict)
 app.command()(annotate)
 app.command()(embed)
 app.command()(export)
+app.command()(export_model)
 app.command()(serve)
 app.command()(fit)
 app.add_typer(benchmark_app, name="benchmark")

@@ -68,9 +68,7 @@ class Preprocessing:
         height, width = geometry.resized
         if region is not None or pixels.shape[:2] != geometry.resized:
             image = Image.fromarray(pixels)
-            pixels = np.array(
-                image.resize((width, height), Image.Resampling.BILINEAR, box=region)
-            )
+            pixels = np.array(image.resize((width, height), Image.Resampling.BILINEAR, box=region))
         values = torch.tensor(pixels).permute(2, 0, 1).float() / self.scale
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         padded = torch.zeros(1, 3, *geometry.padded)

@@ -95,7 +95,7 @@ def _attend_in_turn(parts: Tensor, rows: Tensor, columns: Tensor, some_heads: in
                 query[:, here], key[:, here], value[:, here], attn_mask=bias.flatten(-2)
             )
         )
-    return torch.cat(mixed, dim=1).transpose(1, 2)
+    return torch.cat(mixed, dim=1).transpose(1, 2).contiguous()
 
 
 class NoPositions(nn.Module):

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.hashing import hash_tensors
-from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.hf.parts import TransformersParts
+from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.parts import ModelParts, PaddingPoints
 from samadapt.models.precision import cast_matrix_layers
 from samadapt.models.preprocessing import Preprocessing

@@ -137,7 +137,7 @@ class NanoModel(SegmentationModel):
         return DecoderOutput(logits[:, chosen], scores[:, chosen])
 
     def parts(self) -> ModelParts:
-        """nano as modules that work on tensors alone, for export."""
+        """The network as modules that work on tensors alone, for export."""
         return NanoParts(self._network, self._preprocessing)
 
     def _batch(

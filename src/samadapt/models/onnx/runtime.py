@@ -52,8 +52,7 @@ class Graph:
         }
         found = self._session.run(self._outputs, given)
         return {
-            name: torch.from_numpy(array)
-            for name, array in zip(self._outputs, found, strict=True)
+            name: torch.from_numpy(array) for name, array in zip(self._outputs, found, strict=True)
         }
 
 

@@ -1,0 +1,113 @@
+"""Folders of exported models: what can be done with them, and what is said of damaged ones."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import samadapt
+from samadapt import AdapterError, CheckpointError, ModelError, Prompt
+from samadapt.adapters.registry import default_specs
+from samadapt.models.onnx.description import DECODER, DESCRIPTION, ENCODER
+
+PIXELS = np.random.default_rng(4).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def copied(exported: Any, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(exported("nano")[1], tmp_path / "copy"))
+
+
+class TestDamage:
+    @pytest.mark.parametrize("name", [ENCODER, DECODER])
+    def test_a_changed_file(self, copied: Path, name: str):
+        data = bytearray((copied / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (copied / name).write_bytes(data)
+        with pytest.raises(CheckpointError, match=f"{name} is not the file"):
+            samadapt.load(copied)
+
+    def test_a_missing_file(self, copied: Path):
+        (copied / DECODER).unlink()
+        with pytest.raises(CheckpointError, match=f"lacks {DECODER}"):
+            samadapt.load(copied)
+
+    def test_another_program_s_export(self, copied: Path):
+        (copied / DESCRIPTION).unlink()
+        with pytest.raises(CheckpointError, match=f"no {DESCRIPTION}"):
+            samadapt.load(copied)
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "samadapt-onnx-2"}', "\xff"])
+    def test_a_damaged_description(self, copied: Path, text: str):
+        (copied / DESCRIPTION).write_bytes(text.encode("latin-1"))
+        with pytest.raises(CheckpointError, match="export the model again"):
+            samadapt.load(copied)
+
+    def test_sizes_that_make_no_sense(self, copied: Path):
+        said = json.loads((copied / DESCRIPTION).read_text())
+        said["decoder"]["width"] = 0
+        (copied / DESCRIPTION).write_text(json.dumps(said))
+        with pytest.raises(CheckpointError, match=r"decoder\.width"):
+            samadapt.load(copied)
+
+
+class TestLimits:
+    def test_an_adapter_is_refused(self, exported: Any):
+        other = samadapt.load(exported("nano")[1])
+        with pytest.raises(AdapterError, match="neither learn nor take"):
+            samadapt.Session(other, adapters=[samadapt.OnlineAdapter()])
+        with pytest.raises(AdapterError, match="neither learn nor take"):
+            samadapt.load_adapter("stable-nano", other)
+
+    def test_nothing_learns_unless_one_asks_for_it(self, exported: Any):
+        model, folder = exported("nano")
+        assert default_specs(model) == ("online",)
+        assert default_specs(samadapt.load(folder)) == ()
+
+    def test_a_session_without_adapters(self, exported: Any):
+        session = samadapt.Session(samadapt.load(exported("nano")[1]))
+        session.open(PIXELS)
+        session.click(40.0, 30.0)
+        session.click(10.0, 10.0, positive=False)
+        assert session.accept(label="thing").shape == PIXELS.shape[:2]
+
+    def test_runtimes(self, exported: Any):
+        _, folder = exported("nano")
+        with pytest.raises(ModelError, match="runs in onnxruntime, not in torch"):
+            samadapt.load(folder, runtime="torch")
+        with pytest.raises(ModelError, match="export-model DIR --model nano"):
+            samadapt.load("nano", runtime="onnxruntime")
+        with pytest.raises(ModelError, match="use auto, onnxruntime, torch"):
+            samadapt.load("nano", runtime="tflite")
+
+    def test_number_formats(self, exported: Any):
+        with pytest.raises(ModelError, match="float32"):
+            samadapt.load(exported("nano")[1], encoder_dtype="bfloat16")
+
+    def test_close_ups_are_answered_in_the_same_window(self, exported: Any):
+        model, folder = exported("nano")
+        other = samadapt.load(folder)
+        seen, also = model.encode(PIXELS), other.encode(PIXELS)
+        mask = np.zeros(PIXELS.shape[:2], bool)
+        mask[20:26, 30:38] = True
+        prompt = Prompt([(33.0, 23.0)], [1], mask=mask)
+        ours, theirs = model.predict(seen, prompt), other.predict(also, prompt)
+        assert ours.window is not None
+        assert theirs.window == ours.window
+        assert np.allclose(ours.logits, theirs.logits, atol=1e-3)
+
+    def test_embeddings_can_be_kept(self, exported: Any, tmp_path: Path):
+        other = samadapt.load(exported("nano")[1])
+        embedding = other.encode(PIXELS)
+        embedding.save(tmp_path / "one.safetensors")
+        again = samadapt.ImageEmbedding.load(tmp_path / "one.safetensors")
+        prompt = Prompt([(33.0, 23.0)], [1])
+        first, second = other.predict(embedding, prompt), other.predict(again, prompt)
+        assert torch.equal(torch.tensor(first.logits), torch.tensor(second.logits))
