@@ -15,6 +15,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,9 @@ def measure(variants: list[Variant], rounds: int, seed: int) -> dict[str, Any]:
         asked = {count: prompts_of(rng, count) for count in PROMPTS}
         base: dict[int, torch.Tensor] = {}
         for variant in variants:
-            seconds = {"encode": taken(lambda v=variant: v.encode(image))}
+            seconds = {"encode": taken(partial(variant.encode, image))}
             for count, prompts in asked.items():
-                seconds[f"decode_{count}"] = taken(lambda v=variant, p=prompts: v.decode(p))
+                seconds[f"decode_{count}"] = taken(partial(variant.decode, prompts))
                 logits = variant.decode(prompts)
                 first = base.setdefault(count, logits)
                 overlap[variant.name] += iou(first, logits)

@@ -75,4 +75,4 @@ class ModelParts(ABC):
     def decode(
         self, decoder: nn.Module, features: Mapping[str, Tensor], prompts: PromptEmbedding
     ) -> DecoderOutput:
-        """Logits (P, 4, h, w) and scores (P, 4): the single mask, then the three candidates."""
+        """Logits (P, K, h, w) and scores (P, K): the single mask, then the candidates."""

@@ -42,6 +42,14 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
+    def __post_init__(self) -> None:
+        above = {"side": self.side, "scale": self.scale, "std": min(self.std)}
+        for name, value in above.items():
+            if not value > 0:
+                raise ValueError(f"{name} {value}: use a number above 0")
+        if self.multiple < 0 or self.close_up_side < 0:
+            raise ValueError("multiple and close_up_side: use 0 or more")
+
     def geometry(self, original: tuple[int, int], window: Window | None = None) -> InputGeometry:
         """Sizes for an image of `original` = (H, W), or for a window of it."""
         if window is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,3 +26,18 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exporter:
         return model, folder
 
     return export
+
+
+@pytest.fixture
+def known_encoder(exported: Exporter, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Take a family's encoder from `exported`, to save the time of recording it again."""
+
+    def use(name: str) -> None:
+        _, folder = exported(name)
+
+        def copy(parts: object, pixels: object, sizes: object, path: Path) -> None:
+            shutil.copy(folder / path.name, path)
+
+        monkeypatch.setattr("samadapt.exporting.export.write_encoder", copy)
+
+    return use

@@ -50,11 +50,22 @@ class TestDamage:
         with pytest.raises(CheckpointError, match="export the model again"):
             samadapt.load(copied)
 
-    def test_sizes_that_make_no_sense(self, copied: Path):
+    @pytest.mark.parametrize(
+        ("part", "name", "value", "text"),
+        [
+            ("decoder", "width", 0, r"decoder\.width"),
+            ("preprocessing", "side", -1, "side -1"),
+            ("preprocessing", "std", [0.0, 1.0, 1.0], "std 0"),
+            ("decoder", "has_merged_dense", True, "own_dense"),
+        ],
+    )
+    def test_a_description_that_makes_no_sense(
+        self, copied: Path, part: str, name: str, value: object, text: str
+    ):
         said = json.loads((copied / DESCRIPTION).read_text())
-        said["decoder"]["width"] = 0
+        said[part][name] = value
         (copied / DESCRIPTION).write_text(json.dumps(said))
-        with pytest.raises(CheckpointError, match=r"decoder\.width"):
+        with pytest.raises(CheckpointError, match=text):
             samadapt.load(copied)
 
 

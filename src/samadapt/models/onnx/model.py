@@ -40,9 +40,17 @@ class OnnxModel(SegmentationModel):
     Args:
         description: of the export.
         encoder, decoder: the two graphs.
+
+    Raises:
+        CheckpointError: the graphs are not those that are described.
     """
 
     def __init__(self, description: Description, encoder: Graph, decoder: Graph) -> None:
+        names = [graph_name(name) for name in description.features]
+        encoder.check([PIXELS], names)
+        given = [*names, POINTS, LABELS, MASKS, HAS_MASKS]
+        more = [OWN_DENSE] if description.decoder.has_merged_dense else []
+        decoder.check([*given, *more], [SCORES, LOGITS])
         self.description = description
         self.identity = description.identity
         self.preprocessing = description.preprocessing.name

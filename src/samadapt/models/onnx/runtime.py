@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,21 @@ class Graph:
             raise CheckpointError(
                 f"onnxruntime cannot use {path} ({first_line(error)[:200]}): export the model again"
             ) from None
+        self.path = path
+        self.inputs = frozenset(given.name for given in self._session.get_inputs())
         self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def check(self, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+        """Raise `CheckpointError` unless the graph has these inputs and gives these outputs."""
+        for what, names, own in (
+            ("inputs", set(inputs), self.inputs),
+            ("outputs", set(outputs), set(self._outputs)),
+        ):
+            if names != own:
+                raise CheckpointError(
+                    f"{self.path} has the {what} {', '.join(sorted(own))}, and its description "
+                    f"says {', '.join(sorted(names))}: export the model again"
+                )
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by name, on the CPU."""
