@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -113,6 +113,43 @@ def check_packages() -> None:
         raise ModelError(f"exporting needs {', '.join(missing)}: {EXTRA}")
 
 
+def describe(
+    model: SegmentationModel,
+    parts: ModelParts,
+    adapters: Sequence[Seams],
+    files: Mapping[str, str],
+    *,
+    has_merged_dense: bool,
+) -> Description:
+    """What an export says of itself.
+
+    Args:
+        model: what is exported.
+        parts: of the model.
+        adapters: merged into it, in order.
+        files: hashes by name.
+        has_merged_dense: whether the decoder's graph takes `own_dense`.
+    """
+    merged = ({"method": seam.title, "config": dict(seam.describe())} for seam in adapters)
+    return Description(
+        samadapt=_version(),
+        base_model=model.identity,
+        adapters=tuple(merged),
+        files=dict(files),
+        features=parts.features,
+        preprocessing=parts.preprocessing,
+        padding=parts.padding,
+        decoder=DecoderEntry(
+            width=model.spec.width,
+            logits_per_cell=model.spec.logits_per_cell,
+            close_up_side=model.spec.close_up_side,
+            sequential_clicks=model.spec.sequential_clicks,
+            has_merged_dense=has_merged_dense,
+        ),
+        largest_difference=0.0,
+    )
+
+
 # -- private --------------------------------------------------------------------------------
 
 
@@ -140,24 +177,8 @@ def _write(
                 "without adapters"
             ) from error
         raise ModelError(f"{model.identity.name} cannot be exported ({text})") from error
-    merged = ({"method": seam.title, "config": dict(seam.describe())} for seam in adapters)
-    description = Description(
-        samadapt=_version(),
-        base_model=model.identity,
-        adapters=tuple(merged),
-        files=hash_files(staging),
-        features=parts.features,
-        preprocessing=parts.preprocessing,
-        padding=parts.padding,
-        decoder=DecoderEntry(
-            width=model.spec.width,
-            logits_per_cell=model.spec.logits_per_cell,
-            close_up_side=model.spec.close_up_side,
-            sequential_clicks=model.spec.sequential_clicks,
-            has_merged_dense=decoder.changes_dense,
-        ),
-        largest_difference=0.0,
-    )
+    files, changes = hash_files(staging), decoder.changes_dense
+    description = describe(model, parts, adapters, files, has_merged_dense=changes)
     _describe(description, staging)
     difference = check_export(model, adapters, staging)
     _describe(description.model_copy(update={"largest_difference": difference}), staging)

@@ -124,7 +124,7 @@ class Sizes:
         found = {}
         for axis, name in enumerate(("height", "width")):
             cells = tensor.shape[first + axis] * self.multiple // self.pixels[axis]
-            dim = torch.export.Dim(name)  # type: ignore[no-untyped-call]
+            dim = torch.export.Dim(name)
             found[first + axis] = dim if cells == 1 else cells * dim
         return found
 
@@ -151,7 +151,7 @@ def write_decoder(
         sizes: of the image.
         path: the file.
     """
-    count, points = (torch.export.Dim(name) for name in ("prompts", "points"))  # type: ignore[no-untyped-call]
+    count, points = (torch.export.Dim(name) for name in ("prompts", "points"))
     inputs: dict[str, Any] = {
         "features": list(features.values()),
         POINTS: prompts.points[None],

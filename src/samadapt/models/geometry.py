@@ -88,8 +88,9 @@ class InputGeometry:
         """Map (..., 2) points (x, y) of the original image to input pixels.
 
         Both use the top-left-corner convention, so the map is a scaling (after a shift to the
-        corner of a window).
+        corner of a window). Whole numbers become floats.
         """
+        points = points.float()
         if self.window is not None:
             points = points - points.new_tensor(self.corner)
         return points * points.new_tensor(self.scale)
