@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,8 @@ def trained(spec: str, model: SegmentationModel) -> samadapt.Adapter:
     with torch.no_grad():
         for parameter in adapter.module.parameters():
             parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+    if isinstance(adapter, samadapt.TaskPromptAdapter):  # as after training: it yields to clicks
+        adapter.config = replace(adapter.config, masks=16)
     return adapter
 
 

@@ -16,11 +16,7 @@ from samadapt.models.preprocessing import Preprocessing
 
 
 class NanoParts(ModelParts):
-    """nano's encoder, prompt encoder and decoder; image sizes may vary.
-
-    A box's corners become tokens as clicks do, and box maps besides; where a prompt has none, a
-    box of no size does nothing.
-    """
+    """nano's encoder, prompt encoder and decoder; image sizes may vary."""
 
     padding = PaddingPoints(nothing=1)
     features = ("image", "keys", "fine")
@@ -32,23 +28,25 @@ class NanoParts(ModelParts):
         self.modules = (network.prompt_encoder,)
 
     def embed(self, features: Mapping[str, Tensor], prompts: PromptTensors) -> PromptEmbedding:
-        """Tokens and maps; corners are taken out of the points for the maps."""
-        points = prompts.points + 0.5
+        """Tokens and maps; the corners of a box are tokens as clicks are, and make the box maps."""
+        encoder, points = self._network.prompt_encoder, prompts.points + 0.5
         corner = prompts.labels[..., None] == torch.tensor(CORNERS)
-        clicks = prompts.labels.masked_fill(corner.any(dim=-1), PADDING)
+        is_corner = corner.any(dim=-1)
         batch = PromptBatch(
             points,
-            clicks,
+            prompts.labels.masked_fill(is_corner, PADDING),
             (points[..., None, :] * corner[..., None]).sum(1).flatten(1),
             corner.any(dim=1).all(dim=1),
             prompts.masks,
             prompts.has_masks,
         )
-        seen = _expanded(features, points.shape[0])
-        encoded = self._network.prompt_encoder(seen, batch)
-        return PromptEmbedding(
-            encoded.tokens, encoded.dense, encoded.token_bias, encoded.prior, (encoded.fine,)
-        )
+        encoded = encoder(_expanded(features, points.shape[0]), batch)
+        # The encoder's own corner tokens come last, for a prompt with or without a box.
+        kinds = encoder.kinds(prompts.labels.clamp_min(0))
+        corners = encoder.positions(points / encoder.config.input_side) + kinds
+        tokens = torch.where(is_corner[..., None], corners, encoded.tokens[:, : points.shape[1]])
+        bias = encoded.token_bias[:, : points.shape[1]].masked_fill(is_corner, 0.0)
+        return PromptEmbedding(tokens, encoded.dense, bias, encoded.prior, (encoded.fine,))
 
     def decode(
         self, decoder: nn.Module, features: Mapping[str, Tensor], prompts: PromptEmbedding
