@@ -43,8 +43,8 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
-        above = {"side": self.side, "scale": self.scale, "std": min(self.std)}
-        for name, value in above.items():
+        above = [("side", self.side), ("scale", self.scale), *(("std", v) for v in self.std)]
+        for name, value in above:
             if not value > 0:
                 raise ValueError(f"{name} {value}: use a number above 0")
         if self.multiple < 0 or self.close_up_side < 0:
