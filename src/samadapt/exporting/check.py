@@ -110,7 +110,8 @@ def _picture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint
     """Blobs of colour with noise."""
     coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
     smooth = np.array(coarse.resize((size[1], size[0]), Image.Resampling.BICUBIC), np.int64)
-    return np.clip(smooth + rng.integers(-20, 21, smooth.shape), 0, 255).astype(np.uint8)
+    noisy = smooth + rng.integers(-20, 21, smooth.shape)
+    return np.array(noisy.clip(0, 255), np.uint8)
 
 
 def _difference(first: Tensor, second: Tensor) -> float:

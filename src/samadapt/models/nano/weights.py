@@ -18,6 +18,7 @@ from samadapt.errors import CheckpointError
 from samadapt.models.hashing import hash_tensors, not_finite
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.network import NanoNetwork
+from samadapt.models.nano.trunk import MEAN, SCALE
 
 FORMAT = "samadapt-nano"
 
@@ -29,6 +30,11 @@ class NanoWeights:
     network: NanoNetwork
     hash: str
     info: Mapping[str, Any]
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """RGB (B, H, W, 3) uint8 to (B, 3, H, W) float32, channels-last in memory."""
+    return ((pixels.float() - MEAN) / SCALE).permute(0, 3, 1, 2)
 
 
 def write_weights(network: NanoNetwork, path: Path, info: Mapping[str, Any]) -> None:
