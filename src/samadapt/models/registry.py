@@ -97,6 +97,7 @@ class _Family:
     listing: Listing
     is_reserved: bool
     runtime: str
+    is_fallback: bool
 
 
 _FAMILIES: list[_Family] = []
@@ -110,6 +111,7 @@ def register_family(
     listing: Listing = tuple,
     is_reserved: bool = False,
     runtime: str = TORCH,
+    is_fallback: bool = False,
 ) -> None:
     """Make a family of models known to `load` and to the listing.
 
@@ -122,8 +124,10 @@ def register_family(
         listing: lines for `known_models`.
         is_reserved: whether its names stand for its models even beside files of these names.
         runtime: what runs its models.
+        is_fallback: whether it is asked after all others, as it takes folders of any kind.
     """
-    _FAMILIES.append(_Family(matches, load, tuple(names), listing, is_reserved, runtime))
+    family = _Family(matches, load, tuple(names), listing, is_reserved, runtime, is_fallback)
+    _FAMILIES.append(family)
 
 
 def load(
@@ -159,7 +163,7 @@ def load(
     from samadapt.models.precision import resolve_device, resolve_dtype
 
     source = _source(name)
-    for family in reversed(_families()):
+    for family in sorted(reversed(_families()), key=lambda family: family.is_fallback):
         if family.matches(source):
             _check_runtime(runtime, family, source)
             if family.runtime != TORCH:  # what "auto" stands for is said of torch

@@ -3,4 +3,4 @@
 from samadapt.models.hf.family import NAMES, known, load, matches
 from samadapt.models.registry import register_family
 
-register_family(matches, load, names=NAMES, listing=known)
+register_family(matches, load, names=NAMES, listing=known, is_fallback=True)
