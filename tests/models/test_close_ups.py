@@ -14,7 +14,7 @@ from fakes import FakeModel, blobs
 from samadapt.errors import PromptError
 from samadapt.models import zoom_in
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.models.geometry import OUTSIDE, InputGeometry
+from samadapt.models.geometry import OUTSIDE, InputGeometry, Window
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.models.zoom_in import choose_window
 from samadapt.prompts import Prompt

@@ -163,7 +163,8 @@ def load(
     from samadapt.models.precision import resolve_device, resolve_dtype
 
     source = _source(name)
-    for family in sorted(reversed(_families()), key=lambda family: family.is_fallback):
+    latest_first = _families()[::-1]
+    for family in sorted(latest_first, key=lambda family: family.is_fallback):
         if family.matches(source):
             _check_runtime(runtime, family, source)
             if family.runtime != TORCH:  # what "auto" stands for is said of torch
