@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from research.render import RENDERERS
-from samadapt.benchmark.kept import file_name
+from samadapt.benchmark.finished_runs import file_name
 from samadapt.errors import DataError
 
 _START = 4.0

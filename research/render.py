@@ -195,7 +195,7 @@ def task(results: Results, options: Mapping[str, Any]) -> Table:
     return _table(list(results), rows)
 
 
-def peers(results: Results, options: Mapping[str, Any]) -> Table:
+def baselines(results: Results, options: Mapping[str, Any]) -> Table:
     """Return the measures of a model and baselines, a row per dataset."""
     del options
     first = next(iter(results.values()))
@@ -226,7 +226,7 @@ RENDERERS: Mapping[str, Renderer] = {
     "robustness-change": robustness_change,
     "task-categories": task_categories,
     "task": task,
-    "peers": peers,
+    "baselines": baselines,
 }
 """The kinds of tables."""
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import os
 
 # Two tests at a time on two cores: one thread each, in programs that tests start as well.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No model of this machine may be chosen where a command names none.
+os.environ["SAMADAPT_MODELS"] = os.environ["HF_HUB_CACHE"] = os.devnull + "-models"
 
 import numpy as np
 import pytest
@@ -18,6 +21,17 @@ from toy_adapter import ToyAdapter
 # The same examples on every run, and no failures because the machine is busy.
 settings.register_profile("samadapt", deadline=None, derandomize=True, database=None)
 settings.load_profile("samadapt")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Keep embeddings apart from those of the user and of other tests."""
+    name = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:16]
+    monkeypatch.setenv("SAMADAPT_CACHE", str(tmp_path_factory.getbasetemp() / "caches" / name))
 
 
 @pytest.fixture

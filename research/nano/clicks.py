@@ -66,6 +66,7 @@ class ClickSimulator:
         box_noise: float = 0.4,
         scattered_share: float = 0.0,
         draft_share: float = 0.0,
+        corrections: NDArray[np.bool_] | None = None,
     ) -> None:
         """First prompt: a click on the object, a box, points anywhere, or a draft and a click.
 
@@ -78,13 +79,17 @@ class ClickSimulator:
                 object, and half of these with up to four off it as well.
             draft_share: how many of the others begin with a nearly right mask and a click where
                 it is wrong.
+            corrections: (B,) which objects begin with such a draft in any case.
         """
         count = len(self.truth)
-        self.has_box[:] = self.rng.random(count) < box_share
+        drafted = np.zeros(count, bool) if corrections is None else corrections
+        self.has_box[:] = (self.rng.random(count) < box_share) & ~drafted
         for row in np.flatnonzero(self.has_box):
             self.boxes[row] = self._box(self._masks[row], box_noise)
-        scattered = ~self.has_box & (self.rng.random(count) < scattered_share)
-        self.has_draft[:] = ~self.has_box & ~scattered & (self.rng.random(count) < draft_share)
+        free = ~self.has_box & ~drafted
+        scattered = free & (self.rng.random(count) < scattered_share)
+        free &= ~scattered
+        self.has_draft[:] = drafted | (free & (self.rng.random(count) < draft_share))
         for row in np.flatnonzero(self.has_draft):
             self._drafts[row] = draft_of(self.truth[row], self.rng)
         as_given = ~self.has_box & ~scattered & ~self.has_draft

@@ -87,6 +87,42 @@ def close_up(
     return _mirrored(rng, window, side)
 
 
+def detail(
+    rng: Generator,
+    size: tuple[int, int],
+    mask: NDArray[np.uint8],
+    side: int,
+    extents: tuple[float, float] = (0.25, 0.9),
+) -> Window:
+    """A square window on part of an object's outline; half of them mirrored.
+
+    It is what a correction is answered on, see `samadapt.models.local_refinement`.
+
+    Args:
+        rng: source of randomness.
+        size: (height, width) of the image.
+        mask: (h, w) of the object, not empty, at any resolution.
+        side: height and width of the crop.
+        extents: the window's extent in multiples of the longer side of the object's box, from and
+            to; it is larger where the crop would enlarge by more than `LARGEST_ZOOM`.
+    """
+    ys, xs = np.nonzero(mask & ~cv2.erode(mask, np.ones((3, 3), np.uint8), borderValue=0))
+    pick = int(rng.integers(len(ys)))
+    across, down = size[1] / mask.shape[1], size[0] / mask.shape[0]
+    _, _, width, height = box_in(mask, size)
+    share = math.exp(rng.uniform(math.log(extents[0]), math.log(extents[1])))
+    extent = max(max(width, height) * share, side / LARGEST_ZOOM)
+    corner = []
+    for at, whole in (((xs[pick] + 0.5) * across, size[1]), ((ys[pick] + 0.5) * down, size[0])):
+        first = at + rng.uniform(-0.3, 0.3) * extent - extent / 2
+        if extent <= whole:
+            first = min(max(first, 0.0), whole - extent)
+        corner.append(first)
+    scale = side / extent
+    window = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
+    return _mirrored(rng, window, side)
+
+
 def cut_image(image: NDArray[np.uint8], window: Window, side: int) -> NDArray[np.uint8]:
     """(side, side, 3) uint8 of an RGB image; grey where the window leaves it."""
     scale = math.sqrt(abs(np.linalg.det(window[:, :2])))

@@ -22,6 +22,7 @@ from research.nano.crops import (
     cut_image,
     cut_labels,
     cut_masks,
+    detail,
     random_window,
 )
 from research.nano.levels import nested_levels
@@ -49,6 +50,7 @@ class Sample:
         level_valid: (M, 3) bool, which levels there are: the first ones.
         click: (M, 2) float32 (x, y) in crop pixels, a first click inside every level; NaN for
             objects that stand alone.
+        is_detail: (M,) bool, whether the crop shows part of an outline, to correct a mask there.
     """
 
     image: NDArray[np.uint8]
@@ -57,6 +59,7 @@ class Sample:
     levels: NDArray[np.uint8]
     level_valid: NDArray[np.bool_]
     click: NDArray[np.float32]
+    is_detail: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,8 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         scales: the photo's longer side is resampled to S times a number between these two.
         close_ups: share of samples that are a window around one object, as nano itself looks at
             objects a second time.
+        details: share of samples that are a window on part of an object's outline, as nano
+            answers corrections.
         hardest: generated scenes have difficulties between 0 and this, at most 1.
 
     Raises:
@@ -114,7 +119,9 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         scales: tuple[float, float] = (0.8, 2.4),
         close_ups: float = 0.35,
         hardest: float = 1.0,
+        details: float = 0.0,
     ) -> None:
+        self.details = details
         self.sources = [photos for photos, _ in sources]
         self.shares = np.array([share for _, share in sources])
         self.generated = generated
@@ -215,7 +222,11 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
             return None
         side, size = self.side, (image.shape[0], image.shape[1])
         shown = clicked[int(rng.integers(len(clicked)))]
-        if rng.random() < self.close_ups and shown.any():
+        kind = rng.random()
+        is_detail = bool(kind < self.details and shown.any())
+        if is_detail:
+            window = detail(rng, size, shown, side)
+        elif kind < self.details + self.close_ups and shown.any():
             window = close_up(rng, size, box_in(shown, size), side)
         else:
             window = random_window(rng, size, shown, scale, side)
@@ -239,6 +250,7 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
             np.stack([level.masks for level in levels]),
             np.stack([level.valid for level in levels]),
             np.stack([level.click for level in levels]),
+            np.full(len(chosen), is_detail),
         )
 
 

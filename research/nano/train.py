@@ -173,7 +173,10 @@ class Trainer:
         first = batch["click"].flatten(0, 1).numpy() if "click" in batch else None
         simulator = ClickSimulator(masks.numpy(), self.rng, len(taught), self.pool, first)
         recipe = self.recipe
-        simulator.start(recipe.boxes, recipe.box_noise, recipe.scattered, recipe.drafts)
+        corrections = batch["is_detail"].flatten().numpy() if "is_detail" in batch else None
+        simulator.start(
+            recipe.boxes, recipe.box_noise, recipe.scattered, recipe.drafts, corrections
+        )
         levels, valid = batch.get("levels"), batch.get("level_valid")
         return Exercise(
             self._shrink(masks),
@@ -208,6 +211,7 @@ class Trainer:
             seed,
             (recipe.smallest_scale, recipe.largest_scale),
             close_ups=recipe.close_ups,
+            details=recipe.details,
             hardest=recipe.hardest,
         )
         workers = self._workers()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         UnknownModelError,
     )
     from samadapt.exporting.export import export_model
+    from samadapt.integrations.notebook import widget
     from samadapt.models.base import SegmentationModel
     from samadapt.models.embedding import ImageEmbedding
     from samadapt.models.prediction import Prediction
@@ -74,6 +75,7 @@ __all__ = [
     "load_adapter",
     "propose",
     "propose_similar",
+    "widget",
 ]
 
 _HOMES = {
@@ -95,6 +97,7 @@ _HOMES = {
         "UnknownModelError",
     ),
     "samadapt.exporting.export": ("export_model",),
+    "samadapt.integrations.notebook": ("widget",),
     "samadapt.models.base": ("SegmentationModel",),
     "samadapt.models.embedding": ("ImageEmbedding",),
     "samadapt.models.prediction": ("Prediction",),

@@ -16,7 +16,7 @@ from torch import nn
 
 from fakes import FakeModel, blobs
 from samadapt.adapters.online import OnlineAdapter
-from samadapt.adapters.online.bench import Bench, Interrupted
+from samadapt.adapters.online.decoder_trainer import DecoderTrainer, Interrupted
 from samadapt.adapters.online.weights import Layout, Workbench
 from samadapt.adapters.online.worker import Worker
 from samadapt.session.session import Session
@@ -181,12 +181,12 @@ def test_a_step_can_be_broken_off_at_every_layer_forwards_and_backwards() -> Non
         if left[0] < 0:
             raise Interrupted
 
-    bench = Workbench(decoder, Layout(decoder), check)
-    before = bench.base.clone()
+    trainer = Workbench(decoder, Layout(decoder), check)
+    before = trainer.base.clone()
 
     def step() -> torch.Tensor:
-        module = bench.load(before)
-        return bench.gradient(module(torch.ones(1, 4)).sum())
+        module = trainer.load(before)
+        return trainer.gradient(module(torch.ones(1, 4)).sum())
 
     left[0] = 10**6
     expected = step()
@@ -207,8 +207,8 @@ def test_answers_of_the_frozen_decoder_can_be_broken_off_too() -> None:
     interaction = interaction_of(adapter, model)
     prompt = interaction.prompts[0]
     checks: list[int] = []
-    bench = Bench(interaction, adapter, adapter.settings, lambda: checks.append(1))
-    found = model.predict(interaction.embedding, prompt, adapters=bench.seams(interaction, None))
+    trainer = DecoderTrainer(interaction, adapter, adapter.settings, lambda: checks.append(1))
+    found = model.predict(interaction.embedding, prompt, adapters=trainer.seams(interaction, None))
     assert checks
     frozen = model.predict(interaction.embedding, prompt)
     assert np.array_equal(found.logits, frozen.logits)

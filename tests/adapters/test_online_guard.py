@@ -12,7 +12,7 @@ from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import GuardSettings
 from samadapt.prompts import Prompt
 
-GUARD = GuardSettings(evidence=6, forgetting=0.8, margin=0.02, outlier=5.0)
+GUARD = GuardSettings(evidence=6)
 
 
 def after(*gains: float, guard: GuardSettings = GUARD) -> list[bool]:
@@ -34,9 +34,10 @@ def test_trust_goes_with_losses_and_comes_back_with_gains() -> None:
     assert not after(-0.1, -0.1, 0.0)[-1]
 
 
-def test_one_object_or_a_little_loss_decides_nothing() -> None:
+def test_one_object_or_a_loss_within_the_noise_decides_nothing() -> None:
     assert after(-0.3) == [True]
-    assert after(-0.01, -0.01, -0.01, -0.01) == [True] * 4
+    assert after(-0.05, 0.04, -0.05, 0.04, -0.05, -0.01) == [True] * 6
+    assert after(-0.05, 0.04, -0.05, -0.05, -0.05) == [True] * 3 + [False] * 2
 
 
 def test_one_bad_mask_among_good_ones_changes_nothing() -> None:
@@ -49,23 +50,39 @@ def test_one_bad_mask_among_good_ones_changes_nothing() -> None:
 
 
 def test_old_evidence_is_forgotten() -> None:
-    assert mean_gain((0.1, 0.0), 0.5) == pytest.approx(0.1 * 0.5 / 1.5)
-    assert mean_gain((), 0.5) == 0
+    # A window of 3 makes each gain count half as much as the next one.
+    mean, error = mean_gain((0.1, 0.0), 3)
+    assert mean == pytest.approx(0.1 / 3)
+    # Weights 1/3 and 2/3 are worth 9/5 objects; variance 1/3 (1/15)^2 + 2/3 (1/30)^2 = 1/450.
+    assert error == pytest.approx((1 / 450 / (9 / 5 - 1)) ** 0.5)
+    assert mean_gain((0.1,), 3) == (0.1, float("inf"))
+    assert mean_gain((), 3) == (0, 0)
     evidence = Evidence(gains=(0.2,) * 6)
     assert evidence.with_gain(0.0, GUARD).gains == (0.2,) * 5 + (0.0,)
 
 
-def test_outliers_are_told_by_medians() -> None:
+def test_gains_far_from_the_median_are_cut() -> None:
+    # Median 0.1, deviations 0.1, 0, 0, 0.1 and 0.9: the median of them is 0.1.
+    cut = 0.1 + 3 * 1.4826 * 0.1
+    equal = [mean_gain((0.0, 0.1, 0.1, 0.2, last), 10**9)[0] for last in (1.0, cut)]
+    assert equal[0] == pytest.approx(equal[1])
+    # More than half are alike: 1.2533 times the mean deviation, 0.04.
+    assert mean_gain((0.0, 0.0, 0.0, 0.0, 0.2), 10**9)[0] == pytest.approx(
+        3 * 1.2533 * 0.04 / 5, rel=1e-6
+    )
+
+
+def test_a_mask_of_another_object_is_an_outlier_unless_that_is_usual() -> None:
     evidence = Evidence()
-    assert not evidence.is_outlier(0.19, GUARD)
-    assert evidence.is_outlier(0.21, GUARD)  # 5 times the least deviation of 0.04
-    for surprise in (0.1, 0.3, 0.2, 1.0, 0.25):
+    assert not evidence.is_outlier(0.49)  # a corrected mask of the same object
+    assert evidence.is_outlier(0.51)
+    for surprise in (0.1, 0.9, 0.9):
         evidence = evidence.with_surprise(surprise, GUARD)
-    # Median 0.25, deviations 0.15, 0.05, 0.05, 0.75, 0: median 0.05.
-    bar = 0.25 + 5 * 1.4826 * 0.05
-    assert not evidence.is_outlier(bar - 0.01, GUARD)
-    assert evidence.is_outlier(bar + 0.01, GUARD)
-    assert not evidence.is_outlier(1.0, GuardSettings(outlier=0))
+    assert not evidence.is_outlier(1.0)
+    for _ in range(6):
+        evidence = evidence.with_surprise(0.0, GUARD)
+    assert evidence.surprises == (0.0,) * 6
+    assert evidence.is_outlier(0.6)
 
 
 def test_the_score_is_the_iou_after_one_and_two_clicks() -> None:
@@ -129,11 +146,12 @@ def test_a_kind_of_images_that_varies_is_one_domain() -> None:
 def test_the_reach_of_a_domain_goes_from_the_prior_to_its_own_spread() -> None:
     one = signature(0)
     assert one.reach(1.0) == 1.0
-    assert one.joined(signature(2)).reach(1.0) == pytest.approx((2 * 1 + 2.5 * 2) / 3)
+    three_sigma = 3 / (2 / np.pi) ** 0.5  # the mean of |N(0, 1)| is sqrt(2 / pi)
+    assert one.joined(signature(2)).reach(1.0) == pytest.approx((1 + three_sigma * 2) / 2)
     alike = one
-    for _ in range(20):
+    for _ in range(19):
         alike = alike.joined(signature(0))
-    assert alike.reach(1.0) == 0.4
+    assert alike.reach(1.0) == pytest.approx(1 / 20)
 
 
 def test_the_domain_not_used_for_longest_makes_room() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from samadapt.adapters.online.labels import (
+from samadapt.adapters.online.pseudo_labels import (
     disagreement,
     distinct_clicks,
     eroded,

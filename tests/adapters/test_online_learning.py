@@ -7,8 +7,7 @@ from test_online import quick
 
 from fakes import FakeModel, blobs, state_hash
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online import OnlineAdapter, OnlineSettings
-from samadapt.adapters.online import object as clicked_object
+from samadapt.adapters.online import OnlineAdapter, OnlineSettings, clicked_object
 from samadapt.metrics import iou as overlap
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
@@ -49,19 +48,6 @@ def test_a_click_is_answered_better_after_it_was_learned() -> None:
     assert after.mean() > before
 
 
-def test_steps_for_violated_clicks_end_when_they_are_obeyed() -> None:
-    settings = quick(click={"steps": 0, "violated_steps": 40, "rate": 0.1})
-    session, adapter = start(settings)
-    base = state_hash(session.model.decoder)
-    mask = session.click(14.5, 12.5)
-    assert mask[12, 14]
-    assert weights(adapter, session.model) == base  # nothing violated, nothing learned
-    while not mask[33, 31]:
-        mask = session.click(31.5, 33.5)
-        assert len(session.clicks) < 5
-    assert weights(adapter, session.model) != base
-
-
 def test_after_an_object_the_weights_are_those_from_before_it() -> None:
     settings = quick(accept={"steps": []})
     for end in ("accept", "skip", "open"):
@@ -82,7 +68,7 @@ def test_the_reset_before_the_accepted_mask_is_a_true_one() -> None:
     found = []
     for rate in (1e-4, 0.5):
         session, adapter = start(
-            quick(click={"rate": rate, "violated_steps": 0}, accept={"steps": ["new.first"]})
+            quick(click={"rate": rate, "steps": 1}, accept={"steps": ["new.first"]})
         )
         embedding, mask = session.embedding, np.zeros((40, 56), np.bool_)
         mask[4:20, 6:22] = True
@@ -151,37 +137,18 @@ def test_distilling_units_learn_apart_and_are_merged() -> None:
     assert [len(unit.clicks) for unit in units.members] == [2, 1]
 
 
-@pytest.mark.parametrize("student", ["previous", "clicks"])
-def test_the_prediction_with_the_new_click_teaches_one_that_knows_less(student: str) -> None:
+def test_the_prediction_with_the_new_click_teaches_one_that_knows_less() -> None:
     """With distillation alone, the student's answer moves towards the teacher's."""
     found = {}
     for weight in (0.0, 30.0):
-        click = {"loss": "distill", "student": student, "distillation": weight, "rate": 0.003}
+        click = {"loss": "distill", "distillation": weight, "rate": 0.003}
         session, adapter = start(quick(click=click))
         session.click(14.5, 12.5)
         session.click(38.5, 29.5)
-        asked = [Prompt([(14.5, 12.5)]), Prompt([(14.5, 12.5), (38.5, 29.5)])][student == "clicks"]
-        teacher = session.logits
+        asked, teacher = Prompt([(14.5, 12.5)]), session.logits
         answer = session.model.predict(session.embedding, asked, adapters=[adapter]).logits[0]
         found[weight] = float(np.abs(answer - teacher).mean())
     assert found[30.0] < found[0.0]
-
-
-def test_after_many_clicks_the_frozen_decoder_takes_over() -> None:
-    session, adapter = start(quick(guard={"patience": 3}))
-    base = session.model.decoder
-    annotate(session)
-    for x in (13.5, 14.5):
-        session.click(x, 12.5)
-        assert adapter.mask_decoder(base) is not base
-    learned = weights(adapter, session.model)
-    session.click(15.5, 12.5)
-    assert adapter.mask_decoder(base) is base
-    session.undo()
-    assert weights(adapter, session.model) == learned
-    session.redo()
-    session.skip()
-    assert adapter.mask_decoder(base) is not base
 
 
 # -- accepted objects -----------------------------------------------------------------------
@@ -190,7 +157,9 @@ def test_after_many_clicks_the_frozen_decoder_takes_over() -> None:
 def test_accepted_objects_are_answered_better_at_the_first_click() -> None:
     model = FakeModel()
     adapter = OnlineAdapter(
-        settings=quick(accept={"steps": ["new.first"] * 8, "rate": 0.02}, guard={"outlier": 0})
+        settings=quick(
+            accept={"steps": ["new.first"] * 8, "rate": 0.02}, guard={"reject_outliers": False}
+        )
     )
     good = interaction_of(adapter, model)
     disc = np.hypot(*np.ogrid[-12:28, -14:42]) < 9
@@ -260,33 +229,6 @@ def test_two_projects_do_not_teach_each_other() -> None:
     assert state_hash(own) != before
     assert other is model.decoder
     assert state_hash(model.decoder) == before
-
-
-def test_only_the_chosen_parameters_learn() -> None:
-    session, adapter = start(quick(parameters=("bias", "mi*")))
-    annotate(session, 2)
-    base = dict(session.model.decoder.named_parameters())
-    learned = dict(adapter.mask_decoder(session.model.decoder).named_parameters())
-    changed = {name for name in base if not torch.equal(base[name], learned[name])}
-    assert changed == {"bias", "mix"}
-    # What does not learn is not copied either.
-    assert learned["sharpness"] is base["sharpness"]
-
-
-def test_clicks_may_change_fewer_parameters_than_masks() -> None:
-    session, adapter = start(quick(click={"parameters": ["*", "!mi*"]}))
-    base = session.model.decoder
-
-    def changed() -> set[str]:
-        learned = adapter.mask_decoder(base)
-        named = base.named_parameters()
-        return {n for n, p in named if not torch.equal(p, learned.get_parameter(n))}
-
-    session.click(14.5, 12.5)
-    assert changed() == {"bias", "sharpness"}
-    session.click(14.5, 13.5)
-    session.accept()
-    assert changed() >= {"bias", "sharpness", "mix"}
 
 
 def test_an_update_that_makes_its_own_object_worse_is_dropped() -> None:
@@ -368,7 +310,7 @@ def test_a_mask_unlike_the_answer_teaches_nothing_where_that_is_unusual() -> Non
 
 def test_what_does_harm_is_not_used_until_it_helps_again() -> None:
     model = FakeModel()
-    settings = quick(accept={"steps": ["new.first"], "rate": 0.3}, guard={"outlier": 0})
+    settings = quick(accept={"steps": ["new.first"], "rate": 0.3}, guard={"reject_outliers": False})
     adapter = OnlineAdapter(settings=settings)
     good = interaction_of(adapter, model)
     frozen = model.predict(good.embedding, good.prompts[0]).masks[0]

@@ -43,7 +43,7 @@ def test_presets_are_variants_of_the_method() -> None:
 
 
 def test_settings_travel_in_the_config() -> None:
-    settings = OnlineSettings.from_dict({"click": {"steps": 7}, "parameters": ["transformer.*"]})
+    settings = OnlineSettings.from_dict({"click": {"steps": 7}, "guard": {"domains": 2}})
     config = OnlineAdapter(settings=settings, seed=3).config
     again = OnlineConfig.from_dict(json.loads(json.dumps(config.to_dict())))
     assert again == config
@@ -55,8 +55,8 @@ def test_settings_travel_in_the_config() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"clicks": {}}, "unknown clicks; known: source, parameters, click"),
-        ({"click": {"step": 1}}, "click: unknown step; known: parameters, loss, steps"),
+        ({"clicks": {}}, "unknown clicks; known: source, click"),
+        ({"click": {"step": 1}}, "click: unknown step; known: loss, steps"),
         ({"click": 3}, "click: give names and values"),
         ({"click": {"loss": "focal"}}, "click.loss='focal': use one of none, sparse"),
         ({"click": {"steps": -1}}, "click.steps=-1: use a number of at least 0"),
@@ -65,7 +65,8 @@ def test_settings_travel_in_the_config() -> None:
         ({"accept": {"steps": ["old.first"]}}, "'old.first': object='old': use one of new, rep"),
         ({"accept": {"steps": ["new.all+replay.box"]}}, "'replay.box': prompt='box'"),
         ({"accept": {"erosion_share": 1.0}}, "erosion_share=1.0"),
-        ({"accept": {"optimiser": "lion"}}, "accept.optimiser='lion'"),
+        ({"accept": {"optimiser": "sgd"}}, "accept.optimiser='sgd' is not supported any more"),
+        ({"click": {"parameters": ["a*"]}}, "click.parameters=['a*'] is not supported any more"),
         ({"replay": {"objects": "many"}}, "replay.objects='many'"),
         ({"guard": {"domains": 0}}, "guard.domains=0: use a number of at least 1"),
     ],
@@ -80,3 +81,21 @@ def test_a_bad_setting_is_named(values: dict[str, Any], words: str) -> None:
 def test_steps_may_learn_several_things_at_once() -> None:
     accept = OnlineSettings.from_dict({"accept": {"steps": ["new.first+replay.any", "new.last"]}})
     assert accept.accept.parts == ((("new", "first"), ("replay", "any")), (("new", "last"),))
+
+
+def test_settings_of_earlier_versions_are_read() -> None:
+    """What the presets said before options went and thresholds became derived."""
+    old = {
+        "parameters": ["*"],
+        "click": {
+            "parameters": ["*"],
+            "violated_steps": 0,
+            "optimiser": "adam",
+            "student": "previous",
+        },
+        "accept": {"optimiser": "adam", "importance": False},
+        "guard": {"forgetting": 0.85, "margin": 0.02, "outlier": 5.0, "patience": 0},
+    }
+    assert OnlineSettings.from_dict(old) == OnlineSettings()
+    old["guard"] = {"outlier": 0}
+    assert not OnlineSettings.from_dict(old).guard.reject_outliers

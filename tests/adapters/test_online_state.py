@@ -224,9 +224,3 @@ def test_weights_that_are_not_finite_are_refused() -> None:
 
 def test_no_state_is_a_fresh_adapter() -> None:
     assert tensors_to_book({}, None).active.delta is None
-
-
-def test_parameters_that_do_not_exist_are_named(fake_model: FakeModel) -> None:
-    adapter = OnlineAdapter(settings=quick(parameters=("hypernetworks.*",)))
-    with pytest.raises(AdapterError, match=r"hypernetworks.*its parts are: bias, mask_weight, mix"):
-        adapter.bind(fake_model)

@@ -18,11 +18,13 @@ import samadapt
 from fakes import blobs
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.decoder import DecoderAdapter
+from samadapt.adapters.fitting import TrainingFacts
 from samadapt.adapters.online import OnlineAdapter
 from samadapt.adapters.prompt_tokens import PromptTokensAdapter, PromptTokensConfig
 from samadapt.adapters.registry import create_adapter, load_adapter
 from samadapt.adapters.task_prompt import TaskPromptAdapter, TaskPromptConfig
 from samadapt.adapters.task_prompt.dense import DensePrompt
+from samadapt.adapters.task_prompt.few_masks import chance_of_lying_alike
 from samadapt.adapters.task_prompt.positions import positions
 from samadapt.adapters.tokens import starting_tokens
 from samadapt.errors import AdapterError
@@ -40,11 +42,17 @@ PROMPTS = (
 )
 METHODS = (
     "task-prompt",
-    "task-prompt:no-tokens",
+    "task-prompt:sure",
     "task-prompt:no-context",
-    "task-prompt:no-dense",
     "tokens",
 )
+
+
+def without_tokens(model: SegmentationModel) -> TaskPromptAdapter:
+    """An adapter without learned tokens beside the prompt's own."""
+    adapter = TaskPromptAdapter(TaskPromptConfig(tokens=0))
+    adapter.bind(model)
+    return adapter
 
 
 class TestTaskPromptAdapter(AdapterContract):
@@ -176,7 +184,7 @@ class TestTheBlock:
 
     def test_the_order_of_the_prompts_tokens_does_not_matter(self) -> None:
         model = tiny_nano()
-        adapter = create_adapter("task-prompt:no-tokens", model)
+        adapter = without_tokens(model)
         shake(adapter)
         embedding = model.encode(blobs())
         tokens = torch.randn(1, 3, 16)
@@ -235,7 +243,7 @@ class TestTheDensePrompt:
     def test_it_reaches_the_mask_of_every_family(self, name: str) -> None:
         """With tokens that pass almost as they came, the dense prompt alone moves the logits."""
         model = tiny_model(name)
-        adapter = create_adapter("task-prompt:no-tokens", model)
+        adapter = without_tokens(model)
         assert adapter.module is not None
         with torch.no_grad():
             adapter.module.prompt.out.bias[0] = 1e-12
@@ -320,7 +328,7 @@ class TestTheDensePrompt:
     def test_adapters_from_before_are_what_they_were(self) -> None:
         values = TaskPromptConfig(channels=128, has_prior=True).to_dict()
         values["masks"] = 16
-        for name in ("parameters", "doubt", "few", "few_apart", "spread", "alike"):
+        for name in ("parameters", "doubt", "strength"):
             del values[name]
         older = TaskPromptConfig.from_dict(values)
         assert (older.context, older.gain, older.strength) == (3, 20, 1)
@@ -338,7 +346,7 @@ class TestClickConsistency:
         self, name: str, several: bool, masks: int
     ) -> None:
         model = tiny_model(name)
-        adapter = TaskPromptAdapter(TaskPromptConfig(masks=masks))
+        adapter = TaskPromptAdapter(fitted(masks))
         adapter.bind(model)
         shake(adapter, 0.5)
         embedding = model.encode(blobs())
@@ -413,10 +421,10 @@ class TestShrinkage:
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("prompt", PROMPTS)
     def test_what_few_masks_taught_has_less_of_a_say(self, name: str, prompt: Prompt) -> None:
-        """Ten masks and a doubt of 30: a quarter of what was learned, and all while it learns."""
+        """A quarter of what was learned, and all of it while it learns."""
         model = tiny_model(name)
         embedding = model.encode(blobs())
-        adapter = TaskPromptAdapter(TaskPromptConfig(masks=10, doubt=30))
+        adapter = TaskPromptAdapter(TaskPromptConfig(strength=0.25))
         whole = TaskPromptAdapter(TaskPromptConfig(doubt=0))
         for each in (adapter, whole):
             each.bind(model)
@@ -439,12 +447,14 @@ class TestShrinkage:
         assert (found - learning).abs().max() > 1e-3
 
     def test_it_depends_on_how_many_there_were(self) -> None:
-        for masks, doubt, strength in ((0, 5, 1), (3, 5, 1), (8, 8, 0.5), (15, 5, 0.75), (9, 0, 1)):
-            assert TaskPromptConfig(masks=masks, doubt=doubt).strength == pytest.approx(strength)
+        for masks, doubt, strength in ((3, 5, 1), (8, 8, 0.5), (15, 5, 0.75), (9, 0, 1)):
+            config = fitted(masks, doubt=doubt)
+            assert config.strength == pytest.approx(strength)
+            assert config.training_data["masks"] == masks
 
     def test_a_few_masks_get_no_context(self) -> None:
-        for masks, count in ((1, 175297), (3, 175297), (4, 197761), (0, 197761)):
-            config = TaskPromptConfig(channels=128, has_prior=True, masks=masks)
+        for masks, count in ((1, 175297), (3, 175297), (4, 197761)):
+            config = fitted(masks, channels=128, has_prior=True)
             adapter = TaskPromptAdapter(config)
             assert adapter.parameter_count == count
             assert adapter.module is not None
@@ -455,19 +465,44 @@ class TestShrinkage:
         for masks, spread, around in (
             (3, 0.0, False),
             (4, 0.0, True),
-            (4, 0.11, True),
-            (4, 0.12, False),
-            (7, 0.12, False),
-            (8, 0.12, True),
-            (0, 0.4, True),
+            (4, 0.112, True),
+            (4, 0.113, False),
+            (7, 0.19, True),
+            (7, 0.2, False),
+            (8, 0.4, True),
         ):
-            config = TaskPromptConfig(masks=masks, spread=spread)
-            assert config.looks_around == around
-            assert (config.strength < 1) == (around and masks > 0)
-        config = TaskPromptConfig(masks=4, spread=0.2, alike=0.2)
-        assert config.looks_around
-        assert not replace(config, alike=0.1).looks_around
-        assert replace(config, alike=0.1, few_apart=4).looks_around
+            config = fitted(masks, spread)
+            assert bool(config.context) == around
+            assert (config.strength < 1) == around
+            assert config.gain == (20 if around else 1)
+
+    def test_the_chance_of_lying_alike_is_that_of_uniform_centres(self) -> None:
+        """Against 200,000 draws; the formula knows nothing of the borders."""
+        rng = np.random.default_rng(0)
+        for masks, spread in ((2, 0.05), (3, 0.06)):
+            centres = rng.uniform(size=(200_000, masks, 2))
+            found = np.sqrt(centres.var(axis=1).sum(-1))
+            share = (found <= spread).mean()
+            assert chance_of_lying_alike(masks, spread) == pytest.approx(share, rel=0.3)
+            assert chance_of_lying_alike(masks, spread) >= share
+
+    def test_configs_of_earlier_versions_decide_what_they_decided(self) -> None:
+        values = TaskPromptConfig().to_dict()
+        del values["strength"]
+        old = {"masks": 6, "few": 4, "few_apart": 8, "alike": 0.11}
+        near = TaskPromptConfig.from_dict({**values, **old, "spread": 0.1})
+        assert (near.context, near.gain, near.strength) == (3, 20, 6 / 11)
+        assert near.training_data == {"masks": 6, "position_spread": 0.1}
+        apart = TaskPromptConfig.from_dict({**values, **old, "spread": 0.12})
+        assert (apart.context, apart.gain, apart.strength) == (0, 1, 1)
+        assert apart.yields_to_clicks
+        assert TaskPromptConfig.from_dict(near.to_dict()) == near
+
+
+def fitted(masks: int, spread: float = 0.0, **changes: Any) -> TaskPromptConfig:
+    """The config for a training run."""
+    facts = TrainingFacts(0, masks, lambda: spread)
+    return TaskPromptConfig(**changes).for_training(facts)
 
 
 class TestAppendedTokens:
@@ -606,10 +641,8 @@ class TestRefusals:
             {"gain": "much"},
             {"doubt": -1},
             {"doubt": None},
-            {"spread": -0.1},
-            {"alike": True},
-            {"few_apart": 1.5},
-            {"masks": -1},
+            {"strength": 1.1},
+            {"strength": True},
         ],
     )
     def test_settings_that_make_no_sense(self, values: dict[str, Any]) -> None:

@@ -161,18 +161,20 @@ class TestComparison:
         assert average([small, Estimate(0.0)])[0].interval is None
 
 
+def compared(tiny, model, selection=None, progress=None):
+    def run(adapters, told):
+        return run_interactive(
+            tiny.open(), model, SHORT, adapters, selection=selection, progress=told
+        )
+
+    return run_compared(run, ["toy:fast"], progress)
+
+
 @pytest.mark.usefixtures("toy_method")
 class TestCompared:
     def test_same_objects_in_the_same_order(self, tiny: TinyDataset, fake_model: FakeModel):
         seen = []
-        found = run_compared(
-            tiny.open(),
-            fake_model,
-            SHORT,
-            ["toy:fast"],
-            selection=Selection(seed=1),
-            progress=lambda *p: seen.append(p),
-        )
+        found = compared(tiny, fake_model, Selection(seed=1), lambda *p: seen.append(p))
         frozen = run_interactive(tiny.open(), fake_model, SHORT, selection=Selection(seed=1))
         assert [r.ious for r in found.frozen.objects] == [r.ious for r in frozen.objects]
         assert [r.key for r in found.objects] == [r.key for r in frozen.objects]
@@ -183,7 +185,7 @@ class TestCompared:
         assert change == pytest.approx(found.summary["iou@1"] - frozen.summary["iou@1"])
 
     def test_round_trip(self, tiny: TinyDataset, fake_model: FakeModel, tmp_path: Path):
-        found = run_compared(tiny.open(), fake_model, SHORT, ["toy:fast"])
+        found = compared(tiny, fake_model)
         found.save(tmp_path / "r.json")
         again = InteractiveResult.load(tmp_path / "r.json")
         assert again.to_dict() == found.to_dict()
@@ -191,7 +193,7 @@ class TestCompared:
 
     def test_without_an_adapter(self, tiny: TinyDataset, fake_model: FakeModel):
         with pytest.raises(DataError, match="at least one adapter"):
-            run_compared(tiny.open(), fake_model, SHORT)
+            run_compared(lambda adapters, told: None, [])
 
 
 class TestMixed:

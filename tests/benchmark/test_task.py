@@ -235,9 +235,10 @@ class TestMeasuring:
 
 
 def store(tmp_path: Path) -> Any:
-    from samadapt.training.fitting.embedding_store import EmbeddingStore
+    from samadapt.store.dataset_encoder import DatasetEncoder
+    from samadapt.store.embeddings import EmbeddingStore
 
-    return EmbeddingStore(tmp_path / "embeddings", 0, Three())
+    return DatasetEncoder(Three(), EmbeddingStore(tmp_path / "embeddings", 0))
 
 
 def cell(category: str, values: Sequence[float], seed: int | None = 0, **fit: Any) -> CategoryRow:

@@ -23,7 +23,7 @@ def nano(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> NanoModel:
     """The model that every command gets."""
     model = tiny_nano()
     monkeypatch.setattr(common, "load_model", lambda name, device, dtype: model)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+    monkeypatch.setenv("SAMADAPT_CACHE", str(tmp_path / "user-cache"))
     return model
 
 
@@ -47,7 +47,7 @@ class TestFit:
         values = json.loads(Path("fit.json").read_text())
         assert values["run"]["recipe"]["prompts"] == ["1p"]
         assert values["steps"] == 1
-        assert list((tmp_path / "user-cache" / "samadapt" / "fit-embeddings").iterdir())
+        assert list((tmp_path / "user-cache").glob("*/*.safetensors"))
 
         again = run("fit", "stable", *data, "--out", "mine", *QUICK)
         assert again.exit_code == 0

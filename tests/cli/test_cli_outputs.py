@@ -35,7 +35,10 @@ COMMANDS: dict[tuple[str, str], str] = {
     ("benchmark robustness", "--html"): "benchmark robustness --images I --masks M --html {}",
     ("benchmark task", "--json"): "benchmark task --images I --train M --test M --json {}",
     ("benchmark task", "--html"): "benchmark task --images I --train M --test M --html {}",
-    ("benchmark peers", "--json"): "benchmark peers --images I --masks M --model none --json {}",
+    (
+        "benchmark baselines",
+        "--json",
+    ): ("benchmark baselines --images I --masks M --model none --json {}"),
     ("benchmark adaptation", "--json"): "benchmark adaptation --dataset set --json {}",
     ("benchmark adaptation", "--report"): "benchmark adaptation --dataset set --report {}",
     ("demo", "--out"): "demo --max-objects 1 --no-open --out {}",

@@ -34,7 +34,8 @@ class TestMask:
         np.testing.assert_array_equal(mask, np.where(DISC, 255, 0))
         assert f"area {DISC.sum()} pixels" in result.stdout
         assert "box 6,4,23,21" in result.stdout
-        assert result.stderr == ""
+        said = "model: nano (it ships with samadapt, and no other model is on this machine)\n"
+        assert result.stderr == said
         assert [p.name for p in Path().iterdir()] == ["mask.png"]
 
     def test_json(self, run, model: FakeModel, tiny: TinyDataset):

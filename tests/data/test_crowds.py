@@ -15,13 +15,13 @@ from samadapt.data.coco import CocoDataset
 from samadapt.data.datasets import open_dataset
 from samadapt.data.selection import select
 from samadapt.errors import DataError
-from samadapt.training.fitting.material import Material
 from samadapt.training.fitting.recipe import FitRecipe
+from samadapt.training.fitting.training_data import TrainingData
 
 USES: list[Callable[[CocoDataset], object]] = [
     lambda dataset: select(dataset, "cell"),
     lambda dataset: select(dataset, None, 1),
-    lambda dataset: Material([dataset], FitRecipe()),
+    lambda dataset: TrainingData([dataset], FitRecipe()),
     lambda dataset: Selection().objects(dataset),
 ]
 

@@ -71,6 +71,18 @@ def test_runs_equal_a_plain_count(mask):
 
 
 @given(masks)
+def test_a_crop_is_all_of_a_mask(mask):
+    rle = Rle.from_mask(mask)
+    crop, x, y = rle.crop()
+    assert (x, y, crop.shape[1], crop.shape[0]) == rle.box
+    assert Rle.from_crop(crop, x, y, rle.size) == rle
+    assert Rle.from_crop(mask, 0, 0, rle.size) == rle
+    height, width = mask.shape
+    larger = np.pad(mask, ((1, 2), (3, 0)))
+    assert Rle.from_crop(mask, 3, 1, (height + 3, width + 3)) == Rle.from_mask(larger)
+
+
+@given(masks)
 def test_box_is_tight(mask):
     rows, columns = np.nonzero(mask)
     expected = (0, 0, 0, 0)

@@ -124,7 +124,7 @@ def trained(spec: str, model: SegmentationModel) -> samadapt.Adapter:
         for parameter in adapter.module.parameters():
             parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
     if isinstance(adapter, samadapt.TaskPromptAdapter):  # as after training: it yields to clicks
-        adapter.config = replace(adapter.config, masks=16)
+        adapter.config = replace(adapter.config, strength=0.5)
     return adapter
 
 

@@ -15,8 +15,8 @@ from samadapt.errors import ModelError
 from samadapt.models import precision
 from samadapt.models.hf import attention
 from samadapt.models.hf.attention import RelativeAttention, use_relative_attention
+from samadapt.models.parts.preprocessing import Preprocessing
 from samadapt.models.precision import has_fast_bfloat16, resolve_device, resolve_dtype
-from samadapt.models.preprocessing import Preprocessing
 from samadapt.prompts import Prompt
 
 CPU = torch.device("cpu")

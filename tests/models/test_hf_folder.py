@@ -20,7 +20,7 @@ from tiny_models import DECODER, FAMILIES, HIERA, HIERA_PROMPTS, Family, picture
 
 from samadapt.errors import CheckpointError, ModelError
 from samadapt.models.hf.files import find_weights
-from samadapt.models.hf.quiet import quiet_transformers
+from samadapt.models.parts.quiet import quiet_transformers
 from samadapt.models.registry import load
 from samadapt.prompts import Prompt
 

@@ -14,82 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from original_layouts import original, original_names
+from safetensors.torch import save_file
 from tiny_models import FAMILIES, VIT, VIT_PROMPTS, picture, randomise
 from torch import Tensor
 
 from samadapt.errors import CheckpointError
+from samadapt.models.checkpoint_file import Checkpoint, read_checkpoint
 from samadapt.models.hf.architecture import recognise
-from samadapt.models.hf.original import read_state
-from samadapt.models.hf.quiet import quiet_transformers
+from samadapt.models.parts.quiet import quiet_transformers
 from samadapt.models.registry import load
 from samadapt.prompts import Prompt
-
-
-def original_names(depth: int, masks: int = 4, layers: int = 2) -> dict[str, str]:
-    """segment-anything's name of each tensor to transformers', spelled out part by part."""
-    both = ("weight", "bias")
-    names = {
-        "image_encoder.pos_embed": "vision_encoder.pos_embed",
-        "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix": (
-            "shared_image_embedding.positional_embedding"
-        ),
-        "prompt_encoder.not_a_point_embed.weight": "prompt_encoder.not_a_point_embed.weight",
-        "prompt_encoder.no_mask_embed.weight": "prompt_encoder.no_mask_embed.weight",
-        "mask_decoder.iou_token.weight": "mask_decoder.iou_token.weight",
-        "mask_decoder.mask_tokens.weight": "mask_decoder.mask_tokens.weight",
-        "image_encoder.neck.0.weight": "vision_encoder.neck.conv1.weight",
-        "image_encoder.neck.2.weight": "vision_encoder.neck.conv2.weight",
-    }
-    pairs = {
-        "image_encoder.patch_embed.proj": "vision_encoder.patch_embed.projection",
-        "image_encoder.neck.1": "vision_encoder.neck.layer_norm1",
-        "image_encoder.neck.3": "vision_encoder.neck.layer_norm2",
-        "prompt_encoder.mask_downscaling.0": "prompt_encoder.mask_embed.conv1",
-        "prompt_encoder.mask_downscaling.1": "prompt_encoder.mask_embed.layer_norm1",
-        "prompt_encoder.mask_downscaling.3": "prompt_encoder.mask_embed.conv2",
-        "prompt_encoder.mask_downscaling.4": "prompt_encoder.mask_embed.layer_norm2",
-        "prompt_encoder.mask_downscaling.6": "prompt_encoder.mask_embed.conv3",
-        "mask_decoder.output_upscaling.0": "mask_decoder.upscale_conv1",
-        "mask_decoder.output_upscaling.1": "mask_decoder.upscale_layer_norm",
-        "mask_decoder.output_upscaling.3": "mask_decoder.upscale_conv2",
-        "mask_decoder.transformer.norm_final_attn": (
-            "mask_decoder.transformer.layer_norm_final_attn"
-        ),
-    }
-    for i in range(4):
-        old = f"prompt_encoder.point_embeddings.{i}.weight"
-        names[old] = f"prompt_encoder.point_embed.{i}.weight"
-    for i in range(depth):
-        old, new = f"image_encoder.blocks.{i}", f"vision_encoder.layers.{i}"
-        pairs |= {f"{old}.norm{n}": f"{new}.layer_norm{n}" for n in (1, 2)}
-        pairs |= {f"{old}.{p}": f"{new}.{p}" for p in ("attn.qkv", "attn.proj")}
-        pairs |= {f"{old}.mlp.lin{n}": f"{new}.mlp.lin{n}" for n in (1, 2)}
-        names |= {f"{old}.attn.rel_pos_{a}": f"{new}.attn.rel_pos_{a}" for a in "hw"}
-    heads = [f"output_hypernetworks_mlps.{i}" for i in range(masks)] + ["iou_prediction_head"]
-    for head in heads:
-        for i, part in enumerate(("proj_in", "layers.0", "proj_out")):
-            pairs[f"mask_decoder.{head}.layers.{i}"] = f"mask_decoder.{head}.{part}"
-    transformer = "mask_decoder.transformer"
-    attentions = [f"{transformer}.final_attn_token_to_image"]
-    for i in range(layers):
-        layer = f"{transformer}.layers.{i}"
-        attentions += [
-            f"{layer}.self_attn",
-            f"{layer}.cross_attn_token_to_image",
-            f"{layer}.cross_attn_image_to_token",
-        ]
-        pairs |= {f"{layer}.norm{n}": f"{layer}.layer_norm{n}" for n in (1, 2, 3, 4)}
-        pairs |= {f"{layer}.mlp.lin{n}": f"{layer}.mlp.lin{n}" for n in (1, 2)}
-    for attention in attentions:
-        pairs |= {f"{attention}.{p}_proj": f"{attention}.{p}_proj" for p in ("q", "k", "v", "out")}
-    return names | {f"{o}.{end}": f"{n}.{end}" for o, n in pairs.items() for end in both}
-
-
-def original(network: Any) -> OrderedDict[str, Tensor]:
-    """A transformers SAM as segment-anything would have saved it."""
-    state = network.state_dict()
-    names = original_names(len(network.vision_encoder.layers))
-    return OrderedDict((old, state[new].clone()) for old, new in names.items())
 
 
 @pytest.fixture
@@ -136,12 +71,62 @@ def test_converted_weights_are_the_same_model(
         lambda state: {"state_dict": dict(state)},
         lambda state: {f"module.{name}": value for name, value in state.items()},
         lambda state: {name: value.half() for name, value in state.items()},
+        lambda state: {"model_state": {f"sam.{n}": v for n, v in state.items()}, "epoch": 1},
+        lambda state: {
+            "state_dict": {f"model.sam_model.{n}": v for n, v in state.items()},
+            "pytorch-lightning_version": "2.1",
+            "global_step": 7,
+        },
+        lambda state: {
+            "model": {"state_dict": {f"module._orig_mod.{n}": v for n, v in state.items()}}
+        },
+        lambda state: (
+            state
+            | {
+                "pixel_mean": torch.tensor([123.675, 116.28, 103.53]).view(3, 1, 1),
+                "pixel_std": torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1),
+            }
+        ),
     ],
-    ids=["model", "state_dict", "data-parallel", "half"],
+    ids=[
+        "model",
+        "state_dict",
+        "data-parallel",
+        "half",
+        "torch-em",
+        "lightning",
+        "compiled",
+        "colours",
+    ],
 )
 def test_wrapped_checkpoints(state: OrderedDict[str, Tensor], path: Path, wrap: Any) -> None:
     torch.save(wrap(state), path)
     assert load(path, device="cpu").spec.width == 32
+
+
+def test_micro_sams_decoder_is_left_aside(state: OrderedDict[str, Tensor], path: Path) -> None:
+    content = {"model_state": state, "decoder_state": {"decoder.blocks.0.weight": torch.ones(2)}}
+    torch.save(content, path)
+    with pytest.warns(UserWarning, match="automatic instance segmentation is left aside") as said:
+        model = load(path, device="cpu")
+    assert str(path) in str(said[0].message)
+    assert model.spec.width == 32
+
+
+def test_safetensors_with_original_names(state: OrderedDict[str, Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "converted.safetensors"
+    save_file(dict(state), path)
+    assert load(path, device="cpu").identity.name == "converted"
+    path.write_bytes(path.read_bytes()[:3000])
+    refused(path, "cannot be read")
+    save_file({"fc.weight": torch.zeros(2)}, path)
+    refused(path, "not a SAM checkpoint")
+
+
+def test_a_model_and_further_tensors_beside_it(state: OrderedDict[str, Tensor], path: Path) -> None:
+    tensors = {f"sam.{name}": value for name, value in state.items()}
+    torch.save(tensors | {"head.weight": torch.zeros(2)}, path)
+    refused(path, "under 'sam.' and 1 tensors (head.weight) beside it")
 
 
 def test_another_depth_and_width(path: Path) -> None:
@@ -208,7 +193,8 @@ def test_published_sizes(
     variant: str, width: int, depth: int, heads: int, whole: tuple[int, ...]
 ) -> None:
     shapes = shapes_of(width, depth, width // heads, whole)
-    found = recognise(shapes, Path("x.pth"))
+    tensors = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    found = recognise(Checkpoint(Path("x.pth"), tensors))
     assert found.variant == variant
     assert found.vision == {
         "image_size": 1024,
@@ -258,12 +244,10 @@ def refused(path: Path, *words: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("image_encoder.trunk.blocks.0.norm1.weight", ("SAM 2", "facebook/sam2.1-hiera-tiny")),
-        ("mask_decoder.hf_token.weight", ("SAM-HQ", "syscv-community/sam-hq-vit-base")),
-        ("image_encoder.patch_embed.seq.0.c.weight", ("MobileSAM", "nano")),
         ("vision_encoder.pos_embed", ("transformers", "save_pretrained")),
         ("tracker.x.weight", ("SAM 3", "facebook/sam3")),
-        ("fc.weight", ("not a SAM checkpoint", "fc.weight", "vit_b")),
+        ("image_encoder.blocks.0.mlp.fc1.weight", ("EfficientSAM", "mobile_sam.pt")),
+        ("fc.weight", ("not a SAM checkpoint", "fc.weight", "samadapt models")),
     ],
 )
 def test_other_architectures_are_named(path: Path, name: str, words: tuple[str, ...]) -> None:
@@ -385,7 +369,7 @@ def test_no_refusal_advises_to_open_it_all_the_same(tmp_path: Path, path: Path) 
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Exploit(tmp_path / "hacked")))
     for file in (archive, path, tmp_path / "script.pth", tmp_path / "plain.pth"):
         with pytest.raises(CheckpointError) as caught:
-            read_state(file)
+            read_checkpoint(file)
         told = str(caught.value)
         assert "could run code" in told
         for advice in ("weights_only", "trust", "torch.load", "safe_globals"):

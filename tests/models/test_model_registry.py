@@ -21,8 +21,9 @@ from safetensors.torch import save_file
 
 from samadapt.errors import CheckpointError, ModelError, UnknownModelError
 from samadapt.models.hf import family, hub
-from samadapt.models.hf.quiet import quiet_transformers
+from samadapt.models.hf.known import HUB
 from samadapt.models.nano import family as nano_family
+from samadapt.models.parts.quiet import quiet_transformers
 from samadapt.models.registry import ModelInfo, known_models, load
 
 
@@ -87,9 +88,9 @@ def test_unknown_name_suggests_the_nearest(wrong: str, nearest: str) -> None:
     assert f'did you mean "{nearest}"?' in text
 
 
-def test_mobile_sam_is_refused_clearly() -> None:
-    for name in ("mobile-sam", "MobileSAM", "mobile_sam"):
-        assert 'use "nano"' in message(UnknownModelError, name)
+def test_mobile_sam_however_it_is_spelled() -> None:
+    for name in ("MobileSAM", "mobile_sam"):
+        assert 'did you mean "mobile-sam"' in message(UnknownModelError, name)
 
 
 @pytest.mark.parametrize(
@@ -264,6 +265,10 @@ def test_known_models(cache: Path, networks: dict[str, Any]) -> None:
         2565,
         "https://huggingface.co/facebook/sam-vit-huge",
         False,
+        "Apache-2.0",
+        ("sam_vit_h_4b8939.pth",),
+        5961,
+        65,
     )
     for model in listed.values():
         # The published files hold float32, four bytes a weight, and nothing a click can do without.
@@ -292,6 +297,6 @@ def test_listing_imports_neither_torch_nor_transformers() -> None:
 
 
 def test_every_known_name_is_a_hub_id() -> None:
-    for known in family._KNOWN:
+    for known in HUB:
         assert family._HUB_ID.fullmatch(known.name)
     assert hub._SECONDS <= 10

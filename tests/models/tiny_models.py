@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from samadapt.models.hf.model import TransformersModel
-from samadapt.models.hf.quiet import quiet_transformers
 from samadapt.models.hf.sam import SamHqSegmenter, SamSegmenter
-from samadapt.models.hf.sam2 import Sam2Segmenter, Sam3TrackerSegmenter
+from samadapt.models.hf.sam3 import Sam3TrackerSegmenter
+from samadapt.models.parts.model import TransformersModel
+from samadapt.models.parts.quiet import quiet_transformers
+from samadapt.models.parts.sam2 import Sam2Segmenter
 
 DECODER = {
     "hidden_size": 32,
@@ -101,11 +102,17 @@ class Family:
                 mask_decoder_config=DECODER | self._extra() | decoder,
             )
             network = getattr(transformers, self.network)(config).eval()
+        if self.name == "sam_hq":
+            draw_on_the_transformers_features(network.mask_decoder)
         return randomise(network, seed)
 
     def wrap(self, network: Any, **options: Any) -> Any:
         """Our model around a copy of `network`."""
-        return self.segmenter(copy.deepcopy(network), f"tiny-{self.name}", **options)
+        copied = copy.deepcopy(network)
+        for module in copied.modules():  # what `build` added is the reference's alone
+            module._forward_hooks.clear()
+            module._forward_pre_hooks.clear()
+        return self.segmenter(copied, f"tiny-{self.name}", **options)
 
     def _extra(self) -> dict[str, Any]:
         return {"vit_dim": self.vision["hidden_size"]} if self.name == "sam_hq" else {}
@@ -150,6 +157,27 @@ def randomise(network: Any, seed: int) -> Any:
         shared = network.shared_image_embedding.positional_embedding
         network.prompt_encoder.shared_embedding.positional_embedding.copy_(shared)
     return network
+
+
+def draw_on_the_transformers_features(decoder: Any) -> None:
+    """Let transformers' SAM-HQ draw masks where the original does: on the transformer's output.
+
+    Its decoder up-samples the features that went in, so what goes into the first up-sampling is
+    exchanged here for what came out.
+    """
+    found: list[Tensor] = []
+
+    def keep(module: Any, args: Any, output: tuple[Tensor, Tensor]) -> None:
+        found[:] = [output[1]]
+
+    def exchange(module: Any, args: tuple[Tensor]) -> tuple[Tensor]:
+        batch, prompts, cells, channels = found[0].shape
+        side = round(cells**0.5)
+        columns = found[0].reshape(batch * prompts, side, side, channels)
+        return (columns.permute(0, 3, 1, 2),)
+
+    decoder.transformer.register_forward_hook(keep)
+    decoder.upscale_conv1.register_forward_pre_hook(exchange)
 
 
 def picture(size: tuple[int, int], seed: int = 0) -> NDArray[np.uint8]:

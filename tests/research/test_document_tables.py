@@ -28,13 +28,14 @@ runs:
     fixed: 10
     quick: {arguments: --max-clicks 1, fixed: 2}
   others:
-    command: benchmark peers {arguments} --max-objects {objects} --peers grabcut --max-clicks 1
+    command: >-
+      benchmark baselines {arguments} --max-objects {objects} --baselines grabcut --max-clicks 1
     each: {one: --dataset one}
     objects: 1
     seconds: 1
 tables:
   clicks: {document: page.md, run: clicks, kind: clicks}
-  others: {document: page.md, run: others, kind: peers}
+  others: {document: page.md, run: others, kind: baselines}
 """
 PAGE = """Before.
 <!-- table: clicks -->

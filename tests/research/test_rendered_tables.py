@@ -10,6 +10,7 @@ from fakes import FakeModel
 from research.render import RENDERERS
 from samadapt.benchmark.adaptation.run import run_adaptation
 from samadapt.benchmark.interactive.compare import run_compared
+from samadapt.benchmark.interactive.run import run_interactive
 from samadapt.benchmark.tables import Table
 from samadapt.data.coco import CocoDataset
 from samadapt.session.robot import ClickProtocol
@@ -67,7 +68,10 @@ class TestAdaptation:
         assert shown(table)["one"][1].startswith(f"{adapted}, {change}")
 
     def test_frozen_and_adapting_side_by_side(self, tiny: TinyDataset) -> None:
-        found = run_compared(tiny.open(), FakeModel(), EASY, ["toy:fast"]).to_dict()
+        found = run_compared(
+            lambda adapters, told: run_interactive(tiny.open(), FakeModel(), EASY, adapters),
+            ["toy:fast"],
+        ).to_dict()
         rows = shown(render("comparison", {"": found}))
         assert "FR30@90" not in rows, "20 clicks do not tell"
         assert rows["IoU@1"][0].startswith(f"{found['frozen']['summary']['iou@1']:.3f}")
@@ -121,7 +125,7 @@ def test_categories_and_their_mean() -> None:
     assert rows == {"16 masks, `plm`": ["50.0", "70.0", "60.0", "60.0", "60.0"]}
 
 
-def test_peers_in_the_order_of_methods() -> None:
+def test_baselines_in_the_order_of_methods() -> None:
     summary = {"noc20@85": 3.0, "fr20@85": 0.25, "iou@1": 0.5, "iou@5": 0.75, "objects": 4}
     better = {**summary, "noc20@85": 2.0, "fr20@85": 0.0}
     spans = dict.fromkeys(summary) | {"noc20@85": [2.5, 3.5]}
@@ -130,6 +134,6 @@ def test_peers_in_the_order_of_methods() -> None:
         "summary": {"a": {"nano": better, "grabcut": summary}},
         "intervals": {"a": {"nano": dict.fromkeys(summary), "grabcut": spans}},
     }
-    assert shown(render("peers", {"a": result})) == {
+    assert shown(render("baselines", {"a": result})) == {
         "a": ["4", "2.00", "3.00 (2.50 to 3.50)", "0.0 %, 25.0 %", "0.500, 0.500", "0.750, 0.750"]
     }

@@ -63,10 +63,10 @@ def web() -> Iterator[Any]:
 
 def _operations() -> list[tuple[str, str]]:
     """(method, path) of every route, before there is a server."""
-    from samadapt.server import routes_images, routes_objects, routes_project
+    from samadapt.server import routes_images, routes_objects, routes_project, routes_upload
 
     app = FastAPI()
-    for routes in (routes_images, routes_objects, routes_project):
+    for routes in (routes_images, routes_objects, routes_project, routes_upload):
         app.include_router(routes.router)
     paths = app.openapi()["paths"]
     return [(method, path) for path, methods in sorted(paths.items()) for method in sorted(methods)]

@@ -142,16 +142,13 @@ def test_masks_are_sampled_without_being_decoded(
     assert max(frame.shape) <= side
     plain = mask[np.ix_(frame._rows, frame._columns)]
     found = frame.sampled(Rle.from_mask(mask))
-    crop = frame.sampled_crop(mask[top:, left:], left, top)
     if plain.any() or not mask.any():
         assert np.array_equal(found, plain)
-        assert np.array_equal(crop, plain)
     else:  # too small for the samples: one pixel of it
-        for one in (found, crop):
-            ((row, column),) = np.argwhere(one)
-            y, x = row * height / frame.shape[0], column * width / frame.shape[1]
-            block = mask[int(y) : int(y) + -(-height // frame.shape[0]) + 1]
-            assert block[:, int(x) : int(x) + -(-width // frame.shape[1]) + 1].any()
+        ((row, column),) = np.argwhere(found)
+        y, x = row * height / frame.shape[0], column * width / frame.shape[1]
+        block = mask[int(y) : int(y) + -(-height // frame.shape[0]) + 1]
+        assert block[:, int(x) : int(x) + -(-width // frame.shape[1]) + 1].any()
 
 
 def test_a_large_image_gives_the_same_from_small_maps(

@@ -78,6 +78,49 @@ def test_export_writes_the_project(
         assert any((tmp_path / name).iterdir())
 
 
+@pytest.mark.parametrize("name", ["coco-polygons", "yolo", "labelme"])
+def test_simplified_outlines_have_fewer_corners_and_say_what_they_lost(
+    run: Run, folder: Path, tmp_path: Path, name: str
+) -> None:
+    rows, columns = np.indices((40, 56))
+    disc = (rows - 20) ** 2 + (columns - 25) ** 2 < 15**2
+    with Project.open(folder / PROJECT_FILE) as project:
+        project.images.scan(folder)
+        label = project.labels.named(["cell"], "")["cell"]
+        project.objects.add(NewMask(project.images.entries()[0].id, Rle.from_mask(disc), label), "")
+    plain, short = tmp_path / "plain.json", tmp_path / "short.json"
+    run("export", folder, "-f", name, "-o", plain)
+    result = run("export", folder, "-f", name, "-o", short, "--simplify", 1.5, "--json")
+    lost = json.loads(result.stdout)["simplified"]
+
+    def size(place: Path) -> int:
+        files = [place] if place.is_file() else [p for p in place.rglob("*") if p.is_file()]
+        texts = (p.read_text().replace(",", " ") for p in files if "yaml" not in p.name)
+        return sum(len(text.split()) for text in texts)
+
+    assert size(short) < 0.7 * size(plain)
+    assert 0 < lost["mean_iou_lost"] == lost["most_iou_lost"] < 0.15
+    if name == "coco-polygons":
+        dataset = CocoDataset.load(short)
+        (annotation,) = dataset.annotations
+        drawn = dataset.mask(annotation.id)
+        assert annotation.area == drawn.sum() == dataset.rle(annotation.id).area
+        both = (drawn & disc).sum() / (drawn | disc).sum()
+        assert lost["mean_iou_lost"] == pytest.approx(1 - both, abs=1e-5)
+
+
+def test_only_outlines_are_simplified(run: Run, annotated: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    said = one_error(run("export", annotated, "-f", "masks", "-o", out, "--simplify", 1))
+    assert "masks has no outlines to simplify: choose one of coco-polygons" in said
+    for bad in (-1, "nan"):
+        said = one_error(
+            run("export", annotated, "-f", "coco-polygons", "-o", out, "--simplify", bad)
+        )
+        assert "--simplify" in said
+    assert not out.exists()
+
+
 def test_export_says_what_is_wrong(run: Run, annotated: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert "choose one of coco" in one_error(run("export", annotated, "-f", "x", "-o", out))

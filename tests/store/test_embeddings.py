@@ -12,7 +12,9 @@ import torch
 from fakes import FakeModel, blobs
 from samadapt.session.images import hash_pixels
 from samadapt.store import embeddings
+from samadapt.store.dataset_encoder import DatasetEncoder
 from samadapt.store.embeddings import EmbeddingStore
+from tiny_dataset import make_dataset
 
 
 @pytest.fixture
@@ -122,6 +124,28 @@ def test_a_place_that_cannot_be_written_is_no_error(tmp_path: Path, fake_model: 
     store = EmbeddingStore(tmp_path / "file" / "cache")
     assert not store.put(fake_model, "a", fake_model.encode(blobs()))
     assert store.get(fake_model, "a") is None
+
+
+def test_a_cyclic_store_keeps_what_it_has_used(tmp_path: Path, fake_model: FakeModel) -> None:
+    embedding = fake_model.encode(blobs())
+    earlier = EmbeddingStore(tmp_path / "cache")
+    earlier.put(fake_model, "old", embedding)
+    limit = 2 * earlier.nbytes + 4096
+    store = EmbeddingStore(tmp_path / "cache", limit, is_cyclic=True)
+    assert [store.put(fake_model, name, embedding) for name in "abc"] == [True, True, False]
+    kept = {name: store.has(fake_model, name) for name in ("old", "a", "b", "c")}
+    assert kept == {"old": False, "a": True, "b": True, "c": False}
+    assert not store.problem
+
+
+def test_a_dataset_is_encoded_although_nothing_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    dataset = make_dataset(tmp_path / "data").open()
+    encode = DatasetEncoder(FakeModel(), EmbeddingStore(tmp_path / "file" / "cache"))
+    with pytest.warns(RuntimeWarning, match="not kept on the disk") as caught:
+        found = [encode(dataset, image.id) for image in dataset.images[:2]]
+    assert len(caught) == 1
+    assert encode.encoded == len(found) == 2
 
 
 def test_eviction_waits_for_nobody(store: EmbeddingStore, fake_model: FakeModel) -> None:

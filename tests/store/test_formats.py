@@ -15,7 +15,7 @@ from PIL import Image
 
 from samadapt.data import voc
 from samadapt.data.coco import CocoDataset
-from samadapt.data.findings import Findings
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.labelme import load_labelme, save_labelme
 from samadapt.data.masks import load_mask_folder
 from samadapt.data.polygons import mask_to_polygons
@@ -194,7 +194,7 @@ def test_yolo_boxes_and_names_of_other_tools(folder: Path, tmp_path: Path) -> No
 def test_broken_yolo_lines_are_named_one_by_one(folder: Path, tmp_path: Path, line: str) -> None:
     (tmp_path / "classes.txt").write_text("a\n")
     (tmp_path / "img2.txt").write_text(f"0 0 0 1 0 1 1\n{line}\n0 0 0 1 0 1 1 0 1\n")
-    findings = Findings()
+    findings = ImportIssues()
     dataset = load_yolo(tmp_path, folder, findings)
     assert [dataset.rle(a.id).area for a in dataset.annotations][1:] == [40 * 56]
     (one,) = findings.left_out
@@ -209,7 +209,7 @@ def test_labelme_shapes_of_other_kinds(tmp_path: Path, folder: Path) -> None:
     ]
     document = {"imagePath": "a.png", "imageHeight": 20, "imageWidth": 20, "shapes": shapes}
     (tmp_path / "a.json").write_text(json.dumps(document))
-    findings = Findings()
+    findings = ImportIssues()
     dataset = load_labelme(tmp_path, folder, findings)
     assert [str(one).partition(", ")[2] for one in findings.left_out] == [
         "shape 2: it is a point of 1 points, which encloses nothing"
@@ -225,7 +225,7 @@ def test_labelme_shapes_of_other_kinds(tmp_path: Path, folder: Path) -> None:
 )
 def test_broken_labelme_files_are_named(tmp_path: Path, folder: Path, content: str) -> None:
     (tmp_path / "a.json").write_text(content)
-    findings = Findings()
+    findings = ImportIssues()
     assert load_labelme(tmp_path, folder, findings).annotations == ()
     assert [one.where.partition(",")[0] for one in findings.left_out] == [str(tmp_path / "a.json")]
 
@@ -251,7 +251,7 @@ def test_voc_refuses_more_than_it_can_number(
 def test_voc_with_entities_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "Annotations").mkdir()
     (tmp_path / "Annotations" / "a.xml").write_text('<!DOCTYPE x [<!ENTITY a "b">]><annotation/>')
-    findings = Findings()
+    findings = ImportIssues()
     load_voc(tmp_path, tmp_path, findings)
     assert "document type" in str(findings.left_out)
 

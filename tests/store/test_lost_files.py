@@ -153,7 +153,7 @@ def test_a_database_that_cannot_be_looked_into_is_not_called_lost(
         raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
     raw.close()
     with monkeypatch.context() as patch:
-        patch.setattr("samadapt.store.watch.contents", no_more_files)
+        patch.setattr("samadapt.store.replaced_files.contents", no_more_files)
         add(project, square)
     emptied(path)  # which is noticed as soon as it can be looked into
     with pytest.raises(LostError):

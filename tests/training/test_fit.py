@@ -21,9 +21,12 @@ from fakes import FakeModel
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.fitting import Fitting
 from samadapt.adapters.stable import StableAdapter, StableConfig
+from samadapt.data.images import read_image
 from samadapt.errors import AdapterError, CheckpointError, DataError
 from samadapt.models.hashing import hash_tensors
 from samadapt.models.nano.model import NanoModel
+from samadapt.session.images import hash_pixels
+from samadapt.store.embeddings import EmbeddingStore
 from samadapt.training.fit import FitReport, FitStatus, run_fit
 from samadapt.training.fitting.methods import fit_methods
 from samadapt.training.fitting.recipe import FitRecipe
@@ -152,7 +155,26 @@ class TestLearning:
         assert train("other").adapter.config.recipe["prompts"] == ["1p"]
 
 
+def files_of(cache: Path) -> list[Path]:
+    """The embeddings in a cache."""
+    return sorted(cache.glob("*/*.safetensors"))
+
+
 class TestEmbeddings:
+    def test_what_was_encoded_ahead_is_found(
+        self,
+        train: Callable[..., FitReport],
+        tiny: TinyDataset,
+        nano: NanoModel,
+        tmp_path: Path,
+    ) -> None:
+        """As `samadapt embed` does it."""
+        store = EmbeddingStore(tmp_path / "cache")
+        for path in sorted(tiny.images.iterdir()):
+            pixels = read_image(path)
+            store.put(nano, hash_pixels(pixels), nano.encode(pixels))
+        assert train().values["encoded"] == 0
+
     def test_every_image_is_encoded_once_over_epochs_and_runs(
         self, train: Callable[..., FitReport]
     ) -> None:
@@ -163,11 +185,11 @@ class TestEmbeddings:
         self, train: Callable[..., FitReport], tmp_path: Path
     ) -> None:
         train()
-        sizes = [path.stat().st_size for path in (tmp_path / "cache").iterdir()]
+        sizes = [path.stat().st_size for path in files_of(tmp_path / "cache")]
         assert len(sizes) == 3
         bound = sizes[0] + sizes[1] + 5000
         small = train(out="b", epochs=2, cache=tmp_path / "small", cache_bytes=bound)
-        assert len(list((tmp_path / "small").iterdir())) == 2
+        assert len(files_of(tmp_path / "small")) == 2
         assert small.values["encoded"] == 4, "two are kept, the third is encoded in every epoch"
         none = train(out="c", cache=tmp_path / "none", cache_bytes=0)
         assert none.values["encoded"] == 3
@@ -177,12 +199,12 @@ class TestEmbeddings:
         self, train: Callable[..., FitReport], tmp_path: Path
     ) -> None:
         train()
-        files = sorted((tmp_path / "cache").iterdir())
+        files = files_of(tmp_path / "cache")
         bound = sum(path.stat().st_size for path in files) + 15000
         files[0].write_bytes(b"damaged")
         assert train(out="b").values["encoded"] == 1
         train(out="c", model=tiny_nano(1), cache_bytes=bound)
-        names = {path.name for path in (tmp_path / "cache").iterdir()}
+        names = {path.name for path in files_of(tmp_path / "cache")}
         assert len(names) == 3
         assert not names & {path.name for path in files}
 

@@ -26,12 +26,12 @@ from samadapt.models.hashing import hash_tensors
 from samadapt.models.nano.model import NanoModel
 from samadapt.training.fit import FitReport, FitStatus, run_fit
 from samadapt.training.fitting.later_phases import FinishedPrediction, LaterStep, learn_later
-from samadapt.training.fitting.material import Material
 from samadapt.training.fitting.methods import fit_method
 from samadapt.training.fitting.prompts import drawn_prompt, rim
 from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.fitting.step import learn_image
 from samadapt.training.fitting.trainer import Trainer
+from samadapt.training.fitting.training_data import TrainingData
 from samadapt.training.prompt_sampling import PromptSampler
 from small_models import tiny_nano
 from tiny_dataset import TinyDataset, make_dataset
@@ -90,7 +90,7 @@ def weights(adapter: Adapter) -> str:
 class TestLearning:
     @pytest.mark.parametrize(
         ("method", "rate"),
-        [("task-prompt", 0.01), ("task-prompt:no-tokens", 0.01), ("tokens", 0.1)],
+        [("task-prompt", 0.01), ("task-prompt:no-context", 0.01), ("tokens", 0.1)],
     )
     def test_the_loss_falls_and_the_adapter_comes_back(
         self,
@@ -126,7 +126,7 @@ class TestLearning:
             train(steps=1, shots=shots, out=out)
             found = samadapt.load_adapter(tmp_path / out, nano)
             assert isinstance(found, TaskPromptAdapter)
-            assert found.config.masks == (shots or 3)
+            assert found.config.training_data["masks"] == (shots or 3)
             assert not any("context" in name for name in found.state_dict()), "too few for that"
 
     @pytest.mark.parametrize("apart", [0, 8])
@@ -143,8 +143,10 @@ class TestLearning:
         report = train(steps=1, shots=4, category="thing", dataset=dataset)
         found = report.adapter
         assert isinstance(found, TaskPromptAdapter)
-        assert found.config.spread == pytest.approx(apart / 56, abs=1e-4)
-        assert found.config.looks_around == (apart == 0)
+        spread = found.config.training_data["position_spread"]
+        assert spread == report.values["found"]["position_spread"]
+        assert spread == pytest.approx(apart / 56, abs=1e-4)
+        assert bool(found.config.context) == (apart == 0)
         names = samadapt.load_adapter(report.out, nano).state_dict()
         assert any("context" in name for name in names) == (apart == 0)
 
@@ -172,7 +174,8 @@ class TestLearning:
         report = train(f"task-prompt:{variant}", learning_rate=0.01)
         adapter = report.adapter
         assert isinstance(adapter, TaskPromptAdapter)
-        fresh = TaskPromptAdapter(replace(TaskPromptAdapter.create(variant).config, masks=3))
+        plain = TaskPromptAdapter.create(variant).config
+        fresh = TaskPromptAdapter(replace(plain, context=0, gain=1.0))
         fresh.bind(nano)
         before, after = fresh.state_dict(), adapter.state_dict()
         moved = {name.split(".")[0] for name in before if not before[name].equal(after[name])}
@@ -294,7 +297,7 @@ class TestBudget:
         self, shots: int | None, tiny: TinyDataset
     ) -> None:
         recipe = fit_method("task-prompt").recipe.changed(steps=7, images_per_step=4)
-        steps = Material([select(tiny.open(), "disc", shots)], recipe).steps()
+        steps = TrainingData([select(tiny.open(), "disc", shots)], recipe).steps()
         assert [len(step) for step in steps] == [4] * 7
         visits = [visit for step in steps for visit in step]
         keys = [(visit.image_id, visit.epoch) for visit in visits]
@@ -305,40 +308,40 @@ class TestBudget:
     def test_who_asks_for_epochs_gets_epochs(self, tiny: TinyDataset) -> None:
         recipe = fit_method("task-prompt").recipe.changed(epochs=2, images_per_step=1)
         assert recipe.steps is None
-        assert len(Material([tiny.open()], recipe).steps()) == 6
+        assert len(TrainingData([tiny.open()], recipe).steps()) == 6
 
 
 class TestSpread:
     def test_things_in_the_same_place(self, tiny: TinyDataset) -> None:
-        assert Material([select(tiny.open(), "disc")], FitRecipe()).position_spread == 0
+        assert TrainingData([select(tiny.open(), "disc")], FitRecipe()).position_spread == 0
 
     def test_boxes_in_two_places(self, tiny: TinyDataset) -> None:
         """Box centres of the disc and of the square: (14.5, 12.5), (38, 29), on 56 x 40."""
         dataset = tiny.open()
         discs, squares = (select(dataset, name) for name in ("disc", "square"))
         half = math.hypot((38 - 14.5) / 56, (29 - 12.5) / 40) / 2
-        assert Material([discs, squares], FitRecipe()).position_spread == pytest.approx(half)
+        assert TrainingData([discs, squares], FitRecipe()).position_spread == pytest.approx(half)
 
     def test_what_is_held_out_does_not_count(self, tiny: TinyDataset) -> None:
         """Three discs in the left half, and one square, of the image that is held out."""
         dataset = tiny.open()
         recipe = FitRecipe(held_out=0.34, least=1)
-        (held,) = Material([dataset], recipe).held_out
+        (held,) = TrainingData([dataset], recipe).held_out
         things = [a for a in dataset.annotations if a.category_id == 1]
         things += [a for a in dataset.annotations_of(held.image_id) if a.category_id == 2]
         mixed = replace(dataset, annotations=tuple(things))
-        assert Material([mixed], replace(recipe, held_out=0.0)).position_spread > 0.1
-        assert Material([mixed], recipe).held_out[0].image_id == held.image_id
-        assert Material([mixed], recipe).position_spread == 0
+        assert TrainingData([mixed], replace(recipe, held_out=0.0)).position_spread > 0.1
+        assert TrainingData([mixed], recipe).held_out[0].image_id == held.image_id
+        assert TrainingData([mixed], recipe).position_spread == 0
 
 
 class TestHeldOut:
     def test_images_are_held_out_when_there_are_enough_objects(self, tiny: TinyDataset) -> None:
-        def material(least: int) -> Material:
-            return Material([tiny.open()], FitRecipe(held_out=0.34, least=least))
+        def training_data(least: int) -> TrainingData:
+            return TrainingData([tiny.open()], FitRecipe(held_out=0.34, least=least))
 
-        assert material(10).held_out == ()
-        found = material(9)
+        assert training_data(10).held_out == ()
+        found = training_data(9)
         (visit,) = found.held_out
         assert len(visit.objects) == 3
         trained = {v.image_id for step in found.steps() for v in step}
@@ -347,7 +350,7 @@ class TestHeldOut:
 
     def test_a_single_image_is_not_held_out(self, tiny: TinyDataset) -> None:
         chosen = select(tiny.open(), "disc", 1)
-        assert Material([chosen], FitRecipe(held_out=0.9, least=1)).held_out == ()
+        assert TrainingData([chosen], FitRecipe(held_out=0.9, least=1)).held_out == ()
 
     def test_the_best_weights_are_kept(
         self, train: Callable[..., FitReport], monkeypatch: pytest.MonkeyPatch

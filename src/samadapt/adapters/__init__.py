@@ -1,1 +1,1 @@
-"""Methods of adaptation: `base` says what an adapter is, every sub-package is one method."""
+"""Methods of adaptation: `base` defines adapters, and every sub-package is one method."""

@@ -1,4 +1,4 @@
-"""`Adapter`: what every method of adaptation is, to a model, to a session and on the disk."""
+"""`Adapter`: the base class of all methods of adaptation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.files import find_folder, read_folder, write_folder
 from samadapt.adapters.fitting import Fitting, MarkedImage, Phase, Variant
+from samadapt.adapters.hub import upload
 from samadapt.adapters.losses import mask_loss
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
@@ -25,10 +27,13 @@ from samadapt.models.interface import ModelInterface
 from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Click, Prompt
 
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Interaction:
-    """The current object as an adapter sees it: all that was said and what came of it.
+    """The current object as an adapter sees it: its prompts, clicks and latest mask.
 
     Attributes:
         model: the model in use; `model.decode(model.view(embedding, prompt), [prompt],
@@ -139,7 +144,7 @@ class Adapter(Seams):
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers are learned; 0 before `bind`."""
+        """Number of learned parameters; 0 before `bind`."""
         module = self.module
         learned = self.state_dict().values() if module is None else module.parameters()
         return sum(tensor.numel() for tensor in learned)
@@ -197,7 +202,7 @@ class Adapter(Seams):
     # -- learning in a session -------------------------------------------------------------
 
     def serving(self, model: SegmentationModel, folder: Path) -> Self:
-        """The same adapter for a server: it learns in the background and keeps that in `folder`."""
+        """Return a copy that learns in the background and saves itself to `folder`."""
         return self
 
     def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
@@ -208,7 +213,7 @@ class Adapter(Seams):
         return True
 
     def report(self) -> SessionReport:
-        """What was learned in sessions so far."""
+        """Report what the adapter has learned in sessions so far."""
         return SessionReport()
 
     # -- fitting ------------------------------------------------------------------------------
@@ -226,11 +231,11 @@ class Adapter(Seams):
     # -- what was learned -----------------------------------------------------------------
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """Everything learned, as named tensors."""
+        """Return the learned state as named tensors."""
         return {} if self.module is None else self.module.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave.
+        """Load a state that `state_dict` returned.
 
         Raises:
             AdapterError: other names or shapes than this adapter has.
@@ -255,6 +260,10 @@ class Adapter(Seams):
                 f"this {self.method!r} adapter belongs to no model yet: use it in a session, or "
                 "call bind(model), before saving it"
             )
+        self._write(folder)
+
+    def _write(self, folder: str | os.PathLike[str]) -> None:
+        """Write the files; a method that peft can load writes them in peft's layout."""
         write_folder(folder, self.config.to_dict(), self.state_dict())
 
     @classmethod
@@ -292,25 +301,36 @@ class Adapter(Seams):
             ) from None
         return adapter
 
-    def push_to_hub(self, repo_id: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload to the Hugging Face Hub; returns the address of the commit.
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        license: str | None = None,
+        datasets: Sequence[str] = (),
+        results: Sequence[EvalResult] = (),
+    ) -> str:
+        """Upload to the Hugging Face Hub, with a model card; returns the address of the commit.
+
+        Args:
+            repo_id: "owner/name"; made if it does not exist.
+            private: whether only you see a repository that is made.
+            token: of the Hub; the one you are logged in with when left out.
+            license: of the adapter, such as "apache-2.0"; the card names none when left out.
+            datasets: Hub ids of the training data.
+            results: what was measured, as `samadapt.benchmark.model_index.measured` reads it.
 
         Raises:
             AdapterError: not saved (see `save_pretrained`), or refused by the Hub.
         """
-        from tempfile import TemporaryDirectory
+        from samadapt.adapters.card import card_text
 
-        from huggingface_hub import HfApi
-
+        card = card_text(self, repo_id, license=license, datasets=datasets, results=results)
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
-            api = HfApi(token=token)
-            try:
-                api.create_repo(repo_id, private=private, exist_ok=True)
-                commit = api.upload_folder(repo_id=repo_id, folder_path=folder)
-            except Exception as error:  # the client's error types differ between its versions
-                raise AdapterError(f"cannot upload to {repo_id!r}: {_line(error)}") from error
-        return str(commit.commit_url)
+            Path(folder, "README.md").write_text(card, encoding="utf-8")
+            return upload(Path(folder), repo_id, private=private, token=token)
 
 
 def _difference(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:

@@ -15,7 +15,7 @@ from samadapt.models.embedding import ModelIdentity
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterConfig:
-    """Everything about an adapter but its weights. Methods add their own fields in a subclass.
+    """Config of an adapter. Methods add their own fields in a subclass.
 
     Two names mean the same in every method: `category` is the task that an adapter was taught,
     and `seed` that of everything random.
@@ -53,7 +53,7 @@ class AdapterConfig:
             raise AdapterError(f"adapter config of {self.method!r} is no JSON: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         values = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
         if self.base_model is not None:
@@ -84,7 +84,7 @@ class AdapterConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote.
+        """Read values that `to_dict` returned.
 
         Raises:
             AdapterError: unknown or missing fields, or bad values.

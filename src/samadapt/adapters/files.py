@@ -3,6 +3,9 @@
 Two files cannot be replaced in one step. So the weights file carries a copy of its config, and
 the config names the hash of its weights: after a save that was interrupted between the two, the
 weights and the copy inside them are a complete adapter.
+
+The config of a method that peft knows has peft's fields at the top, and samadapt's own under
+`auto_mapping`, the one field where peft keeps whatever it finds.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+import samadapt
+from samadapt.adapters.hub import download
 from samadapt.data.outputs import check_output
 from samadapt.errors import AdapterError
 from samadapt.models.hashing import hash_tensors, not_finite
@@ -30,25 +35,39 @@ FORMAT_VERSION = 1
 _VERSION = "format_version"
 _HASH = "weights_sha256"
 _COPY = "adapter_config"
+_BASE = "base_model_name_or_path"
+_PEFT_TYPE, _PLACE, _OWN = "peft_type", "auto_mapping", "samadapt"
 _LARGEST_SIZE = 4096
 _LARGEST_SEED = 2**63 - 1
 _SHIPPED = Path(__file__).parent / "shipped"
 
 
 def write_folder(
-    folder: str | os.PathLike[str], config: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    folder: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    peft: Mapping[str, Any] | None = None,
 ) -> None:
     """Write an adapter; `folder` is complete or untouched afterwards.
+
+    Args:
+        folder: new, or of an earlier adapter.
+        config: samadapt's own fields.
+        tensors: the weights.
+        peft: peft's fields, for a method that peft can load.
 
     Raises:
         AdapterError: the folder cannot be written.
     """
     folder = Path(folder)
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(
-        {_VERSION: FORMAT_VERSION, **config, _HASH: hash_tensors(plain)}, indent=2, allow_nan=False
-    )
-    weights = save(plain, {"format": "pt", _COPY: text})
+    base = (config.get("base_model") or {}).get("name")
+    own = {_VERSION: FORMAT_VERSION, **config, _HASH: hash_tensors(plain)}
+    outer = {_BASE: base} if peft is None else {_BASE: base, **peft, _PLACE: {_OWN: own}}
+    document = {**own, **outer} if peft is None else outer
+    text = json.dumps(document, indent=2, allow_nan=False)
+    metadata = {"format": "pt", "base_model": str(base), "samadapt_version": samadapt.__version__}
+    weights = _in_order(save(plain, {**metadata, _COPY: text}))
     try:
         _write_both(folder, text.encode(), weights)
     except OSError as error:
@@ -58,8 +77,24 @@ def write_folder(
         ) from None
 
 
+def _in_order(data: bytes) -> bytes:
+    """The same safetensors file with its metadata in order of their names.
+
+    The library writes them in random order, so that equal adapters would give different files.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+
 def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The config and the tensors of an adapter.
+
+    The config of a folder that peft can load has peft's fields under "peft". A folder that peft
+    itself wrote has no other field but its method.
 
     Raises:
         AdapterError: a file is missing, damaged, or of a newer version.
@@ -74,7 +109,7 @@ def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
             f"{folder}: the weights have numbers in {broken} that are not finite: train it again"
         )
     found = hash_tensors(tensors)
-    for config in configs:
+    for config in map(_unwrapped, configs):
         if config.pop(_HASH, None) == found:
             version = config.pop(_VERSION, 0)
             if version != FORMAT_VERSION:
@@ -84,6 +119,10 @@ def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
                 )
             _check_sizes(folder, config, tensors)
             return config, tensors
+    if _PEFT_TYPE in configs[0] and _OWN not in (configs[0].get(_PLACE) or {}):
+        config = {"method": str(configs[0][_PEFT_TYPE]).lower(), "peft": configs[0]}
+        _check_sizes(folder, config, tensors)
+        return config, tensors
     raise AdapterError(
         f"{folder}: the weights are not those that {CONFIG_FILE} names, one of the files is "
         "damaged: copy or download the adapter again"
@@ -96,7 +135,7 @@ def saved_hash(folder: str | os.PathLike[str]) -> str | None:
         config = json.loads((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    found = config.get(_HASH) if isinstance(config, dict) else None
+    found = _unwrapped(config).get(_HASH) if isinstance(config, dict) else None
     return found if isinstance(found, str) else None
 
 
@@ -113,7 +152,7 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
     if text in shipped_names():
         return _SHIPPED / text
     if isinstance(name, str) and text.count("/") == 1 and text[0] not in "./~":
-        return _download(text)
+        return download(text)
     shipped = f" (shipped adapters: {', '.join(shipped_names())})" if shipped_names() else ""
     raise AdapterError(f"no adapter {text!r}: give the folder of a saved adapter{shipped}")
 
@@ -171,25 +210,21 @@ def _read_both(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
     return configs, tensors
 
 
+def _unwrapped(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Samadapt's own fields of a config file, peft's under "peft" where it has them."""
+    place = config.get(_PLACE) if _PEFT_TYPE in config else None
+    own = place.get(_OWN) if isinstance(place, dict) else None
+    if isinstance(own, dict):
+        return {**own, "peft": {k: v for k, v in config.items() if k != _PLACE}}
+    return {name: value for name, value in config.items() if name != _BASE}
+
+
 def _check_sizes(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Refuse sizes that the weights cannot have, before anything is built from them."""
     most = max(_LARGEST_SIZE, sum(tensor.numel() for tensor in tensors.values()))
-    for name, value in config.items():
+    for name, value in {**config.get("peft", {}), **config}.items():
         if isinstance(value, int) and abs(value) > (_LARGEST_SEED if "seed" in name else most):
             raise AdapterError(
                 f"{folder}/{CONFIG_FILE}: {name} is too large for the weights beside it: the file "
                 "is damaged, copy or download the adapter again"
             )
-
-
-def _download(repo_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(repo_id, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE]))
-    except Exception as error:  # the client's error types differ between its versions
-        raise AdapterError(
-            f"no folder {repo_id!r}, and no such adapter could be fetched from the Hub "
-            f"({type(error).__name__}): check the name; without a network, copy its folder here "
-            "and give that path"
-        ) from error

@@ -1,4 +1,4 @@
-"""`FittedAdapter`: what adapters share that are trained once (`samadapt.fit`) and then used."""
+"""`FittedAdapter`: base class of adapters that are trained once with `samadapt.fit`."""
 
 from __future__ import annotations
 

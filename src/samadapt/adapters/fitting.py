@@ -1,4 +1,4 @@
-"""What a method declares about how its adapters are fitted, and what the trainer asks of them."""
+"""`Fitting`, `Variant` and `Trainable`: a method's declaration of how its adapters are fitted."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """How the adapters of a method are fitted unless told otherwise.
+    """Default training of a method's adapters.
 
     Attributes:
         recipe: what differs from the defaults of `FitRecipe`, by name.
@@ -90,7 +90,7 @@ class Fitting:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFacts:
-    """What is known of a training run before it begins.
+    """Facts about a training run that are known before it begins.
 
     Attributes:
         seed: of everything random.
@@ -119,7 +119,7 @@ class Phase:
 
 
 class Trainable(Protocol):
-    """What the trainer asks of an adapter."""
+    """The methods that the trainer calls on an adapter."""
 
     def phases(self) -> Sequence[Phase]:
         """The phases of training, in order.
@@ -131,7 +131,7 @@ class Trainable(Protocol):
     def calibrate(
         self, model: SegmentationModel, images: Iterable[MarkedImage], count: int, seed: int
     ) -> None:
-        """Learn what is no parameter, once the parameters are learned.
+        """Fit everything that is not trained by gradients, after the last phase.
 
         It depends on the parameters, the images and the seed alone: a run that was killed in
         between does it again.

@@ -16,7 +16,7 @@ _READINGS: ContextVar[dict[str, list[Tensor]] | None] = ContextVar(
 
 @contextmanager
 def readings() -> Iterator[Mapping[str, list[Tensor]]]:
-    """Collect what adapters note inside the block: a tensor per decoder call, on the CPU, by name.
+    """Collect the tensors that adapters report inside the block, by name, on the CPU.
 
     The collection belongs to the current thread or task: calls of other people do not end up in
     it, and theirs go on undisturbed.

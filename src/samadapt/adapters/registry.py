@@ -1,4 +1,4 @@
-"""Which methods there are: a name for each, and adapters by name, folder or Hub id."""
+"""Registry of methods, and adapters by name, folder or Hub id."""
 
 from __future__ import annotations
 

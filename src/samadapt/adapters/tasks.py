@@ -43,7 +43,7 @@ class Tasks:
 
     @classmethod
     def in_folder(cls, model: SegmentationModel, folder: str | os.PathLike[str]) -> Tasks:
-        """All adapters that lie side by side in one folder.
+        """Return the adapters of all sub-folders of one folder.
 
         Raises:
             AdapterError: there is none, or as above.

@@ -36,19 +36,19 @@ class WeightChange(Adapter):
 
     @abstractmethod
     def changes(self) -> Mapping[str, Tensor]:
-        """What is added to parameters of the decoder, by name; empty while there is nothing."""
+        """Return the changes of the decoder's parameters by name; empty while there are none."""
 
     def check_state(self, state: Mapping[str, Tensor]) -> bool:
-        """Whether tensors may be what this method learned."""
+        """Whether tensors can be a state of this method."""
         return True
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """What was learned, by name."""
+        """Return the learned tensors by name."""
         named = {} if self.module is None else self.module.named()
         return {name: tensor.detach() for name, tensor in named.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave.
+        """Load a state that `state_dict` returned.
 
         Raises:
             AdapterError: no tensor, or other names or shapes than this adapter has.

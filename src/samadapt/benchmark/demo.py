@@ -7,6 +7,7 @@ the model frozen and with an adapter that learns, image after image and in the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from samadapt.data.coco import CocoDataset
 from samadapt.data.datasets import open_dataset
 from samadapt.errors import DataError, SamadaptError
 from samadapt.models.base import SegmentationModel
+from samadapt.models.seams import Seams
 
 REPORT = "report.html"
 RESULT = "frozen.json"
@@ -64,9 +66,13 @@ def demo_results(
     """
     dataset = demo_dataset()
     selection = Selection(seed=seed, order="image", max_objects=max_objects)
+
+    def run(adapters: Sequence[str | Seams], told: Progress | None) -> InteractiveResult:
+        return run_interactive(dataset, model, PROTOCOL, adapters, selection, progress=told)
+
     if adapter is None:
-        return [run_interactive(dataset, model, PROTOCOL, (), selection, progress=progress)]
-    adapted = run_compared(dataset, model, PROTOCOL, [adapter], selection, progress=progress)
+        return [run((), progress)]
+    adapted = run_compared(run, [adapter], progress)
     return [*filter(None, [adapted.frozen]), adapted]
 
 

@@ -1,4 +1,4 @@
-"""Descriptions of what a result depends on: software, machine, model, data and protocol."""
+"""Descriptions of a result's dependencies: software, machine, model, data and protocol."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def describe_protocol(protocol: ClickProtocol) -> dict[str, Any]:
 
 
 def fingerprint(model: SegmentationModel) -> list[str]:
-    """Return what a kept run depends on of its model."""
+    """Return the properties of a model that a finished run depends on."""
     encoder_dtype = str(model.encoder_dtype)
     return [model.identity.weights_hash, model.preprocessing, encoder_dtype]
 

@@ -27,7 +27,7 @@ def percent(value: float | None, span: Interval | None = None, verdict: Verdict 
 
 
 def verdict_of(span: Interval | None, higher_is_better: bool) -> Verdict:
-    """Return what the interval of a change says; "" when it holds 0."""
+    """Return "better" or "worse" by the interval of a change; "" if it contains 0."""
     if span is None or span[0] <= 0 <= span[1]:
         return ""
     return "better" if (span[0] > 0) == higher_is_better else "worse"

@@ -1,4 +1,4 @@
-"""The images of a benchmark: which objects are visited, and what could not be read."""
+"""Visits of a benchmark's objects, and the embeddings of their images."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
+from samadapt.store.dataset_encoder import DatasetEncoder
+from samadapt.store.embeddings import EmbeddingStore
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -92,6 +94,7 @@ class ImageEncoder:
         adapters: one sequence per row of the benchmark's table. Each answers one prompt on the
             first image, which is not counted, so that no time includes one-off costs.
         cache_bytes: memory for embeddings of images that come back.
+        store: embeddings on the disk; None encodes every image anew.
     """
 
     def __init__(
@@ -100,12 +103,13 @@ class ImageEncoder:
         model: SegmentationModel,
         adapters: Iterable[Sequence[Seams]] = ((),),
         cache_bytes: int = 0,
+        store: EmbeddingStore | None = None,
     ) -> None:
         self._dataset, self._model, self._adapters = dataset, model, adapters
+        self._encoder = DatasetEncoder(model, store or EmbeddingStore(limit=0))
         self._cache = EmbeddingCache(cache_bytes)
         self._started = time.perf_counter()
-        self._seconds = 0.0
-        self._encoded = 0
+        self._is_first = True
 
     def __call__(self, image_id: Id) -> ImageEmbedding:
         """Return the embedding of one image.
@@ -120,17 +124,14 @@ class ImageEncoder:
         """Return the seconds since the encoder was made, and those of encoding, for the JSON."""
         return {
             "seconds": round(time.perf_counter() - self._started, 3),
-            "encode_seconds": round(self._seconds, 3),
-            "images_encoded": self._encoded,
+            "encode_seconds": round(self._encoder.seconds, 3),
+            "images_encoded": self._encoder.encoded,
         }
 
     def _encode(self, image_id: Id) -> ImageEmbedding:
-        pixels = self._dataset.read_image(image_id)
-        start = time.perf_counter()
-        embedding = self._model.encode(pixels)
-        self._seconds += time.perf_counter() - start
-        self._encoded += 1
-        if self._encoded == 1:
+        embedding = self._encoder(self._dataset, image_id)
+        if self._is_first:
+            self._is_first = False
             height, width = embedding.original_size
             for adapters in self._adapters:
                 self._model.predict(embedding, Prompt([(width / 2, height / 2)]), adapters=adapters)

@@ -79,7 +79,7 @@ class Gallery:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a report shows, from top to bottom.
+    """Content of a report, from top to bottom.
 
     Attributes:
         benchmark: its name, such as "interactive".

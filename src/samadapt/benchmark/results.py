@@ -1,11 +1,11 @@
-"""What the results of all benchmarks have in common: rows, skipped images and the JSON file."""
+"""Base classes of benchmark results: rows, skipped images and the JSON file."""
 
 from __future__ import annotations
 
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -36,7 +36,7 @@ class ObjectRow:
 
     @property
     def key(self) -> Hashable:
-        """Return what identifies the same object in another run on the same data."""
+        """Return the key of the same object in another run on the same data."""
         return self.image, self.annotation_id
 
     def identity(self) -> dict[str, Any]:
@@ -116,14 +116,14 @@ class SkippedImage:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> SkippedImage:
-        """Read what `to_dict` returned."""
+        """Read values that `to_dict` returned."""
         return cls(
             str(row["image"]), row["image_id"], tuple(row["annotation_ids"]), str(row["reason"])
         )
 
 
 class BenchmarkResult(ABC):
-    """One run of a benchmark: what it depends on, its rows and its summary."""
+    """One run of a benchmark: its environment, rows and summary."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -151,12 +151,12 @@ def dump_result(values: Mapping[str, Any]) -> str:
     return text + "\n}\n"
 
 
-def read_result(path: Path, format_: str, command: str) -> dict[str, Any]:
+def read_result(path: Path, formats: Collection[str], command: str) -> dict[str, Any]:
     """Read the JSON file of a result.
 
     Args:
         path: of the file.
-        format_: its "format".
+        formats: what its "format" may be.
         command: the benchmark that writes it, for the error message.
 
     Raises:
@@ -168,7 +168,7 @@ def read_result(path: Path, format_: str, command: str) -> dict[str, Any]:
         raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not a JSON file ({error})") from None
-    if not isinstance(values, dict) or values.get("format") != format_:
+    if not isinstance(values, dict) or values.get("format") not in formats:
         raise DataError(
             f"{path} is not a result of `samadapt benchmark {command}` of this version: give "
             "the file that its --json wrote"

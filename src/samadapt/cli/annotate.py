@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from samadapt.cli import common
-from samadapt.cli.common import (
-    AdapterOption,
-    CrowdsOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    ThreadsOption,
-)
-from samadapt.cli.embed import GigabytesOption, cache_bytes
+from samadapt.cli import choice, common
+from samadapt.cli import options as opt
+from samadapt.cli.choice import ChosenModelOption
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,8 +28,8 @@ def annotate(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
     ] = True,
-    model: ModelOption = "nano",
-    adapter: AdapterOption = None,
+    model: ChosenModelOption = None,
+    adapter: common.AdapterOption = None,
     label: Annotated[
         list[str] | None,
         typer.Option("--label", metavar="NAME", help="A label to begin with; several times."),
@@ -50,7 +43,7 @@ def annotate(
             "VOC. Importing the same again adds nothing, of a changed one what is new.",
         ),
     ] = None,
-    crowds: CrowdsOption = False,
+    crowds: common.CrowdsOption = False,
     project: Annotated[
         str | None,
         typer.Option(
@@ -84,10 +77,10 @@ def annotate(
             "seen by others who list this machine's processes.",
         ),
     ] = None,
-    cache_gb: GigabytesOption = 10.0,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
+    cache_gb: opt.GigabytesOption = 10.0,
+    device: common.DeviceOption = "auto",
+    dtype: common.DtypeOption = "auto",
+    threads: common.ThreadsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the address as JSON.")] = False,
 ) -> None:
     """Annotate a folder of images in the browser; the model learns as you go.
@@ -109,7 +102,7 @@ def annotate(
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: give the folder that holds the images")
     secret = run.check_token(token, host)
-    store = EmbeddingStore(limit=cache_bytes(cache_gb))
+    store = EmbeddingStore(limit=opt.cache_bytes(cache_gb))
     where: str | Path = project or project_file(folder)
     is_file = "://" not in str(where)
     place = Path(where).absolute().parent if is_file else folder.absolute()
@@ -125,7 +118,18 @@ def annotate(
             if annotations is not None:
                 dataset = read_annotations(annotations, folder)
                 _tell_import(import_dataset(opened, dataset, "", annotations.name, crowds=crowds))
-            loaded = common.load_model(model, device, dtype)
+            chosen_model = choice.choose(
+                model,
+                device,
+                dtype,
+                folder=folder,
+                kept=place / ADAPTERS,
+                has_objects=bool(opened.objects.measured()),
+                adapters=adapter or (),
+            )
+            loaded = common.load_model(chosen_model.spec, device, dtype)
+            chosen_model.tell()
+            choice.record(place / ADAPTERS, chosen_model.spec)
             specs = tuple(adapter or default_specs(loaded))
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))

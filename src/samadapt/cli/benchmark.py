@@ -5,13 +5,13 @@ from __future__ import annotations
 import typer
 
 from samadapt.cli.benchmark_adaptation import adaptation
+from samadapt.cli.benchmark_baselines import baselines
 from samadapt.cli.benchmark_interactive import interactive
-from samadapt.cli.benchmark_peers import peers
 from samadapt.cli.benchmark_robustness import robustness
 from samadapt.cli.benchmark_task import task
 
 benchmark_app = typer.Typer(help="Measure a model on images with reference masks.")
-for command in (adaptation, interactive, peers, robustness, task):
+for command in (adaptation, interactive, baselines, robustness, task):
     benchmark_app.command()(command)
 
 

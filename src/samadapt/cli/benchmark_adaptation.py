@@ -9,18 +9,9 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
-from samadapt.cli.common import DATA_VARIABLE, DeviceOption, DtypeOption, ModelOption, ThreadsOption
 from samadapt.cli.guard import Invocation
-from samadapt.cli.options import (
-    AtFailureOption,
-    KeptJsonOption,
-    MaxClicksOption,
-    SplitOption,
-    StopAtOption,
-    split_names,
-    split_numbers,
-)
 
 REPORT = "report.html"
 
@@ -32,7 +23,7 @@ def adaptation(
         typer.Option(
             "--dataset",
             metavar="NAME[,NAME]",
-            help=f"${DATA_VARIABLE}/NAME/images and SPLIT.json; may be given several times.",
+            help=f"${common.DATA_VARIABLE}/NAME/images and SPLIT.json; may be given several times.",
         ),
     ] = None,
     adapter: Annotated[
@@ -60,15 +51,15 @@ def adaptation(
             "bad), repeated (one object again and again).",
         ),
     ] = None,
-    split: SplitOption = "test",
-    at_failure: AtFailureOption = "skip",
-    stop_at: StopAtOption = 0.9,
-    max_clicks: MaxClicksOption = 30,
-    model: ModelOption = "nano",
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
-    json_path: KeptJsonOption = None,
+    split: opt.SplitOption = "test",
+    at_failure: opt.AtFailureOption = "skip",
+    stop_at: opt.StopAtOption = 0.9,
+    max_clicks: opt.MaxClicksOption = 30,
+    model: common.ModelOption = "nano",
+    device: common.DeviceOption = "auto",
+    dtype: common.DtypeOption = "auto",
+    threads: common.ThreadsOption = None,
+    json_path: opt.KeptJsonOption = None,
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="DIR", help="Write a report with learning curves."),
@@ -80,9 +71,9 @@ def adaptation(
     each adapter, which starts untrained. Reports NoC, failures and their
     relative reduction with 95 % intervals, per dataset and on average.
     """
-    names = split_names("dataset", dataset)
-    specs = split_names("adapter", adapter)
-    numbers = split_numbers("seeds", seeds, "0,1,2")
+    names = opt.split_names("dataset", dataset)
+    specs = opt.split_names("adapter", adapter)
+    numbers = opt.split_numbers("seeds", seeds, "0,1,2")
     chosen = _streams(streams)
     paths = {name: common.named_dataset(name, split) for name in names}
     read: list[str | Path] = [*(masks for _, masks in paths.values()), model]
@@ -93,6 +84,7 @@ def adaptation(
     from samadapt.benchmark.adaptation.run import run_adaptation
     from samadapt.data.datasets import open_dataset
     from samadapt.session.robot import ClickProtocol
+    from samadapt.store.embeddings import EmbeddingStore
 
     protocol = ClickProtocol(
         max_clicks=max_clicks,
@@ -115,6 +107,7 @@ def adaptation(
             runs=None if json_path is None else json_path.with_name(f"{json_path.name}.runs"),
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
+            store=EmbeddingStore(is_cyclic=True),
         )
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)
@@ -133,5 +126,5 @@ def _streams(given: Sequence[str] | None) -> list[str]:
         return []
     from samadapt.benchmark.adaptation.scenarios import STREAMS
 
-    names = split_names("streams", given)
+    names = opt.split_names("streams", given)
     return list(STREAMS) if names == ["all"] else names

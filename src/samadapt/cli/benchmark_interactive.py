@@ -8,50 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
-from samadapt.cli.common import (
-    AdapterOption,
-    CrowdsOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    SeedOption,
-    ThreadsOption,
-)
 from samadapt.cli.guard import Invocation
-from samadapt.cli.options import (
-    PROTOCOL_PANEL,
-    AtFailureOption,
-    DatasetOption,
-    HtmlOption,
-    ImagesOption,
-    JsonOption,
-    MasksOption,
-    MaxClicksOption,
-    MaxObjectsOption,
-    MinAreaOption,
-    SplitOption,
-    StopAtOption,
-    dataset_paths,
-    protocol_option,
-)
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
+    from samadapt.benchmark.interactive.result import InteractiveResult
+    from samadapt.benchmark.options import Progress
     from samadapt.data.coco import CocoDataset
+    from samadapt.models.seams import Seams
 
 
 def interactive(
     ctx: typer.Context,
-    images: ImagesOption = None,
-    masks: MasksOption = None,
-    dataset: DatasetOption = None,
-    split: SplitOption = "test",
-    crowds: CrowdsOption = False,
-    model: ModelOption = "nano",
-    adapter: AdapterOption = None,
-    max_objects: MaxObjectsOption = None,
-    seed: SeedOption = 0,
+    images: opt.ImagesOption = None,
+    masks: opt.MasksOption = None,
+    dataset: opt.DatasetOption = None,
+    split: opt.SplitOption = "test",
+    crowds: common.CrowdsOption = False,
+    model: common.ModelOption = "nano",
+    adapter: common.AdapterOption = None,
+    max_objects: opt.MaxObjectsOption = None,
+    seed: common.SeedOption = 0,
     order: Annotated[
         str,
         typer.Option(
@@ -64,38 +43,38 @@ def interactive(
             "--categories", metavar="NAME[,NAME]", help="Only these; may be given several times."
         ),
     ] = None,
-    min_area: MinAreaOption = 1,
-    max_clicks: MaxClicksOption = 30,
-    stop_at: StopAtOption = 0.90,
+    min_area: opt.MinAreaOption = 1,
+    max_clicks: opt.MaxClicksOption = 30,
+    stop_at: opt.StopAtOption = 0.90,
     mask_prompt: Annotated[
-        str, protocol_option("logits|binary|none", "What goes back in of the mask before.")
+        str, opt.protocol_option("logits|binary|none", "What goes back in of the mask before.")
     ] = "logits",
     first_click: Annotated[
-        str, protocol_option("centre|random", "Where on the object.")
+        str, opt.protocol_option("centre|random", "Where on the object.")
     ] = "centre",
     multimask_first: Annotated[
         bool,
         typer.Option(
             "--multimask-first/--single-first",
             help="Take the best of three candidates at the first click, or the one mask.",
-            rich_help_panel=PROTOCOL_PANEL,
+            rich_help_panel=opt.PROTOCOL_PANEL,
         ),
     ] = False,
     larger: Annotated[
-        str, protocol_option("distance|area", "Which of two errors is the larger.")
+        str, opt.protocol_option("distance|area", "Which of two errors is the larger.")
     ] = "distance",
     ties: Annotated[
-        str, protocol_option("first|random", "Which of equally good pixels.")
+        str, opt.protocol_option("first|random", "Which of equally good pixels.")
     ] = "first",
     padding: Annotated[
         bool,
         typer.Option(
             "--padding/--no-padding",
             help="Whether the image's border is an edge of an error region.",
-            rich_help_panel=PROTOCOL_PANEL,
+            rich_help_panel=opt.PROTOCOL_PANEL,
         ),
     ] = True,
-    at_failure: AtFailureOption = "skip",
+    at_failure: opt.AtFailureOption = "skip",
     compare_frozen: Annotated[
         bool,
         typer.Option(
@@ -103,11 +82,11 @@ def interactive(
             help="With --adapter: do the same objects without it too, and show what it changes.",
         ),
     ] = False,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
-    json_path: JsonOption = None,
-    html_path: HtmlOption = None,
+    device: common.DeviceOption = "auto",
+    dtype: common.DtypeOption = "auto",
+    threads: common.ThreadsOption = None,
+    json_path: opt.JsonOption = None,
+    html_path: opt.HtmlOption = None,
 ) -> None:
     """A robot annotator clicks on real objects until their masks are good.
 
@@ -116,7 +95,7 @@ def interactive(
     """
     if compare_frozen and not adapter:
         raise DataError("--compare-frozen: name the adapter to compare with --adapter")
-    paths = dataset_paths(images, masks, dataset, split)
+    paths = opt.dataset_paths(images, masks, dataset, split)
     common.check_outputs(
         ("--json", json_path), ("--html", html_path), inputs=(paths[1], model, *(adapter or ()))
     )
@@ -127,6 +106,7 @@ def interactive(
     from samadapt.benchmark.options import Selection
     from samadapt.data.datasets import open_dataset
     from samadapt.session.robot import ClickProtocol
+    from samadapt.store.embeddings import EmbeddingStore
 
     protocol = ClickProtocol(
         max_clicks=max_clicks,
@@ -150,17 +130,18 @@ def interactive(
     )
     loaded = common.load_model(model, device, dtype)
     command = ctx.ensure_object(Invocation).command
-    run = run_compared if compare_frozen else run_interactive
-    with common.progress_bar("clicking") as progress:
-        result = run(
-            data,
-            loaded,
-            protocol,
-            adapter or (),
-            selection,
-            progress=progress,
-            command=command,
+    store = EmbeddingStore(is_cyclic=True)
+
+    def run(adapters: Sequence[str | Seams], told: Progress | None) -> InteractiveResult:
+        return run_interactive(
+            data, loaded, protocol, adapters, selection, progress=told, command=command, store=store
         )
+
+    with common.progress_bar("clicking") as progress:
+        if adapter and compare_frozen:
+            result = run_compared(run, adapter, progress)
+        else:
+            result = run(adapter or (), progress)
     results = [*filter(None, [result.frozen]), result]
     deliver(
         result,

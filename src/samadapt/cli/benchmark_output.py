@@ -1,4 +1,4 @@
-"""What all benchmark commands do in the end: write files, print tables, name skipped images."""
+"""Output of the benchmark commands: files, tables and skipped images."""
 
 from __future__ import annotations
 

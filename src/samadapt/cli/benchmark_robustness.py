@@ -7,37 +7,19 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
-from samadapt.cli.common import (
-    CrowdsOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    SeedOption,
-    ThreadsOption,
-)
 from samadapt.cli.guard import Invocation
-from samadapt.cli.options import (
-    DatasetOption,
-    DrawsOption,
-    HtmlOption,
-    ImagesOption,
-    JsonOption,
-    MasksOption,
-    MaxObjectsOption,
-    SplitOption,
-    dataset_paths,
-)
 
 
 def robustness(
     ctx: typer.Context,
-    images: ImagesOption = None,
-    masks: MasksOption = None,
-    dataset: DatasetOption = None,
-    split: SplitOption = "test",
-    crowds: CrowdsOption = False,
-    model: ModelOption = "nano",
+    images: opt.ImagesOption = None,
+    masks: opt.MasksOption = None,
+    dataset: opt.DatasetOption = None,
+    split: opt.SplitOption = "test",
+    crowds: common.CrowdsOption = False,
+    model: common.ModelOption = "nano",
     adapter: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,8 +29,8 @@ def robustness(
             "is a row of its own.",
         ),
     ] = None,
-    max_objects: MaxObjectsOption = None,
-    draws: DrawsOption = 20,
+    max_objects: opt.MaxObjectsOption = None,
+    draws: opt.DrawsOption = 20,
     prompts: Annotated[
         str,
         typer.Option(
@@ -57,25 +39,26 @@ def robustness(
             help="Kinds of prompts: box, box0.4 (noise of 0.4), 3p (3 clicks), ...",
         ),
     ] = "box,box0.2,box0.4,box0.6,1p,3p,5p,10p",
-    seed: SeedOption = 0,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
-    json_path: JsonOption = None,
-    html_path: HtmlOption = None,
+    seed: common.SeedOption = 0,
+    device: common.DeviceOption = "auto",
+    dtype: common.DtypeOption = "auto",
+    threads: common.ThreadsOption = None,
+    json_path: opt.JsonOption = None,
+    html_path: opt.HtmlOption = None,
 ) -> None:
     """Exact and noisy boxes and 1 to 10 clicks for real objects, many of each kind.
 
     Reports overlap (mIoU), overlap of boundaries (mBIoU) and stability (mSF) for
     each kind of prompt, with 95 % intervals, and the time per click.
     """
-    paths = dataset_paths(images, masks, dataset, split)
+    paths = opt.dataset_paths(images, masks, dataset, split)
     common.check_outputs(
         ("--json", json_path), ("--html", html_path), inputs=(paths[1], model, *(adapter or ()))
     )
     from samadapt.benchmark.robustness.report import robustness_report, robustness_table
     from samadapt.benchmark.robustness.run import RobustnessOptions, run_robustness
     from samadapt.data.datasets import open_dataset
+    from samadapt.store.embeddings import EmbeddingStore
     from samadapt.training.prompt_sampling import kinds
 
     options = RobustnessOptions(
@@ -95,6 +78,7 @@ def robustness(
             options,
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
+            store=EmbeddingStore(is_cyclic=True),
         )
     deliver(
         result,

@@ -1,4 +1,4 @@
-"""`samadapt benchmark task`: what a model can be taught from a few masks of one category."""
+"""`samadapt benchmark task`: learning one category from a few masks."""
 
 from __future__ import annotations
 
@@ -8,25 +8,9 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
+from samadapt.cli import options as opt
 from samadapt.cli.benchmark_output import deliver
-from samadapt.cli.common import (
-    DATA_VARIABLE,
-    CrowdsOption,
-    DeviceOption,
-    DtypeOption,
-    ModelOption,
-    SeedOption,
-    ThreadsOption,
-)
 from samadapt.cli.guard import Invocation
-from samadapt.cli.options import (
-    CacheOption,
-    DrawsOption,
-    HtmlOption,
-    ImagesOption,
-    KeptJsonOption,
-    split_names,
-)
 from samadapt.errors import DataError
 
 _ALL = "all"
@@ -34,8 +18,8 @@ _ALL = "all"
 
 def task(
     ctx: typer.Context,
-    images: ImagesOption = None,
-    crowds: CrowdsOption = False,
+    images: opt.ImagesOption = None,
+    crowds: common.CrowdsOption = False,
     train: Annotated[
         Path | None,
         typer.Option("--train", help="COCO file of masks to learn from.", metavar="JSON"),
@@ -49,7 +33,7 @@ def task(
         typer.Option(
             "--dataset",
             metavar="NAME",
-            help=f"Instead: ${DATA_VARIABLE}/NAME/images, train.json and test.json.",
+            help=f"Instead: ${common.DATA_VARIABLE}/NAME/images, train.json and test.json.",
         ),
     ] = None,
     category: Annotated[
@@ -84,12 +68,12 @@ def task(
     grid: Annotated[
         int, typer.Option("--grid", metavar="N", help="Search with about N x N points.")
     ] = 8,
-    draws: DrawsOption = 3,
+    draws: opt.DrawsOption = 3,
     steps: Annotated[
         int | None,
         typer.Option("--steps", metavar="N", help="Training steps of every fit, for a quick look."),
     ] = None,
-    seed: SeedOption = 0,
+    seed: common.SeedOption = 0,
     seeds: Annotated[
         int,
         typer.Option("--seeds", metavar="N", help="Trainings of each kind, with other masks."),
@@ -103,16 +87,14 @@ def task(
     transfer_masks: Annotated[
         Path | None, typer.Option("--transfer-masks", metavar="JSON", help="Their masks.")
     ] = None,
-    model: ModelOption = "nano",
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
-    cache: CacheOption = None,
-    cache_gb: Annotated[
-        float, typer.Option("--cache-gb", help="Most space for embeddings; 0 keeps none.")
-    ] = 4.0,
-    json_path: KeptJsonOption = None,
-    html_path: HtmlOption = None,
+    model: common.ModelOption = "nano",
+    device: common.DeviceOption = "auto",
+    dtype: common.DtypeOption = "auto",
+    threads: common.ThreadsOption = None,
+    cache: opt.CacheOption = None,
+    cache_gb: opt.GigabytesOption = 10.0,
+    json_path: opt.KeptJsonOption = None,
+    html_path: opt.HtmlOption = None,
 ) -> None:
     """Teach a task from 1, 4, 16, ... masks and measure it on other images.
 
@@ -122,8 +104,7 @@ def task(
     paths = _paths(images, train, test, dataset)
     if (transfer_images is None) != (transfer_masks is None):
         raise DataError("give both --transfer-images and --transfer-masks, or neither")
-    if cache_gb < 0:
-        raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
+    bound = opt.cache_bytes(cache_gb)
     common.check_outputs(
         ("--json", json_path), ("--html", html_path), inputs=(*paths[1:], transfer_masks, model)
     )
@@ -133,9 +114,9 @@ def task(
     from samadapt.data.datasets import open_dataset
 
     options = TaskOptions(
-        categories=tuple(split_names("category", category)) if category else None,
+        categories=tuple(opt.split_names("category", category)) if category else None,
         shots=_shots(shots),
-        methods=tuple(split_names("methods", [methods])) if methods else all_rows(),
+        methods=tuple(opt.split_names("methods", [methods])) if methods else all_rows(),
         draws=draws,
         max_objects=max_objects,
         max_images=max_images,
@@ -159,7 +140,7 @@ def task(
             transfer=other,
             work=None if json_path is None else json_path.with_name(f"{json_path.name}.runs"),
             cache=cache,
-            cache_bytes=round(cache_gb * 2**30),
+            cache_bytes=bound,
             progress=progress,
             command=ctx.ensure_object(Invocation).command,
         )

@@ -1,4 +1,4 @@
-"""What `samadapt doctor` looks at. Every check answers, whatever is broken."""
+"""The checks of `samadapt doctor`. Every check answers, whatever is broken."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def check_processor() -> tuple[Status, str]:
 
 
 def check_dtype() -> tuple[Status, str]:
-    """Which number format large image encoders run in here."""
+    """Check which number format large image encoders run in."""
     from samadapt.models.precision import has_fast_bfloat16, resolve_device, resolve_dtype
 
     device = resolve_device("auto")
@@ -132,7 +132,7 @@ def check_dtype() -> tuple[Status, str]:
 
 
 def check_memory() -> tuple[Status, str]:
-    """Memory in all, and what is free."""
+    """Check the total and the free memory."""
     values = {}
     try:
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
@@ -160,7 +160,7 @@ def check_disk() -> tuple[Status, str]:
 
 
 def check_hub() -> tuple[Status, str]:
-    """Where downloaded models are, which there are, and whether more may be fetched."""
+    """Check the downloaded models, and whether more may be downloaded."""
     from huggingface_hub import constants
 
     from samadapt.models.registry import known_models

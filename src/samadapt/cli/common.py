@@ -1,4 +1,4 @@
-"""What several commands share: options, loading, checking outputs, progress."""
+"""Options, loading, output checks and progress of several commands."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def check_output_folder(
 
 
 def tell_left_out(lines: Sequence[str], most: int = 10) -> None:
-    """Name on stderr what was left out; the first of many."""
+    """Print the first records that were left out to stderr."""
     for text in lines[:most]:
         typer.echo(f"left out: {text}", err=True)
     if len(lines) > most:
@@ -182,7 +182,7 @@ def tell_left_out(lines: Sequence[str], most: int = 10) -> None:
 
 
 def progress_console() -> Console:
-    """Where progress and notes go: stderr."""
+    """Return the console on stderr for progress and notes."""
     from rich.console import Console
 
     return Console(stderr=True)

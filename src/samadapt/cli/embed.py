@@ -9,40 +9,42 @@ from typing import Annotated
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import DeviceOption, DtypeOption, ModelOption, ThreadsOption
+from samadapt.cli.choice import ChosenModelOption, choose
+from samadapt.cli.common import DeviceOption, DtypeOption, ThreadsOption
+from samadapt.cli.options import GigabytesOption, cache_bytes
 from samadapt.errors import DataError
-
-GigabytesOption = Annotated[
-    float,
-    typer.Option(
-        "--cache-gb", metavar="GB", help="Most gigabytes that cached embeddings may take."
-    ),
-]
 
 
 def embed(
     folder: Annotated[Path, typer.Argument(help="The folder of images.", metavar="FOLDER")],
-    model: ModelOption = "nano",
+    model: ChosenModelOption = None,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     cache_gb: GigabytesOption = 10.0,
     threads: ThreadsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Encode all images of a folder ahead, so that annotating never waits for them.
+    """Encode all images of a folder ahead, so that nothing waits for them later.
+
+    Annotating, fitting and benchmarks read the same cache.
 
     Subfolders are included. What is in the cache already is not encoded again;
     files that cannot be read are named and left out.
     """
     from samadapt.data.images import list_images, read_image
     from samadapt.errors import ImageError
+    from samadapt.server.learning import ADAPTERS
     from samadapt.session.images import hash_pixels
     from samadapt.store.embeddings import EmbeddingStore
 
+    if not cache_gb:
+        raise DataError("--cache-gb 0: there would be no cache to fill, give more")
     store = EmbeddingStore(limit=cache_bytes(cache_gb))
     paths = list_images(folder, recursive=True)
     common.set_threads(threads)
-    loaded = common.load_model(model, device, dtype)
+    chosen = choose(model, device, dtype, folder=folder, kept=folder.absolute() / ADAPTERS)
+    loaded = common.load_model(chosen.spec, device, dtype)
+    chosen.tell()
     encoded = known = 0
     unreadable: list[str] = []
     with common.progress_bar("encoding") as progress:
@@ -80,14 +82,3 @@ def embed(
         typer.echo(f"left out: {text}", err=True)
     size = f"{store.nbytes / 1e9:.2f} GB in {store.folder}"
     typer.echo(f"{encoded} images encoded, {known} were there already; {size}")
-
-
-def cache_bytes(gigabytes: float) -> int:
-    """The bound in bytes.
-
-    Raises:
-        DataError: not a positive number.
-    """
-    if not 0 < gigabytes < 1e6:
-        raise DataError(f"--cache-gb {gigabytes:g}: give a number of gigabytes above 0")
-    return int(gigabytes * 1e9)

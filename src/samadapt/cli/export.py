@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,6 +45,15 @@ def export(
     done_only: Annotated[
         bool, typer.Option("--done-only", help="Only images that were marked as done.")
     ] = False,
+    simplify: Annotated[
+        float,
+        typer.Option(
+            "--simplify",
+            metavar="PIXELS",
+            help="Fewer corners: outlines of polygon formats may move by so much. Neighbours keep "
+            "their common border.",
+        ),
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a project's objects: true areas, every part and hole, the same ids every time.
@@ -54,10 +64,11 @@ def export(
     from samadapt.store.export import check_format, export_project
     from samadapt.store.projects import Project
 
-    try:
-        check_format(format)
-    except DataError as error:
-        raise DataError(f"--format: {error}") from None
+    for option, tolerance in (("--format", 0.0), ("--simplify", simplify)):
+        try:
+            check_format(format, tolerance)
+        except DataError as error:
+            raise DataError(f"{option}: {error}") from None
     if format.startswith("coco"):
         common.check_outputs(("--out", out))
     else:
@@ -66,9 +77,11 @@ def export(
     if isinstance(where, Path):
         folder = folder or where.parent
     with Project.open(where, name, create=False) as opened:
-        exported = export_project(opened, folder, format, out, done_only=done_only)
+        exported = export_project(
+            opened, folder, format, out, done_only=done_only, tolerance=simplify
+        )
     dataset, left_out = exported.dataset, exported.left_out
-    result = {
+    result: dict[str, Any] = {
         "out": str(out),
         "format": format,
         "images": len(dataset.images),
@@ -76,10 +89,26 @@ def export(
         "categories": [category.name for category in dataset.categories],
         "left_out": list(left_out),
     }
+    if exported.overlaps:
+        result["simplified"] = _lost(exported.overlaps)
     if as_json:
         typer.echo(json.dumps(result))
     else:
         typer.echo(f"{out}: {result['objects']} objects on {result['images']} images ({format})")
+        if exported.overlaps:
+            lost = _lost(exported.overlaps)
+            typer.echo(
+                f"simplified by {simplify:g} px: {lost['mean_iou_lost']:.4f} IoU lost on average, "
+                f"{lost['most_iou_lost']:.4f} at most"
+            )
     common.tell_left_out(left_out)
     if left_out:
         raise typer.Exit(PARTLY_DONE)
+
+
+def _lost(overlaps: Sequence[float]) -> dict[str, float]:
+    """The IoU that simplified outlines lost against their masks."""
+    return {
+        "mean_iou_lost": round(1 - sum(overlaps) / len(overlaps), 5),
+        "most_iou_lost": round(1 - min(overlaps), 5),
+    }

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import CrowdsOption, DeviceOption, DtypeOption, ModelOption, ThreadsOption
-from samadapt.cli.options import (
-    CacheOption,
-    JsonOption,
-    SplitOption,
-    dataset_paths,
-)
+from samadapt.cli import options as opt
 from samadapt.errors import DataError
 
 if TYPE_CHECKING:
@@ -59,9 +53,9 @@ def fit(
             help="Instead of --images and --masks: $SAMADAPT_DATA/NAME/images and SPLIT.json.",
         ),
     ] = None,
-    split: SplitOption = "train",
-    crowds: CrowdsOption = False,
-    model: ModelOption = "nano",
+    split: opt.SplitOption = "train",
+    crowds: common.CrowdsOption = False,
+    model: common.ModelOption = "nano",
     start: Annotated[
         str | None,
         typer.Option("--start", metavar="ADAPTER", help="Go on from this adapter."),
@@ -141,14 +135,12 @@ def fit(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Same seed, same result.", rich_help_panel=_RECIPE)
     ] = None,
-    cache: CacheOption = None,
-    cache_gb: Annotated[
-        float, typer.Option("--cache-gb", help="Most space for embeddings; 0 keeps none.")
-    ] = 4.0,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "auto",
-    threads: ThreadsOption = None,
-    json_path: JsonOption = None,
+    cache: opt.CacheOption = None,
+    cache_gb: opt.GigabytesOption = 10.0,
+    device: common.DeviceOption = "auto",
+    dtype: common.DtypeOption = "auto",
+    threads: common.ThreadsOption = None,
+    json_path: opt.JsonOption = None,
 ) -> None:
     """Train an adapter on images with masks; the model itself stays as it is.
 
@@ -158,8 +150,7 @@ def fit(
     places = _places(images, masks, dataset, split)
     if point_matching:
         method = _with_variant(method, "--point-matching", "point-matching")
-    if cache_gb < 0:
-        raise DataError(f"--cache-gb {cache_gb}: use 0 or more")
+    bound = opt.cache_bytes(cache_gb)
     read = [*(path for place in places for path in place), model, start]
     common.check_output_folder("--out", out, read)
     common.check_outputs(("--json", json_path), inputs=[path for _, path in places] + read[-2:])
@@ -199,7 +190,7 @@ def fit(
         out,
         start=start,
         cache=cache,
-        cache_bytes=round(cache_gb * 2**30),
+        cache_bytes=bound,
         on_skip=_note_skipped,
         settings=chosen,
     )
@@ -243,13 +234,13 @@ def _places(
         names = _split(dataset)
         if not names:
             raise DataError("--dataset names nothing: give one or more names, with commas")
-        return [dataset_paths(*first, name, split) for name in names]
+        return [opt.dataset_paths(*first, name, split) for name in names]
     if len(images or ()) != len(masks or ()):
         raise DataError(
             f"{len(images or ())} --images and {len(masks or ())} --masks: give one for the other"
         )
     if not images or not masks:
-        return [dataset_paths(None, None, None, split)]
+        return [opt.dataset_paths(None, None, None, split)]
     return list(zip(images, masks, strict=True))
 
 

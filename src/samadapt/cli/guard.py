@@ -24,7 +24,7 @@ DEBUG_VARIABLE = "SAMADAPT_DEBUG"
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What was typed; commands find it in `Context.obj`."""
+    """The command line as typed; commands find it in `Context.obj`."""
 
     arguments: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""`samadapt methods`: what an adapter can be made with."""
+"""`samadapt methods`: the methods of adaptation and their variants."""
 
 from __future__ import annotations
 

@@ -73,8 +73,31 @@ HtmlOption = Annotated[
 ]
 CacheOption = Annotated[
     Path | None,
-    typer.Option("--cache", metavar="DIR", help="Folder of embeddings, which runs may share."),
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Folder of embeddings; by default the one that `samadapt embed` fills.",
+    ),
 ]
+GigabytesOption = Annotated[
+    float,
+    typer.Option(
+        "--cache-gb",
+        metavar="GB",
+        help="Most gigabytes that cached embeddings may take; 0 keeps none.",
+    ),
+]
+
+
+def cache_bytes(gigabytes: float) -> int:
+    """Return the bound of the cache in bytes.
+
+    Raises:
+        DataError: not a number of 0 or more.
+    """
+    if not 0 <= gigabytes < 1e6:
+        raise DataError(f"--cache-gb {gigabytes:g}: give a number of gigabytes, 0 or more")
+    return int(gigabytes * 1e9)
 
 
 def split_names(option: str, given: Sequence[str] | None) -> list[str]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samadapt.cli import common
-from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption, ModelOption
+from samadapt.cli.choice import ChosenModelOption, choose
+from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption
 from samadapt.errors import DataError, PromptError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def predict(
         Path | None,
         typer.Option("--mask", help="An earlier mask of the object, at the size of the picture."),
     ] = None,
-    model: ModelOption = "nano",
+    model: ChosenModelOption = None,
     adapter: AdapterOption = None,
     task: Annotated[
         list[str] | None,
@@ -98,10 +99,12 @@ def predict(
         prompted = bool(point or box or mask or multimask)
         check_all(task or (), prompted, out, overlay)
         check_files(out, overlay, (image, model, *(adapter or ()), *(task or ())))
-        found_by = common.load_model(model, device, dtype)
+        chosen_model = choose(model, device, dtype, adapters=[*(adapter or ()), *(task or ())])
+        found_by = common.load_model(chosen_model.spec, device, dtype)
         predict_all(
             image, out, task or (), adapter or (), found_by, grid, min_score, overlay, as_json
         )
+        chosen_model.tell()
         return
     if len(task or ()) > 1:
         raise PromptError("a prompt asks for one task: give one --task, or --all to find them all")
@@ -118,7 +121,8 @@ def predict(
         raise PromptError("nothing to segment: give --point X,Y, --box X0,Y0,X1,Y1 or --mask FILE")
     prompt = Prompt.from_clicks(clicks, corners, None if mask is None else _read_mask(mask, size))
     prompt.check_inside(size)
-    loaded = common.load_model(model, device, dtype)
+    chosen_model = choose(model, device, dtype, adapters=[*(adapter or ()), *(task or ())])
+    loaded = common.load_model(chosen_model.spec, device, dtype)
     from samadapt.adapters.registry import create_adapter
 
     adapters = [create_adapter(spec, loaded) for spec in adapter or ()]
@@ -140,6 +144,7 @@ def predict(
         _write_mask(file, found.masks[index])
     if overlay is not None:
         _write_overlay(overlay, pixels, found.masks[found.best], prompt)
+    chosen_model.tell()
     _print(
         {
             "image": str(image),

@@ -69,7 +69,7 @@ def predict_all(
     overlay: Path | None,
     as_json: bool,
 ) -> None:
-    """Search the picture for every task, and write what was found as a COCO file.
+    """Search the picture for every task, and write the objects found as a COCO file.
 
     Raises:
         AdapterError: see `load_tasks`.

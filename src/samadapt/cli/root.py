@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+import samadapt
 from samadapt.cli.annotate import annotate
 from samadapt.cli.benchmark import benchmark_app
 from samadapt.cli.demo import demo
@@ -43,9 +44,7 @@ app.command()(doctor)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"samadapt {version('samadapt')}")
+        typer.echo(f"samadapt {samadapt.__version__}")
         raise typer.Exit
 
 

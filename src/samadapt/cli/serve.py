@@ -10,7 +10,7 @@ import typer
 
 from samadapt.cli import common
 from samadapt.cli.common import AdapterOption, DeviceOption, DtypeOption, ModelOption, ThreadsOption
-from samadapt.cli.embed import GigabytesOption, cache_bytes
+from samadapt.cli.options import GigabytesOption, cache_bytes
 from samadapt.errors import DataError
 
 

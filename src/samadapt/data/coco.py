@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.coco_file import read_coco_file, write_coco_file
-from samadapt.data.findings import LeftOut
 from samadapt.data.images import image_size, read_image
+from samadapt.data.import_issues import LeftOut
 from samadapt.data.matching import existing
+from samadapt.data.outlines import Outlines
 from samadapt.data.records import (
     CocoAnnotation,
     CocoCategory,
@@ -126,6 +127,7 @@ class CocoDataset:
         self,
         path: str | os.PathLike[str],
         segmentation: Literal["rle", "polygons"] = "rle",
+        outlines: Outlines | None = None,
     ) -> None:
         """Write a COCO file, completely or not at all.
 
@@ -136,20 +138,20 @@ class CocoDataset:
         Args:
             path: the file; its folder must exist.
             segmentation: "rle" (packed) or "polygons".
+            outlines: where polygons come from, such as simplified ones; areas and boxes are
+                theirs then.
 
         Raises:
             DataError: a broken mask, or a file that cannot be written.
         """
         if segmentation not in ("rle", "polygons"):
             raise DataError(f"segmentation {segmentation!r}: choose 'rle' or 'polygons'")
+        polygons = segmentation == "polygons"
         document = {
             **self.extra,
             "images": [image.to_json(self.size(image.id)) for image in self.images],
             "annotations": [
-                annotation.to_json(
-                    None if annotation.segmentation is None else self.rle(annotation.id),
-                    segmentation == "polygons",
-                )
+                self._record(annotation, (outlines or Outlines(self)) if polygons else None)
                 for annotation in self.annotations
             ],
             "categories": [category.to_json() for category in self.categories],
@@ -183,7 +185,7 @@ class CocoDataset:
         return found(self._category, category_id, "category", self.source)
 
     def annotations_of(self, image_id: Id) -> tuple[CocoAnnotation, ...]:
-        """All annotations of an image, in the file's order.
+        """Return the annotations of an image in the file's order.
 
         Raises:
             DataError: unknown id.
@@ -325,7 +327,7 @@ class CocoDataset:
         return tuple(chosen)
 
     def with_objects(self, new: Iterable[NewObject]) -> CocoDataset:
-        """The same dataset with more objects. Their ids follow the highest one there is.
+        """Return the dataset with more objects. Their ids follow the highest one there is.
 
         A category that is not there yet is added.
 
@@ -363,6 +365,15 @@ class CocoDataset:
         recorded, turned = (image.height, image.width), (image.width, image.height)
         stated = {annotation.rle_size() for annotation in self._of_image[image.id]}
         return turned if turned in stated and recorded not in stated else recorded
+
+    def _record(self, annotation: CocoAnnotation, outlines: Outlines | None) -> dict[str, Any]:
+        if annotation.segmentation is None:
+            return annotation.to_json(None)
+        rle = self.rle(annotation.id)
+        if outlines is None or annotation.iscrowd or not rle.area:
+            return annotation.to_json(rle)
+        polygons = outlines.polygons(annotation.id)
+        return annotation.to_json(outlines.drawn(annotation.id), polygons)
 
     def _ordered(self, seed: int | None) -> Iterator[CocoAnnotation]:
         if seed is None:

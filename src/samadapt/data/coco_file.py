@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from samadapt.data.files import replacing
-from samadapt.data.findings import Findings
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.text import read_json
 from samadapt.errors import DataError
@@ -18,7 +18,7 @@ _Record = TypeVar("_Record", CocoImage, CocoAnnotation, CocoCategory)
 
 
 class CocoRecords(NamedTuple):
-    """What a COCO file holds; `extra` are its entries other than the three lists."""
+    """Content of a COCO file; `extra` are its entries other than the three lists."""
 
     images: tuple[CocoImage, ...]
     annotations: tuple[CocoAnnotation, ...]
@@ -28,7 +28,7 @@ class CocoRecords(NamedTuple):
 
 def read_coco_file(
     path: Path,
-    findings: Findings | None = None,
+    findings: ImportIssues | None = None,
     prepared: Callable[[Any], Any] | None = None,
 ) -> CocoRecords:
     """Read and check the records of a COCO file, each by itself.
@@ -41,7 +41,7 @@ def read_coco_file(
     Raises:
         DataError: missing file, not JSON, not COCO; if strict, a record that lacks something.
     """
-    findings = findings or Findings(strict=True)
+    findings = findings or ImportIssues(strict=True)
     rest = read_json(path, findings)
     if isinstance(rest, dict) and "shapes" in rest:
         raise DataError(f"{path} is a labelme file, not a COCO file: give the folder that holds it")
@@ -78,7 +78,7 @@ def _read(
     rest: dict[str, Any],
     key: str,
     path: Path,
-    findings: Findings,
+    findings: ImportIssues,
 ) -> Iterator[_Record]:
     """The records of one list; those that cannot be used are left out."""
     for entry, where in _entries(rest, key, path):

@@ -13,15 +13,15 @@ from typing import Any
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.coco_file import CocoRecords, read_coco_file
-from samadapt.data.findings import Findings
 from samadapt.data.image_folder import ImageFolder
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.matching import relative_name
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage, Id, next_id
 
 
 def load_any_coco(
-    path: str | os.PathLike[str], images: str | os.PathLike[str], findings: Findings
+    path: str | os.PathLike[str], images: str | os.PathLike[str], findings: ImportIssues
 ) -> CocoDataset:
     """Read a COCO file as `CocoDataset.load` does, without one bad record taking the rest along.
 
@@ -51,7 +51,7 @@ def _usable(entry: Any, folder: ImageFolder) -> Any:
     return {**entry, "file_name": name, **sides}
 
 
-def _mended(records: CocoRecords, path: Path, findings: Findings) -> CocoRecords:
+def _mended(records: CocoRecords, path: Path, findings: ImportIssues) -> CocoRecords:
     """Records with unique ids whose annotations all belong to an image and a category.
 
     Args:
@@ -92,7 +92,7 @@ def _mended(records: CocoRecords, path: Path, findings: Findings) -> CocoRecords
 
 
 def _images(
-    records: tuple[CocoImage, ...], path: Path, findings: Findings
+    records: tuple[CocoImage, ...], path: Path, findings: ImportIssues
 ) -> tuple[dict[Id, CocoImage], dict[Id, str]]:
     """Images by id, and why those that are missing are unclear."""
     images: dict[Id, CocoImage] = {}
@@ -108,7 +108,7 @@ def _images(
 
 
 def _categories(
-    records: tuple[CocoCategory, ...], path: Path, findings: Findings
+    records: tuple[CocoCategory, ...], path: Path, findings: ImportIssues
 ) -> tuple[dict[Id, CocoCategory], set[Id]]:
     """Categories by id, and the ids that stand for two names."""
     categories: dict[Id, CocoCategory] = {}

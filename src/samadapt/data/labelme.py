@@ -20,10 +20,10 @@ from PIL import Image
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import new_folder, visible_files
-from samadapt.data.findings import Findings
 from samadapt.data.image_folder import ImageFolder
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.matching import relative_name
-from samadapt.data.polygons import mask_to_polygons
+from samadapt.data.outlines import Outlines
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
 from samadapt.data.text import read_json
@@ -39,7 +39,9 @@ _OUTLINES = ("polygon", "rectangle", "rotation", "quadrilateral")
 """Shapes whose points go round them; rectangles of X-AnyLabeling have four."""
 
 
-def save_labelme(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
+def save_labelme(
+    dataset: CocoDataset, folder: str | os.PathLike[str], outlines: Outlines | None = None
+) -> None:
     """Write `NAME.json` for every image; the images are named in it, not copied.
 
     Crowds and objects without a mask are left out.
@@ -47,11 +49,13 @@ def save_labelme(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
     Args:
         dataset: what to write.
         folder: a new or empty folder; it appears only when everything is written.
+        outlines: where polygons come from; exact ones when left out.
 
     Raises:
         DataError: two images that would share a file, a broken mask, a folder that is not empty
             or cannot be written.
     """
+    outlines = outlines or Outlines(dataset)
     with new_folder(folder) as target:
         for image in dataset.images:
             path = (target / image.relative_path()).with_suffix(".json")
@@ -62,7 +66,7 @@ def save_labelme(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
             document: dict[str, Any] = {
                 "version": _VERSION,
                 "flags": {},
-                "shapes": _shapes(dataset, image),
+                "shapes": _shapes(dataset, image, outlines),
                 "imagePath": Path(image.relative_path()).name,
                 "imageData": None,
                 "imageHeight": height,
@@ -72,7 +76,9 @@ def save_labelme(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
 
 
 def load_labelme(
-    folder: str | os.PathLike[str], images: str | os.PathLike[str], findings: Findings | None = None
+    folder: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    findings: ImportIssues | None = None,
 ) -> CocoDataset:
     """Read a folder of labelme files, subfolders included; also as X-AnyLabeling writes them.
 
@@ -88,7 +94,7 @@ def load_labelme(
         DataError: no such file, or a folder without images.
     """
     folder, place = Path(folder), ImageFolder(images)
-    findings = findings or Findings()
+    findings = findings or ImportIssues()
     files = visible_files(folder, ".json")
     if not files:
         raise DataError(f"no labelme file (.json) in {folder}")
@@ -113,12 +119,12 @@ def load_labelme(
     return CocoDataset(tuple(records), tuple(annotations), categories, place.folder, str(folder))
 
 
-def _shapes(dataset: CocoDataset, image: CocoImage) -> list[dict[str, Any]]:
+def _shapes(dataset: CocoDataset, image: CocoImage, outlines: Outlines) -> list[dict[str, Any]]:
     shapes: list[dict[str, Any]] = []
     for annotation in dataset.annotations_of(image.id):
         if annotation.segmentation is None or annotation.iscrowd:
             continue
-        for polygon in mask_to_polygons(dataset.mask(annotation.id)):
+        for polygon in outlines.polygons(annotation.id):
             shapes.append(
                 {
                     "label": dataset.category(annotation.category_id).name,
@@ -135,7 +141,7 @@ def _shapes(dataset: CocoDataset, image: CocoImage) -> list[dict[str, Any]]:
     return shapes
 
 
-def _read(file: Path, findings: Findings) -> dict[str, Any] | None:
+def _read(file: Path, findings: ImportIssues) -> dict[str, Any] | None:
     """The content of a file, None for what is no labelme file."""
     with findings.leaving_out(str(file), 0):
         document = read_json(file, findings)
@@ -168,7 +174,7 @@ def _size(document: dict[str, Any]) -> tuple[int, int] | None:
 
 
 def _objects(
-    shapes: list[Any], size: tuple[int, int], file: Path, findings: Findings
+    shapes: list[Any], size: tuple[int, int], file: Path, findings: ImportIssues
 ) -> list[tuple[str, Rle]]:
     """(label, mask) of every object."""
     groups: dict[Any, list[Rle]] = {}

@@ -27,8 +27,8 @@ from PIL import Image
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import new_folder, visible_files
-from samadapt.data.findings import Findings
 from samadapt.data.images import image_size, list_images, natural_key, read_values
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError, ImageError
@@ -47,7 +47,7 @@ def load_mask_folder(
     category: str = "object",
     ignore: Collection[int] = (),
     split: bool = False,
-    findings: Findings | None = None,
+    findings: ImportIssues | None = None,
 ) -> CocoDataset:
     """Read masks from a folder; every mask is looked at once.
 
@@ -76,7 +76,7 @@ def load_mask_folder(
         raise DataError(f"{masks} holds both images and masks: put the masks into their own folder")
     names = [path.relative_to(images) for path in paths]
     lenient = findings is not None
-    findings = findings or Findings(strict=True)
+    findings = findings or ImportIssues(strict=True)
     shared = _shared_stems(names, findings)
     records: list[CocoImage] = []
     annotations: list[CocoAnnotation] = []
@@ -164,10 +164,10 @@ def save_object_masks(dataset: CocoDataset, folder: str | os.PathLike[str]) -> N
 
 
 def _check_stems(names: list[Path]) -> None:
-    _shared_stems(names, Findings(strict=True))
+    _shared_stems(names, ImportIssues(strict=True))
 
 
-def _shared_stems(names: list[Path], findings: Findings) -> dict[Path, Path]:
+def _shared_stems(names: list[Path], findings: ImportIssues) -> dict[Path, Path]:
     """The images that would share their masks with another one, with that one."""
     seen: dict[Path, Path] = {}
     shared: dict[Path, Path] = {}
@@ -198,7 +198,7 @@ class _MaskFiles:
                 self._parts.setdefault(name.parent, []).append(file)
                 self.left.add(file)
 
-    def take(self, stem: Path, findings: Findings) -> list[tuple[Path, bool]]:
+    def take(self, stem: Path, findings: ImportIssues) -> list[tuple[Path, bool]]:
         """The mask files of one image, each with whether it shows one object only."""
         stem = _normal(stem)
         files = sorted(self._single.pop(stem, ()))

@@ -1,4 +1,4 @@
-"""Which image a record of an annotation file means: by path, never by chance.
+"""Matching of annotation records to image files by their paths.
 
 A record and an image fit each other when one's path is the end of the other's: a file that was
 written for the folder above, or one that knows bare names only. Among several that fit, the longest
@@ -40,7 +40,7 @@ def existing(folder: Path, name: str) -> Path | None:
 
 
 def common_end(one: Parts, other: Parts) -> int:
-    """How many last parts of two paths are equal."""
+    """Return the number of equal last parts of two paths."""
     count = 0
     for mine, yours in zip(reversed(one), reversed(other), strict=False):
         if mine != yours:

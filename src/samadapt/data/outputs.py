@@ -1,4 +1,4 @@
-"""What an output may replace: nothing that somebody could miss.
+"""Checks that an output file replaces nothing of value.
 
 Every file that samadapt writes goes through `check_output`: `samadapt.data.files` calls it at the
 moment of writing, the command line before long work begins.

@@ -1,4 +1,4 @@
-"""What all image readers share: arrays of any common kind to upright 8-bit RGB, and checks."""
+"""Conversion of arrays of any common type to upright 8-bit RGB, with checks."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ the even-odd rule.)
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,28 @@ from samadapt.errors import DataError
 _EAST, _SOUTH, _WEST, _NORTH = range(4)
 _DX = np.array([1, 0, -1, 0])
 _DY = np.array([0, 1, 0, -1])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One 4-connected part of a mask: its outline and its holes, closed lines (N, 2) of (x, y).
+
+    The lines have a corner after every pixel edge, clockwise on the screen; holes run the other
+    way.
+    """
+
+    outer: NDArray[np.int64]
+    holes: tuple[NDArray[np.int64], ...]
+
+
+def mask_to_parts(mask: NDArray[Any]) -> list[Part]:
+    """The parts of a mask (H, W), with their holes apart.
+
+    Raises:
+        DataError: not one mask.
+    """
+    found = _edges_of(mask)
+    return [] if found is None else found[0].parts(found[1])
 
 
 def mask_to_polygons(mask: NDArray[Any]) -> list[list[int]]:
@@ -37,6 +60,15 @@ def mask_to_polygons(mask: NDArray[Any]) -> list[list[int]]:
     Raises:
         DataError: not one mask.
     """
+    found = _edges_of(mask)
+    if found is None:
+        return []
+    edges, corner = found
+    return [flat(without_straight_points(ring) + corner) for ring in edges.outlines()]
+
+
+def _edges_of(mask: NDArray[Any]) -> tuple[_Edges, NDArray[np.int64]] | None:
+    """The edges of a mask, and the corner (x, y) that they count from; None for an empty one."""
     if mask.ndim != 2 or mask.dtype.kind not in "bui":
         raise DataError(
             f"mask of shape {mask.shape} and type {mask.dtype}: give a bool mask (height, width)"
@@ -44,10 +76,10 @@ def mask_to_polygons(mask: NDArray[Any]) -> list[list[int]]:
     filled = mask != 0
     rows, columns = np.flatnonzero(filled.any(axis=1)), np.flatnonzero(filled.any(axis=0))
     if rows.size == 0:
-        return []
+        return None
     top, left = int(rows[0]), int(columns[0])
     edges = _Edges(filled[top : rows[-1] + 1, left : columns[-1] + 1])
-    return [_without_straight_points(ring, left, top) for ring in edges.outlines()]
+    return edges, np.array([left, top])
 
 
 class _Edges:
@@ -101,6 +133,24 @@ class _Edges:
             following[hole], preceding[above] = above, hole
         return [self._walk(edge, following) for edge in outer]
 
+    def parts(self, corner: NDArray[np.int64]) -> list[Part]:
+        """The parts, each with its holes; `corner` is added to every point."""
+        following: list[int] = self.next.tolist()
+        outer, holes = self._rings(following)
+        ring_of = np.zeros(len(following), np.int64)
+        walks = [self._edges_from(edge, following) for edge in (*outer, *holes)]
+        for number, edges in enumerate(walks):
+            ring_of[edges] = number
+        # Straight above a hole lies its part's outline, or a hole of the same part.
+        owner = list(range(len(outer)))
+        for above in self._edges_above(holes):
+            owner.append(owner[ring_of[above]])
+        lines = [np.stack([self.x[e], self.y[e]], axis=1) + corner for e in walks]
+        return [
+            Part(lines[k], tuple(lines[h] for h in range(len(outer), len(lines)) if owner[h] == k))
+            for k in range(len(outer))
+        ]
+
     def _rings(self, following: list[int]) -> tuple[list[int], list[int]]:
         """The topmost, leftmost horizontal edge of each outer ring and of each hole.
 
@@ -129,11 +179,14 @@ class _Edges:
         found: list[int] = east[order[np.searchsorted(keys[order], wanted) - 1]].tolist()
         return found
 
-    def _walk(self, first: int, following: list[int]) -> NDArray[np.int64]:
+    def _edges_from(self, first: int, following: list[int]) -> NDArray[np.int64]:
         order = [first]
         while (edge := following[order[-1]]) != first:
             order.append(edge)
-        edges = np.array(order)
+        return np.array(order)
+
+    def _walk(self, first: int, following: list[int]) -> NDArray[np.int64]:
+        edges = self._edges_from(first, following)
         starts = np.stack([self.x[edges], self.y[edges]], axis=1)
         directions = self.direction[edges]
         ends = starts + np.stack([_DX[directions], _DY[directions]], axis=1)
@@ -144,8 +197,14 @@ class _Edges:
         return np.compress(kept, points, axis=0)
 
 
-def _without_straight_points(ring: NDArray[np.int64], left: int, top: int) -> list[int]:
+def without_straight_points(ring: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The corners of a closed line along pixel edges."""
     arriving = np.sign(ring - np.roll(ring, 1, axis=0))
     leaving = np.sign(np.roll(ring, -1, axis=0) - ring)
-    corners = ring[(arriving != leaving).any(axis=1)] + np.array([left, top])
-    return [int(value) for value in corners.reshape(-1)]
+    corners: NDArray[np.int64] = np.compress((arriving != leaving).any(axis=1), ring, axis=0)
+    return corners
+
+
+def flat(points: NDArray[np.int64]) -> list[int]:
+    """x0, y0, x1, y1, ... of points (N, 2)."""
+    return [int(value) for value in points.reshape(-1)]

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.pixels import MAX_PIXELS
-from samadapt.data.polygons import mask_to_polygons
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 
@@ -145,10 +144,10 @@ class CocoAnnotation:
             rest,
         )
 
-    def to_json(self, rle: Rle | None, polygons: bool = False) -> dict[str, Any]:
+    def to_json(self, rle: Rle | None, polygons: list[list[int]] | None = None) -> dict[str, Any]:
         """The entry of "annotations": true area and tight box of `rle`, or none without a mask.
 
-        Crowds and empty masks are run lengths even if `polygons` are asked for.
+        The segmentation is `polygons`, or run lengths where there are none.
         """
         record: dict[str, Any] = {
             "id": self.id,
@@ -164,14 +163,14 @@ class CocoAnnotation:
             record["segmentation"] = []
             return {**record, **self.extra}
         record |= {"area": rle.area, "bbox": list(rle.box), "segmentation": rle.to_coco()}
-        if polygons and rle.area and not self.iscrowd:
-            record["segmentation"] = mask_to_polygons(rle.mask())
+        if polygons:
+            record["segmentation"] = polygons
         return {**record, **self.extra}
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:
-    """One object of a dataset: which image, which annotation, what it is."""
+    """Reference to one object of a dataset: its image, annotation and category."""
 
     image_id: Id
     annotation_id: Id

@@ -72,6 +72,20 @@ class Rle:
         return cls(size, bytes(packed["counts"]))
 
     @classmethod
+    def from_crop(cls, crop: NDArray[np.bool_], x: int, y: int, size: tuple[int, int]) -> Rle:
+        """Encode a mask (H, W) of which only a part (h, w) at (x, y) holds object.
+
+        Memory does not grow with the image.
+        """
+        edges = np.diff(np.pad(crop.T.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+        starts, ends = (
+            (columns + x) * size[0] + rows + y
+            for columns, rows in (np.nonzero(edges == 1), np.nonzero(edges == -1))
+        )
+        bounds = np.stack([starts, ends], axis=1).ravel()
+        return cls.from_runs(np.diff(bounds, prepend=0, append=size[0] * size[1]), size)
+
+    @classmethod
     def from_polygons(cls, polygons: Sequence[Any], size: tuple[int, int]) -> Rle:
         """Rasterise the union of polygons [x0, y0, x1, y1, ...] as COCO's own tools do.
 
@@ -133,6 +147,13 @@ class Rle:
         runs = self.runs()
         columns = np.repeat(np.arange(runs.size) % 2 == 1, runs)
         return np.ascontiguousarray(columns.reshape(self.size[::-1]).T)
+
+    def crop(self) -> tuple[NDArray[np.bool_], int, int]:
+        """The part (h, w) of the mask within its box, and the box's corner (x, y)."""
+        x, y, width, height = self.box
+        at = (np.arange(x, x + width) * self.size[0])[None] + np.arange(y, y + height)[:, None]
+        inside = np.searchsorted(np.cumsum(self.runs()), at, side="right") % 2 == 1
+        return np.asarray(inside, np.bool_), x, y
 
     @property
     def area(self) -> int:

@@ -61,7 +61,7 @@ def select(
 
 
 def with_crowds(dataset: CocoDataset) -> CocoDataset:
-    """The same dataset with crowds as ordinary objects."""
+    """Return the dataset with crowds as ordinary objects."""
     return replace(
         dataset, annotations=tuple(replace(a, iscrowd=False) for a in dataset.annotations)
     )

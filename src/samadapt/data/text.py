@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from samadapt.data.findings import Findings
+from samadapt.data.import_issues import ImportIssues
 from samadapt.errors import DataError
 
 _MARKS = (
@@ -25,7 +25,7 @@ _OTHER = "cp1252"
 _BROKEN = "\ufffd"
 
 
-def read_text(path: Path, findings: Findings | None = None) -> str:
+def read_text(path: Path, findings: ImportIssues | None = None) -> str:
     """The text of a file: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
 
     Of what is none of these, single broken places are replaced, and all else is read as
@@ -37,7 +37,7 @@ def read_text(path: Path, findings: Findings | None = None) -> str:
     return _decoded(_bytes(path), path, None, findings, "text")
 
 
-def read_json(path: Path, findings: Findings | None = None) -> Any:
+def read_json(path: Path, findings: ImportIssues | None = None) -> Any:
     """The content of a JSON file.
 
     Raises:
@@ -57,7 +57,7 @@ def read_json(path: Path, findings: Findings | None = None) -> Any:
         ) from None
 
 
-def read_xml(path: Path, findings: Findings | None = None) -> ElementTree.Element:
+def read_xml(path: Path, findings: ImportIssues | None = None) -> ElementTree.Element:
     """The root of an XML file without document type, in whatever encoding it declares.
 
     Raises:
@@ -87,7 +87,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _decoded(
-    data: bytes, path: Path, declared: str | None, findings: Findings | None, kind: str
+    data: bytes, path: Path, declared: str | None, findings: ImportIssues | None, kind: str
 ) -> str:
     marked = next((name for mark, name in _MARKS if data.startswith(mark)), None)
     encoding = marked or declared or "utf-8"
@@ -101,7 +101,9 @@ def _decoded(
     raise _no_text(path, kind)
 
 
-def _repaired(data: bytes, path: Path, encoding: str, findings: Findings | None, kind: str) -> str:
+def _repaired(
+    data: bytes, path: Path, encoding: str, findings: ImportIssues | None, kind: str
+) -> str:
     """Text that should be UTF-8: with the bytes that are none replaced, if most others are."""
     text = data.decode(encoding, "replace")
     broken = text.count(_BROKEN)

@@ -1,4 +1,4 @@
-"""TIFF files whose numbers Pillow would cut down, misread or refuse.
+"""TIFF files whose numbers Pillow would cut down, misread or refuse, or cannot decompress.
 
 These are colour with 16 bits per channel, 64-bit, half-precision or multi-channel floats, signed
 bytes, unsigned 32-bit integers and channels beyond colour: common in science, rare elsewhere.
@@ -19,7 +19,7 @@ from samadapt.errors import ImageError
 
 _WIDTH, _LENGTH, _BITS, _SAMPLES, _ORIENTATION, _FORMAT = 256, 257, 258, 277, 274, 339
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_PHOTOMETRIC = 262
+_PHOTOMETRIC, _COMPRESSION = 262, 259
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _INKS = 0, 1, 5
 _ALPHA = 2
 _TAGS = {
@@ -30,8 +30,13 @@ _TAGS = {
     _ORIENTATION: 1,
     _FORMAT: _UNSIGNED,
     _PHOTOMETRIC: _BLACK_IS_ZERO,
+    _COMPRESSION: 1,
 }
 """The tags that tell a page's size and type, with what they mean where they are missing."""
+
+
+_PILLOWS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
+"""Compressions that every Pillow reads: none, CCITT, LZW, JPEG, Deflate, PackBits, LZMA, Zstd."""
 
 
 def deep_tiff_size(path: Path) -> tuple[int, int] | None:
@@ -84,7 +89,7 @@ def read_deep_tiff(path: Path, *, shown: bool = False) -> NDArray[Any]:
         if "imagecodecs" in str(error):
             raise ImageError(
                 f"{path} is a TIFF with a compression that needs another package: run "
-                "'pip install imagecodecs', or save the image without compression"
+                "'pip install samadapt[tiff]' (imagecodecs), or save the image without compression"
             ) from None
         raise damaged(str(path), error) from None
     if axes == "SYX":
@@ -136,6 +141,8 @@ def _whole(value: Any) -> tuple[int, ...]:
 
 
 def _beyond_pillow(tags: dict[int, tuple[int, ...]]) -> bool:
+    if max(tags[_COMPRESSION]) not in _PILLOWS:
+        return True
     bits, samples, kind = max(tags[_BITS]), max(tags[_SAMPLES]), max(tags[_FORMAT])
     if bits <= 8:
         grey = max(tags[_PHOTOMETRIC]) <= _BLACK_IS_ZERO

@@ -20,8 +20,8 @@ from PIL import Image
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import new_folder, visible_files
-from samadapt.data.findings import Findings
 from samadapt.data.images import read_values
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.matching import relative_name
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
@@ -63,9 +63,11 @@ def save_voc(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
 
 
 def load_voc(
-    folder: str | os.PathLike[str], images: str | os.PathLike[str], findings: Findings | None = None
+    folder: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    findings: ImportIssues | None = None,
 ) -> CocoDataset:
-    """Read what `save_voc` writes, or VOC itself: objects with their masks.
+    """Read a dataset in PASCAL VOC form with object masks.
 
     Images of objects may be palettes, grey, or in VOC's colours. Without them there are no masks:
     boxes, and masks of classes, in which objects cannot be told apart, are named and left out.
@@ -79,7 +81,7 @@ def load_voc(
         DataError: no annotations.
     """
     folder = Path(folder)
-    findings = findings or Findings()
+    findings = findings or ImportIssues()
     place = folder / "Annotations" if (folder / "Annotations").is_dir() else folder
     files = visible_files(place, ".xml")
     if not files:
@@ -185,7 +187,7 @@ def _palette() -> list[int]:
 # -- reading --------------------------------------------------------------------------------
 
 
-def _read(file: Path, findings: Findings) -> tuple[str, list[str]] | None:
+def _read(file: Path, findings: ImportIssues) -> tuple[str, list[str]] | None:
     """File name and the labels of the objects, in order; None for what is no annotation."""
     with findings.leaving_out(str(file)):
         root = read_xml(file, findings)
@@ -237,7 +239,7 @@ def _numbers_of(colours: NDArray[Any], file: Path) -> NDArray[Any]:
 
 
 def _objects(
-    values: NDArray[Any], labels: list[str], file: Path, findings: Findings
+    values: NDArray[Any], labels: list[str], file: Path, findings: ImportIssues
 ) -> Iterator[tuple[str, Rle]]:
     """(label, mask) of every object that has both."""
     for value, label in enumerate(labels, 1):

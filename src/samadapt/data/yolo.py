@@ -16,10 +16,10 @@ from typing import Any, TypeAlias
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.files import new_folder, visible_files
-from samadapt.data.findings import Findings
 from samadapt.data.image_folder import ImageFolder
 from samadapt.data.images import image_size
-from samadapt.data.polygons import mask_to_polygons
+from samadapt.data.import_issues import ImportIssues
+from samadapt.data.outlines import Outlines
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
 from samadapt.data.text import read_text
@@ -43,7 +43,9 @@ _FEWEST = 6
 _HIGHEST = 10_000
 
 
-def save_yolo(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
+def save_yolo(
+    dataset: CocoDataset, folder: str | os.PathLike[str], outlines: Outlines | None = None
+) -> None:
     """Write `data.yaml` (names of classes) and `labels/NAME.txt` for every image.
 
     Classes are numbered from 0 in the order of the dataset's categories. Crowds and objects
@@ -52,11 +54,13 @@ def save_yolo(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
     Args:
         dataset: what to write.
         folder: a new or empty folder; it appears only when everything is written.
+        outlines: where polygons come from; exact ones when left out.
 
     Raises:
         DataError: two images that would share a file, a broken mask, a folder that is not empty
             or cannot be written.
     """
+    outlines = outlines or Outlines(dataset)
     numbers = {category.id: k for k, category in enumerate(dataset.categories)}
     with new_folder(folder) as target:
         # JSON is YAML, and quotes every name safely.
@@ -71,7 +75,7 @@ def save_yolo(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
                 raise DataError(f"two images would share {path.name}: rename {image.file_name}")
             path.parent.mkdir(parents=True, exist_ok=True)
             rows = [
-                _line(numbers[a.category_id], dataset.rle(a.id))
+                _line(numbers[a.category_id], outlines.polygons(a.id), dataset.size(image.id))
                 for a in dataset.annotations_of(image.id)
                 if a.segmentation is not None and not a.iscrowd and dataset.rle(a.id).area
             ]
@@ -79,9 +83,11 @@ def save_yolo(dataset: CocoDataset, folder: str | os.PathLike[str]) -> None:
 
 
 def load_yolo(
-    folder: str | os.PathLike[str], images: str | os.PathLike[str], findings: Findings | None = None
+    folder: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    findings: ImportIssues | None = None,
 ) -> CocoDataset:
-    """Read what `save_yolo` and other tools write: `labels/NAME.txt` beside a list of names.
+    """Read a dataset in YOLO form: `labels/NAME.txt` beside a list of names.
 
     A label file belongs to the image of the same path, whether folders called "images" and
     "labels" lie above the parts of a dataset or inside them. Lines of four numbers are boxes, read
@@ -96,7 +102,7 @@ def load_yolo(
         DataError: no image, no label file, or none that fits an image.
     """
     folder, place = Path(folder), ImageFolder(images, ignored=(IMAGES, LABELS))
-    findings = findings or Findings()
+    findings = findings or ImportIssues()
     names = read_names(folder, findings)
     files = [file for file in visible_files(folder, ".txt") if file.name.lower() not in _NO_LABELS]
     stems = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
@@ -128,7 +134,7 @@ def _dataset(
     names: dict[int, str],
     place: ImageFolder,
     folder: Path,
-    findings: Findings,
+    findings: ImportIssues,
 ) -> CocoDataset:
     records: list[CocoImage] = []
     annotations: list[CocoAnnotation] = []
@@ -159,7 +165,7 @@ def _dataset(
     return CocoDataset(tuple(records), tuple(annotations), categories, place.folder, str(folder))
 
 
-def _lines(file: Path, findings: Findings) -> list[Line]:
+def _lines(file: Path, findings: ImportIssues) -> list[Line]:
     """The lines of a label file that are not empty, each with its place."""
     with findings.leaving_out(str(file)):
         text = read_text(file)
@@ -171,9 +177,9 @@ def _lines(file: Path, findings: Findings) -> list[Line]:
     return []
 
 
-def _line(number: int, rle: Rle) -> str:
-    points = joined(mask_to_polygons(rle.mask()))
-    height, width = rle.size
+def _line(number: int, polygons: list[list[int]], size: tuple[int, int]) -> str:
+    points = joined(polygons)
+    height, width = size
     shares = (
         f"{value / (height if index % 2 else width):.9g}" for index, value in enumerate(points)
     )
@@ -230,7 +236,7 @@ def _corners(shares: list[float], size: tuple[int, int]) -> list[float]:
     return [round(v) if abs(v - round(v)) < 1e-4 else v for v in scaled]
 
 
-def read_names(folder: Path, findings: Findings) -> dict[int, str]:
+def read_names(folder: Path, findings: ImportIssues) -> dict[int, str]:
     """Names of classes by number, from the nearest list of them in a folder or above it."""
     for place in (folder, folder / LABELS, *folder.absolute().parents[:_LEVELS_ABOVE]):
         for name in _LISTS:
@@ -246,7 +252,7 @@ def read_names(folder: Path, findings: Findings) -> dict[int, str]:
     return {}
 
 
-def _names_in(file: Path, findings: Findings) -> dict[int, str]:
+def _names_in(file: Path, findings: ImportIssues) -> dict[int, str]:
     import yaml
 
     text = read_text(file, findings)

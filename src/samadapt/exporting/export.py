@@ -19,6 +19,7 @@ from samadapt.exporting.check import check_export
 from samadapt.exporting.graphs import DecoderGraph, Sizes, write_decoder, write_encoder
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.export_parts import ModelParts, PromptTensors
 from samadapt.models.onnx.description import (
     DECODER,
     DESCRIPTION,
@@ -28,7 +29,6 @@ from samadapt.models.onnx.description import (
     hash_files,
 )
 from samadapt.models.onnx.runtime import EXTRA
-from samadapt.models.parts import ModelParts, PromptTensors
 from samadapt.models.seams import Seams
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.export_parts import ModelParts, PromptTensors
 from samadapt.models.onnx.description import (
     HAS_MASKS,
     LABELS,
@@ -25,7 +26,6 @@ from samadapt.models.onnx.description import (
     SCORES,
     graph_name,
 )
-from samadapt.models.parts import ModelParts, PromptTensors
 from samadapt.models.seams import Seams, active, decoder_grid
 
 

@@ -25,7 +25,7 @@ def violated_clicks(masks: NDArray[np.bool_], prompt: Prompt) -> NDArray[np.int6
 
 
 def more_consistent(first: Prediction, second: Prediction, prompt: Prompt) -> Prediction:
-    """Of each candidate the version that violates fewer clicks, at a tie the first.
+    """Return for each candidate the version that violates fewer clicks; the first at a tie.
 
     Args:
         first: of `prompt`.

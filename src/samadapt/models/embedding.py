@@ -24,7 +24,7 @@ _FORMAT = "samadapt-embedding-3"
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """Which weights: the model's name and a SHA-256 over its tensors."""
+    """Identity of a model's weights: its name and a SHA-256 over its tensors."""
 
     name: str
     weights_hash: str
@@ -82,7 +82,7 @@ class ImageEmbedding:
         return sum(t.numel() * t.element_size() for t in self.features.values())
 
     def to(self, device: torch.device | str) -> ImageEmbedding:
-        """The same embedding on another device."""
+        """Return the embedding on another device."""
         moved = {name: tensor.to(device) for name, tensor in self.features.items()}
         return ImageEmbedding(moved, self.geometry, self.model, self.preprocessing)
 
@@ -112,7 +112,7 @@ class ImageEmbedding:
     def load(
         cls, path: str | os.PathLike[str], device: torch.device | str = "cpu"
     ) -> ImageEmbedding:
-        """Read what `save` wrote; features come back as float32.
+        """Read a file that `save` wrote; features are float32.
 
         Raises:
             ModelError: not an embedding file, or a damaged one.

@@ -1,4 +1,4 @@
-"""Where pixels go: original image -> resized -> padded model input -> decoder grid, and back."""
+"""Geometry: original image -> resized -> padded model input -> decoder grid, and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUTSIDE = -8.0
 
 @dataclass(frozen=True, slots=True)
 class InputGeometry:
-    """How an image, or a window of it, was laid into a model's input. Sizes are (height, width).
+    """Placement of an image, or of a window of it, in a model's input. Sizes are (height, width).
 
     Args:
         original: size of the image as the person sees it (EXIF orientation applied).
@@ -67,7 +67,7 @@ class InputGeometry:
 
     @property
     def shown(self) -> tuple[int, int]:
-        """(height, width), in original pixels, of what the input shows."""
+        """Size (height, width), in original pixels, of the part that the input shows."""
         if self.window is None:
             return self.original
         x0, y0, x1, y1 = self.window
@@ -75,7 +75,7 @@ class InputGeometry:
 
     @property
     def corner(self) -> tuple[int, int]:
-        """(x, y) of the top-left corner of what the input shows."""
+        """Top-left corner (x, y) of the part that the input shows."""
         return (0, 0) if self.window is None else (self.window[0], self.window[1])
 
     @property

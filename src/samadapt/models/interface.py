@@ -1,4 +1,4 @@
-"""What a model family implements, and the values that pass between its parts."""
+"""`ModelInterface`: the interface of a model family, and the values that pass through it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from samadapt.models.geometry import InputGeometry, Window
 from samadapt.prompts import Prompt
 
 if TYPE_CHECKING:
-    from samadapt.models.parts import ModelParts
+    from samadapt.models.export_parts import ModelParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class DecoderSpec:
         has_prior: whether the decoder adds a first guess at the mask, `PromptEmbedding.prior`.
         close_up_side: longer side, in pixels, of the input for a close-up of a small object; 0
             for a family that takes none.
+        module_path: dotted name of the decoder in the whole network, under which other libraries
+            know its layers; empty for a decoder that is no part of one.
         sequential_clicks: whether several clicks given at once are answered one after the other,
             as suits a model that was trained with corrections.
         takes_adapters: whether there are seams at which adapters can act, and gradients; an
@@ -52,6 +54,7 @@ class DecoderSpec:
     mask_token: int = 1
     has_prior: bool = False
     close_up_side: int = 0
+    module_path: str = ""
     sequential_clicks: bool = False
     takes_adapters: bool = True
     has_merged_dense: bool = False
@@ -64,7 +67,7 @@ class DecoderSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptEmbedding:
-    """B prompts of the same structure, as the mask decoder takes them: what passes seam 1.
+    """B prompts of the same structure as the mask decoder takes them; seam 1 changes them.
 
     Attributes:
         tokens: sparse prompt tokens (B, N, C).
@@ -87,7 +90,7 @@ class PromptEmbedding:
     own_dense: bool = False
 
     def with_tokens(self, tokens: Tensor) -> PromptEmbedding:
-        """With other tokens (B, M, C), M >= N; those beyond the first N are all seen."""
+        """Return the prompt with other tokens (B, M, C), M >= N; added ones are never padding."""
         further = tokens.shape[1] - self.tokens.shape[1]
         bias = self.bias if self.bias is None or not further else F.pad(self.bias, (0, further))
         return replace(self, tokens=tokens, bias=bias)
@@ -95,7 +98,7 @@ class PromptEmbedding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecoderOutput:
-    """What the mask decoder says, differentiable.
+    """Differentiable output of the mask decoder.
 
     Attributes:
         logits: (B, K, h, w) at the decoder's resolution, over the padded input.

@@ -1,4 +1,4 @@
-"""Where a model runs, and in which number format it encodes images."""
+"""Devices, and number formats of the image encoder."""
 
 from __future__ import annotations
 

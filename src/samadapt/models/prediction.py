@@ -1,4 +1,4 @@
-"""`Prediction`: what a model answers to one prompt."""
+"""`Prediction`: a model's answer to one prompt."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from samadapt.errors import AdapterError, PromptError
 from samadapt.models.click_consistency import more_consistent, violated_clicks
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import DecoderOutput, ModelInterface, PromptEmbedding
+from samadapt.models.local_refinement import correction_window, inner_part, merge
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams, active, decoder_grid
 from samadapt.models.sequential_clicks import answer_sequentially, is_click_sequence
@@ -41,11 +42,12 @@ class PromptGroup:
 
 
 class Predictor:
-    """Everything between prompts and masks that all families share.
+    """The steps between prompts and masks that all families share.
 
     Several clicks are answered in sequence where the model was trained so, small objects are
-    answered on a close-up, prompts of one structure share a decoder call, and an answer that
-    violates clicks is given again with the model's own dense prompt.
+    answered on a close-up, prompts of one structure share a decoder call, an answer that
+    violates clicks is given again with the model's own dense prompt, and a correction is refined
+    on a close-up of what it changed.
 
     Args:
         model: what answers.
@@ -69,6 +71,11 @@ class Predictor:
         left = {index: prompt for index, prompt in last.items() if index not in found}
         for group in self._grouped(embedding, left):
             answers = self._consistent_answers(group, multimask, adapters)
+            if not multimask:
+                answers = [
+                    self._refined(embedding, group.view, prompt, answer, adapters)
+                    for prompt, answer in zip(group.prompts, answers, strict=True)
+                ]
             found.update(zip(group.indices, answers, strict=True))
         return [found[index] for index in range(len(prompts))]
 
@@ -174,6 +181,36 @@ class Predictor:
             for index, other in zip(rows, again, strict=True):
                 found[index] = more_consistent(found[index], other, group.prompts[index])
         return found
+
+    def _refined(
+        self,
+        embedding: ImageEmbedding,
+        view: ImageEmbedding,
+        prompt: Prompt,
+        answer: Prediction,
+        adapters: Sequence[Seams],
+    ) -> Prediction:
+        """The answer to a correction, with local refinement, unless that violates more clicks."""
+        spec, seen = self._model.spec, view.geometry
+        if not (spec.has_close_ups and embedding.pixels is not None and prompt.points):
+            return answer
+        earlier = self._mask_logits(view, [prompt])
+        if earlier is None:
+            return answer
+        before, after = (earlier[0, 0] > 0).cpu().numpy(), answer.logits[0] > 0
+        window = correction_window(before, after, prompt.clicks[-1], seen, spec.close_up_side)
+        if window is None:
+            return answer
+        close_up = self.zoom.close_up(embedding, window)
+        again = replace(prompt, mask=answer.logits[0], window=answer.window)
+        group = PromptGroup(close_up, (again,), (0,))
+        detail = self._consistent_answers(group, False, adapters)[0]
+        size = self._model.logits_size(view)
+        logits = torch.from_numpy(detail.logits.copy())[None]
+        on_grid = self.zoom.onto_view(view, logits, window, size)[0].numpy()
+        on_grid = np.where(inner_part(window, seen, size), on_grid, answer.logits)
+        refined = merge(answer, detail, window, on_grid)
+        return more_consistent(refined, answer, prompt)
 
     def _answers(
         self,

@@ -1,7 +1,7 @@
-"""Names of models: what can be loaded, by which family, and whether it is here already.
+"""Registry of models and families.
 
-Every folder beside this file is a family; its `__init__` registers it. Importing this module
-imports neither torch nor transformers, so that a listing is instant.
+Every folder beside this file, except for `parts`, is a family; its `__init__` registers it.
+Importing this module imports neither torch nor transformers, so that a listing is instant.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import difflib
 import importlib
 import os
 import pkgutil
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samadapt.errors import CheckpointError, ModelError, UnknownModelError
+from samadapt.models.places import find_file, require_file
 
 if TYPE_CHECKING:
     import torch
 
     from samadapt.models.base import SegmentationModel
+    from samadapt.models.checkpoint_file import Checkpoint
 
 SHIPPED = "shipped with samadapt"
 """Source of a model whose weights come with the package."""
@@ -41,6 +43,11 @@ class ModelInfo:
         megabytes: size of the weights (10^6 bytes), approximate.
         source: `SHIPPED`, or the page of the weights.
         offline: whether it can be loaded now without a network.
+        terms: licence of the weights.
+        files: names that a file of the original weights has, where there is one.
+        gigaflops: what encoding an image takes, in 10^9 floating-point operations; 0 if unknown.
+        rank: place in the order in which general models are preferred, the highest first; 0 for
+            a model that is never chosen unasked, such as one for a special domain.
     """
 
     name: str
@@ -49,6 +56,10 @@ class ModelInfo:
     megabytes: int
     source: str
     offline: bool
+    terms: str = ""
+    files: tuple[str, ...] = ()
+    gigaflops: float = 0.0
+    rank: int = 0
 
     @property
     def shipped(self) -> bool:
@@ -56,22 +67,35 @@ class ModelInfo:
         return self.source == SHIPPED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class ModelSource:
-    """What a family is asked to load.
+    """A model to be loaded by a family.
 
     Attributes:
         name: as the caller gave it.
         path: the file or folder that it stands for, which exists; None for a name.
+        kind: of "medsam:FILE" the known name, "" otherwise.
     """
 
     name: str
     path: Path | None = None
+    kind: str = ""
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint | None:
+        """The named tensors of a file; None for a name or a folder.
+
+        Raises:
+            CheckpointError: a damaged file, or one that holds more than tensors.
+        """
+        from samadapt.models.checkpoint_file import read_checkpoint
+
+        return None if self.path is None or self.path.is_dir() else read_checkpoint(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How a model is set up.
+    """Options of loading a model.
 
     Attributes:
         device: where it runs.
@@ -87,6 +111,7 @@ class LoadOptions:
 Matches = Callable[[ModelSource], bool]
 Load = Callable[[ModelSource, LoadOptions], "SegmentationModel"]
 Listing = Callable[[], Sequence[ModelInfo]]
+Like = Callable[["Checkpoint"], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +120,7 @@ class _Family:
     load: Load
     names: tuple[str, ...]
     listing: Listing
+    like: Like
     is_reserved: bool
     runtime: str
     is_fallback: bool
@@ -109,6 +135,7 @@ def register_family(
     *,
     names: Iterable[str] = (),
     listing: Listing = tuple,
+    like: Like = lambda checkpoint: None,
     is_reserved: bool = False,
     runtime: str = TORCH,
     is_fallback: bool = False,
@@ -122,11 +149,13 @@ def register_family(
         load: loads it. Imports that take long belong inside.
         names: of its models, for suggestions, and told from paths.
         listing: lines for `known_models`.
+        like: the name, in the listing, of the published model that has the architecture of a
+            checkpoint; None for one of no published size, or of another family.
         is_reserved: whether its names stand for its models even beside files of these names.
         runtime: what runs its models.
         is_fallback: whether it is asked after all others, as it takes folders of any kind.
     """
-    family = _Family(matches, load, tuple(names), listing, is_reserved, runtime, is_fallback)
+    family = _Family(matches, load, tuple(names), listing, like, is_reserved, runtime, is_fallback)
     _FAMILIES.append(family)
 
 
@@ -143,8 +172,9 @@ def load(
     Args:
         name: "nano" (ships with samadapt, works offline); a known name such as
             "facebook/sam-vit-base" or, in short, "sam-vit-base"; any other Hub id; a folder in
-            Hugging Face format; a segment-anything `.pth` checkpoint (vit_b, vit_l, vit_h); a
-            `.safetensors` file of nano weights; a folder of `samadapt export-model`; or what a
+            Hugging Face format; an original checkpoint of a family that `samadapt models` lists,
+            recognised by its tensors; a `.safetensors` file of nano weights; "medsam:FILE" for a
+            SAM that expects MedSAM's images; a folder of `samadapt export-model`; or what a
             registered family takes.
         device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda", "cuda:1", ...
         encoder_dtype: "auto" (bfloat16 where the device computes it fast, else float32),
@@ -165,6 +195,8 @@ def load(
     source = _source(name)
     latest_first = _families()[::-1]
     for family in sorted(latest_first, key=lambda family: family.is_fallback):
+        if source.kind and source.kind not in family.names:
+            continue
         if family.matches(source):
             _check_runtime(runtime, family, source)
             if family.runtime != TORCH:  # what "auto" stands for is said of torch
@@ -175,10 +207,13 @@ def load(
             return family.load(source, LoadOptions(where, dtype, hq_token_only))
     if source.path is None:
         raise UnknownModelError(_unknown(source.name))
-    raise CheckpointError(
-        f"{source.path} is no model file: give a segment-anything .pth checkpoint, a folder with "
-        "config.json and model.safetensors, or nano weights (.safetensors)"
-    )
+    if source.checkpoint is None:
+        raise CheckpointError(
+            f"{source.path} is no model: give a folder with config.json and model.safetensors"
+        )
+    from samadapt.models.checkpoint_file import unknown_checkpoint
+
+    raise unknown_checkpoint(source.checkpoint)
 
 
 def known_models() -> list[ModelInfo]:
@@ -187,12 +222,62 @@ def known_models() -> list[ModelInfo]:
     return sorted(listed, key=lambda info: not info.shipped)
 
 
+def is_known(name: str) -> bool:
+    """Whether a name is in the listing, in full or without its organisation, or may be a Hub id."""
+    return name in _known_names()[1] or name.count("/") == 1
+
+
+def published_like(checkpoint: Checkpoint) -> ModelInfo | None:
+    """What is known of the published model that has the architecture of a checkpoint.
+
+    Raises:
+        CheckpointError: key tensors are missing or do not fit together.
+    """
+    listed = {info.name: info for info in known_models()}
+    for family in reversed(_families()):
+        if (name := family.like(checkpoint)) is not None:
+            return listed[name]
+    return None
+
+
 def nearest_name(name: str, cutoff: float = 0.0) -> str | None:
     """The known name that is spelled most like `name`, if it is like it at all."""
     spelled = {known: known for family in _families() for known in family.names}
     spelled |= {known.rpartition("/")[2]: known for known in spelled}
     nearest = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=cutoff)
     return spelled[nearest[0]] if nearest else None
+
+
+def marked_present(models: Iterable[ModelInfo]) -> list[ModelInfo]:
+    """The lines of models that come as files, with those marked that are on this machine."""
+    return [replace(model, offline=find_file(model.files) is not None) for model in models]
+
+
+def named(name: str, models: Iterable[ModelInfo]) -> ModelInfo | None:
+    """The model of this name, given in full or without its organisation."""
+    return next((i for i in models if name in (i.name, i.name.rpartition("/")[2])), None)
+
+
+def file_source(source: ModelSource, models: Iterable[ModelInfo]) -> tuple[Checkpoint, str]:
+    """The checkpoint that a family is to load, and the stable name of its weights.
+
+    Args:
+        source: a file, or the name of a model that comes as a file.
+        models: the family's.
+
+    Raises:
+        ModelError: the file of a known model is not on this machine.
+    """
+    info, name = named(source.name, models), source.name
+    if source.path is not None:
+        name = source.path.stem
+    elif info is not None:
+        name = info.name
+        source = ModelSource(name, require_file(name, info.files, info.source))
+    if source.checkpoint is None:
+        raise CheckpointError(f"{source.name} is no checkpoint file")
+    source.checkpoint.tell_ignored()
+    return source.checkpoint, name
 
 
 def refuse_hq_token_only(options: LoadOptions, name: str) -> None:
@@ -223,14 +308,24 @@ def _source(name: str | os.PathLike[str]) -> ModelSource:
         reserved, known = _known_names()
         if name in reserved:
             return ModelSource(name)
+        kind, colon, rest = name.partition(":")
+        if colon and kind in known:
+            return ModelSource(rest, _existing(rest), kind)
         is_model = path.is_file() or (path / "config.json").is_file()
-        if not is_model and (name in known or not path.exists()):
-            if name in known or not _looks_like_path(name):
-                return ModelSource(name)
-            raise CheckpointError(f"{name} does not exist: check the path of the model")
+        if not is_model and (name in known or not (path.exists() or _looks_like_path(name))):
+            return ModelSource(name)
+    return ModelSource(str(name), _existing(name))
+
+
+def _existing(name: str | os.PathLike[str]) -> Path:
+    """The path, or the file of that name in the folders of model files."""
+    path = Path(name).expanduser()
     if not path.exists():
-        raise CheckpointError(f"{path} does not exist: check the path of the model")
-    return ModelSource(str(name), path)
+        stored = find_file((str(name),)) if path.name == str(name) else None
+        if stored is not None:
+            return stored
+        raise CheckpointError(f"{name} does not exist: check the path of the model")
+    return path
 
 
 def _known_names() -> tuple[set[str], set[str]]:
@@ -255,9 +350,7 @@ def _looks_like_path(name: str) -> bool:
 
 
 def _unknown(name: str) -> str:
-    if re.sub(r"[^a-z]", "", name.lower()) == "mobilesam":
-        return f'model "{name}" is not supported: for a small model use "nano"'
     return (
         f'unknown model "{name}": did you mean "{nearest_name(name)}"? Otherwise give a name from '
-        '`samadapt models`, a Hub id ("organisation/name"), a folder or a .pth file'
+        '`samadapt models`, a Hub id ("organisation/name"), a folder or a checkpoint file'
     )

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class Seams:
-    """What an adapter may change. Override the seams you need; the rest stays the identity."""
+    """Base class with the four seams. Override those you need; the others stay the identity."""
 
     learns_in_session: ClassVar[bool] = False
     """Whether it learns from what happens in a session, so that the order of objects counts."""
 
     @property
     def title(self) -> str:
-        """What messages and logs call this adapter."""
+        """Name of this adapter in messages and logs."""
         return type(self).__name__
 
     def describe(self) -> Mapping[str, Any]:
@@ -37,7 +37,7 @@ class Seams:
         return {}
 
     def close(self) -> None:
-        """Release threads and temporary files; what was learned stays."""
+        """Release threads and temporary files; the learned state stays."""
 
     def prompt(self, embedded: PromptEmbedding, embedding: ImageEmbedding) -> PromptEmbedding:
         """Seam 1: the embedded prompts, before they enter the mask decoder.
@@ -48,7 +48,7 @@ class Seams:
         return embedded
 
     def mask_attention(self, features: Tensor, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Seam 2: what the last layer's token-to-image attention sees.
+        """Seam 2: change the features that the last token-to-image attention reads.
 
         Args:
             features: image features x_p (B, h*w, C) as the earlier layers left them, without
@@ -70,7 +70,7 @@ class Seams:
         return logits
 
     def judge(self, masks: Tensor, embedding: ImageEmbedding) -> Tensor | None:
-        """How likely masks show the kind of thing that was learned, (B,); None if it cannot tell.
+        """Return the probability (B,) that masks show the learned kind of object; None if unknown.
 
         Args:
             masks: (B, h, w) in 0..1 on the decoder's grid of the whole image.

@@ -55,7 +55,7 @@ class ZoomIn:
             return embedding
         seen = self._geometry(embedding, prompt.window)
         window = choose_window(embedding.original_size, prompt, seen, spec.close_up_side)
-        return embedding if window is None else self._close_up(embedding, window)
+        return embedding if window is None else self.close_up(embedding, window)
 
     def onto_view(
         self,
@@ -108,8 +108,8 @@ class ZoomIn:
                 )
         return self._model.input_geometry((height, width), window)
 
-    def _close_up(self, embedding: ImageEmbedding, window: Window) -> ImageEmbedding:
-        """The close-up of `window`, encoded when it is not there yet."""
+    def close_up(self, embedding: ImageEmbedding, window: Window) -> ImageEmbedding:
+        """The close-up of `window`, encoded when it is not there yet, with the image's pixels."""
         with self._lock:
             views = self._views.setdefault(embedding, OrderedDict())
             if window in views:
@@ -150,7 +150,7 @@ def choose_window(
     if earlier is not None and _still_fits(earlier, region, wanted, original):
         return earlier
     (x0, x1), (y0, y1) = (
-        _span(region[axis], region[axis + 2], wanted, original[1 - axis]) for axis in (0, 1)
+        span(region[axis], region[axis + 2], wanted, original[1 - axis]) for axis in (0, 1)
     )
     return x0, y0, x1, y1
 
@@ -196,7 +196,7 @@ def _still_fits(window: Window, region: _Region, wanted: float, original: tuple[
     return True
 
 
-def _span(low: float, high: float, wanted: float, limit: int) -> tuple[int, int]:
+def span(low: float, high: float, wanted: float, limit: int) -> tuple[int, int]:
     """Whole pixels from .. to: `wanted` around the middle of `low`..`high`, inside 0..`limit`."""
     length = min(round(wanted), limit)
     start = min(max(round((low + high - length) / 2), 0), limit - length)

@@ -34,7 +34,7 @@ _FIRST = 4
 
 @dataclass(frozen=True, slots=True)
 class ProposalOptions:
-    """How objects are looked for.
+    """Options of the search for objects.
 
     Attributes:
         points: the grid has about points x points of them, in rows and columns of equal spacing.

@@ -20,6 +20,7 @@ Map = NDArray[np.float32]
 SIDE = 1024
 """Longer side of all maps: time and memory do not grow with the image beyond that."""
 _SHRINKAGE = 0.05
+"""Ridge of the discriminant, for features of unit variance; chosen by hand."""
 _LARGEST_SIGMA = 12.0
 
 
@@ -66,19 +67,8 @@ class Frame:
             found[self.cell(column, row)] = True
         return found
 
-    def sampled_crop(self, crop: Mask, x: int, y: int) -> Mask:
-        """As `sampled`, for a crop at (x, y) of the image."""
-        found = np.zeros(self.shape, np.bool_)
-        height, width = crop.shape
-        rows, columns = _between(self._rows, y, height), _between(self._columns, x, width)
-        found[rows, columns] = crop[np.ix_(self._rows[rows] - y, self._columns[columns] - x)]
-        if not found.any() and crop.any():
-            row, column = np.argwhere(crop)[0]
-            found[self.cell(x + int(column), y + int(row))] = True
-        return found
-
     def union(self, rles: Sequence[Rle]) -> Mask:
-        """All of some masks at the map's size."""
+        """Return the union of masks at the map's size."""
         found = np.zeros(self.shape, np.bool_)
         for rle in rles:
             found |= self.sampled(rle)

@@ -17,56 +17,36 @@ from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 from samadapt.proposals.likeness import Frame, LikenessMap, Map, Mask, blurred
+from samadapt.proposals.proposal import Proposal
 
 BATCH = 4
 SECONDS = 3.0
+_ALIKE = 0.5
+"""Least likeness: half-way between the surroundings and the examples, where Fisher's discriminant
+decides between two classes of equal prior."""
 _SIZES = 3.0
+"""How many times smaller or larger than the examples an object may be; chosen by hand."""
 _COVERED = 0.3
+"""Largest share of a proposal that may lie in known objects; chosen by hand."""
 _PEAK_RADIUS = 12.0
+"""Pixels of the map that stand for the examples' radius where peaks are looked for."""
 _MASK_BYTES = 1 << 28
 """Most bytes of the masks of one batch, unless a single answer has more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ProposedPart:
-    """A proposed object.
-
-    Attributes:
-        crop: the part of its mask that holds all of it.
-        x: of the crop's left edge in the image.
-        y: of its upper edge.
-        size: (H, W) of the image.
-        likeness: how much it looks like the examples, 0..1.
-    """
-
-    crop: Mask
-    x: int
-    y: int
-    size: tuple[int, int]
-    likeness: float = 0.0
-
-    @property
-    def mask(self) -> Mask:
-        """The mask (H, W)."""
-        full = np.zeros(self.size, np.bool_)
-        height, width = self.crop.shape
-        full[self.y : self.y + height, self.x : self.x + width] = self.crop
-        return full
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class SimilarObjects:
-    """What a search brought.
+    """Result of a search.
 
     Attributes:
-        proposals: the most likely first.
+        proposals: the most likely first; the score is how much they look like the examples.
         tried: (x, y) of the clicks that gave no proposal.
         more: whether there are places left to click on.
         looked: how many places were looked at.
         places: how many there were.
     """
 
-    proposals: tuple[ProposedPart, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
     tried: tuple[tuple[float, float], ...] = ()
     more: bool = False
     looked: int = 0
@@ -95,7 +75,7 @@ def propose_similar(
     come out, those are kept whose size and likeness are the examples', and that cover neither a
     known object nor a better proposal.
 
-    All maps are at most 1024 pixels wide or high, and masks are kept as crops: beyond what the
+    All maps are at most 1024 pixels wide or high, and masks are kept compressed: beyond what the
     model needs for one answer, neither time nor memory grows with the image.
 
     Args:
@@ -127,7 +107,7 @@ def propose_similar(
     points = _peaks(likeness.values, closed, least, near, frame)
     points = _untried(points, tried, radius)
     deadline = time.monotonic() + seconds
-    found: list[ProposedPart] = []
+    found: list[Proposal] = []
     taken, failed, more, looked = closed.copy(), list[tuple[float, float]](), False, 0
     for batch in _batches(points, frame.size):
         progress(looked, len(points))
@@ -141,11 +121,11 @@ def propose_similar(
             proposal = _judged(answer, prompt, areas, frame, taken, likeness)
             if proposal is not None:
                 found.append(proposal)
-                taken |= frame.sampled_crop(proposal.crop, proposal.x, proposal.y)
+                taken |= frame.sampled(proposal.rle)
             else:
                 failed.append((prompt.points[0][0], prompt.points[0][1]))
     progress(looked, len(points))
-    found.sort(key=lambda proposal: -proposal.likeness)
+    found.sort(key=lambda proposal: -proposal.score)
     more = more or len(found) > most
     return SimilarObjects(tuple(found[:most]), tuple(failed), more, looked, len(points))
 
@@ -157,20 +137,19 @@ def _judged(
     frame: Frame,
     taken: Mask,
     likeness: LikenessMap,
-) -> ProposedPart | None:
+) -> Proposal | None:
     """The candidate whose size is most like the examples', if it looks like them and is free."""
     parts = [_part(mask, prompt) for mask in answer.masks]
-    gaps = [_size_gap(part.crop, areas) for part in parts]
+    gaps = [_size_gap(part.area, areas) for part in parts]
     index = int(np.argmin(gaps))
-    part = parts[index]
     if gaps[index] > np.log(_SIZES):
         return None
-    small = frame.sampled_crop(part.crop, part.x, part.y)
+    small = frame.sampled(parts[index])
     if np.count_nonzero(small & taken) > _COVERED * np.count_nonzero(small):
         return None
     span = max(likeness.high - likeness.low, 1e-6)
     alike = float(np.clip((likeness.values[small].mean() - likeness.low) / span, 0, 1))
-    return ProposedPart(part.crop, part.x, part.y, part.size, alike) if alike >= 0.5 else None
+    return Proposal(parts[index], alike, prompt.points[0]) if alike >= _ALIKE else None
 
 
 def _batches(
@@ -214,24 +193,23 @@ def _untried(
     return [p for p in points if np.hypot(*(before - p).T).min() > radius / 2]
 
 
-def _part(mask: Mask, prompt: Prompt) -> ProposedPart:
+def _part(mask: Mask, prompt: Prompt) -> Rle:
     """The part of a mask that was clicked on; all of it when the click is outside."""
     x, y = (int(v) for v in prompt.points[0])
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     size = int(mask.shape[0]), int(mask.shape[1])
     if not rows.size:
-        return ProposedPart(np.zeros((1, 1), np.bool_), x, y, size)
+        return Rle.from_crop(np.zeros((1, 1), np.bool_), 0, 0, size)
     top, left = int(rows[0]), int(columns[0])
     crop = mask[top : rows[-1] + 1, left : columns[-1] + 1]
     if mask[y, x]:
         _, numbers = cv2.connectedComponents(crop.astype(np.uint8), connectivity=4)
         crop = numbers == numbers[y - top, x - left]
-    return ProposedPart(np.array(crop), left, top, size)
+    return Rle.from_crop(crop, left, top, size)
 
 
-def _size_gap(mask: Mask, areas: NDArray[np.float64]) -> float:
-    """How far a mask's area is from the examples' range, as a logarithm; 0 inside it."""
-    area = float(np.count_nonzero(mask))
+def _size_gap(area: int, areas: NDArray[np.float64]) -> float:
+    """How far an area is from the examples' range, as a logarithm; 0 inside it."""
     if area == 0:
         return float("inf")
     low, high = float(areas.min()), float(areas.max())

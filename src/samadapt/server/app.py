@@ -18,9 +18,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from samadapt.errors import BusyError, SamadaptError, SessionError
-from samadapt.server import routes_images, routes_objects, routes_project
+from samadapt.server import routes_images, routes_objects, routes_project, routes_upload
 from samadapt.server.json_bodies import JsonMiddleware
-from samadapt.server.security import Guard, GuardMiddleware
+from samadapt.server.security import STREAMED, Guard, GuardMiddleware
 from samadapt.server.workspace import Workspace
 from samadapt.store.errors import ConflictError, FullError, MissingError
 
@@ -51,7 +51,7 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
         openapi_url="/api/openapi.json",
     )
     app.state.workspace = workspace
-    for routes in (routes_images, routes_objects, routes_project):
+    for routes in (routes_images, routes_objects, routes_project, routes_upload):
         app.include_router(routes.router)
     static = Path(str(resources.files("samadapt.server") / "static"))
 
@@ -61,7 +61,7 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=static), name="static")
     answer_errors(app)
-    app.add_middleware(JsonMiddleware, streamed=frozenset({"/api/import"}))
+    app.add_middleware(JsonMiddleware, streamed=STREAMED)
     app.add_middleware(GuardMiddleware, guard=guard)
     return app
 

@@ -166,8 +166,7 @@ def similar(image_id: ImageId, wanted: SimilarRequest, here: Here, me: Me) -> di
         found = here.similar(sitting, wanted.label, wanted.most, rejected, wanted.tried)
         return {
             "proposals": [
-                {"mask": proposal_crop(p), "likeness": round(p.likeness, 3)}
-                for p in found.proposals
+                {"mask": proposal_crop(p), "likeness": round(p.score, 3)} for p in found.proposals
             ],
             "tried": [list(place) for place in found.tried],
             "more": found.more,

@@ -22,6 +22,9 @@ IMPORT_AT_START = "import it with `samadapt annotate FOLDER --import FILE`"
 _LARGEST_HEADERS = 16 << 10
 _LARGEST_FORM = 4 << 10
 _CODE_HEADER = "x-samadapt-code"
+_IMPORT, _UPLOAD = "/api/import", "/api/images"
+STREAMED = frozenset({_IMPORT, _UPLOAD})
+"""Paths whose bodies are files, which go to the disk as they come."""
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; object-src 'none'; "
     "base-uri 'none'; form-action {}; frame-ancestors 'none'"
@@ -58,8 +61,9 @@ class Guard:
         limit: most bytes of a request.
         import_limit: most bytes of a file that is imported; as objects in memory it takes up to
             fifteen times that.
+        upload_limit: most bytes of an image that is uploaded.
         body_limit: most bytes of all requests that are being read or answered at once, files that
-            are imported not counted: those are on the disk.
+            are imported or uploaded not counted: those are on the disk.
         entered: called with the code when a browser was let in by one.
     """
 
@@ -68,6 +72,7 @@ class Guard:
     hosts: tuple[str, ...] = ()
     limit: int = 24 * MEGABYTE
     import_limit: int = 64 * MEGABYTE
+    upload_limit: int = 1024 * MEGABYTE
     body_limit: int = 96 * MEGABYTE
     entered: Callable[[str], None] = lambda code: None
     access: Access = field(init=False, repr=False, compare=False)
@@ -208,20 +213,17 @@ class GuardMiddleware:
     async def _pass_on(
         self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send
     ) -> None:
-        is_import = scope["path"] == "/api/import"
-        limit = self._guard.import_limit if is_import else self._guard.limit
+        limit, too_large = self._limit(scope["path"])
         size = headers.get("content-length", "0")
-        too_large = f"the request is larger than {limit} bytes"
-        if is_import:
-            too_large = f"the file is larger than {limit} bytes: {IMPORT_AT_START}"
         if not size.isdigit() or int(size) > limit:
             await answer(send, 413, {"error": too_large})
             return
         if scope["path"] == "/" and _asked_code(scope) is not None:
             text = f"{self._guard.cookie}={self._access.cookie}; Path=/; HttpOnly; SameSite=Strict"
             send = _setting(send, text.encode())
-        most = sys.maxsize if is_import else self._guard.body_limit
-        in_flight = _InFlight() if is_import else self._in_flight
+        is_file = scope["path"] in STREAMED
+        most = sys.maxsize if is_file else self._guard.body_limit
+        in_flight = _InFlight() if is_file else self._in_flight
         body = _Body(receive, limit, too_large, in_flight, most)
         try:
             await self._app(scope, body, send)
@@ -229,6 +231,17 @@ class GuardMiddleware:
             await answer(send, error.status_code, {"error": str(error.detail)})
         finally:
             body.done()
+
+    def _limit(self, path: str) -> tuple[int, str]:
+        """Most bytes of a request to a path, and what to say of a larger one."""
+        guard = self._guard
+        if path == _IMPORT:
+            limit = guard.import_limit
+            return limit, f"the file is larger than {limit} bytes: {IMPORT_AT_START}"
+        if path == _UPLOAD:
+            limit = guard.upload_limit
+            return limit, f"the image is larger than {limit} bytes: copy it into the folder"
+        return guard.limit, f"the request is larger than {guard.limit} bytes"
 
 
 class _InFlight:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
-from samadapt.proposals.similar import ProposedPart
+from samadapt.proposals.proposal import Proposal
 from samadapt.session.session import Session
 from samadapt.store.events import Mark
 from samadapt.store.records import StoredObject
@@ -212,12 +212,13 @@ def crop_of(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
     }
 
 
-def proposal_crop(proposal: ProposedPart) -> dict[str, Any]:
+def proposal_crop(proposal: Proposal) -> dict[str, Any]:
     """A proposal's mask as the page takes it."""
-    found = crop_of(proposal.crop)
+    crop, x, y = proposal.rle.crop()
+    found = crop_of(crop)
     if found is None:
         raise DataError("a proposal without a pixel")
-    return found | {"x": found["x"] + proposal.x, "y": found["y"] + proposal.y}
+    return found | {"x": x, "y": y}
 
 
 def object_json(thing: StoredObject) -> dict[str, Any]:

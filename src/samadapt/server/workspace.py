@@ -50,6 +50,7 @@ class Workspace:
         specs: adapters to begin with.
 
     Attributes:
+        decoder: decodes image files.
         importing: held while a file is imported, which takes much memory.
     """
 
@@ -65,7 +66,7 @@ class Workspace:
         self.project, self.folder, self.model = project, folder, model
         self.gallery = Gallery(project, folder)
         decoder = Decoder()
-        self._decoder, self.pictures = decoder, Pictures(decoder=decoder)
+        self.decoder, self.pictures = decoder, Pictures(decoder=decoder)
         self.encoder = Encoder(model, store, self.gallery.note, decoder=decoder)
         self.learning = Learning(project, model, adapters, specs)
         self.sittings = Sittings(self.gallery, self.encoder, lambda: self.learning.adapters)
@@ -218,7 +219,7 @@ class Workspace:
         if not examples:
             raise SessionError("accept an object of this label first: then similar ones are found")
         others = [o.rle for o in things if o.label_id != label_id]
-        with self._decoder.reading(self.gallery.path(sitting.image)) as pixels:
+        with self.decoder.reading(self.gallery.path(sitting.image)) as pixels:
             return propose_similar(
                 self.model,
                 sitting.embedding,

@@ -1,1 +1,1 @@
-"""What lasts: the cache of embeddings, and projects with their log of events and their objects."""
+"""Storage: the cache of embeddings, and projects with their event logs and objects."""

@@ -41,7 +41,7 @@ class ClaimTable:
             tx.execute(delete(claims).where(*mine))
 
     def all(self) -> list[Claim]:
-        """All claims that hold. Those from the future (the clock was set back) are void too."""
+        """Return all valid claims. Those from the future (the clock was set back) are void."""
         wanted = select(claims).where(claims.c.project_id == self._project)
         now = time.time()
         with self._database.read() as tx:

@@ -33,7 +33,7 @@ def kept_copies(database: Path) -> list[Path]:
 
 
 def look_into(copy: Path) -> Contents | None:
-    """What a copy says of itself, None if it is unreadable."""
+    """Return the contents of a copy, None if it is unreadable."""
     try:
         with connected(copy, "ro") as connection:
             return contents(connection)

@@ -24,7 +24,7 @@ def to_dataset(
     done_only: bool = False,
     left_out: list[str] | None = None,
 ) -> CocoDataset:
-    """All objects of a project, in COCO form.
+    """Return the objects of a project in COCO form.
 
     The numbers of images, objects and categories are the project's own: they stay the same from
     export to export. Objects without a label get a category "object" after the others (or the

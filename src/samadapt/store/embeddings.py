@@ -1,4 +1,4 @@
-"""`EmbeddingStore`: encoded images on the disk, shared by all commands and processes."""
+"""`EmbeddingStore`: the one cache of encoded images on the disk, for all commands and processes."""
 
 from __future__ import annotations
 
@@ -29,12 +29,15 @@ _SUFFIX = ".safetensors"
 _OWN = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{64}\.safetensors\.[0-9a-f]{8}\.part")
 """Names of the store's own files: nothing else in the folder is ever removed or counted."""
 _KEEP = 0.9
+"""Share of the limit that is left by an eviction, so that not every new file needs one."""
 _RECOUNT = 64
+"""Files after which the folder is counted again: other processes write to it too."""
+_HEADER_BYTES = 4096
 _ABANDONED_SECONDS = 3600.0
 
 
 def cache_folder() -> Path:
-    """Where embeddings are kept: $SAMADAPT_CACHE, or the user's cache folder."""
+    """Return the cache's folder: $SAMADAPT_CACHE, or one in the user's cache folder."""
     if given := os.environ.get(CACHE_VARIABLE):
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME")
@@ -49,13 +52,22 @@ class EmbeddingStore:
     again next time.
 
     Args:
-        folder: where; made when first needed.
-        limit: bytes.
+        folder: folder of the files, made when first needed; the user's cache if left out.
+        limit: bytes; 0 keeps nothing.
+        is_cyclic: the same images are read again and again, as in the epochs of a training. Files
+            that this store has used are then not evicted by it, and a new embedding for which
+            there is no room is not kept, because it would only replace one that is needed again.
     """
 
-    def __init__(self, folder: Path | None = None, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(
+        self, folder: Path | None = None, limit: int = DEFAULT_LIMIT, *, is_cyclic: bool = False
+    ) -> None:
         self.folder = cache_folder() if folder is None else Path(folder)
         self.limit = limit
+        self.problem = ""
+        """Why the last embedding could not be written; "" while all could."""
+        self._is_cyclic = is_cyclic
+        self._used: set[str] = set()
         self._lock = threading.Lock()
         self._bytes: int | None = None
         self._puts = 0
@@ -83,7 +95,7 @@ class EmbeddingStore:
     def get(self, model: SegmentationModel, content_hash: str) -> ImageEmbedding | None:
         """The embedding of an image, on the model's device; None when it is not there."""
         path = self.path(model, content_hash)
-        if not path.is_file():
+        if self.limit <= 0 or not path.is_file():
             return None
         try:
             embedding = ImageEmbedding.load(path, model.device)
@@ -92,24 +104,31 @@ class EmbeddingStore:
         except (ModelError, OSError):
             _remove(path)
             return None
+        self._used.add(path.name)
         return embedding
 
     def put(self, model: SegmentationModel, content_hash: str, embedding: ImageEmbedding) -> bool:
-        """Keep an embedding; False when it could not be written."""
+        """Keep an embedding; False when it could not be written, or there is no room for it."""
         path = self.path(model, content_hash)
+        if self.limit <= 0:
+            return False
+        if self._is_cyclic and not self._has_room(embedding.nbytes + _HEADER_BYTES):
+            return False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             embedding.save(path)
             size = path.stat().st_size
-        except (DataError, OSError):
+        except (DataError, OSError) as error:
+            self.problem = str(error)
             return False
+        self._used.add(path.name)
         with self._lock:
             self._puts += 1
             if self._bytes is None or self._puts % _RECOUNT == 0:
                 self._bytes = sum(size for _, size, _ in self._files())
             else:
                 self._bytes += size
-            if self._bytes > self.limit:
+            if self._bytes > self.limit and not self._is_cyclic:
                 self._evict()
         return True
 
@@ -117,6 +136,23 @@ class EmbeddingStore:
     def nbytes(self) -> int:
         """Bytes of all embeddings on the disk."""
         return sum(size for _, size, _ in self._files())
+
+    def _has_room(self, size: int) -> bool:
+        """Whether `size` bytes fit, once files that this store has not used made room."""
+        with self._lock:
+            if self._bytes is not None and self._bytes + size <= self.limit:
+                return True
+            files = sorted(self._files())
+            total = sum(length for _, length, _ in files)
+            with _only_one(self.folder / "lock") as mine:
+                for _, length, path in files if mine else ():
+                    if total + size <= self.limit:
+                        break
+                    if path.name not in self._used:
+                        _remove(path)
+                        total -= length
+            self._bytes = total
+            return total + size <= self.limit
 
     def _evict(self) -> None:
         """Remove the least recently used until nine tenths of the limit are left."""

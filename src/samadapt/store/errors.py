@@ -1,4 +1,4 @@
-"""What can go wrong with stored things, beside what `samadapt.errors` has."""
+"""Errors of the storage, in addition to `samadapt.errors`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class StoreError(SamadaptError, RuntimeError):
 
 
 class ConflictError(StoreError):
-    """Somebody else changed the same thing meanwhile; nothing was overwritten."""
+    """Another person changed the same record meanwhile; nothing was overwritten."""
 
 
 class MissingError(StoreError):

@@ -1,4 +1,4 @@
-"""What happened in a project beside clicks: one value per kind of event, and its JSON.
+"""Events of a project other than clicks, one class per kind, and their JSON.
 
 Clicks and accepted masks are events of a session (`samadapt.session.events`). Both kinds stand in
 the same log, in the order in which they happened.
@@ -123,7 +123,7 @@ class EditBegan(ProjectEvent):
 
 
 class ObjectMeasured(ProjectEvent):
-    """How many prompts the frozen model would have needed for an accepted object."""
+    """The number of prompts that the frozen model would have needed for an accepted object."""
 
     kind: ClassVar[str] = "object measured"
     object: int

@@ -9,6 +9,7 @@ from pathlib import Path
 from samadapt.data.coco import CocoDataset
 from samadapt.data.labelme import save_labelme
 from samadapt.data.masks import save_label_maps, save_object_masks
+from samadapt.data.outlines import Outlines, check_tolerance
 from samadapt.data.voc import save_voc
 from samadapt.data.yolo import save_yolo
 from samadapt.errors import DataError
@@ -16,19 +17,22 @@ from samadapt.store.dataset import to_dataset
 from samadapt.store.format_limits import fitting
 from samadapt.store.projects import Project
 
-Writer = Callable[[CocoDataset, Path], None]
+Writer = Callable[[CocoDataset, Path, Outlines], None]
 
 FORMATS: Mapping[str, Writer] = {
-    "coco": lambda dataset, out: dataset.save(out),
-    "coco-polygons": lambda dataset, out: dataset.save(out, "polygons"),
-    "masks": save_object_masks,
-    "label-maps": lambda dataset, out: save_label_maps(dataset, out, "smaller-on-top"),
+    "coco": lambda dataset, out, _: dataset.save(out),
+    "coco-polygons": lambda dataset, out, outlines: dataset.save(out, "polygons", outlines),
+    "masks": lambda dataset, out, _: save_object_masks(dataset, out),
+    "label-maps": lambda dataset, out, _: save_label_maps(dataset, out, "smaller-on-top"),
     "yolo": save_yolo,
     "labelme": save_labelme,
-    "voc": save_voc,
+    "voc": lambda dataset, out, _: save_voc(dataset, out),
 }
 """Formats by name. COCO is one file, all others are a new folder."""
 
+
+POLYGON_FORMATS = ("coco-polygons", "yolo", "labelme")
+"""Formats whose outlines can be simplified."""
 
 LEFT_OUT = "samadapt_left_out"
 """Entry of a COCO file's "info": a line about each thing of the project that is not in it."""
@@ -36,14 +40,27 @@ LEFT_OUT = "samadapt_left_out"
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written, and a line about each thing that was not."""
+    """Result of an export: the files written, and a line about each record left out.
+
+    Attributes:
+        dataset: what was written.
+        left_out: lines.
+        overlaps: IoU of each simplified outline with its mask; empty for exact ones.
+    """
 
     dataset: CocoDataset
     left_out: tuple[str, ...]
+    overlaps: tuple[float, ...] = ()
 
 
 def export_project(
-    project: Project, folder: Path | None, format: str, out: Path, *, done_only: bool = False
+    project: Project,
+    folder: Path | None,
+    format: str,
+    out: Path,
+    *,
+    done_only: bool = False,
+    tolerance: float = 0.0,
 ) -> Exported:
     """Write all of a project that can be written in a format; name the rest.
 
@@ -53,35 +70,49 @@ def export_project(
         format: one of `FORMATS`.
         out: a file (COCO) or a new folder; it appears only when everything is written.
         done_only: only images that are marked as done.
+        tolerance: how far outlines may move, in pixels, to have fewer corners; one of
+            `POLYGON_FORMATS` only.
 
     Raises:
-        DataError: an unknown format, or a place that cannot be written.
+        DataError: an unknown format, a tolerance that it cannot use, or a place that cannot be
+            written.
     """
-    check_format(format)
+    check_format(format, tolerance)
     left_out: list[str] = []
     dataset = to_dataset(project, folder, done_only=done_only, left_out=left_out)
-    return save_dataset(dataset, format, out, left_out)
+    return save_dataset(dataset, format, out, left_out, tolerance)
 
 
 def save_dataset(
-    dataset: CocoDataset, format: str, out: Path, left_out: Iterable[str] = ()
+    dataset: CocoDataset,
+    format: str,
+    out: Path,
+    left_out: Iterable[str] = (),
+    tolerance: float = 0.0,
 ) -> Exported:
-    """Write what a format can hold of a dataset; `left_out` was left out of it before.
+    """Write the part of a dataset that a format can hold, and report the rest after `left_out`.
 
     Raises:
         DataError: as `export_project`.
     """
-    check_format(format)
+    check_format(format, tolerance)
     dataset, more = fitting(dataset, format)
     missing = (*left_out, *more)
     if missing:
         info = {**dataset.extra.get("info", {}), LEFT_OUT: list(missing)}
         dataset = replace(dataset, extra={**dataset.extra, "info": info})
-    FORMATS[format](dataset, out)
-    return Exported(dataset, missing)
+    outlines = Outlines(dataset, tolerance)
+    FORMATS[format](dataset, out, outlines)
+    return Exported(dataset, missing, tuple(outlines.overlaps.values()))
 
 
-def check_format(format: str) -> None:
-    """Raise `DataError` when there is no such format."""
+def check_format(format: str, tolerance: float = 0.0) -> None:
+    """Raise `DataError` when there is no such format, or its outlines cannot be simplified."""
     if format not in FORMATS:
         raise DataError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
+    check_tolerance(tolerance)
+    if tolerance and format not in POLYGON_FORMATS:
+        raise DataError(
+            f"{format} has no outlines to simplify: choose one of {', '.join(POLYGON_FORMATS)}, "
+            "or leave --simplify out"
+        )

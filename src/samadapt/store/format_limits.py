@@ -1,4 +1,4 @@
-"""What each format can hold of a dataset, and a line about all that it cannot."""
+"""Limits of each export format, and a line about each record beyond them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LABEL_MAP_VALUES = 65535
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one format can hold.
+    """Limits of one format.
 
     Attributes:
         target: (first) file of an image, below the folder that is written.
@@ -47,7 +47,7 @@ LIMITS: Mapping[str, Limits] = {
 
 
 def fitting(dataset: CocoDataset, format: str) -> tuple[CocoDataset, list[str]]:
-    """The part of a dataset that a format can hold, and what is left out, with reasons."""
+    """Return the part of a dataset that a format can hold, and the reasons for the rest."""
     limits = LIMITS.get(format)
     if limits is None:
         return dataset, []

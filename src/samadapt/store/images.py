@@ -63,7 +63,7 @@ class ImageTable:
         return len(fresh)
 
     def entries(self) -> list[ImageEntry]:
-        """All images in natural order of their names; those without file only if annotated."""
+        """Return all images in natural order of names; those without a file only if annotated."""
         counts = (
             select(objects.c.image_id, func.count().label("objects"))
             .where(objects.c.project_id == self._project, ~objects.c.deleted)
@@ -113,7 +113,7 @@ class ImageTable:
         return {row.id: (row.mark, row.problem is not None, bool(row.present)) for row in rows}
 
     def all(self) -> dict[int, StoredImage]:
-        """All images by number, whether their files are there or not."""
+        """Return all images by id, also those whose files are missing."""
         wanted = select(images).where(images.c.project_id == self._project)
         with self._database.read() as tx:
             return {row.id: _image(row) for row in tx.execute(wanted)}
@@ -126,7 +126,7 @@ class ImageTable:
         return None if row is None else _image(row)
 
     def note(self, image_id: int, facts: ImageFacts | None, problem: str | None = None) -> None:
-        """Write down what a file turned out to be, or why it cannot be read."""
+        """Store the facts of an image file, or why it cannot be read."""
         values: dict[str, Any] = {"problem": problem}
         if facts is not None:
             values |= {

@@ -1,4 +1,4 @@
-"""A dataset's objects into a project: what is new is added, all else is named."""
+"""Import of a dataset's objects into a project: new ones are added, others reported."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from operator import itemgetter
 from pathlib import Path
 
 from samadapt.data.coco import CocoDataset
-from samadapt.data.findings import Findings, LeftOut
 from samadapt.data.images import image_size
+from samadapt.data.import_issues import ImportIssues, LeftOut
 from samadapt.data.matching import ImageNames
 from samadapt.data.records import CocoAnnotation
 from samadapt.data.rle import Rle
@@ -28,7 +28,7 @@ _SAME_OBJECT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of an import.
+    """Result of an import.
 
     Attributes:
         added: objects that are new in the project.
@@ -46,11 +46,11 @@ class Imported:
 
     @property
     def left_out_count(self) -> int:
-        """How many objects were left out."""
+        """Number of objects that were left out."""
         return sum(one.objects for one in self.left_out)
 
     def summary(self) -> str:
-        """How many objects went which way, in one line."""
+        """Summary of the import in one line."""
         parts = [f"imported {self.added} objects ({self.known} were there already)"]
         if self.left_out_count:
             parts.append(f"{self.left_out_count} left out")
@@ -109,7 +109,7 @@ class _Import:
         self._project, self._dataset, self._person = project, dataset, person
         self._origin, self._crowds = origin, crowds
         self._labels = {label.id: label.name for label in project.labels.all()[0]}
-        self._findings = Findings()
+        self._findings = ImportIssues()
         self._differing: list[LeftOut] = []
         self._new: list[tuple[int, _Candidate]] = []
         self._added = self._known = self._stale = 0
@@ -244,7 +244,7 @@ class _Import:
         ]
 
     def _differ(self, candidate: _Candidate, why: str) -> None:
-        findings = Findings()
+        findings = ImportIssues()
         findings.leave_out(f"{candidate.where} ({candidate.name})", why)
         self._differing += findings.left_out
 

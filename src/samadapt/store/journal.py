@@ -91,7 +91,7 @@ class Journal:
             return int(tx.execute(found).scalar_one())
 
     def entries(self, after: int = 0, image_id: int | None = None) -> Iterator[Entry]:
-        """All events after number `after`, in order; those of one image, if given.
+        """Return all events after number `after`, in order; only those of one image, if given.
 
         Raises:
             StoreError: a damaged event.
@@ -149,7 +149,7 @@ class Journal:
         return StoredLog(self, self._database, self._project, row.stream, row.person, image_id)
 
     def edited(self, log: StoredLog) -> EditBegan | None:
-        """What the unfinished object of a session is an improvement of, if it is one."""
+        """Return the edit of a stored object that a session has begun, if any."""
         found: EditBegan | None = None
         for entry in self.entries(image_id=log.image_id):
             if isinstance(entry.event, EditBegan) and entry.event.stream == log.stream:
@@ -192,7 +192,7 @@ class StoredLog(EventLog):
             self._alongside = None
 
     def append(self, event: Event) -> Record:
-        """Add an event, and what goes `alongside`, in one transaction.
+        """Append an event and run `alongside` in one transaction.
 
         Raises:
             FullError: it could not be saved; the log then still ends with the event before.

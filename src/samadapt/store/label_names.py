@@ -1,4 +1,4 @@
-"""What a label may be called, and how many there may be: one rule for every entrance."""
+"""Rules for the names and the number of labels."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def checked(labels: Sequence[Label], known: Iterable[Label]) -> list[Label]:
 
 
 def usable(names: Iterable[str], known: Iterable[Label]) -> tuple[dict[str, str], dict[str, str]]:
-    """Which names of a file can be labels, and why the others cannot.
+    """Return the names of a file that can be labels, and the reasons against the others.
 
     Args:
         names: as the file has them.

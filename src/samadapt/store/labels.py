@@ -28,7 +28,7 @@ class LabelTable:
         self._database, self._project, self._journal = database, project_id, journal
 
     def all(self) -> tuple[tuple[Label, ...], int]:
-        """All labels in the person's order, and the list's revision."""
+        """Return all labels in the person's order, and the list's revision."""
         with self._database.read() as tx:
             return self._all(tx)
 

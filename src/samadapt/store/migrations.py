@@ -1,4 +1,4 @@
-"""Schema versions: what has to be done to bring an older database to the present one."""
+"""Migrations that bring older databases to the present schema."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ A new database is made as the present tables are, at the highest version.
 def migrate(
     tx: Connection, name: str, migrations: Mapping[int, Migration] = MIGRATIONS
 ) -> list[int]:
-    """Apply what is missing, in the caller's transaction; returns the versions applied.
+    """Apply missing migrations in the caller's transaction, and return their versions.
 
     Raises:
         StoreError: the database was made by a newer samadapt, or is none of samadapt's.

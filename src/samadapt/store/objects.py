@@ -70,7 +70,7 @@ class ObjectTable:
             return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def all(self, *, deleted: bool = False) -> list[StoredObject]:
-        """All objects, oldest first; deleted ones too if asked for."""
+        """Return all objects, oldest first; deleted ones too if asked for."""
         wanted = self._mine() if deleted else self._mine().where(~objects.c.deleted)
         with self._database.read() as tx:
             return [_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
@@ -117,7 +117,7 @@ class ObjectTable:
             return self.add_in(tx, new, person)
 
     def add_in(self, tx: Connection, new: NewMask, person: str) -> StoredObject:
-        """As `add`, in the caller's transaction."""
+        """Add an object as `add` does, in the caller's transaction."""
         self._journal.lock(tx)
         key = new.key or uuid.uuid4().hex
         known = self._find_key(tx, key, new.image_id)
@@ -185,7 +185,7 @@ class ObjectTable:
         label_id: int | None,
         rle: Rle | None,
     ) -> StoredObject:
-        """As `change`, in the caller's transaction."""
+        """Change an object as `change` does, in the caller's transaction."""
         self._journal.lock(tx)
         now = self._get(tx, object_id)
         counts = now.counts if rle is None else rle.counts.decode("ascii")
@@ -242,7 +242,7 @@ class ObjectTable:
             return self._get(tx, event.object)
 
     def set_frozen_prompts(self, object_id: int, frozen_prompts: int, person: str) -> None:
-        """Note what the frozen model would have needed; no new version of the object."""
+        """Store the frozen model's number of prompts, without a new revision of the object."""
         with self._database.write() as tx:
             now = self._get(tx, object_id)
             event = ObjectMeasured(object=object_id, frozen_prompts=frozen_prompts)

@@ -11,8 +11,8 @@ from pathlib import Path
 from samadapt.store.copies import Copies, kept_copies, look_into
 from samadapt.store.errors import LostError, StoreError
 from samadapt.store.receipt import Receipt, in_use, read_receipt, receipt_path, write_receipt
+from samadapt.store.replaced_files import ReplacedFileCheck
 from samadapt.store.sqlite_file import WAL, connected, contents
-from samadapt.store.watch import FileWatch
 
 
 class ProjectFile:
@@ -29,7 +29,7 @@ class ProjectFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stack = ExitStack()
-        self._watch: FileWatch | None = None
+        self._watch: ReplacedFileCheck | None = None
         self._identity, self._written = "", -1
         self._lock = threading.Lock()
         _check_place(path)
@@ -53,7 +53,7 @@ class ProjectFile:
         self._receive(events)
         self._stack.enter_context(in_use(self._path))
         self._copies = Copies(self._path, identity)
-        self._watch = FileWatch(self._path, identity)
+        self._watch = ReplacedFileCheck(self._path, identity)
         self._stack.callback(self._watch.close)
 
     def check(self, events: int) -> None:
@@ -99,7 +99,7 @@ class ProjectFile:
 
 
 def known_before(path: Path) -> Receipt | None:
-    """What was saved in a project by its receipt and its copies, None if there has been none.
+    """Return the saved state of a project by its receipt and copies, None if there is none.
 
     Raises:
         StoreError: the receipt is damaged.

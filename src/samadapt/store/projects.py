@@ -89,5 +89,5 @@ class Project:
 
 
 def project_file(folder: Path) -> Path:
-    """Where the project of a folder of images is, unless another place was chosen."""
+    """Return the default project file of a folder of images."""
     return folder / PROJECT_FILE

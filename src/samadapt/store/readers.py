@@ -1,4 +1,4 @@
-"""Annotations of any known kind: what is in a file or folder is found out by looking."""
+"""Reading of annotations in any known format, which is detected from the content."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zipfile import is_zipfile
 from samadapt.data.coco import CocoDataset
 from samadapt.data.coco_import import load_any_coco
 from samadapt.data.files import visible_files
-from samadapt.data.findings import Findings
+from samadapt.data.import_issues import ImportIssues
 from samadapt.data.labelme import load_labelme
 from samadapt.data.masks import load_mask_folder
 from samadapt.data.text import read_json
@@ -18,7 +18,7 @@ from samadapt.data.voc import load_voc
 from samadapt.data.yolo import LABELS, NAME_LISTS, load_yolo
 from samadapt.errors import DataError
 
-Reader = Callable[[Path, Path, Findings], CocoDataset]
+Reader = Callable[[Path, Path, ImportIssues], CocoDataset]
 
 
 def read_annotations(path: Path, images: Path) -> CocoDataset:
@@ -36,7 +36,7 @@ def read_annotations(path: Path, images: Path) -> CocoDataset:
     """
     if not path.exists():
         raise DataError(f"{path} does not exist: give a COCO file or a folder of annotations")
-    findings = Findings()
+    findings = ImportIssues()
     dataset = _reader_of(path)(path, images, findings)
     return replace(dataset, left_out=findings.left_out)
 
@@ -66,7 +66,7 @@ def _reader_of(path: Path) -> Reader:
     return load_yolo if texts else _load_masks
 
 
-def _load_coco_folder(path: Path, images: Path, findings: Findings) -> CocoDataset:
+def _load_coco_folder(path: Path, images: Path, findings: ImportIssues) -> CocoDataset:
     files = visible_files(path, ".json")
     if len(files) > 1:
         raise DataError(
@@ -76,7 +76,7 @@ def _load_coco_folder(path: Path, images: Path, findings: Findings) -> CocoDatas
     return load_any_coco(files[0], images, findings)
 
 
-def _load_masks(path: Path, images: Path, findings: Findings) -> CocoDataset:
+def _load_masks(path: Path, images: Path, findings: ImportIssues) -> CocoDataset:
     return load_mask_folder(images, path, findings=findings)
 
 

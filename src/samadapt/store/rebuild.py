@@ -1,4 +1,4 @@
-"""What a project's log adds up to: its tables, made again from its events alone."""
+"""Rebuilding a project's tables from its event log."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def read_log(project: Project, problems: list[str] | None = None) -> Reading:
 
 
 def differences(project: Project, reading: Reading) -> str:
-    """In what the tables are not what the log adds up to; empty if they are."""
+    """Return the differences between the tables and the event log; empty if there are none."""
     wrong = []
     if {o.id: o for o in project.objects.all(deleted=True)} != reading.objects:
         wrong.append("objects")
@@ -116,7 +116,7 @@ def differences(project: Project, reading: Reading) -> str:
 
 
 def rebuild(project: Project, reading: Reading | None = None) -> None:
-    """Make the tables again from the log; what was found out about files stays."""
+    """Rebuild the tables from the event log; facts about image files are kept."""
     reading = reading or read_log(project)
     mine = project.id
     with project.database.write() as tx:

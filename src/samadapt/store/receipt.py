@@ -27,7 +27,7 @@ _SIZE = 256
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was acknowledged.
+    """The acknowledged state of a project.
 
     Attributes:
         identity: of the database.
@@ -39,7 +39,7 @@ class Receipt:
 
 
 def receipt_path(database: Path) -> Path:
-    """Where the receipt of a database is."""
+    """Return the path of a database's receipt."""
     return database.with_name(f"{database.name}.receipt")
 
 

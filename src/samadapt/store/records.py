@@ -1,4 +1,4 @@
-"""What a project gives back: images, objects and claims as values."""
+"""Images, objects and claims of a project as values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samadapt.store.events import Mark
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What is known of an image's file since it was last read.
+    """Facts about an image's file from when it was last read.
 
     Attributes:
         height, width: pixels, EXIF orientation applied.
@@ -106,7 +106,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Somebody is at an image."""
+    """A person's claim on an image."""
 
     client: str
     image_id: int

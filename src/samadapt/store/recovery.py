@@ -1,4 +1,4 @@
-"""Checking a project, and making it whole again from its copies and from what is left of it."""
+"""Checking a project, and repairing it from its copies and readable rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ASIDE = ".before-"
 
 @dataclass(slots=True)
 class Diagnosis:
-    """What was found and done.
+    """Result of a check or repair.
 
     Attributes:
         lines: (status, text) each.

@@ -1,4 +1,4 @@
-"""What can still be read of a database, and a new one made of it."""
+"""Salvage of the readable rows of a damaged database into a new one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def look_at(origin: Path, scratch: Path) -> Source:
 
 
 def join(base: Path, others: list[Path], result: Path) -> tuple[int, list[str]]:
-    """Make a database of one that is sound and of what others have beyond it.
+    """Merge a sound database with the events that only others have.
 
     Args:
         base: sound.

@@ -1,4 +1,4 @@
-"""One SQLite file by itself: connecting without making it, and what it says of itself."""
+"""Access to one SQLite file: connecting without creating it, and its contents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTS = ("", WAL, "-shm")
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a database says of itself.
+    """Identity and state of a database.
 
     Attributes:
         identity: None before schema 2.
@@ -38,7 +38,7 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
 
 @contextmanager
 def connected(path: Path, mode: str = "rw") -> Iterator[sqlite3.Connection]:
-    """As `connect`, closed at the end of the block."""
+    """Connect as `connect` does, and close at the end of the block."""
     connection = connect(path, mode)
     try:
         yield connection
@@ -47,7 +47,7 @@ def connected(path: Path, mode: str = "rw") -> Iterator[sqlite3.Connection]:
 
 
 def contents(connection: sqlite3.Connection) -> Contents | None:
-    """What a database says of itself, at one moment; None for one that has no table yet.
+    """Return the contents of a database at one moment; None for one without tables.
 
     Raises:
         sqlite3.Error: unreadable, or no database of samadapt.

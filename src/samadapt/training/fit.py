@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from samadapt.adapters.base import Adapter
+from samadapt.adapters.card import card_text
+from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.files import CONFIG_FILE
 from samadapt.adapters.fitting import TrainingFacts
 from samadapt.adapters.registry import load_adapter
@@ -21,18 +23,14 @@ from samadapt.data.files import replacing
 from samadapt.data.selection import select
 from samadapt.errors import AdapterError, DataError
 from samadapt.models.base import SegmentationModel
-from samadapt.training.fitting.card import card_text
+from samadapt.store.dataset_encoder import DatasetEncoder
+from samadapt.store.embeddings import DEFAULT_LIMIT, EmbeddingStore
 from samadapt.training.fitting.checkpoint import NAME, Progress, SkippedPicture, difference
-from samadapt.training.fitting.embedding_store import (
-    DEFAULT_BYTES,
-    EmbeddingStore,
-    default_folder,
-)
-from samadapt.training.fitting.material import Material
 from samadapt.training.fitting.methods import FitMethod, fit_method
 from samadapt.training.fitting.progress import FitStatus, Tell, fit_bar, running_mean
 from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.fitting.trainer import OnSkip, Trainer
+from samadapt.training.fitting.training_data import TrainingData
 
 __all__ = ["FitReport", "FitStatus", "fit", "run_fit"]
 
@@ -43,7 +41,7 @@ REPORT = "report.json"
 
 @dataclass(frozen=True, slots=True)
 class FitReport:
-    """What came of a training run.
+    """Result of a training run.
 
     Attributes:
         adapter: trained, its parameters frozen.
@@ -68,7 +66,7 @@ def fit(
     *,
     start: Adapter | str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
-    cache_bytes: int = DEFAULT_BYTES,
+    cache_bytes: int = DEFAULT_LIMIT,
     progress: bool | Tell = True,
     on_skip: OnSkip | None = None,
     **settings: Any,
@@ -87,7 +85,7 @@ def fit(
         dataset: one or several, with their images.
         out: folder of the adapter; new, or that of the same run.
         start: an adapter of this method to go on from, rather than from nothing.
-        cache: folder of embeddings, which runs may share; one in the user's cache if left out.
+        cache: folder of embeddings; the user's cache, which `samadapt embed` fills, if left out.
         cache_bytes: most bytes to keep there; 0 keeps none.
         progress: a bar on a terminal (True), nothing (False), or a function told of every step.
         on_skip: told of every image that cannot be used.
@@ -125,28 +123,34 @@ def run_fit(
     *,
     start: Adapter | str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
-    cache_bytes: int = DEFAULT_BYTES,
+    cache_bytes: int = DEFAULT_LIMIT,
     progress: bool | Tell = True,
     on_skip: OnSkip | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> FitReport:
-    """As `fit`, but tells how it went; see there."""
+    """Train an adapter as `fit` does, and return a report."""
     name, _, variant = method.partition(":")
     chosen = fit_method(name)
     recipe = chosen.recipe.changed(**(settings or {}))
     datasets = _selected(datasets, recipe)
-    material = Material(datasets, recipe)
-    adapter = _new_adapter(chosen, variant or None, start, model, recipe, material)
+    data = TrainingData(datasets, recipe)
+    adapter = _new_adapter(chosen, variant or None, start, model, recipe, data)
     adapter.config = adapter.config.with_task(_task(chosen, recipe, datasets))
-    run = _describe(method, model, adapter, material, recipe, start is not None)
-    if done := _finished(out, run, model):
+    run = _describe(method, model, adapter, data, recipe, start is not None)
+    if done := _finished(out, run, model, adapter):
         return done
-    store = EmbeddingStore(default_folder() if cache is None else cache, cache_bytes, model)
-    trainer = Trainer(adapter, model, material, recipe, store, out / TRAINING, run)
+    store = EmbeddingStore(None if cache is None else Path(cache), cache_bytes, is_cyclic=True)
+    encode = DatasetEncoder(model, store)
+    trainer = Trainer(adapter, model, data, recipe, encode, out / TRAINING, run)
     resumed_at = trainer.progress.step
     with _teller(progress and trainer.processes.is_main and progress, name) as tell:
         found = trainer.train(tell, on_skip or _ignore)
-    values = {"run": run, "encoded": store.encoded, **_outcome(found)}
+    values = {
+        "run": run,
+        "encoded": encode.encoded,
+        "found": dict(adapter.config.training_data),
+        **_outcome(found),
+    }
     if trainer.processes.is_main:
         _deliver(adapter, out, run, found, values)
         trainer.remove_checkpoint()
@@ -198,12 +202,12 @@ def _new_adapter(
     start: Adapter | str | os.PathLike[str] | None,
     model: SegmentationModel,
     recipe: FitRecipe,
-    material: Material,
+    data: TrainingData,
 ) -> Adapter:
     """The adapter to train, bound to the model; a copy of `start` if that is given."""
     if start is None:
         new = method.adapter.create(variant)
-        facts = TrainingFacts(recipe.seed, material.object_count, lambda: material.position_spread)
+        facts = TrainingFacts(recipe.seed, data.object_count, lambda: data.position_spread)
         adapter = method.adapter(new.config.for_training(facts))
         adapter.bind(model)
         return adapter
@@ -224,14 +228,11 @@ def _describe(
     method: str,
     model: SegmentationModel,
     adapter: Adapter,
-    material: Material,
+    data: TrainingData,
     recipe: FitRecipe,
     started: bool,
 ) -> dict[str, Any]:
     """What the run is: the same description, the same result."""
-    settings = adapter.config.to_dict()
-    for name in ("recipe", "training_data", "metrics"):
-        settings.pop(name, None)
     start = None
     if started:
         from samadapt.models.hashing import hash_tensors
@@ -245,13 +246,15 @@ def _describe(
             "preprocessing": model.preprocessing,
         },
         "recipe": dict(recipe.to_dict()),
-        "data": material.describe(),
-        "adapter": settings,
+        "data": data.describe(),
+        "adapter": _settings(adapter.config),
         "start": start,
     }
 
 
-def _finished(out: Path, run: Mapping[str, Any], model: SegmentationModel) -> FitReport | None:
+def _finished(
+    out: Path, run: Mapping[str, Any], model: SegmentationModel, adapter: Adapter
+) -> FitReport | None:
     """The report of this very run if `out` holds its result already.
 
     Raises:
@@ -273,12 +276,30 @@ def _finished(out: Path, run: Mapping[str, Any], model: SegmentationModel) -> Fi
         raise DataError(
             f"{out} holds an adapter that was made in another way: give a new folder"
         ) from None
-    if differing := difference(before, json.loads(json.dumps(run))):
+    if differing := difference(_as_read(before, adapter), json.loads(json.dumps(run))):
         raise DataError(
             f"{out} holds an adapter whose training differs in {differing}: give a new folder"
         )
     skipped = tuple(SkippedPicture(**row) for row in values["skipped"])
     return FitReport(load_adapter(out, model), out, values["steps"], values, skipped)
+
+
+def _as_read(run: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
+    """The description of an earlier run, the adapter's settings as this version reads them."""
+    try:
+        config = adapter.config_class.from_dict(run["adapter"])
+    except (AdapterError, KeyError, TypeError):
+        return run
+    return {**run, "adapter": _settings(config)}
+
+
+def _settings(config: AdapterConfig) -> dict[str, Any]:
+    """A config as plain JSON values, without what a run leaves in it."""
+    values = config.to_dict()
+    for name in ("recipe", "training_data", "metrics"):
+        values.pop(name, None)
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
 
 
 def _outcome(found: Progress) -> dict[str, Any]:
@@ -314,6 +335,7 @@ def _deliver(
         adapter.config,
         recipe=run["recipe"],
         training_data={
+            **adapter.config.training_data,
             "datasets": run["data"],
             "images": found.images,
             "prompts": found.prompts,

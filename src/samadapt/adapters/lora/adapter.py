@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from samadapt.adapters.config import AdapterConfig
+from samadapt.adapters.files import write_folder
 from samadapt.adapters.fitting import TASK_SCHEDULE, Fitting
+from samadapt.adapters.lora import peft_layout
 from samadapt.adapters.registry import register
 from samadapt.adapters.weights import WeightChange, chosen_names
 from samadapt.errors import AdapterError
@@ -25,7 +28,8 @@ class LoraConfig(AdapterConfig):
     Attributes:
         rank: r; 0 takes the one whose number of parameters is nearest to a stable adapter's.
         alpha: the change is scaled by alpha / r; 0 stands for alpha = r.
-        layers: shell patterns of the decoder's linear layers; "!" before one takes out.
+        layers: shell patterns of the decoder's linear layers; "!" before one takes out. None for
+            those of a file that peft wrote.
         seed: of the factors A.
         parameters: exact number of learned parameters; 0 until it meets a model.
     """
@@ -48,8 +52,17 @@ class LoraConfig(AdapterConfig):
             raise AdapterError(f"alpha={self.alpha!r}: use 0 or a positive number")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         return {**super().to_dict(), "layers": list(self.layers)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote, or the config of a folder in peft's layout."""
+        own = {name: value for name, value in values.items() if name != "peft"}
+        peft = values.get("peft")
+        if peft is None:
+            return super().from_dict(own)
+        return super().from_dict({"layers": (), **own, **peft_layout.settings(peft)})
 
 
 @register("lora")
@@ -61,12 +74,16 @@ class LoraAdapter(WeightChange):
     for the weights of linear layers of the two-way transformer (attention projections and MLPs).
     B starts as 0, so that untrained no bit changes. A prediction uses the merged weights and costs
     what it costs without an adapter.
+
+    Its folder is one that peft loads onto the network around the decoder.
     """
 
     about = "low-rank changes of the decoder's linear layers"
     fitting = Fitting(task_recipe=TASK_SCHEDULE, row="lora")
     config_class = LoraConfig
     config: LoraConfig
+    _module_path = ""
+    _decoder_layers: Collection[str] = ()
 
     @classmethod
     def create(cls, variant: str | None = None) -> Self:
@@ -89,10 +106,12 @@ class LoraAdapter(WeightChange):
     def bind(self, model: SegmentationModel) -> None:
         """Tie this adapter to `model`, or check that it is the one it was made for."""
         super().bind(model)
-        if self.module is None:
+        self._module_path = model.spec.module_path
+        self._decoder_layers = {name for name, _ in model.decoder.named_modules()}
+        if self.module is None and self.config.layers:
             shapes = self._layers(model.decoder)
             rank = self.config.rank or equal_rank(shapes, model.spec.width)
-            self.config = replace(self.config, rank=rank)
+            self.config = replace(self.config, rank=rank, alpha=self.config.alpha or rank)
             generator = torch.Generator().manual_seed(self.config.seed)
             factors: dict[str, Tensor] = {}
             for name, (rows, columns) in shapes.items():
@@ -101,8 +120,38 @@ class LoraAdapter(WeightChange):
                 factors[f"{name}.lora_A"] = factor * bound
                 factors[f"{name}.lora_B"] = torch.zeros(rows, rank)
             self._build(factors)
+        elif self.module is not None:
+            self._settle()
         if self.module is not None:
             self.module.to(model.device)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` gave, or the tensors of a file in peft's layout.
+
+        Raises:
+            AdapterError: no tensor, or other names or shapes than this adapter has.
+        """
+        named = peft_layout.from_peft(state)
+        if self._decoder_layers:
+            peft_layout.located(named, self._decoder_layers)  # refuses those of other parts
+        super().load_state_dict(peft_layout.within(named, self._module_path))
+        if self._decoder_layers:
+            self._settle()
+
+    def mask_decoder(self, base: nn.Module) -> nn.Module:
+        """A decoder with `base`'s weights plus the changes; everything else is shared with it."""
+        if not self._decoder_layers:
+            self._decoder_layers = {name for name, _ in base.named_modules()}
+            self._settle()
+        return super().mask_decoder(base)
+
+    def _write(self, folder: str | os.PathLike[str]) -> None:
+        config = self.config.to_dict()
+        rank, alpha = config.pop("rank"), config.pop("alpha")
+        tensors = peft_layout.to_peft(self.state_dict(), self._module_path)
+        layers = {name.rpartition(".")[0] for name in peft_layout.from_peft(tensors)}
+        peft = peft_layout.peft_config(rank, alpha or rank, layers)
+        write_folder(folder, config, tensors, peft)
 
     def changes(self) -> Mapping[str, Tensor]:
         """(alpha / r) B A for each chosen layer's weight."""
@@ -122,6 +171,18 @@ class LoraAdapter(WeightChange):
         layers = {name.rpartition(".")[0] for name in state}
         wanted = {f"{layer}.lora_{factor}" for layer in layers for factor in "AB"}
         return wanted == set(state) and all(rank > 0 for rank in ranks)
+
+    def _settle(self) -> None:
+        """Take weights that were loaded without a model to the decoder's layers.
+
+        Raises:
+            AdapterError: they change layers that it lacks.
+        """
+        state = self.state_dict()
+        path, found = peft_layout.located(state, self._decoder_layers)
+        self._module_path = self._module_path or path
+        if self.module is not None and tuple(found) != self.module.names:
+            self._build(found)
 
     def _layers(self, decoder: nn.Module) -> dict[str, tuple[int, int]]:
         """(out, in) of the chosen linear layers.

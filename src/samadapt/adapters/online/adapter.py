@@ -133,7 +133,7 @@ class OnlineAdapter(Adapter):
     # -- the seam -----------------------------------------------------------------------------
 
     def mask_decoder(self, base: nn.Module) -> nn.Module:
-        """`base` itself while nothing was learned or what was learned does no good."""
+        """Return the adapted decoder, or `base` while nothing useful was learned."""
         self._know(base)
         if self.background:
             self._worker.make_way(_PATIENCE_SECONDS)
@@ -168,7 +168,7 @@ class OnlineAdapter(Adapter):
         self._do(lambda: self._learner.undo(interaction))
 
     def on_skip(self, interaction: Interaction) -> None:
-        """Forget what the object's clicks taught, and learn from them what holds for all."""
+        """Restore the weights from before the object, and learn from its clicks."""
         self._end(interaction, None)
 
     def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
@@ -176,7 +176,7 @@ class OnlineAdapter(Adapter):
         self._end(interaction, mask)
 
     def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
-        """Learn what an earlier run accepted and had no time to learn, kept beside `autosave`.
+        """Learn accepted objects that an earlier run saved beside `autosave` before learning them.
 
         Args:
             model: the model.
@@ -200,7 +200,7 @@ class OnlineAdapter(Adapter):
         return ready
 
     def report(self) -> SessionReport:
-        """How many objects were learned, and whether predictions use that."""
+        """Report the learned objects, and whether predictions use the adapted decoder."""
         return SessionReport(self.objects_learned, self.is_trusted)
 
     def wait(self, seconds: float | None = None) -> bool:
@@ -210,7 +210,7 @@ class OnlineAdapter(Adapter):
         return is_idle
 
     def close(self) -> None:
-        """Stop learning in the background and remove temporary files; what was learned stays."""
+        """Stop learning in the background and remove temporary files; the learned state stays."""
         self._worker.stop()
         self._learner.memory.close()
         self._tell()
@@ -219,22 +219,22 @@ class OnlineAdapter(Adapter):
 
     @property
     def is_trusted(self) -> bool:
-        """Whether predictions use what was learned, rather than the frozen decoder."""
+        """Whether predictions use the adapted decoder rather than the frozen one."""
         return self._learner.is_trusted
 
     @property
     def objects_learned(self) -> int:
-        """How many accepted objects were learned, over all domains."""
+        """Number of accepted objects that were learned in all domains."""
         return sum(domain.accepted for domain in self._learner.book.domains)
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """Everything learned: per domain the change of the decoder, evidence and signature."""
+        """Return the learned state: per domain the decoder's change, evidence and signature."""
         if self._loaded is not None:
             return dict(self._loaded)
         return book_to_tensors(self._learner.book, self._layout)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave; an object under way begins again.
+        """Load a state that `state_dict` returned; the current object begins again.
 
         Raises:
             AdapterError: not an online adapter's state, or one of another decoder.
@@ -258,7 +258,7 @@ class OnlineAdapter(Adapter):
             return
         with self._lock:
             if self._layout is None:
-                layout = Layout(base, self.settings.parameters)
+                layout = Layout(base)
                 loaded = self._loaded
                 if loaded is not None:
                     book = tensors_to_book(loaded, layout)
@@ -273,7 +273,7 @@ class OnlineAdapter(Adapter):
         self._published = self._learner.published
 
     def _layout_of(self, base: nn.Module) -> Layout:
-        layout = Layout(base, self.settings.parameters)
+        layout = Layout(base)
         if self._layout is None or layout.names != self._layout.names:
             raise AdapterError(
                 "an adapter before this 'online' one changes the mask decoder's parts: put "

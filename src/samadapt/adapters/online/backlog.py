@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.stored import StoredSample, StoredView, read_extra
+from samadapt.adapters.online.stored_sample import StoredSample, StoredView, read_extra
 from samadapt.errors import DataError, ModelError
 from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
@@ -147,7 +147,7 @@ class Backlog:
     def opened(
         self, entry: Waiting, model: SegmentationModel, adapters: tuple[Seams, ...]
     ) -> tuple[Interaction, Tensor | None]:
-        """How an object ended, and what its clicks changed; read from its file if need be.
+        """Return an object's interaction and the change by its clicks, from its file if need be.
 
         Raises:
             DataError: the file is gone or damaged.
@@ -176,7 +176,7 @@ class Backlog:
         )
 
     def keep(self, home: Path) -> None:
-        """Write what is not in the folder `home` yet, and hold only what is needed to choose.
+        """Write new entries to the folder `home`, and release their memory.
 
         Raises:
             DataError: the folder cannot be written to; the objects stay in memory.
@@ -209,7 +209,7 @@ class Backlog:
                 entry.view.leave_memory()
 
     def load(self, home: Path) -> None:
-        """Take over what `keep` wrote to `home`; what is damaged there is cleared away."""
+        """Load the entries that `keep` wrote to `home`; damaged files are removed."""
         views: dict[str, StoredView] = {}
         for path in sorted(home.glob(_FILE.replace("{:08d}", "*"))):
             with contextlib.suppress(DataError, ModelError, KeyError, ValueError, IndexError):

@@ -21,6 +21,7 @@ BOUNDS = (2, 4, 8)
 """Which prompt of an object begins each depth after the first one."""
 
 _LEAST = 2
+"""Objects that a depth needs before it is trusted: one alone may be chance."""
 
 
 def depth_of(number: int) -> int:
@@ -43,7 +44,7 @@ class LateEvidence:
     gains: tuple[tuple[float, ...], ...] = ((),) * len(BOUNDS)
 
     def with_gain(self, depth: int, gain: float, guard: GuardSettings) -> LateEvidence:
-        """With one more object at a depth of 1 or more."""
+        """Return the evidence with one more object at a depth of 1 or more."""
         kept = list(self.gains)
         kept[depth - 1] = (*kept[depth - 1], gain)[-guard.evidence :]
         return replace(self, gains=tuple(kept))
@@ -54,7 +55,7 @@ class LateEvidence:
         Both decoders are always asked, so it need not be in use to win.
         """
         gains = self.gains[depth - 1]
-        return len(gains) >= _LEAST and mean_gain(gains, guard.forgetting) > 0
+        return len(gains) >= _LEAST and mean_gain(gains, guard.evidence)[0] > 0
 
 
 def late_prompts(prompts: Sequence[Prompt], rng: Generator) -> Iterator[tuple[int, Prompt]]:

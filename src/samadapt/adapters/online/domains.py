@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -13,14 +14,13 @@ from samadapt.adapters.online.evidence import Evidence
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.models.embedding import ImageEmbedding
 
-_SPREADS = 2.5
-_PRIOR_IMAGES = 2
-_LEAST = 0.4
+_SPREADS = 3 * math.sqrt(math.pi / 2)
+"""Three standard deviations of a half-normal distribution, in units of its mean."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signature:
-    """What a kind of images looks like to the encoder.
+    """Feature statistics of a kind of images.
 
     Attributes:
         mean: (C,) mean of each feature channel over the image, averaged over the images.
@@ -35,18 +35,18 @@ class Signature:
     spread: float = 0.0
 
     def reach(self, prior: float) -> float:
-        """How far an image of this kind may be, at least 0.4 times `prior`.
+        """Return the distance up to which an image is of this kind.
 
-        A mean of `prior`, which counts as two images, and 2.5 times the spread, which counts as
-        the images that it was seen on: kinds of images that vary much reach further.
+        Distances to the mean are taken as half-normal: 99.7 % of a kind's images lie within
+        3 sqrt(pi / 2) times their mean distance, the spread. That estimate counts as the images
+        it was made of, `prior` as one more: kinds of images that vary much reach further.
         """
         seen = self.images - 1
-        reach = (_PRIOR_IMAGES * prior + seen * _SPREADS * self.spread) / (_PRIOR_IMAGES + seen)
-        return max(_LEAST * prior, reach)
+        return (prior + seen * _SPREADS * self.spread) / (1 + seen)
 
     @classmethod
     def of(cls, embedding: ImageEmbedding) -> Signature:
-        """Of one image; padding does not count."""
+        """Return the signature of one image without its padding."""
         there = embedding.geometry.valid(embedding.grid, embedding.image.device)
         features = embedding.image[0][:, there].float()
         return cls(features.mean(1).cpu(), features.std(1, correction=0).cpu())
@@ -57,7 +57,7 @@ class Signature:
         return float(((self.mean - other.mean) / width).square().mean().sqrt())
 
     def joined(self, image: Signature) -> Signature:
-        """With one more image."""
+        """Return the signature with one more image."""
         count = self.images
         share = 1 / (count + 1)
         return Signature(
@@ -70,7 +70,7 @@ class Signature:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Domain:
-    """What was learned of one kind of images. Immutable, its tensors are never changed in place.
+    """State learned from one kind of images. Immutable, its tensors are never changed in place.
 
     Attributes:
         number: never given twice in one adapter.
@@ -95,7 +95,7 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DomainBook:
-    """All domains and which one is in use. Immutable."""
+    """All domains and the one in use. Immutable."""
 
     domains: tuple[Domain, ...] = (Domain(0),)
     current: int = 0
@@ -115,7 +115,7 @@ class DomainBook:
         return next((domain for domain in self.domains if domain.number == number), None)
 
     def updated(self, domain: Domain) -> DomainBook:
-        """With this state of a domain."""
+        """Return the book with a new state of one domain."""
         changed = tuple(domain if d.number == domain.number else d for d in self.domains)
         return replace(self, domains=changed)
 

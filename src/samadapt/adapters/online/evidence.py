@@ -17,8 +17,10 @@ from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 
-_MOST = 0.3
-_FLOOR = 0.04
+_SAME_OBJECT = 0.5
+"""IoU from which two masks show the same object (PASCAL VOC, Everingham et al. 2010)."""
+_HAMPEL = 3.0
+"""Deviations from the median beyond which a value is cut (Hampel 1974)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Evidence:
 
     Attributes:
         gains: adapted minus frozen score of each object, oldest first.
-        surprises: how little each accepted mask agreed with the last answer, oldest first.
+        surprises: 1 - IoU of each accepted mask with the answer before it, oldest first.
         trusted: whether predictions use the adapted decoder.
     """
 
@@ -36,54 +38,71 @@ class Evidence:
     trusted: bool = True
 
     def with_gain(self, gain: float, guard: GuardSettings) -> Evidence:
-        """With one more object.
+        """Return the evidence with one more object.
 
-        Trust is lost when the mean gain falls below -margin and two of the last three objects
-        (the last two, if there are no more) lost as well; it comes back when the mean reaches
-        +margin / 2.
+        Trust is lost when the mean gain lies more than its standard error below 0, and comes back
+        when the mean is above 0. Two of the last three objects have to say the same, so that a
+        single wrong mask decides nothing.
         """
         gains = (*self.gains, gain)[-guard.evidence :]
-        mean = mean_gain(gains, guard.forgetting)
+        mean, error = mean_gain(gains, guard.evidence)
         if self.trusted:
-            losses = sum(gain < 0 for gain in gains[-3:])
-            trusted = bool(losses < 2 or mean >= -guard.margin)
+            trusted = not (sum(gain < 0 for gain in gains[-3:]) >= 2 and mean < -error)
         else:
-            trusted = bool(mean >= guard.margin / 2)
+            trusted = sum(gain > 0 for gain in gains[-3:]) >= 2 and mean > 0
         return replace(self, gains=gains, trusted=trusted)
 
     def with_surprise(self, surprise: float, guard: GuardSettings) -> Evidence:
-        """With one more accepted mask, suspicious or not."""
-        kept = max(guard.evidence, 8)
-        return replace(self, surprises=(*self.surprises, surprise)[-kept:])
+        """Return the evidence with one more accepted mask, suspicious or not."""
+        return replace(self, surprises=(*self.surprises, surprise)[-max(guard.evidence, 1) :])
 
-    def is_outlier(self, surprise: float, guard: GuardSettings) -> bool:
-        """Whether an accepted mask is far less like the last answer than is usual here.
+    def is_outlier(self, surprise: float) -> bool:
+        """Whether an accepted mask shows another object than the answer before it.
 
-        More than `outlier` deviations (1.48 times the median absolute deviation, at least 0.04)
-        above the median. Medians, so that a few bad masks do not move the bar.
+        It does if their IoU is below 0.5, unless that is so for half of the objects before, whose
+        answers are painted over as a rule.
         """
-        if not guard.outlier:
-            return False
-        known = np.array(self.surprises or (0.0,))
-        middle = float(np.median(known))
-        spread = 1.4826 * float(np.median(np.abs(known - middle)))
-        return surprise > middle + guard.outlier * max(spread, _FLOOR)
+        usual = float(np.median(self.surprises or (0.0,)))
+        return usual <= 1 - _SAME_OBJECT < surprise
 
 
-def mean_gain(gains: tuple[float, ...], forgetting: float) -> float:
-    """Mean with exponential forgetting of robust gains; 0 without any.
+def mean_gain(gains: tuple[float, ...], window: int) -> tuple[float, float]:
+    """Return the mean of robust gains with exponential forgetting, and its standard error.
 
-    Each gain is cut to within 3 deviations (at least 0.04) of the median, and to -0.3..0.3, so
-    that one wrongly accepted mask cannot decide.
+    Each gain is cut to within 3 robust deviations of the median (the Hampel identifier), so that
+    one wrongly accepted mask cannot decide. A gain counts (window - 1) / (window + 1) times as
+    much as the next one, which gives the weights the same mean age as equal weights of `window`
+    gains. The error is that of a weighted mean with n = (sum w)^2 / sum w^2 effective objects
+    (Kish 1965): infinite for one object. Without gains both are 0.
+
+    Args:
+        gains: oldest first.
+        window: number of objects that are remembered, at least 1.
     """
     if not gains:
-        return 0.0
+        return 0.0, 0.0
     values = np.array(gains)
     middle = float(np.median(values))
-    spread = 3 * max(1.4826 * float(np.median(np.abs(values - middle))), _FLOOR)
-    values = values.clip(middle - spread, middle + spread).clip(-_MOST, _MOST)
-    weights = forgetting ** np.arange(len(values) - 1, -1, -1)
-    return float((values * weights).sum() / weights.sum())
+    reach = _HAMPEL * _deviation(values - middle)
+    values = values.clip(middle - reach, middle + reach)
+    weights = ((window - 1) / (window + 1)) ** np.arange(len(values) - 1, -1, -1)
+    weights /= weights.sum()
+    mean = float(weights @ values)
+    effective = 1 / float((weights**2).sum())
+    if effective <= 1:
+        return mean, float("inf")
+    variance = float(weights @ (values - mean) ** 2)
+    return mean, float(np.sqrt(variance / (effective - 1)))
+
+
+def _deviation(differences: NDArray[np.float64]) -> float:
+    """Robust standard deviation from differences to the median (Iglewicz & Hoaglin 1993).
+
+    It is the scaled median of their absolute values, or, if more than half of them are 0, the
+    scaled mean.
+    """
+    sizes = np.abs(differences)
+    return 1.4826 * float(np.median(sizes)) or 1.2533 * float(sizes.mean())
 
 
 def first_answers(

@@ -1,4 +1,4 @@
-"""`Learner`: what online adaptation does at every event. It belongs to one thread at a time."""
+"""`Learner`: online adaptation's response to every event. It belongs to one thread at a time."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online.backlog import Backlog, Waiting
-from samadapt.adapters.online.bench import Bench, Interrupted, NotFinite
+from samadapt.adapters.online.clicked_object import ClickedObject
+from samadapt.adapters.online.decoder_trainer import DecoderTrainer, Interrupted, NotFinite
 from samadapt.adapters.online.depths import BOUNDS, depth_of, late_prompts
 from samadapt.adapters.online.domains import Domain, DomainBook, Signature
-from samadapt.adapters.online.judge import Judge
-from samadapt.adapters.online.labels import disagreement
 from samadapt.adapters.online.memory import MEGABYTE, ReplayMemory
-from samadapt.adapters.online.object import ClickedObject
 from samadapt.adapters.online.optimiser import Moments
+from samadapt.adapters.online.prompt_evaluator import PromptEvaluator
+from samadapt.adapters.online.pseudo_labels import disagreement
 from samadapt.adapters.online.replay_sample import ReplaySample, replay_sample_of
 from samadapt.adapters.online.settings import OnlineSettings
 from samadapt.errors import DataError, ModelError
@@ -64,7 +64,7 @@ class Learner:
         self._seed = seed
         self._own = own
         self._check = check
-        self._bench: Bench | None = None
+        self._trainer: DecoderTrainer | None = None
         self._object = ClickedObject(None)
         self.backlog = Backlog()
         """Objects that ended and wait to be learned."""
@@ -87,14 +87,14 @@ class Learner:
         depths = (1, *BOUNDS) if self.settings.guard.depths else (1,)
         return any(map(self._trusts, depths))
 
-    def bench(self, interaction: Interaction) -> Bench:
+    def trainer(self, interaction: Interaction) -> DecoderTrainer:
         """The decoder that is trained, made when it is first needed."""
-        if self._bench is None or not self._bench.fits(interaction):
-            self._bench = Bench(interaction, self._own, self.settings, self._check)
-        return self._bench
+        if self._trainer is None or not self._trainer.fits(interaction):
+            self._trainer = DecoderTrainer(interaction, self._own, self.settings, self._check)
+        return self._trainer
 
     def start_from(self, book: DomainBook, samples: Path | None = None) -> None:
-        """Take over what was loaded, with the replay memory kept in the folder `samples`."""
+        """Start from a loaded state, with the replay memory in the folder `samples`."""
         self.book = book
         self.memory.close()
         if samples is not None:
@@ -118,13 +118,12 @@ class Learner:
         Raises:
             Interrupted: nothing was learned.
         """
-        now, patience = self._object, self.settings.guard.patience
+        now = self._object
         now.has_candidates |= interaction.candidates > 1
-        is_lost = bool(patience) and len(interaction.clicks) >= patience
-        now.is_frozen = is_lost or self._is_frozen_at(len(interaction.prompts) + 1)
+        now.is_frozen = self._is_frozen_at(len(interaction.prompts) + 1)
         try:
-            if not is_lost and self.settings.click.loss != "none" and interaction.clicks:
-                now.learn(self.bench(interaction), interaction, self.settings.click)
+            if self.settings.click.loss != "none" and interaction.clicks:
+                now.learn(self.trainer(interaction), interaction, self.settings.click)
         except NotFinite:
             now.now = now.start
             self.notes.append(
@@ -174,7 +173,7 @@ class Learner:
         domain = self._domain_of(entry, interaction)
         if domain is None:
             return
-        bench = self.bench(interaction)
+        trainer = self.trainer(interaction)
         sample = replay_sample_of(
             interaction.model,
             interaction,
@@ -184,7 +183,7 @@ class Learner:
             candidates=entry.several,
         )
         learn = self._accepted if entry.is_accepted else self._skipped
-        yield from learn(domain, bench, interaction, sample, change)
+        yield from learn(domain, trainer, interaction, sample, change)
 
     def give_up(self) -> None:
         """Something went wrong: go back to the weights from before the object."""
@@ -217,14 +216,14 @@ class Learner:
     def _skipped(
         self,
         domain: Domain,
-        bench: Bench,
+        trainer: DecoderTrainer,
         interaction: Interaction,
         sample: ReplaySample,
         change: Tensor | None,
     ) -> Generator[None, None, None]:
         skip = self.settings.skip
         try:
-            domain = yield from self._taught(domain, bench, interaction, sample, skip.parts)
+            domain = yield from self._taught(domain, trainer, interaction, sample, skip.parts)
             if skip.replay:
                 self.memory.add(domain.number, sample)
         except NotFinite:
@@ -234,22 +233,22 @@ class Learner:
     def _accepted(
         self,
         domain: Domain,
-        bench: Bench,
+        trainer: DecoderTrainer,
         interaction: Interaction,
         sample: ReplaySample,
         change: Tensor | None,
     ) -> Generator[None, None, None]:
         domain, is_credible = self._checked(domain, interaction, sample.mask)
         if is_credible:
-            judge = Judge(bench, interaction, sample)
-            domain, before = yield from self._with_evidence(domain, judge, interaction.prompts)
+            evaluator = PromptEvaluator(trainer, interaction, sample)
+            domain, before = yield from self._with_evidence(domain, evaluator, interaction.prompts)
             try:
                 if change is not None:
-                    long_term = bench.zeros() if domain.delta is None else domain.delta
+                    long_term = trainer.zeros() if domain.delta is None else domain.delta
                     domain = replace(domain, delta=long_term + change.to(long_term.device))
                 steps = self.settings.accept.parts
-                taught = yield from self._taught(domain, bench, interaction, sample, steps)
-                after = yield from _patiently(lambda: judge.first(taught.delta, before))
+                taught = yield from self._taught(domain, trainer, interaction, sample, steps)
+                after = yield from _patiently(lambda: evaluator.first(taught.delta, before))
                 if after >= before - _MOST_LOST:
                     domain = replace(taught, accepted=domain.accepted + 1)
                     self.memory.add(domain.number, sample)
@@ -262,40 +261,40 @@ class Learner:
     def _checked(
         self, domain: Domain, interaction: Interaction, mask: NDArray[np.bool_]
     ) -> tuple[Domain, bool]:
-        """Whether an accepted mask is credible enough to learn from."""
+        """Return the domain, and whether an accepted mask is credible enough to learn from."""
         guard = self.settings.guard
-        if not guard.outlier:
+        if not guard.reject_outliers:
             return domain, True
         surprise = 0.0 if interaction.mask is None else 1 - iou(interaction.mask, mask)
         is_credible = (
-            not domain.evidence.is_outlier(surprise, guard)
+            not domain.evidence.is_outlier(surprise)
             and disagreement(mask, interaction.clicks) <= _MOST_CONTRADICTED
         )
         evidence = domain.evidence.with_surprise(surprise, guard)
         return replace(domain, evidence=evidence), is_credible
 
     def _with_evidence(
-        self, domain: Domain, judge: Judge, prompts: Sequence[Prompt]
+        self, domain: Domain, evaluator: PromptEvaluator, prompts: Sequence[Prompt]
     ) -> Generator[None, None, tuple[Domain, float]]:
         """Compare adapted and frozen decoder on an object that neither has learned yet.
 
         Returns the domain, and the IoU of the first answer of what will be trained.
         """
         guard, delta = self.settings.guard, domain.delta
-        if not guard.evidence or not judge.can_judge:
+        if not guard.evidence or not evaluator.can_judge:
             return domain, 0.0
         clicks = 0 if guard.depths else 1
-        frozen = yield from _patiently(lambda: judge.answers(None, clicks))
+        frozen = yield from _patiently(lambda: evaluator.answers(None, clicks))
         if delta is None:
             return domain, frozen[0]
-        adapted = yield from _patiently(lambda: judge.answers(delta, clicks))
+        adapted = yield from _patiently(lambda: evaluator.answers(delta, clicks))
         gain = (sum(adapted) - sum(frozen)) / 2
         evidence = domain.evidence.with_gain(gain, guard)
         if guard.depths:
             rng = np.random.default_rng((self._seed, domain.number, domain.accepted, len(prompts)))
             for depth, prompt in late_prompts(prompts, rng):
-                before = yield from _patiently(lambda p=prompt: judge.at(None, p))  # type: ignore[misc]
-                after = yield from _patiently(lambda p=prompt: judge.at(delta, p))  # type: ignore[misc]
+                before = yield from _patiently(lambda p=prompt: evaluator.at(None, p))  # type: ignore[misc]
+                after = yield from _patiently(lambda p=prompt: evaluator.at(delta, p))  # type: ignore[misc]
                 domain = replace(domain, late=domain.late.with_gain(depth, after - before, guard))
         if domain.evidence.trusted and not evidence.trusted:
             domain = replace(domain, delta=delta / 2, moments=Moments())
@@ -304,7 +303,7 @@ class Learner:
     def _taught(
         self,
         domain: Domain,
-        bench: Bench,
+        trainer: DecoderTrainer,
         interaction: Interaction,
         sample: ReplaySample,
         steps: tuple[tuple[tuple[str, str], ...], ...],
@@ -315,7 +314,7 @@ class Learner:
             return domain
         seed = self._seed, domain.number, domain.accepted, domain.moments.steps
         rng = np.random.default_rng(seed)
-        delta = bench.zeros() if domain.delta is None else domain.delta
+        delta = trainer.zeros() if domain.delta is None else domain.delta
         descent = accept.descent.scaled((1 + accept.decay * domain.accepted) ** -0.5)
         moments = domain.moments if accept.keep_moments else Moments()
         for parts in steps:
@@ -327,7 +326,7 @@ class Learner:
                     chosen.append((source, prompt, example))
             if chosen:
                 gradient = yield from _patiently(
-                    lambda now=delta, what=chosen: bench.gradient(now, interaction, what)  # type: ignore[misc]
+                    lambda now=delta, what=chosen: trainer.gradient(now, interaction, what)  # type: ignore[misc]
                 )
                 delta, moments = descent.step(delta, gradient, moments)
         if not bool(torch.isfinite(delta).all()):

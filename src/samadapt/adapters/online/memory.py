@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from numpy.random import Generator
 
 from samadapt.adapters.online.replay_sample import ReplaySample
-from samadapt.adapters.online.stored import StoredSample, StoredView, stored
+from samadapt.adapters.online.stored_sample import StoredSample, StoredView, stored
 from samadapt.errors import DataError, ModelError
 from samadapt.models.embedding import ImageEmbedding
 
@@ -91,7 +91,7 @@ class ReplayMemory:
             self._drop(entry)
 
     def keep(self, home: Path) -> None:
-        """Write what is not in the folder `home` yet, and clear away what is there besides.
+        """Write new samples to the folder `home`, and remove all other files from it.
 
         Raises:
             DataError: the folder cannot be written to; the samples stay in memory.
@@ -114,7 +114,7 @@ class ReplayMemory:
         self._keep_within_bounds()
 
     def load(self, home: Path, domains: Collection[int]) -> None:
-        """Take over what `keep` wrote to `home` for these domains, instead of what is here."""
+        """Replace the samples by those of these domains that `keep` wrote to `home`."""
         self.close()
         views: dict[str, StoredView] = {}
         for path in sorted(home.glob("lesson-*.safetensors")):

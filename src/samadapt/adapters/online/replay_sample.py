@@ -1,4 +1,4 @@
-"""What can be learned from one finished object: its mask, clicks and prompts."""
+"""`ReplaySample`: mask, clicks and prompts of one finished object."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReplaySample:
-    """One finished object: what can be learned from it.
+    """Mask, clicks and prompts of one finished object.
 
     Attributes:
         mask: the last mask (H, W) bool.
@@ -59,7 +59,7 @@ def replay_sample_of(
     is_accepted: bool = True,
     candidates: bool = False,
 ) -> ReplaySample:
-    """What can be learned from an interaction that ended with `mask`.
+    """Return the replay sample of an interaction that ended with `mask`.
 
     Args:
         model: answered the prompts.

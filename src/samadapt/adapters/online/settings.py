@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from typing import Any, Literal, get_args
 
-from samadapt.adapters.online.optimiser import Descent, Kind
+from samadapt.adapters.online.optimiser import Descent
+from samadapt.adapters.online.retired import without_retired
 from samadapt.errors import AdapterError
 
 ClickLoss = Literal["none", "sparse", "gaussian", "distill"]
-Student = Literal["previous", "clicks"]
 
 DEFAULT = "default"
 OBJECTS = ("new", "replay")
@@ -22,91 +22,73 @@ PROMPTS = ("first", "all", "last", "any", "corrected")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClickSettings:
-    """Learning while an object is being clicked.
+    """Settings of learning while an object is being clicked.
 
     Attributes:
-        parameters: patterns of those of the trained parameters that clicks change; fewer of them
-            make a step cheaper. "!" before a pattern takes out.
         loss: "sparse" cross-entropy at the clicks (Schön et al.), "gaussian" around them (OAIMS),
             "distill" sparse, plus the prediction with the new click teaching the one without it
             (DC-TTA), or "none".
         steps: optimisation steps after each click.
-        violated_steps: further steps as long as the mask contradicts a click, at most so many.
-        optimiser: "adam" or "sgd".
         rate: learning rate.
         anchor: pull towards the base weights, see `Descent`.
         sigma: radius of the Gaussian loss, in original pixels.
         distillation: weight of the self-distillation.
-        student: what is taught by "distill": "previous" the prompt without the new click (as in
-            DC-TTA), "clicks" all clicks without the mask before, so that the decoder has to find
-            by itself what the corrections said.
-        units: clicks whose masks do not overlap get weights of their own, which are merged.
-        merge: factor of the sum of the units' changes, when there are several.
-        keep: keep what the clicks taught when the object is accepted, rather than going back to
-            the weights before the object.
+        units: give clicks whose masks do not overlap weights of their own, which are merged.
+        merge: factor of the sum of the units' changes, if there are several.
+        keep: keep what the clicks taught when the object is accepted, instead of restoring the
+            weights from before the object.
     """
 
-    parameters: tuple[str, ...] = ("*",)
     loss: ClickLoss = "sparse"
     steps: int = 1
-    violated_steps: int = 0
-    optimiser: Kind = "adam"
     rate: float = 1e-5
     anchor: float = 0.0
     sigma: float = 3.0
     distillation: float = 1.0
-    student: Student = "previous"
     units: bool = False
     merge: float = 0.7
     keep: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parameters", tuple(self.parameters))
         _one_of("click.loss", self.loss, get_args(ClickLoss))
-        _one_of("click.student", self.student, get_args(Student))
-        _one_of("click.optimiser", self.optimiser, get_args(Kind))
-        _at_least("click", 0, steps=self.steps, violated_steps=self.violated_steps)
-        _at_least("click", 0, anchor=self.anchor, distillation=self.distillation, merge=self.merge)
+        _at_least("click", 0, steps=self.steps, merge=self.merge)
+        _at_least("click", 0, anchor=self.anchor, distillation=self.distillation)
         _above("click", 0, rate=self.rate, sigma=self.sigma)
 
     @property
     def descent(self) -> Descent:
-        """How to step."""
-        return Descent(self.optimiser, self.rate, self.anchor)
+        """The optimiser's step."""
+        return Descent(self.rate, self.anchor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptSettings:
-    """Learning from an accepted object.
+    """Settings of learning from an accepted object.
 
     Attributes:
         steps: what each optimisation step learns, in order, as "object.prompt" or several of
             them joined by "+" (their losses are summed). Objects: "new", the one just accepted,
-            and "replay", a random earlier one (passed over while there is none). Prompts:
+            and "replay", a random earlier one (skipped while there is none). Prompts:
             "first" as sent, "all" clicks at once, "last" as sent, "any" of those sent, and
             "corrected": the first one's answer and a generated click per error in it.
-        optimiser: "adam" or "sgd".
         rate: learning rate.
         decay: the rate is divided by sqrt(1 + decay * objects accepted before).
-        keep_moments: Adam's running means live on from object to object.
+        keep_moments: keep Adam's running means from object to object.
         anchor: pull towards the base weights, see `Descent`.
-        importance: see `Descent`.
         entropy: weight of the balanced cross-entropy.
         focal: weight of the normalised focal loss.
         dice: weight of the Dice loss.
         clicks: weight of the sparse loss at the object's clicks.
         erosion: iterations of a 3x3 cross, see `labels.eroded`.
-        erosion_share: most of a side's depth that erosion may take.
-        errors: most generated clicks of a "corrected" prompt.
+        erosion_share: largest share of the object's (or background's) depth that is eroded.
+        errors: largest number of generated clicks in a "corrected" prompt.
     """
 
     steps: tuple[str, ...] = ("new.first",)
-    optimiser: Kind = "adam"
     rate: float = 1e-5
     decay: float = 0.0
     keep_moments: bool = False
     anchor: float = 0.0
-    importance: bool = False
     entropy: float = 1.0
     focal: float = 0.0
     dice: float = 0.0
@@ -117,7 +99,6 @@ class AcceptSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
-        _one_of("accept.optimiser", self.optimiser, get_args(Kind))
         _at_least("accept", 0, decay=self.decay, anchor=self.anchor, erosion=self.erosion)
         _at_least("accept", 0, entropy=self.entropy, focal=self.focal)
         _at_least("accept", 0, dice=self.dice, clicks=self.clicks)
@@ -129,25 +110,25 @@ class AcceptSettings:
 
     @property
     def descent(self) -> Descent:
-        """How to step."""
-        return Descent(self.optimiser, self.rate, self.anchor, self.importance)
+        """The optimiser's step."""
+        return Descent(self.rate, self.anchor)
 
     @property
     def parts(self) -> tuple[tuple[tuple[str, str], ...], ...]:
-        """For each step the (object, prompt) pairs that it learns."""
+        """The (object, prompt) pairs that each step learns."""
         return _parts(self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkipSettings:
-    """Learning from objects that were given up: their clicks are true all the same.
+    """Settings of learning from objects that were given up, whose clicks are still correct.
 
     Attributes:
         steps: what each step learns, as in `AcceptSettings`.
         clicks: weight of the sparse loss at the clicks.
         mask: weight of the mask loss towards the last mask, eroded and overridden by the clicks.
-        least_clicks: objects with fewer clicks teach nothing, and neither do those whose last
-            mask contradicts more than a quarter of them.
+        least_clicks: number of clicks below which an object is not learned. An object whose last
+            mask contradicts more than a quarter of its clicks is not learned either.
         replay: keep the object for replay as if it had been accepted.
     """
 
@@ -165,18 +146,18 @@ class SkipSettings:
 
     @property
     def parts(self) -> tuple[tuple[tuple[str, str], ...], ...]:
-        """For each step the (object, prompt) pairs that it learns."""
+        """The (object, prompt) pairs that each step learns."""
         return _parts(self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaySettings:
-    """Memory of accepted objects.
+    """Settings of the replay memory of accepted objects.
 
     Attributes:
-        objects: how many are kept per domain; 0 for none.
-        megabytes: memory for their embeddings, all domains together; older ones go to the disk.
-        disk_megabytes: disk for them; beyond it the oldest are dropped.
+        objects: number of objects kept per domain; 0 for none.
+        megabytes: memory for their embeddings in all domains; older ones move to the disk.
+        disk_megabytes: disk space for them; beyond it the oldest are dropped.
     """
 
     objects: int = 5
@@ -190,37 +171,30 @@ class ReplaySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardSettings:
-    """What keeps adaptation from doing harm.
+    """Settings that keep adaptation from doing harm.
 
     Attributes:
-        evidence: how many of the last accepted objects count; 0 keeps no evidence.
-        forgetting: weight of an object against that of the next one.
-        margin: mean IoU by which the adapted decoder must fall behind to lose trust.
-        outlier: accepted masks whose loss lies so many deviations above the usual teach nothing;
-            0 for no such test.
-        patience: after so many clicks on one object the frozen decoder answers the rest of them:
-            what was learned does not help here; 0 for no such limit.
-        depths: later prompts of an object are judged apart from the first one, and answered by the
-            adapted decoder only where it has been better (see `depths`); needs `evidence`.
-        domains: how many kinds of images are told apart; 1 for no distinction.
-        distance: how far an image may be from a domain of which little is known; see
-            `domains.Signature.distance` and `reach`.
+        evidence: number of the last accepted objects on which the adapted and the frozen decoder
+            are compared (see `Evidence`); 0 for no comparison.
+        reject_outliers: do not learn accepted masks that look like mistakes, see
+            `Evidence.is_outlier`.
+        depths: evaluator later prompts of an object apart from the first one, and answer them with
+            the adapted decoder only where it has been better (see `depths`); needs `evidence`.
+        domains: number of kinds of images that are told apart; 1 for no distinction.
+        distance: distance up to which an image belongs to a domain of one image, in standard
+            deviations of the features within an image; see `Signature.reach`.
     """
 
     evidence: int = 12
-    forgetting: float = 0.85
-    margin: float = 0.02
-    outlier: float = 5.0
-    patience: int = 0
+    reject_outliers: bool = True
     depths: bool = False
     domains: int = 6
-    distance: float = 1.5
+    distance: float = 1.0
 
     def __post_init__(self) -> None:
-        _at_least("guard", 0, evidence=self.evidence, margin=self.margin, outlier=self.outlier)
-        _at_least("guard", 0, patience=self.patience)
+        _at_least("guard", 0, evidence=self.evidence)
         _at_least("guard", 1, domains=self.domains)
-        _above("guard", 0, distance=self.distance, forgetting=self.forgetting)
+        _above("guard", 0, distance=self.distance)
         if self.depths and not self.evidence:
             raise AdapterError(
                 "guard.depths=True without evidence: no depth could ever be trusted; set "
@@ -230,38 +204,33 @@ class GuardSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnlineSettings:
-    """Everything that decides what online adaptation does.
+    """All settings of online adaptation.
 
     Attributes:
-        source: where the recipe comes from, and what in it is our choice.
-        parameters: patterns of the decoder parameters that learn; "!" before one takes out.
-        click: learning during an object.
+        source: the publication that the recipe comes from, and our own choices in it.
+        click: learning while an object is being clicked.
         accept: learning from accepted objects.
         skip: learning from objects that were given up.
         replay: memory of accepted objects.
-        guard: evidence, domains, outliers.
+        guard: evidence, domains and outliers.
 
     Raises:
-        AdapterError: a value that makes no sense.
+        AdapterError: a value out of range.
     """
 
     source: str = ""
-    parameters: tuple[str, ...] = ("*",)
     click: ClickSettings = field(default_factory=ClickSettings)
     accept: AcceptSettings = field(default_factory=AcceptSettings)
     skip: SkipSettings = field(default_factory=SkipSettings)
     replay: ReplaySettings = field(default_factory=ReplaySettings)
     guard: GuardSettings = field(default_factory=GuardSettings)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "parameters", tuple(self.parameters))
-
     @classmethod
     def preset(cls, name: str = DEFAULT) -> OnlineSettings:
-        """The settings of a preset.
+        """Return the settings of a preset.
 
         Raises:
-            AdapterError: no preset of that name.
+            AdapterError: there is no preset of that name.
         """
         known = preset_names()
         if name not in known:
@@ -275,16 +244,16 @@ class OnlineSettings:
         return cls.from_dict(json.loads(text))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         values: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OnlineSettings:
-        """Read what `to_dict` wrote; what is missing keeps its default.
+        """Read values that `to_dict` returned; a missing setting has its default value.
 
         Raises:
-            AdapterError: an unknown setting, or a bad value.
+            AdapterError: an unknown setting or a bad value.
         """
         groups: dict[str, Any] = {
             "click": ClickSettings,
@@ -293,7 +262,7 @@ class OnlineSettings:
             "replay": ReplaySettings,
             "guard": GuardSettings,
         }
-        given = dict(values)
+        given = without_retired(values)
         _check_names("online settings", given, cls)
         for name, group in groups.items():
             if name in given:
@@ -303,7 +272,7 @@ class OnlineSettings:
 
 
 def preset_names() -> list[str]:
-    """Names of all presets."""
+    """Return the names of all presets."""
     return sorted(
         f.name.removesuffix(".json") for f in _folder().iterdir() if f.name.endswith(".json")
     )

@@ -1,4 +1,4 @@
-"""What was learned as named tensors, and back: one group of tensors per domain."""
+"""Conversion between the learned state and named tensors, one group of tensors per domain."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def book_to_tensors(book: DomainBook, layout: Layout | None) -> dict[str, Tensor
 
 
 def tensors_to_book(tensors: Mapping[str, Tensor], layout: Layout | None) -> DomainBook:
-    """Read what `book_to_tensors` wrote.
+    """Read tensors that `book_to_tensors` returned.
 
     Raises:
         AdapterError: tensors are missing, of other shapes than the decoder's, or not finite.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.bench import Bench
+from samadapt.adapters.online.decoder_trainer import DecoderTrainer
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import ClickSettings
 from samadapt.prompts import Click, Prompt
@@ -41,16 +41,18 @@ class Units:
     members: tuple[_Unit, ...] = ()
     seen: int = 0
 
-    def learned(self, bench: Bench, interaction: Interaction, click: ClickSettings) -> Units:
-        """With the newest click; its unit learns."""
+    def learned(
+        self, trainer: DecoderTrainer, interaction: Interaction, click: ClickSettings
+    ) -> Units:
+        """Return the units after the newest click's unit has learned."""
         clicks = interaction.clicks
         members = list(self.members)
         index = 0
         for new in clicks[self.seen :] or clicks[-1:]:
-            area = bench.mask_of(self.start, interaction, Prompt([(new.x, new.y)]))
+            area = trainer.mask_of(self.start, interaction, Prompt([(new.x, new.y)]))
             index = _joined(members, new, area, self.start)
         unit = members[index]
-        now, moments = bench.click_steps(
+        now, moments = trainer.click_steps(
             self.start + unit.change, unit.moments, interaction, unit.clicks
         )
         members[index] = replace(unit, change=now - self.start, moments=moments)
@@ -66,7 +68,7 @@ class Units:
         return merged
 
     def rebased(self, start: Tensor) -> Units:
-        """The same changes from another start."""
+        """Return the same changes from other start weights."""
         return replace(self, start=start)
 
 

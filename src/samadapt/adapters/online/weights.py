@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
-from samadapt.adapters.weights import chosen_names, put_weight, shared_copy
+from samadapt.adapters.weights import put_weight, shared_copy
 from samadapt.errors import AdapterError
 
 
@@ -25,19 +25,14 @@ class _Place:
 
 
 class Layout:
-    """Which parameters of a decoder are trained, and their order in the flat vector (P,).
+    """Order of a decoder's parameters in the flat vector (P,).
 
     Args:
         decoder: the decoder, of which only names and shapes are taken.
-        patterns: as for `chosen_names`.
-
-    Raises:
-        AdapterError: the patterns match no parameter.
     """
 
-    def __init__(self, decoder: nn.Module, patterns: Sequence[str] = ("*",)) -> None:
-        named = {n: p for n, p in decoder.named_parameters() if p.is_floating_point()}
-        chosen = [(name, named[name]) for name in chosen_names(tuple(named), patterns)]
+    def __init__(self, decoder: nn.Module) -> None:
+        chosen = [(n, p) for n, p in decoder.named_parameters() if p.is_floating_point()]
         counts = [parameter.numel() for _, parameter in chosen]
         starts = [0, *accumulate(counts)]
         self._places = tuple(
@@ -119,19 +114,13 @@ class Workbench:
             self._buffer.copy_(weights)
         return self.decoder
 
-    def learn(self, names: Collection[str]) -> None:
-        """Take gradients of these trained parameters only, from the next forward pass on."""
-        for name, parameter in self._parameters.items():
-            parameter.requires_grad_(name in names)
-
     def gradient(self, loss: Tensor) -> Tensor:
         """Gradient (P,) of a loss that the decoder's output went into; 0 where it did not."""
-        wanted = {name: p for name, p in self._parameters.items() if p.requires_grad}
-        found = torch.autograd.grad(loss, tuple(wanted.values()), allow_unused=True)
+        found = torch.autograd.grad(loss, tuple(self._parameters.values()), allow_unused=True)
         self._check()
         gradient = torch.zeros_like(self._buffer)
         views = self._layout.views(gradient)
-        for name, part in zip(wanted, found, strict=True):
+        for name, part in zip(self._parameters, found, strict=True):
             if part is not None:
                 views[name].copy_(part)
         return gradient

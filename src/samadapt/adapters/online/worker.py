@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from samadapt.adapters.online.bench import Interrupted
+from samadapt.adapters.online.decoder_trainer import Interrupted
 
 Event = Callable[[], Iterator[None] | None]
 """Something to do at once; what it returns is long work that goes on, piece by piece, after it."""
@@ -38,7 +38,7 @@ class Worker:
         self._ways = 0
 
     def submit(self, event: Event, *, learns: bool = False) -> None:
-        """Add an event and return at once; what is being done now is broken off.
+        """Add an event and return at once; work in progress is interrupted.
 
         A stream of events without a pause cannot hold long work up for good: after some of them
         one piece of it is finished first.

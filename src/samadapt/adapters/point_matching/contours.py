@@ -18,7 +18,7 @@ Points = NDArray[np.float64]
 
 
 def trace(logits: NDArray[np.floating]) -> list[Points]:
-    """All contours at which logits (H, W) cross 0, longest first.
+    """Return all contours at which logits (H, W) cross 0, longest first.
 
     The crossing between two pixels is where the straight line between their logits is 0. An object
     that the image's border cuts off gets a contour that runs along the border.
@@ -53,7 +53,7 @@ def perimeter(contour: Points) -> float:
 
 
 def arc_places(contour: Points) -> NDArray[np.float64]:
-    """Where along the contour each vertex lies, (V,) in 0..1 from vertex 0."""
+    """Return the vertices' positions (V,) along the contour, in 0..1 from vertex 0."""
     ends = np.cumsum(_steps(contour))
     places = np.zeros(len(contour))
     places[1:] = ends[:-1] / max(float(ends[-1]), 1e-12)
@@ -79,7 +79,7 @@ def interpolate(known: NDArray[np.float64], values: Points, wanted: NDArray[np.f
 
 
 def distribute(lengths: Sequence[float], total: int, least: int, shortest: float) -> list[int]:
-    """How many of `total` points each contour gets, in proportion to its length.
+    """Distribute `total` points over the contours in proportion to their lengths.
 
     Contours shorter than `shortest` get none; the others at least `least`. When even that is more
     than `total`, the last ones get none.

@@ -1,4 +1,4 @@
-"""What the point mover learns from: true points for its points, and whether the move was good."""
+"""Targets of the point mover: the true position of each point, and the gain of the move."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DILATION = 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointTargets:
-    """Where points belong.
+    """Target positions of points.
 
     Attributes:
         places: (P, 2) in input pixels; anything where there is no partner.
@@ -96,7 +96,7 @@ def point_loss(moved: Moved, points: PointSet, wanted: PointTargets, beta: float
 def gains(
     outlines: Sequence[Outline], moved: Sequence[Points], target: Tensor, frame: Frame, share: float
 ) -> NDArray[np.float64]:
-    """How much better each redrawn mask is than the mask before, (B,) in -1..1.
+    """Return the gain in IoU of each redrawn mask over the mask before, (B,) in -1..1.
 
     The mean of what boundary IoU and IoU gain.
 

@@ -1,4 +1,4 @@
-"""Which true contour a predicted one belongs to, and which true point each of its points."""
+"""Matching of predicted contours to true ones, and of their points."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _EVERY = 2  # feature maps are coarser than masks, so they are sampled at every 
 
 @dataclass(frozen=True, slots=True)
 class MoverSizes:
-    """Everything that shapes a `PointMover`.
+    """Architecture of a `PointMover`.
 
     Attributes:
         channels: of each feature map of the model's embeddings, by name.
@@ -46,7 +46,7 @@ class MoverSizes:
 
 
 class Moved(NamedTuple):
-    """Where points went.
+    """Positions of moved points.
 
     Attributes:
         places: (P, 2) after each round, in input pixels.

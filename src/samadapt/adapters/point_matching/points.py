@@ -22,7 +22,7 @@ from samadapt.adapters.point_matching.contours import (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outline:
-    """All contours of one mask, in input pixels.
+    """The contours of one mask, in input pixels.
 
     Attributes:
         contours: closed polygons (V, 2), longest first.

@@ -1,4 +1,4 @@
-"""What a picture or a feature map shows at points: bilinear, differentiable."""
+"""Bilinear, differentiable sampling of pictures and feature maps at points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samadapt.models.geometry import InputGeometry
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where the pixels of a picture lie in a model's input.
+    """Placement of a picture's pixels in a model's input.
 
     Attributes:
         scale: input pixels (x, y) per pixel.
@@ -43,7 +43,7 @@ class Frame:
         return places / self.scale + self.corner
 
     def tensor_to_pixels(self, places: Tensor) -> Tensor:
-        """The same for tensors (..., 2)."""
+        """Convert tensors (..., 2) of points likewise."""
         return places / places.new_tensor(self.scale) + places.new_tensor(self.corner)
 
 

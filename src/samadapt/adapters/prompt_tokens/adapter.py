@@ -110,7 +110,7 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
 
 
 class LearnedTokens(nn.Module):
-    """T tokens: a fixed start and what was learned.
+    """T tokens: a fixed start plus a learned offset.
 
     Args:
         start: (T, C).

@@ -134,7 +134,7 @@ class StableAdapter(FittedAdapter["StableModule"]):
 
 
 class StableModule(nn.Module):
-    """Everything that is learned: `sampling` (DSP) and `routing` (DRP)."""
+    """The learned modules: `sampling` (DSP) and `routing` (DRP)."""
 
     def __init__(self, config: StableConfig) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class StableModule(nn.Module):
         )
 
     def forward(self, features: Tensor, token: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Mix features (B, h*w, C) by what the mask's token (B, C) says."""
+        """Mix features (B, h*w, C) with weights that depend on the mask's token (B, C)."""
         alphas: Tensor = self.routing(token)
         note("alphas", alphas)
         moved: Tensor = self.sampling(features, grid)

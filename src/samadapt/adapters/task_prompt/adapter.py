@@ -138,7 +138,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         judge.learn(*gather(model, self, images, count, seed))
 
     def judge(self, masks: Tensor, embedding: ImageEmbedding) -> Tensor | None:
-        """How likely masks show the task's kind of thing, (B,) in 0..1; None if it cannot tell.
+        """Return the probability (B,) that masks show an object of the task; None if untrained.
 
         Args:
             masks: (B, h, w) in 0..1 on the decoder's grid of the whole image.
@@ -153,7 +153,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     # -- what was learned ---------------------------------------------------------------------
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave; without a judge's tensors the judge is untrained.
+        """Load a state that `state_dict` returned; without its tensors the judge is untrained.
 
         Raises:
             AdapterError: other names or shapes than this adapter has.
@@ -204,8 +204,8 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
                 dense = DensePrompt(
                     config.channels,
                     config.dense,
-                    config.context if config.looks_around else 0,
-                    config.gain if config.looks_around or not config.context else 1.0,
+                    config.context,
+                    config.gain,
                     config.has_prior,
                 )
         outline = None if self.outline is None else self.outline.module
@@ -216,7 +216,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
 
 
 class TaskModule(nn.Module):
-    """What is learned: `prompt` (PLM), `dense` and `outline` (PMM) where they are wanted.
+    """The learned modules: `prompt` (PLM), and `dense` and `outline` (PMM) if they are used.
 
     `judge` is learned last, and has no parameters.
     """

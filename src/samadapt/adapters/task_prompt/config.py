@@ -1,4 +1,4 @@
-"""`TaskPromptConfig`: the settings of a task's adapter, and what its folder says of it."""
+"""`TaskPromptConfig`: the config of a task's adapter."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Any, Self
 
 from samadapt.adapters.config import AdapterConfig
 from samadapt.adapters.fitting import TrainingFacts, Variant
+from samadapt.adapters.task_prompt.few_masks import may_look_around
 from samadapt.errors import AdapterError
 
-_NO_CONTEXT = {"context": 0, "gain": 1.0, "doubt": 0.0, "few": 0}
+_NO_CONTEXT = {"context": 0, "gain": 1.0, "doubt": 0.0}
+_RETIRED = {"masks": 0, "few": 0, "few_apart": 8, "spread": 0.0, "alike": 0.11}
+"""Fields that older configs have in place of `strength`, and their values where left out."""
 
 VARIANTS = {
     "point-matching": Variant({"point_matching": True}, "refines outlines as well", "plm+pmm"),
@@ -19,13 +22,10 @@ VARIANTS = {
         {"point_matching": True, "shared": True},
         "refines outlines, and the prompt learns from them too, as in the paper",
     ),
-    "no-tokens": Variant({"tokens": 0}, "no learned tokens beside the prompt's own"),
     "no-context": Variant(_NO_CONTEXT, "a dense prompt without convolutions"),
     "sure": Variant(
         {"doubt": 0.0}, "a dense prompt that is neither shrunk nor gives way to clicks"
     ),
-    "no-dense": Variant({"dense": 0}, "no dense prompt: tokens alone"),
-    "plain": Variant({"tokens": 0, "dense": 0}, "the prompt's own tokens alone"),
 }
 
 
@@ -47,17 +47,10 @@ class TaskPromptConfig(AdapterConfig):
         dense: hidden width of the task's dense prompt; 0 for none, which leaves tokens alone.
         context: convolutions in it, with which a place knows what is around it.
         gain: factor of what it adds.
-        doubt: once learned, what it adds is shrunk by masks / (masks + doubt), since what few
-            masks taught is too sure of itself on other images, and gives way where a mask violates
+        doubt: once learned, what it adds is shrunk to masks / (masks + doubt), because few masks
+            make it too sure of itself on other images, and it gives way where a mask violates
             clicks; 0 for neither.
-        masks: how many it learns from; 0 if that is not known, and then nothing is shrunk.
-        few: fewer masks than that teach convolutions nothing but themselves: there are none then,
-            no gain and nothing is shrunk.
-        few_apart: the same for masks that do not lie alike, see `spread`: where things are has to
-            be learned from more of them.
-        spread: how far apart its masks lie: root mean square distance of their boxes' centres from
-            the mean of the centres, the sides of the image being 1; 0 if that is not known.
-        alike: the largest spread of masks that lie alike.
+        strength: that factor, found when the adapter is fitted.
         has_prior: whether the model's decoder starts from a first guess that can be changed.
         seed: of the weights that do not start as zero or identity.
         channels: C of the model it belongs to; 0 until it meets one.
@@ -79,11 +72,7 @@ class TaskPromptConfig(AdapterConfig):
     context: int = 3
     gain: float = 20.0
     doubt: float = 5.0
-    masks: int = 0
-    few: int = 4
-    few_apart: int = 8
-    spread: float = 0.0
-    alike: float = 0.11
+    strength: float = 1.0
     has_prior: bool = False
     seed: int = 0
     channels: int = 0
@@ -99,9 +88,6 @@ class TaskPromptConfig(AdapterConfig):
             "hidden": 1,
             "dense": 0,
             "context": 0,
-            "masks": 0,
-            "few": 0,
-            "few_apart": 0,
             "channels": 0,
             "cells": 0,
         }
@@ -111,44 +97,56 @@ class TaskPromptConfig(AdapterConfig):
                 raise AdapterError(f"{name}={value!r}: use a whole number, {lowest} or more")
         if not (_is_finite(self.gain) and self.gain > 0):
             raise AdapterError(f"gain={self.gain!r}: use a positive number")
-        for name in ("doubt", "spread", "alike"):
-            value = getattr(self, name)
-            if not (_is_finite(value) and value >= 0):
-                raise AdapterError(f"{name}={value!r}: use a number, 0 or more")
+        if not (_is_finite(self.doubt) and self.doubt >= 0):
+            raise AdapterError(f"doubt={self.doubt!r}: use a number, 0 or more")
+        if not (_is_finite(self.strength) and 0 <= self.strength <= 1):
+            raise AdapterError(f"strength={self.strength!r}: use a number from 0 to 1")
         if self.width % self.heads:
             raise AdapterError(f"width={self.width}: use a multiple of the {self.heads} heads")
         if self.category is not None and not (self.category and isinstance(self.category, str)):
             raise AdapterError(f"category={self.category!r}: use the task's name")
 
     def for_training(self, facts: TrainingFacts) -> Self:
-        """The config with the number of masks and how far apart they lie."""
+        """Return the config for the number and positions of the training masks."""
         spread = round(facts.position_spread(), 4)
-        return replace(self.seeded(facts.seed), masks=facts.masks, spread=spread)
+        found = {"masks": facts.masks, "position_spread": spread}
+        config = replace(self.seeded(facts.seed), training_data=found)
+        if not config.context:
+            return config
+        if not may_look_around(facts.masks, spread):
+            return replace(config, context=0, gain=1.0)
+        return replace(config, strength=facts.masks / (facts.masks + self.doubt))
 
     @property
     def yields_to_clicks(self) -> bool:
         """Whether the dense prompt gives way where a mask violates clicks."""
-        return self.masks > 0 and self.doubt > 0
-
-    @property
-    def strength(self) -> float:
-        """Factor of what the dense prompt adds, once it is learned: 0 to 1."""
-        return self.masks / (self.masks + self.doubt) if self.looks_around and self.masks else 1.0
-
-    @property
-    def looks_around(self) -> bool:
-        """Whether the dense prompt has convolutions."""
-        few = self.few if self.spread <= self.alike else self.few_apart
-        return self.context > 0 and not 0 < self.masks < few
+        return self.doubt > 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` wrote; what older configs do not name stays as it was then.
+        """Read values that `to_dict` returned, also those of earlier versions.
 
         Raises:
             AdapterError: unknown or missing fields, or bad values.
         """
-        return super().from_dict({**_NO_CONTEXT, **values})
+        return super().from_dict(_without_retired({**_NO_CONTEXT, **values}))
+
+
+def _without_retired(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a config without retired fields: what it decided with them is kept."""
+    if not _RETIRED.keys() & values.keys():
+        return values
+    old = {name: values.pop(name, default) for name, default in _RETIRED.items()}
+    least = old["few"] if old["spread"] <= old["alike"] else old["few_apart"]
+    masks = old["masks"]
+    if values["context"] and 0 < masks < least:
+        values |= {"context": 0, "gain": 1.0}
+    if values["context"] and masks:
+        values["strength"] = masks / (masks + values["doubt"])
+    if not masks:
+        values["doubt"] = 0.0
+    found = {"masks": masks, "position_spread": old["spread"]}
+    return {**values, "training_data": {**found, **values.get("training_data", {})}}
 
 
 def _is_finite(value: object) -> bool:

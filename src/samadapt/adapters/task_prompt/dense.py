@@ -1,4 +1,4 @@
-"""`DensePrompt`: what the task adds to the dense prompt."""
+"""`DensePrompt`: the task's addition to the dense prompt."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class DensePrompt(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, image: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What is added to the dense prompt and to the prior.
+        """Return the additions to the dense prompt and to the prior.
 
         Args:
             image: features (B, C, h, w).

@@ -1,4 +1,4 @@
-"""Examples for a `Judge`: masks of the task, and what the adapter answers where there is none."""
+"""Training examples for a `Judge`: masks of the task, and answers to points elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Judge`: how likely a mask shows what the task is about, whatever it was answered to."""
+"""`Judge`: a classifier of masks, which returns the probability that one shows the task."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Judge(nn.Module):
 
 
 def pooled_features(masks: Tensor, embedding: ImageEmbedding) -> Tensor:
-    """What a `Judge` knows of masks.
+    """Return the features of masks that a `Judge` classifies.
 
     Args:
         masks: (B, h, w) in 0..1 on any grid over the padded input of the whole image, such as

@@ -1,4 +1,4 @@
-"""Where an image feature lies, in the code that the model's own prompt tokens are made of."""
+"""Positional encodings of image features, with the frequencies of the model's prompt encoder."""
 
 from __future__ import annotations
 

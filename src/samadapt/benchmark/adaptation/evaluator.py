@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from samadapt.adapters.registry import create_adapter
-from samadapt.benchmark import kept
+from samadapt.benchmark import finished_runs
 from samadapt.benchmark.adaptation.scenarios import Scenario
 from samadapt.benchmark.adaptation.streams import ONE_IN, CarelessSession
 from samadapt.benchmark.environment import fingerprint, hash_files
@@ -22,6 +22,7 @@ from samadapt.models.seams import Seams
 from samadapt.session.options import SessionOptions
 from samadapt.session.robot import ClickProtocol
 from samadapt.session.session import Session
+from samadapt.store.embeddings import EmbeddingStore
 
 MISTAKES = "wrong_accepts"
 """The key of a run's protocol for the accepted masks that were bad."""
@@ -36,6 +37,7 @@ class AdaptationEvaluator:
         adapters: as `create_adapter` takes them, "a+b" for both at once; all are checked here.
         folder: where finished runs are kept; None keeps none.
         progress: told how many objects are done, those of runs that were kept included.
+        store: embeddings on the disk; None encodes every image anew.
 
     Raises:
         AdapterError: an unknown adapter, or one made for another model.
@@ -49,12 +51,13 @@ class AdaptationEvaluator:
         adapters: Sequence[str],
         folder: str | os.PathLike[str] | None = None,
         progress: Callable[[int], None] | None = None,
+        store: EmbeddingStore | None = None,
     ) -> None:
         self._model = model
         self._protocol = protocol
         self._adapters = {spec: _describe(spec, model) for spec in adapters}
-        self._folder = None if folder is None else kept.make_folder(Path(folder))
-        self._progress = progress
+        self._folder = None if folder is None else finished_runs.make_folder(Path(folder))
+        self._progress, self._store = progress, store
         self._done = 0
         self._frozen: dict[str, list[InteractiveResult]] = {}
         self._descriptions: dict[tuple[str, str], Mapping[str, Any]] = {}
@@ -100,6 +103,7 @@ class AdaptationEvaluator:
             () if adapter is None else tuple(adapter.split("+")),
             scenario.selection(seed),
             progress=lambda done, _: self._tell(done),
+            store=self._store,
             make_session=make_session,
         )
         if not careless:
@@ -142,7 +146,7 @@ class AdaptationEvaluator:
         """Return a readable name with a digest of everything that the run depends on."""
         if self._folder is None:
             return None
-        digest = kept.digest(
+        digest = finished_runs.digest(
             {
                 "course": self._description(scenario),
                 "adapter": None if adapter is None else self._adapters[adapter],
@@ -151,7 +155,7 @@ class AdaptationEvaluator:
                 "model": fingerprint(self._model),
             }
         )
-        name = kept.file_name((*scenario.datasets, scenario.kind, adapter or "frozen"))
+        name = finished_runs.file_name((*scenario.datasets, scenario.kind, adapter or "frozen"))
         return self._folder / f"{name.replace('+', '-')[:120]}_seed{seed}_{digest}.json"
 
     def _key(self, scenario: Scenario) -> str:

@@ -21,6 +21,7 @@ from samadapt.benchmark.tables import Verdict
 from samadapt.data.coco import CocoDataset
 from samadapt.models.base import SegmentationModel
 from samadapt.session.robot import ClickProtocol
+from samadapt.store.embeddings import EmbeddingStore
 
 FORMAT = "samadapt-adaptation-1"
 MAIN = next(measure for measure in MEASURES if measure.key == "noc20@85")
@@ -160,6 +161,7 @@ def run_adaptation(
     runs: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
+    store: EmbeddingStore | None = None,
 ) -> AdaptationResult:
     """Let adapters learn while they annotate datasets, and the frozen model do the same objects.
 
@@ -181,6 +183,7 @@ def run_adaptation(
             noticed.
         progress: told after every object, with those of finished runs counted as done.
         command: recorded as the command line; `sys.argv` when left out.
+        store: embeddings on the disk; None encodes every image anew.
 
     Raises:
         DataError: no dataset, adapter or seed, one twice, an unknown stream, a missing image, a
@@ -198,7 +201,7 @@ def run_adaptation(
         for seed in seeds
     )
     evaluator = AdaptationEvaluator(
-        model, protocol, adapters, runs, progress and (lambda done: progress(done, total))
+        model, protocol, adapters, runs, progress and (lambda done: progress(done, total)), store
     )
     rows = _rows(scenarios, adapters, seeds, evaluator)
     kinds = dict.fromkeys(scenario.kind for scenario in scenarios)

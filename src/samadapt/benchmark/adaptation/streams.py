@@ -130,7 +130,7 @@ class CarelessSession(Session):
         """The mistakes so far, in order."""
 
     def accept(self, label: str | None = None) -> NDArray[np.bool_]:
-        """Accept the mask, or a bad one in its place; returns what was accepted."""
+        """Accept the mask, or a bad one in its place, and return the accepted one."""
         mask = self._filled_mask().copy()
         group, place = divmod(self._accepted_count, self._one_in)
         rng = np.random.default_rng([self._seed, group])

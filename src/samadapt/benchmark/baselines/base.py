@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Clicked(NamedTuple):
+    """An image and the clicks on its object so far.
+
+    Attributes:
+        pixels: (h, w, 3) RGB at working size.
+        seeds: (h, w) of UNKNOWN, OBJECT and BACKGROUND: discs around all clicks so far.
+        before: the object's mask (h, w) before the latest click; None at the first.
+        latest: (row, column) of the latest click; its seed is among `seeds`.
+    """
+
+    pixels: NDArray[np.uint8]
+    seeds: NDArray[np.uint8]
+    before: NDArray[np.bool_] | None
+    latest: tuple[int, int]
 
 
 class Baseline(ABC):
@@ -22,20 +38,8 @@ class Baseline(ABC):
     """Of the disc around a click, as a share of the image's longest side."""
 
     @abstractmethod
-    def segment(
-        self,
-        pixels: NDArray[np.uint8],
-        seeds: NDArray[np.uint8],
-        before: NDArray[np.bool_] | None,
-        latest: tuple[int, int],
-    ) -> NDArray[np.floating[Any]]:
+    def segment(self, clicked: Clicked) -> NDArray[np.floating[Any]]:
         """Segment the object that was clicked.
-
-        Args:
-            pixels: (h, w, 3) RGB at working size.
-            seeds: (h, w) of UNKNOWN, OBJECT and BACKGROUND: discs around all clicks so far.
-            before: the object's mask (h, w) before the latest click; None at the first.
-            latest: (row, column) of the latest click; its seed is among `seeds`.
 
         Returns:
             The probability of the object (h, w), 0..1; on every seed it has the seed's label.

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.benchmark.baselines.base import Baseline
+from samadapt.benchmark.baselines.base import Baseline, Clicked
 from samadapt.benchmark.baselines.geodesic import edge_cost, geodesic_distance
 from samadapt.benchmark.baselines.regions import (
     border,
@@ -51,15 +51,10 @@ class GrabCut(Baseline):
     step: float = 1.0
     iterations: int = 5
 
-    def segment(
-        self,
-        pixels: NDArray[np.uint8],
-        seeds: NDArray[np.uint8],
-        before: NDArray[np.bool_] | None,
-        latest: tuple[int, int],
-    ) -> NDArray[np.float32]:
+    def segment(self, clicked: Clicked) -> NDArray[np.float32]:
         """See `Baseline.segment`; probabilities are 0 or 1."""
-        guess = self._guess(pixels, seeds, before, latest)
+        pixels, seeds, before, _ = clicked
+        guess = self._guess(clicked)
         labels = np.where(guess, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
         labels[seeds == OBJECT] = cv2.GC_FGD
         labels[seeds == BACKGROUND] = cv2.GC_BGD
@@ -71,13 +66,8 @@ class GrabCut(Baseline):
         found[seeds == BACKGROUND] = False
         return found.astype(np.float32)
 
-    def _guess(
-        self,
-        pixels: NDArray[np.uint8],
-        seeds: NDArray[np.uint8],
-        before: NDArray[np.bool_] | None,
-        latest: tuple[int, int],
-    ) -> NDArray[np.bool_]:
+    def _guess(self, clicked: Clicked) -> NDArray[np.bool_]:
+        pixels, seeds, before, latest = clicked
         if before is None:
             reach = self.guess_radius * max(seeds.shape)
             return np.asarray(distance_from(seeds == OBJECT) <= reach)

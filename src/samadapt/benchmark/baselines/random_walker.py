@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import random_walker
 
-from samadapt.benchmark.baselines.base import Baseline
+from samadapt.benchmark.baselines.base import Baseline, Clicked
 from samadapt.benchmark.baselines.regions import confirmed, distance_from, likely_background
 from samadapt.benchmark.baselines.working_image import BACKGROUND, OBJECT, UNKNOWN
 
@@ -41,15 +41,9 @@ class RandomWalker(Baseline):
     beta: float = 500
     tolerance: float = 0.01
 
-    def segment(
-        self,
-        pixels: NDArray[np.uint8],
-        seeds: NDArray[np.uint8],
-        before: NDArray[np.bool_] | None,
-        latest: tuple[int, int],
-    ) -> NDArray[np.float32]:
+    def segment(self, clicked: Clicked) -> NDArray[np.float32]:
         """See `Baseline.segment`."""
-        del latest
+        pixels, seeds, before, _ = clicked
         probability = self._walk(pixels, seeds, before)
         found = confirmed(probability > 0.5, seeds)
         probability = np.where(

@@ -21,5 +21,5 @@ def create_baselines(names: Sequence[str]) -> list[Baseline]:
     """
     for name in names:
         if name not in BASELINES:
-            raise DataError(f"no peer {name!r}: use one or more of {', '.join(BASELINES)}")
+            raise DataError(f"no baseline {name!r}: use one or more of {', '.join(BASELINES)}")
     return [BASELINES[name]() for name in dict.fromkeys(names)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from samadapt.benchmark.baselines.base import Baseline
+from samadapt.benchmark.baselines.base import Baseline, Clicked
 from samadapt.benchmark.baselines.working_image import WORKING_SIZE, WorkingImage, pixel_of
 from samadapt.clicks import next_click
 from samadapt.errors import DataError
@@ -76,12 +76,13 @@ class _Work:
         """Return the mask (H, W) after one more click."""
         self.clicks.append(click)
         image = self._image
-        self._probability = self._baseline.segment(
+        clicked = Clicked(
             image.pixels,
             image.seeds(self.clicks, self._baseline.seed_radius),
             None if self._probability is None else self._probability > 0.5,
             pixel_of(click, image.size, image.shape),
         )
+        self._probability = self._baseline.segment(clicked)
         return image.full_size(self._probability, self.clicks)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,15 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.benchmark.interactive.result import InteractiveResult
-from samadapt.benchmark.interactive.run import PROTOCOL, run_interactive
 from samadapt.benchmark.interactive.summary import MEASURES, SECONDS, Curve, Measure
-from samadapt.benchmark.options import Progress, Selection
+from samadapt.benchmark.options import Progress
 from samadapt.benchmark.statistics import Interval
-from samadapt.data.coco import CocoDataset
 from samadapt.errors import DataError
-from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
-from samadapt.session.robot import ClickProtocol
 
 RESAMPLES = 2000
 FAILURES = tuple(measure for measure in MEASURES if measure.kind == "fr")
@@ -91,18 +87,16 @@ class Comparison:
 
 
 def run_compared(
-    dataset: CocoDataset,
-    model: SegmentationModel,
-    protocol: ClickProtocol = PROTOCOL,
-    adapters: Sequence[str | Seams] = (),
-    selection: Selection | None = None,
-    *,
+    run: Callable[[Sequence[str | Seams], Progress | None], InteractiveResult],
+    adapters: Sequence[str | Seams],
     progress: Progress | None = None,
-    command: Sequence[str] | None = None,
 ) -> InteractiveResult:
-    """Run the interactive benchmark with adapters, and without on the same objects.
+    """Run the interactive benchmark with adapters, and without them on the same objects.
 
-    Arguments are those of `run_interactive`; `progress` counts the objects of both runs.
+    Args:
+        run: `run_interactive` with everything but adapters and progress.
+        adapters: of the adapting run.
+        progress: counts the objects of both runs.
 
     Returns:
         The adapting run, with the other one as `frozen` and the changes as `comparison`.
@@ -114,13 +108,10 @@ def run_compared(
     if not adapters:
         raise DataError("nothing to compare with the frozen model: give at least one adapter")
 
-    def run(number: int, attached: Sequence[str | Seams]) -> InteractiveResult:
-        told = progress and (lambda done, total: progress(number * total + done, 2 * total))
-        return run_interactive(
-            dataset, model, protocol, attached, selection, progress=told, command=command
-        )
+    def told(number: int) -> Progress | None:
+        return progress and (lambda done, total: progress(number * total + done, 2 * total))
 
-    adapted, frozen = run(0, adapters), run(1, ())
+    adapted, frozen = run(adapters, told(0)), run((), told(1))
     return replace(adapted, frozen=frozen, comparison=compare_frozen(frozen, adapted).to_dict())
 
 

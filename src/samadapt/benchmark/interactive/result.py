@@ -78,7 +78,7 @@ class ObjectResult(ObjectRow):
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> ObjectResult:
-        """Read what `to_dict` returned."""
+        """Read values that `to_dict` returned."""
         return cls(
             str(row["image"]),
             row["image_id"],
@@ -173,7 +173,7 @@ class InteractiveResult(BenchmarkResult):
         Raises:
             DataError: missing, damaged, or not a result of this benchmark.
         """
-        values = read_result(Path(path), FORMAT, "interactive")
+        values = read_result(Path(path), (FORMAT,), "interactive")
         try:
             return cls._from_dict(values)
         except (KeyError, TypeError, ValueError, AttributeError, PromptError) as error:

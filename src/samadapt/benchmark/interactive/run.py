@@ -23,6 +23,7 @@ from samadapt.models.seams import Seams
 from samadapt.session.options import SessionOptions
 from samadapt.session.robot import ClickProtocol, annotate_object
 from samadapt.session.session import Session
+from samadapt.store.embeddings import EmbeddingStore
 
 SessionMaker: TypeAlias = Callable[[SegmentationModel, Sequence[Seams], SessionOptions], Session]
 """Makes the session that the robot works in."""
@@ -48,6 +49,7 @@ def run_interactive(
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
     cache_bytes: int = 1 << 30,
+    store: EmbeddingStore | None = None,
     make_session: SessionMaker = plain_session,
 ) -> InteractiveResult:
     """Annotate the objects of `dataset` with the robot and report clicks, failures and overlap.
@@ -70,6 +72,7 @@ def run_interactive(
         progress: told after every object.
         command: recorded as the command line; `sys.argv` when left out.
         cache_bytes: memory for embeddings while adapters learn and images come back.
+        store: embeddings on the disk; None encodes every image anew.
         make_session: puts a session of another kind between the robot and the model.
 
     Raises:
@@ -81,7 +84,8 @@ def run_interactive(
     attached = attach(adapters, model, chosen.seed)
     is_learning = any(seam.learns_in_session for _, seam in attached)
     session = make_session(model, [seam for _, seam in attached], protocol.session_options)
-    encoder = ImageEncoder(dataset, model, cache_bytes=cache_bytes if is_learning else 0)
+    memory = cache_bytes if is_learning else 0
+    encoder = ImageEncoder(dataset, model, cache_bytes=memory, store=store)
     visits = ObjectVisits(dataset, objects, encoder)
     rows: dict[Id, ObjectResult] = {}
     try:

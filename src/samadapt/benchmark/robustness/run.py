@@ -34,6 +34,7 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Prompt
+from samadapt.store.embeddings import EmbeddingStore
 from samadapt.training.prompt_sampling import (
     QUALITIES,
     PromptKind,
@@ -87,6 +88,7 @@ def run_robustness(
     *,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
+    store: EmbeddingStore | None = None,
 ) -> RobustnessResult:
     """Prompt for the objects of `dataset` in every quality and measure the masks.
 
@@ -104,6 +106,7 @@ def run_robustness(
         options: objects, kinds of prompts, draws and seed.
         progress: told after every object.
         command: recorded as the command line; `sys.argv` when left out.
+        store: embeddings on the disk; None encodes every image anew.
 
     Raises:
         DataError: no object, a missing image file, a broken mask, or nothing could be evaluated.
@@ -112,7 +115,7 @@ def run_robustness(
     chosen = options or RobustnessOptions()
     objects = chosen.objects(dataset)
     rows = _rows(adapters, model, chosen)
-    encoder = ImageEncoder(dataset, model, [row.adapters for row in rows])
+    encoder = ImageEncoder(dataset, model, [row.adapters for row in rows], store=store)
     visits = ObjectVisits(dataset, objects, encoder)
     run = _Run(dataset, model, rows, chosen)
     for ref, embedding in visits.visit(by_image(objects), progress):

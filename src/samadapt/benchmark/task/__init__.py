@@ -1,1 +1,1 @@
-"""The task benchmark: what a model learns from a few masks of one category."""
+"""The task benchmark: learning one category from a few masks."""

@@ -33,7 +33,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """All masks of one image, and how many objects there were to find (crowds left out)."""
+    """Detections in one image, and the number of true objects without crowds."""
 
     found: tuple[Detection, ...]
     objects: int

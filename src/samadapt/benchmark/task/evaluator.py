@@ -14,14 +14,13 @@ from samadapt.benchmark.task.average_precision import Detection, Detections, mat
 from samadapt.benchmark.task.options import KINDS, ORACLE, TaskOptions
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id, ObjectRef
-from samadapt.errors import ImageError
 from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 from samadapt.proposals.grid import propose
-from samadapt.training.fitting.embedding_store import EmbeddingStore
+from samadapt.store.dataset_encoder import DatasetEncoder
 from samadapt.training.prompt_sampling import PromptSampler, object_generator
 
 
@@ -37,7 +36,7 @@ class TaskObject(ObjectRow):
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TaskObject:
-        """Read what `to_dict` returned."""
+        """Read values that `to_dict` returned."""
         return cls(
             values["image"],
             values["image_id"],
@@ -75,7 +74,7 @@ class TaskRow:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TaskRow:
-        """Read what `to_dict` returned, without the adapters."""
+        """Read values that `to_dict` returned, without the adapters."""
         return cls(
             values["method"],
             (),
@@ -152,7 +151,7 @@ class TaskEvaluator:
         self,
         model: SegmentationModel,
         rows: Sequence[TaskRow],
-        store: EmbeddingStore,
+        encode: DatasetEncoder,
         progress: Callable[[], None],
     ) -> None:
         """Fill all rows at once, so that they share images and close-ups.
@@ -164,7 +163,7 @@ class TaskEvaluator:
         for ref in self.objects:
             by_image.setdefault(ref.image_id, []).append(ref)
         for image_id in self.images:
-            embedding = self._embedding(image_id, model, store)
+            embedding = encode(self.dataset, image_id)
             for ref in by_image.get(image_id, ()):
                 self._prompted(ref, embedding, model, rows)
             if image_id in self.searched:
@@ -172,19 +171,6 @@ class TaskEvaluator:
             progress()
 
     # -- private --------------------------------------------------------------------------
-
-    def _embedding(
-        self, image_id: Id, model: SegmentationModel, store: EmbeddingStore
-    ) -> ImageEmbedding:
-        path = self.dataset.image_path(image_id)
-        try:
-            contents = path.read_bytes()
-        except OSError as error:
-            raise ImageError(f"{path} cannot be read ({error.strerror or error})") from None
-        found = store.get(contents, lambda: model.encode(self.dataset.read_image(image_id)))
-        if found.original_size != self.dataset.size(image_id):
-            self.dataset.read_image(image_id)  # says in which way the sizes differ
-        return found
 
     def _prompted(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.registry import get_method
-from samadapt.benchmark import kept
+from samadapt.benchmark import finished_runs
 from samadapt.benchmark.environment import describe_dataset, fingerprint
 from samadapt.benchmark.task.options import TaskOptions, fit_spec, shots_name
 from samadapt.data.coco import CocoDataset
@@ -36,7 +36,7 @@ class Fit:
 
 
 class FitCache:
-    """Fits one model on one dataset, and reads what was fitted before.
+    """Fits adapters of one model on one dataset, and reads those fitted before.
 
     Args:
         model: stays frozen.
@@ -93,8 +93,8 @@ class FitCache:
             "data": self._data,
             "model": fingerprint(self._model),
         }
-        name = kept.file_name((category, method, shots_name(shots), f"seed{seed}"))
-        return f"{name}_{kept.digest(about)}"
+        name = finished_runs.file_name((category, method, shots_name(shots), f"seed{seed}"))
+        return f"{name}_{finished_runs.digest(about)}"
 
     def _spec(self, method: str) -> str:
         spec = fit_spec(method)

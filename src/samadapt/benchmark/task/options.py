@@ -57,7 +57,7 @@ def fit_spec(row: str) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskOptions(Selection):
-    """The tasks, what they are learned from, and the test objects of each.
+    """Options of the task benchmark: categories, numbers of shots and test objects.
 
     The selection is that of the test objects of each category; its seed is that of the first
     training, too, and each category is a task of its own (None: all that training and test share).

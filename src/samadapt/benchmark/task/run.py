@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from samadapt.benchmark import kept
+from samadapt.benchmark import finished_runs
 from samadapt.benchmark.environment import describe_dataset, describe_environment, fingerprint
 from samadapt.benchmark.options import Progress
 from samadapt.benchmark.task.evaluator import TaskEvaluator, TaskRow
@@ -21,11 +21,8 @@ from samadapt.data.files import replacing
 from samadapt.data.selection import select
 from samadapt.errors import DataError
 from samadapt.models.base import SegmentationModel
-from samadapt.training.fitting.embedding_store import (
-    DEFAULT_BYTES,
-    EmbeddingStore,
-    default_folder,
-)
+from samadapt.store.dataset_encoder import DatasetEncoder
+from samadapt.store.embeddings import DEFAULT_LIMIT, EmbeddingStore
 
 
 def run_task(
@@ -37,7 +34,7 @@ def run_task(
     transfer: CocoDataset | None = None,
     work: Path | None = None,
     cache: Path | None = None,
-    cache_bytes: int = DEFAULT_BYTES,
+    cache_bytes: int = DEFAULT_LIMIT,
     progress: Progress | None = None,
     command: Sequence[str] | None = None,
 ) -> TaskResult:
@@ -109,8 +106,9 @@ class _Run:
     ) -> None:
         self._model, self._options = model, options
         self._fits = FitCache(model, train, folder / "fits", options, cache, cache_bytes)
-        self._store = EmbeddingStore(cache or default_folder(), cache_bytes, model)
-        self._folder = kept.make_folder(folder / "cells")
+        store = EmbeddingStore(cache, cache_bytes, is_cyclic=True)
+        self._encode = DatasetEncoder(model, store)
+        self._folder = finished_runs.make_folder(folder / "cells")
         self._progress = progress
         self._done, self._total = 0, 0
 
@@ -163,7 +161,7 @@ class _Run:
             if method not in rows
         ]
         if missing:
-            evaluator.measure(self._model, missing, self._store, self._tell)
+            evaluator.measure(self._model, missing, self._encode, self._tell)
         else:
             self._tell(len(evaluator.images))
         for row in missing:
@@ -188,8 +186,8 @@ class _Run:
             "options": [options.draws, options.grid, options.min_area, options.seed],
             "model": fingerprint(self._model),
         }
-        name = kept.file_name((evaluator.category, method)) if fit is None else fit.key
-        return self._folder / f"{name}_{kept.digest(about)}.json"
+        name = finished_runs.file_name((evaluator.category, method)) if fit is None else fit.key
+        return self._folder / f"{name}_{finished_runs.digest(about)}.json"
 
     def _tell(self, more: int = 1) -> None:
         self._done += more

@@ -98,14 +98,6 @@ def _attend_in_turn(parts: Tensor, rows: Tensor, columns: Tensor, some_heads: in
     return torch.cat(mixed, dim=1).transpose(1, 2).contiguous()
 
 
-class NoPositions(nn.Module):
-    """Stands in for a feature pyramid's position encoding, which image mode never reads."""
-
-    def forward(self, shape: torch.Size, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """A placeholder (1, 1, 1, 1)."""
-        return torch.zeros(1, 1, 1, 1, device=device, dtype=dtype)
-
-
 def _table(positions: Tensor, size: int) -> Tensor:
     """(2 size - 1, d) relative positions to (size, size, d), by query and key index."""
     index = torch.arange(size, device=positions.device)

@@ -1,93 +1,102 @@
-"""The models of transformers as a family: known repositories, Hub ids, folders, checkpoints."""
+"""The models of transformers as a family: known names, Hub ids, folders, original checkpoints."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from samadapt.models.registry import LoadOptions, ModelInfo, ModelSource, nearest_name
+from samadapt.models.hf.known import FILES, HUB, MEDSAM, NAMES
+from samadapt.models.places import find_file, require_file
+from samadapt.models.registry import (
+    LoadOptions,
+    ModelInfo,
+    ModelSource,
+    marked_present,
+    nearest_name,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from samadapt.models.base import SegmentationModel
+    from samadapt.models.checkpoint_file import Checkpoint
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_PICKLED = (".pth", ".pt", ".bin", ".ckpt")
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """A repository on the Hub; sizes in millions."""
-
-    name: str
-    family: str
-    parameters: float
-    megabytes: int
-
-
-_KNOWN = (
-    _Known("facebook/sam-vit-base", "SAM", 93.7, 375),
-    _Known("facebook/sam-vit-large", "SAM", 312.3, 1250),
-    _Known("facebook/sam-vit-huge", "SAM", 641.1, 2565),
-    _Known("syscv-community/sam-hq-vit-base", "SAM-HQ", 94.8, 379),
-    _Known("syscv-community/sam-hq-vit-large", "SAM-HQ", 313.7, 1254),
-    _Known("syscv-community/sam-hq-vit-huge", "SAM-HQ", 642.7, 2570),
-    _Known("facebook/sam2-hiera-tiny", "SAM 2", 31.4, 156),
-    _Known("facebook/sam2-hiera-small", "SAM 2", 38.5, 184),
-    _Known("facebook/sam2-hiera-base-plus", "SAM 2", 73.3, 324),
-    _Known("facebook/sam2-hiera-large", "SAM 2", 216.9, 898),
-    _Known("facebook/sam2.1-hiera-tiny", "SAM 2.1", 31.4, 156),
-    _Known("facebook/sam2.1-hiera-small", "SAM 2.1", 38.5, 184),
-    _Known("facebook/sam2.1-hiera-base-plus", "SAM 2.1", 73.3, 324),
-    _Known("facebook/sam2.1-hiera-large", "SAM 2.1", 216.9, 898),
-    _Known("facebook/sam3", "SAM 3", 458.3, 3440),
-)
-NAMES = tuple(known.name for known in _KNOWN)
 
 
 def matches(source: ModelSource) -> bool:
-    """A known name, in full or in short, any other Hub id, a folder, or a pickled checkpoint."""
-    path = source.path
-    if path is not None:
-        return path.is_dir() or path.suffix in _PICKLED
+    """A known name, in full or in short, any other Hub id, a folder, or an original checkpoint."""
+    if source.checkpoint is not None:
+        from samadapt.models.hf.original import is_original
+
+        return is_original(source.checkpoint)
+    if source.path is not None:
+        return True
     return _full_name(source.name) is not None or _HUB_ID.fullmatch(source.name) is not None
 
 
 def load(source: ModelSource, options: LoadOptions) -> SegmentationModel:
-    """Load from a path, or from the Hub and its cache."""
+    """Load from a path, from the Hub and its cache, or from the folders of model files."""
     from samadapt.models.hf.folder import load_folder
     from samadapt.models.hf.hub import fetch
-    from samadapt.models.hf.original import load_original
 
-    path = source.path
-    if path is None:
-        full = _full_name(source.name)
-        nearest = None if full else nearest_name(source.name, cutoff=0.75)
+    name = _full_name(source.name) or source.name
+    if source.path is None:
+        file = _file(name)
+        if file is not None:
+            return _load_file(ModelSource(name, file), name, options)
+        nearest = None if name in NAMES else nearest_name(name, cutoff=0.75)
         hint = f'; or did you mean "{nearest}"?' if nearest else ""
-        repo_id = full or source.name
-        return load_folder(fetch(repo_id, hint), repo_id, options)
-    if path.is_dir():
-        return load_folder(path, path.resolve().name, options)
-    return load_original(path, path.stem, options)
+        return load_folder(fetch(name, hint), name, options)
+    if source.path.is_dir():
+        return load_folder(source.path, source.path.resolve().name, options)
+    return _load_file(source, source.path.stem, options)
 
 
 def known() -> list[ModelInfo]:
-    """The repositories that are known by name."""
+    """The models that are known by name."""
     from samadapt.models.hf.hub import cached_folder
 
-    return [
-        ModelInfo(
-            known.name,
-            known.family,
-            round(known.parameters * 1e6),
-            known.megabytes,
-            f"https://huggingface.co/{known.name}",
-            cached_folder(known.name) is not None,
-        )
-        for known in _KNOWN
-    ]
+    cached = {info.name for info in HUB if cached_folder(info.name) is not None}
+    listed = marked_present((*HUB, *FILES))
+    return [replace(info, offline=True) if info.name in cached else info for info in listed]
+
+
+def like(checkpoint: Checkpoint) -> str | None:
+    """The published model of a checkpoint's architecture."""
+    from samadapt.models.hf.original import is_original, published_name
+
+    return published_name(checkpoint) if is_original(checkpoint) else None
+
+
+def _load_file(source: ModelSource, name: str, options: LoadOptions) -> SegmentationModel:
+    from samadapt.models.hf.original import load_original
+
+    checkpoint = source.checkpoint
+    if checkpoint is None:
+        raise TypeError(f"{source} is no file")
+    checkpoint.tell_ignored()
+    return load_original(checkpoint, name, options, is_medsam=MEDSAM in (source.kind, source.name))
+
+
+def _file(name: str) -> Path | None:
+    """The file of a model that has one here; None for one that the Hub has.
+
+    Raises:
+        ModelError: the model comes as a file alone, which is not here.
+    """
+    from samadapt.models.hf.hub import cached_folder
+
+    for info in FILES:
+        if info.name == name:
+            return require_file(name, info.files, info.source)
+    for info in HUB:
+        if info.name == name and cached_folder(name) is None:
+            return find_file(info.files)
+    return None
 
 
 def _full_name(name: str) -> str | None:
-    """The Hub id of a known model, given in full or without its organisation."""
-    return next((full for full in NAMES if name in (full, full.split("/")[1])), None)
+    """The known name of a model, given in full or without its organisation."""
+    return next((full for full in NAMES if name in (full, full.rpartition("/")[2])), None)

@@ -1,9 +1,8 @@
-"""What a model folder holds, and words for it. Imports neither torch nor transformers."""
+"""What a model folder holds. Imports neither torch nor transformers."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
@@ -22,10 +21,3 @@ def find_weights(folder: Path) -> list[Path]:
         if files and all(file.is_file() for file in files):
             return files
     return []
-
-
-def some(names: Iterable[str], what: str = "tensors") -> str:
-    """How many, and the first few of them, for a message."""
-    ordered = sorted(names)
-    shown = ", ".join(ordered[:3])
-    return f"{len(ordered)} {what} ({shown}{', ...' if len(ordered) > 3 else ''})"

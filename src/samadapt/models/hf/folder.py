@@ -12,12 +12,14 @@ import torch
 from torch import nn
 
 from samadapt.errors import CheckpointError, first_line
+from samadapt.models.checkpoint_file import some
 from samadapt.models.hashing import not_finite
-from samadapt.models.hf.files import find_weights, some
-from samadapt.models.hf.model import TransformersModel
-from samadapt.models.hf.quiet import quiet_transformers
+from samadapt.models.hf.files import find_weights
 from samadapt.models.hf.sam import SamHqSegmenter, SamSegmenter
-from samadapt.models.hf.sam2 import Sam2Segmenter, Sam3TrackerSegmenter
+from samadapt.models.hf.sam3 import Sam3TrackerSegmenter
+from samadapt.models.parts.model import TransformersModel
+from samadapt.models.parts.quiet import quiet_transformers
+from samadapt.models.parts.sam2 import Sam2Segmenter
 from samadapt.models.registry import LoadOptions
 
 _POSITIONS = (

@@ -1,28 +1,33 @@
-"""The original segment-anything checkpoints (.pth) to the layout of transformers' `SamModel`."""
+"""Original SAM and SAM-HQ checkpoints to the layout of transformers' models."""
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from samadapt.errors import CheckpointError, first_line
-from samadapt.models.hashing import not_finite
-from samadapt.models.hf.architecture import Recognised, recognise
-from samadapt.models.hf.files import some
-from samadapt.models.hf.model import TransformersModel
-from samadapt.models.hf.quiet import quiet_transformers
-from samadapt.models.hf.sam import SamSegmenter
+from samadapt.errors import CheckpointError
+from samadapt.models.checkpoint_file import Checkpoint
+from samadapt.models.hf.architecture import Recognised, is_hq, is_vit, recognise
+from samadapt.models.hf.hiera import is_hiera, load_hiera, recognise_hiera
+from samadapt.models.hf.sam import MedSamSegmenter, SamHqSegmenter, SamSegmenter
+from samadapt.models.parts.layout import (
+    HQ_DECODER,
+    HQ_MLPS,
+    POINTS,
+    PROMPT_ENCODER,
+    SAM_DECODER,
+    Layout,
+    convert,
+    fill,
+)
+from samadapt.models.parts.model import TransformersModel
+from samadapt.models.parts.quiet import quiet_transformers
+from samadapt.models.parts.sam2_layout import own_names
 from samadapt.models.registry import LoadOptions
 
-_ATTENTION = r"(self_attn|cross_attn_token_to_image|cross_attn_image_to_token)\.([qkv]|out)_proj"
-_RENAMES: tuple[tuple[str, str], ...] = (
+_VIT = (
     (r"image_encoder\.pos_embed", r"vision_encoder.pos_embed"),
     (r"image_encoder\.patch_embed\.proj", r"vision_encoder.patch_embed.projection"),
     (r"image_encoder\.blocks\.(\d+)\.norm([12])", r"vision_encoder.layers.\1.layer_norm\2"),
@@ -32,198 +37,81 @@ _RENAMES: tuple[tuple[str, str], ...] = (
     (r"image_encoder\.neck\.1", r"vision_encoder.neck.layer_norm1"),
     (r"image_encoder\.neck\.2", r"vision_encoder.neck.conv2"),
     (r"image_encoder\.neck\.3", r"vision_encoder.neck.layer_norm2"),
-    (r"prompt_encoder\.point_embeddings\.(\d+)", r"prompt_encoder.point_embed.\1"),
-    (r"prompt_encoder\.(not_a_point|no_mask)_embed", r"prompt_encoder.\1_embed"),
-    (r"prompt_encoder\.mask_downscaling\.0", r"prompt_encoder.mask_embed.conv1"),
-    (r"prompt_encoder\.mask_downscaling\.1", r"prompt_encoder.mask_embed.layer_norm1"),
-    (r"prompt_encoder\.mask_downscaling\.3", r"prompt_encoder.mask_embed.conv2"),
-    (r"prompt_encoder\.mask_downscaling\.4", r"prompt_encoder.mask_embed.layer_norm2"),
-    (r"prompt_encoder\.mask_downscaling\.6", r"prompt_encoder.mask_embed.conv3"),
-    (r"mask_decoder\.(iou_token|mask_tokens)", r"mask_decoder.\1"),
-    (
-        rf"mask_decoder\.transformer\.layers\.(\d+)\.{_ATTENTION}",
-        r"mask_decoder.transformer.layers.\1.\2.\3_proj",
-    ),
-    (
-        r"mask_decoder\.transformer\.layers\.(\d+)\.norm([1234])",
-        r"mask_decoder.transformer.layers.\1.layer_norm\2",
-    ),
-    (
-        r"mask_decoder\.transformer\.layers\.(\d+)\.mlp\.lin([12])",
-        r"mask_decoder.transformer.layers.\1.mlp.lin\2",
-    ),
-    (
-        r"mask_decoder\.transformer\.final_attn_token_to_image\.([qkv]|out)_proj",
-        r"mask_decoder.transformer.final_attn_token_to_image.\1_proj",
-    ),
-    (
-        r"mask_decoder\.transformer\.norm_final_attn",
-        r"mask_decoder.transformer.layer_norm_final_attn",
-    ),
-    (r"mask_decoder\.output_upscaling\.0", r"mask_decoder.upscale_conv1"),
-    (r"mask_decoder\.output_upscaling\.1", r"mask_decoder.upscale_layer_norm"),
-    (r"mask_decoder\.output_upscaling\.3", r"mask_decoder.upscale_conv2"),
 )
-_TABLE = tuple((re.compile(source), target) for source, target in _RENAMES)
-_MLP = re.compile(
-    r"(mask_decoder\.(?:output_hypernetworks_mlps\.\d+|iou_prediction_head))\.layers\.(\d+)"
-)
-_NOT_TENSORS = re.compile(r"GLOBAL|Can only (create|build)")
-"""How torch's reader words that it met something that it would have to run or construct."""
-_POSITIONS = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"
+_SAM = Layout("SAM", (*_VIT, *PROMPT_ENCODER, *POINTS, *SAM_DECODER))
+_SIZES = {"ViT-B": "base", "ViT-L": "large", "ViT-H": "huge"}
+_SAM_HQ = Layout("SAM-HQ", (*_VIT, *PROMPT_ENCODER, *POINTS, *HQ_DECODER), HQ_MLPS)
 
 
-def load_original(path: Path, name: str, options: LoadOptions) -> TransformersModel:
-    """Load a SAM checkpoint of the segment-anything repository, of any depth and width.
+def is_original(checkpoint: Checkpoint) -> bool:
+    """Whether it is a checkpoint of SAM, SAM-HQ or SAM 2, whole or not."""
+    return is_vit(checkpoint) or is_hiera(checkpoint)
 
-    Fine-tuned ones too, also inside {"model": ...} or {"state_dict": ...} and with the "module."
-    that data-parallel training puts before each name. Layer-norm epsilons are those of the
-    transformers model, so that the same weights give the same masks from either file format.
+
+def published_name(checkpoint: Checkpoint) -> str | None:
+    """The repository on the Hub of the published model with this architecture, if there is one.
 
     Raises:
-        CheckpointError: not a checkpoint, code instead of data, another architecture, tensors
-            that are missing, unknown, or of the wrong shape.
+        CheckpointError: key tensors are missing or do not fit together.
     """
-    state = read_state(path)
-    recognised = recognise({name: tuple(tensor.shape) for name, tensor in state.items()}, path)
-    if (broken := not_finite(state)) is not None:
-        raise CheckpointError(f"{path} has numbers in {broken} that are not finite: it is damaged")
-    network = _build(recognised, convert(state, path), path)
-    return SamSegmenter.wrap(network, name, options)
+    if is_hiera(checkpoint):
+        version = "sam2.1" if checkpoint.has("no_obj_embed_spatial") else "sam2"
+        return f"facebook/{version}-hiera-{recognise_hiera(own_names(checkpoint))[1].name}"
+    recognised = recognise(checkpoint)
+    size = _SIZES.get(recognised.variant.removeprefix("SAM-HQ, "))
+    prefix = "syscv-community/sam-hq-vit" if recognised.hq else "facebook/sam-vit"
+    return None if size is None else f"{prefix}-{size}"
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a .pth file; nothing in it is ever executed.
+def load_original(
+    checkpoint: Checkpoint, name: str, options: LoadOptions, *, is_medsam: bool = False
+) -> TransformersModel:
+    """Load an original checkpoint of SAM, SAM-HQ or SAM 2.
+
+    SAM and SAM-HQ may be of any depth and width, fine-tuned ones included. Layer-norm epsilons
+    are those of the transformers model, so that the same weights give the same masks from either
+    file format.
+
+    Args:
+        checkpoint: the tensors.
+        name: stable name of the weights.
+        options: how to set it up.
+        is_medsam: whether a SAM expects the images of MedSAM, which its tensors do not tell.
 
     Raises:
-        CheckpointError: damaged, not a checkpoint, or with objects other than tensors.
+        CheckpointError: another architecture, tensors that are missing, unknown, or of the wrong
+            shape.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if _NOT_TENSORS.search(str(error)):
-            raise CheckpointError(
-                f"{path} holds Python objects besides tensors and could run code when opened, so "
-                "it is refused: save the model's state_dict() alone"
-            ) from None
-        raise CheckpointError(_damaged(path, error)) from None
-    except Exception as error:
-        raise CheckpointError(_damaged(path, error)) from None
-    for wrapper in ("model", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-    if not isinstance(content, dict) or not content:
-        raise CheckpointError(f"{path} holds no named tensors: save the model's state_dict()")
-    for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise CheckpointError(
-                f"{path} holds more than named tensors ({str(name)[:60]!r}): save the model's "
-                "state_dict() alone"
-            )
-    return {name.removeprefix("module."): value for name, value in content.items()}
-
-
-def convert(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Rename the tensors of an original checkpoint to transformers' names, as float32.
-
-    Raises:
-        CheckpointError: names that segment-anything does not have.
-    """
-    depths = _mlp_depths(state)
-    converted: dict[str, Tensor] = {}
-    unknown = []
-    for name, tensor in state.items():
-        targets = _targets(name, depths)
-        if not targets:
-            unknown.append(name)
-        for target in targets:
-            converted[target] = tensor.float()
-    if unknown:
+    if is_medsam and (is_hiera(checkpoint) or is_hq(checkpoint)):
         raise CheckpointError(
-            f"{path} looks like SAM but has {some(unknown)} that SAM does not: it was made by a "
-            "changed architecture"
+            f"{checkpoint.path} is no SAM as MedSAM is: load it by its path alone, without the "
+            'word "medsam"'
         )
-    return converted
-
-
-# -- private --------------------------------------------------------------------------------
-
-
-def _targets(name: str, depths: Mapping[str, int]) -> tuple[str, ...]:
-    if name == _POSITIONS:
-        embedding = "positional_embedding"
-        return f"shared_image_embedding.{embedding}", f"prompt_encoder.shared_embedding.{embedding}"
-    layer = _MLP.match(name)
-    if layer:
-        prefix, index = layer[1], int(layer[2])
-        last = depths[prefix] - 1
-        part = {0: "proj_in", last: "proj_out"}.get(index, f"layers.{index - 1}")
-        return (f"{prefix}.{part}{name[layer.end() :]}",)
-    for pattern, target in _TABLE:
-        found = pattern.match(name)
-        rest = name[found.end() :] if found else "?"
-        if found and rest in ("", ".weight", ".bias"):
-            return (found.expand(target) + rest,)
-    return ()
-
-
-def _mlp_depths(names: Iterable[str]) -> dict[str, int]:
-    """Number of layers of each small MLP in the decoder, by its prefix."""
-    depths: dict[str, int] = {}
-    for name in names:
-        layer = _MLP.match(name)
-        if layer:
-            depths[layer[1]] = max(depths.get(layer[1], 0), int(layer[2]) + 1)
-    return depths
-
-
-def _build(recognised: Recognised, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
+    if is_hiera(checkpoint):
+        return load_hiera(checkpoint, name, options)
+    recognised = recognise(checkpoint)
+    checkpoint.check_finite()
     network = _empty(recognised)
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    missing = wanted.keys() - tensors.keys()
-    if missing:
-        raise CheckpointError(
-            f"{path} ({recognised.variant}) lacks {some(missing)} (transformers' names): it is "
-            "incomplete or not a whole SAM"
-        )
-    extra = tensors.keys() - wanted.keys()
-    if extra:
-        raise CheckpointError(f"{path} ({recognised.variant}) has too many tensors: {some(extra)}")
-    for name, shape in wanted.items():
-        if tuple(tensors[name].shape) != shape:
-            raise CheckpointError(
-                f"{path} ({recognised.variant}): {name} has shape {tuple(tensors[name].shape)} "
-                f"where {shape} belongs"
-            )
-    network.load_state_dict(dict(tensors), assign=True)
-    return network
+    layout = _SAM_HQ if recognised.hq else _SAM
+    fill(network, convert(checkpoint, layout), checkpoint.path, recognised.variant)
+    if is_medsam:
+        return MedSamSegmenter.wrap(network, name, options)
+    segmenter = SamHqSegmenter if recognised.hq else SamSegmenter
+    return segmenter.wrap(network, name, options)
 
 
 def _empty(recognised: Recognised) -> nn.Module:
-    """A `SamModel` whose tensors have shapes but no memory yet."""
-    from transformers import SamConfig, SamModel
+    """A network of transformers whose tensors have shapes but no memory yet."""
+    import transformers
 
+    kind = "SamHQ" if recognised.hq else "Sam"
+    configuration: Any = getattr(transformers, f"{kind}Config")
     with quiet_transformers(), torch.device("meta"):
-        config: Any = SamConfig(
+        config = configuration(
             vision_config=dict(recognised.vision),
             prompt_encoder_config=dict(recognised.prompt_encoder),
             mask_decoder_config=dict(recognised.mask_decoder),
             attn_implementation="sdpa",
         )
-        network: nn.Module = SamModel(config)
+        network: nn.Module = getattr(transformers, f"{kind}Model")(config)
     return network
-
-
-def _damaged(path: Path, error: BaseException) -> str:
-    if isinstance(error, pickle.UnpicklingError):  # its text speaks of PyTorch's own options
-        return (
-            f"{path} cannot be read as a PyTorch checkpoint: it is damaged, cut off, of another "
-            "format, or a pickle that could run code when opened, which is refused; download it "
-            "again"
-        )
-    return (
-        f"{path} cannot be read as a PyTorch checkpoint ({first_line(error)[:120]}): it is "
-        "damaged, cut off or of another format; download it again"
-    )

@@ -1,97 +1,44 @@
-"""SAM (Kirillov et al., 2023) and SAM-HQ (Ke et al., 2023)."""
+"""SAM and SAM-HQ with the ViT of transformers."""
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from samadapt.errors import CheckpointError
 from samadapt.models.hf.attention import use_relative_attention
-from samadapt.models.hf.model import TransformersModel
-from samadapt.models.parts import PaddingPoints
-from samadapt.models.preprocessing import Preprocessing
-from samadapt.models.registry import LoadOptions
+from samadapt.models.parts.preprocessing import Preprocessing
+from samadapt.models.parts.sam import SamDecoderModel, SamHqDecoderModel
+
+_NONE = (0.0, 0.0, 0.0)
+_ONE = (1.0, 1.0, 1.0)
 
 
-class SamSegmenter(TransformersModel):
+class SamSegmenter(SamDecoderModel):
     """SAM with a ViT-B, ViT-L or ViT-H encoder."""
-
-    def __init__(
-        self,
-        network: Any,
-        name: str,
-        device: torch.device | str = "cpu",
-        encoder_dtype: torch.dtype = torch.float32,
-    ) -> None:
-        side = int(network.config.vision_config.image_size)
-        if side != network.prompt_encoder.input_image_size:
-            raise CheckpointError(
-                f"the configuration of {name} contradicts itself: images of {side} pixels, prompts "
-                f"for {network.prompt_encoder.input_image_size}; correct image_size in config.json"
-            )
-        preprocessing = Preprocessing(name=f"sam-longest-{side}-1", side=side)
-        super().__init__(network, name, preprocessing, device, encoder_dtype)
 
     def _prepare_encoder(self, encoder: Any) -> None:
         # Fused kernels of other devices add the bias faster than a loop over heads could.
         if self.device.type == "cpu":
             use_relative_attention(encoder)
 
-    def _encode(self, pixels: Tensor) -> dict[str, Tensor]:
-        return {"image": self.network.vision_encoder(pixels).last_hidden_state}
 
-    def _no_tokens(self, count: int) -> Tensor:
-        # SAM gives its decoder no sparse tokens at all then.
-        return torch.zeros(count, 0, self.spec.width, device=self.device)
+class SamHqSegmenter(SamHqDecoderModel):
+    """SAM-HQ with a ViT-B, ViT-L or ViT-H encoder."""
 
-    def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:
-        return {}
-
-    def _exported_prompts(self) -> tuple[PaddingPoints, tuple[Tensor, ...]]:
-        corners = (layer.weight for layer in self.network.prompt_encoder.point_embed[2:4])
-        return PaddingPoints(clicks=1), tuple(corners)
+    def _prepare_encoder(self, encoder: Any) -> None:
+        if self.device.type == "cpu":
+            use_relative_attention(encoder)
 
 
-class SamHqSegmenter(SamSegmenter):
-    """SAM-HQ: a high-quality token and early ViT features, on top of a frozen SAM.
+class MedSamSegmenter(SamSegmenter):
+    """SAM fine-tuned as MedSAM (Ma et al., 2024): images stretched to a square and to [0, 1]."""
 
-    Args:
-        network, name, device, encoder_dtype: as in `TransformersModel`.
-        hq_token_only: the mask of the high-quality token alone, instead of its sum with SAM's.
-    """
-
-    _features = ("image", "early")
-
-    def __init__(
-        self,
-        network: Any,
-        name: str,
-        device: torch.device | str = "cpu",
-        encoder_dtype: torch.dtype = torch.float32,
-        hq_token_only: bool = False,
-    ) -> None:
-        super().__init__(network, name, device, encoder_dtype)
-        self.hq_token_only = hq_token_only
-
-    @classmethod
-    def wrap(cls, network: Any, name: str, options: LoadOptions) -> Self:
-        """A model around a loaded network."""
-        where, dtype = options.device, options.encoder_dtype
-        return cls(network, name, where, dtype, options.hq_token_only)
-
-    def _encode(self, pixels: Tensor) -> dict[str, Tensor]:
-        output = self.network.vision_encoder(pixels)
-        features = {"image": output.last_hidden_state}
-        # The decoder reads only the first of the layers with global attention.
-        for early in output.intermediate_embeddings[:1]:
-            features["early"] = early.permute(0, 3, 1, 2)
-        return features
-
-    def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:
-        early = None
-        if "early" in features:
-            # Broadcast inside the decoder: it need not be projected once per prompt.
-            early = [features["early"][:1].permute(0, 2, 3, 1)]
-        return {"hq_token_only": self.hq_token_only, "intermediate_embeddings": early}
+    @staticmethod
+    def _preprocessing_for(side: int) -> Preprocessing:
+        return Preprocessing(
+            name=f"medsam-squash-{side}-1",
+            side=side,
+            squash=True,
+            mean=_NONE,
+            std=_ONE,
+            full_range=True,
+        )

@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samadapt.errors import CheckpointError
 from samadapt.models.registry import (
     SHIPPED,
     LoadOptions,
@@ -29,15 +28,13 @@ def matches(source: ModelSource) -> bool:
     path = source.path
     if path is None:
         return source.name == NAME
-    return path.suffix == _SUFFIX and path.is_file()
+    return path.suffix == _SUFFIX and path.is_file() and not _is_foreign(path)
 
 
 def load(source: ModelSource, options: LoadOptions) -> SegmentationModel:
     """Load the shipped weights or those of a file."""
     from samadapt.models.nano.model import load_nano
 
-    if source.path is not None:
-        _check_format(source.path)
     refuse_hq_token_only(options, NAME)
     return load_nano(source.path, device=options.device, encoder_dtype=options.encoder_dtype)
 
@@ -54,18 +51,12 @@ def known() -> list[ModelInfo]:
     return [ModelInfo(NAME, NAME, 0, 0, SHIPPED, False)]
 
 
-def _check_format(path: Path) -> None:
+def _is_foreign(path: Path) -> bool:
+    """Whether it is a whole safetensors file that holds something else."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="numpy") as file:
-            kind = (file.metadata() or {}).get("format")
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}): it is damaged or cut off"
-        ) from None
-    if kind != FORMAT:
-        raise CheckpointError(
-            f"{path} does not hold nano weights: for another model give the folder that holds "
-            "this file together with its config.json"
-        )
+            return (file.metadata() or {}).get("format") != FORMAT
+    except (SafetensorError, OSError):
+        return False

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from samadapt.errors import ModelError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
+from samadapt.models.export_parts import ModelParts
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.nano.config import NanoConfig
@@ -23,8 +24,7 @@ from samadapt.models.nano.parts import NanoParts
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
 from samadapt.models.nano.trunk import MEAN, SCALE
 from samadapt.models.nano.weights import NanoWeights, read_weights
-from samadapt.models.parts import ModelParts
-from samadapt.models.preprocessing import Preprocessing, kept_pixels, region_of
+from samadapt.models.parts.preprocessing import Preprocessing, kept_pixels, region_of
 from samadapt.prompts import Box, Prompt
 
 SHIPPED = "nano.safetensors"
@@ -73,6 +73,7 @@ class NanoModel(SegmentationModel):
             position_frequencies=network.prompt_encoder.positions.frequencies,
             has_prior=True,
             close_up_side=self.config.close_up_side,
+            module_path="decoder",
             sequential_clicks=True,
         )
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from samadapt.models.export_parts import CORNERS, ModelParts, PaddingPoints, PromptTensors
 from samadapt.models.interface import DecoderOutput, PromptEmbedding
 from samadapt.models.nano.encoder import NanoFeatures
 from samadapt.models.nano.network import NanoNetwork
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
-from samadapt.models.parts import CORNERS, ModelParts, PaddingPoints, PromptTensors
-from samadapt.models.preprocessing import Preprocessing
+from samadapt.models.parts.preprocessing import Preprocessing
 
 
 class NanoParts(ModelParts):

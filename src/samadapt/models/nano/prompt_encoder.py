@@ -45,7 +45,7 @@ class PromptBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedPrompts:
-    """What the decoder needs to know of B prompts.
+    """B encoded prompts for the decoder.
 
     Attributes:
         tokens: (B, N, C) sparse prompt tokens.

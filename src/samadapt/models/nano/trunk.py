@@ -23,7 +23,7 @@ READ_STAGES = (0, 1, 2, 4, 6)
 
 
 class StageSpec(NamedTuple):
-    """What the blocks of one stage have in common; only the first of them has the stride."""
+    """Settings of the blocks of one stage; only the first block has the stride."""
 
     kernel: int
     stride: int

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from samadapt.errors import CheckpointError, first_line
 from samadapt.models.embedding import ModelIdentity
+from samadapt.models.export_parts import PaddingPoints
 from samadapt.models.interface import DecoderSpec
-from samadapt.models.parts import PaddingPoints
-from samadapt.models.preprocessing import Preprocessing
+from samadapt.models.parts.preprocessing import Preprocessing
 
 DESCRIPTION = "samadapt_export.json"
 ENCODER = "vision_encoder.onnx"

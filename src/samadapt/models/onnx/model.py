@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.export_parts import CORNERS, PADDING, PaddingPoints
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.interface import DecoderOutput, PromptEmbedding
 from samadapt.models.onnx.description import (
@@ -26,8 +27,7 @@ from samadapt.models.onnx.description import (
     graph_name,
 )
 from samadapt.models.onnx.runtime import Graph
-from samadapt.models.parts import CORNERS, PADDING, PaddingPoints
-from samadapt.models.preprocessing import kept_pixels, region_of
+from samadapt.models.parts.preprocessing import kept_pixels, region_of
 from samadapt.prompts import Box, Prompt
 
 

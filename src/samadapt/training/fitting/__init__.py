@@ -1,1 +1,1 @@
-"""The parts of `samadapt.fit`: what to train on, how, and how to go on after an interruption."""
+"""The parts of `samadapt.fit`: training data, recipe, trainer and checkpoints."""

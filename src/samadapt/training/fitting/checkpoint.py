@@ -29,7 +29,7 @@ class SkippedPicture:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes:
         step: steps done.
@@ -67,7 +67,7 @@ def save_checkpoint(
     tensors: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Write what `load_checkpoint` needs.
+    """Write a checkpoint for `load_checkpoint`.
 
     Args:
         folder: of the run.
@@ -123,7 +123,7 @@ def load_checkpoint(
 
 
 def difference(before: Any, now: Any, name: str = "") -> str:
-    """Where two JSON values differ first, in words; "" when they are equal."""
+    """Describe the first difference between two JSON values; "" if they are equal."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*before, *(k for k in now if k not in before)]:
             inner = f"{name}.{key}" if name else str(key)

@@ -45,7 +45,7 @@ def finished_predictions(
     adapter: Seams,
     samples: Iterable[tuple[ImageEmbedding, Sequence[TrainingSample]]],
 ) -> list[FinishedPrediction]:
-    """What the adapter predicts in use, without gradients.
+    """Return the adapter's predictions without gradients.
 
     Args:
         model: the adapter's.

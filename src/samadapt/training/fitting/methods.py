@@ -1,4 +1,4 @@
-"""Which methods can be fitted, as they declare it themselves."""
+"""The methods that can be fitted, from their declarations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FitMethod:
 
 
 def fit_methods() -> tuple[FitMethod, ...]:
-    """All methods that can be fitted, by name."""
+    """Return all methods that can be fitted, sorted by name."""
     found = (_declared(get_method(name)) for name in method_names())
     return tuple(method for method in found if method is not None)
 

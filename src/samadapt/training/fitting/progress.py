@@ -1,4 +1,4 @@
-"""What a run tells while it works: a bar with loss and mIoU on a terminal, nothing elsewhere."""
+"""Progress of a run: a bar with loss and mIoU on a terminal, nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WINDOW = 50
 
 @dataclass(frozen=True, slots=True)
 class FitStatus:
-    """How a run stands after a step.
+    """Status of a run after a step.
 
     Attributes:
         step: steps done.

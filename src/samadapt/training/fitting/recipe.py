@@ -144,7 +144,7 @@ class FitRecipe:
         return self.learning_rate * max(0.01, (1 + math.cos(math.pi * done)) / 2)
 
     def changed(self, **changes: Any) -> FitRecipe:
-        """The same recipe with other values; who asks for epochs gets epochs rather than steps.
+        """Return the recipe with other values; given epochs replace a number of steps.
 
         Raises:
             DataError: an unknown setting, or a value that makes no sense.
@@ -160,7 +160,7 @@ class FitRecipe:
         return replace(self, **changes)
 
     def to_dict(self) -> Mapping[str, Any]:
-        """As plain JSON values."""
+        """Return plain JSON values."""
         values = asdict(self)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 

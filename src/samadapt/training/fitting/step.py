@@ -1,4 +1,4 @@
-"""What one image contributes to a step: losses of all its prompts, backwards."""
+"""One image's contribution to a training step: losses of its prompts and their gradients."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import InputGeometry
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.training.fitting.material import ImageSample
 from samadapt.training.fitting.prompts import drawn_prompt
 from samadapt.training.fitting.recipe import FitRecipe
+from samadapt.training.fitting.training_data import ImageSample
 from samadapt.training.prompt_sampling import PromptSampler, object_generator
 
 _BATCH = 16
@@ -136,7 +136,7 @@ def look_at_image(
     embedding: ImageEmbedding,
     samples: Sequence[TrainingSample],
 ) -> Tally:
-    """How well an image's prompts are answered; nothing is learned, and the loss is left at 0."""
+    """Measure the IoU of an image's prompts without learning; the loss is left at 0."""
     tally = Tally()
     with torch.no_grad():
         for view, logits, target in predictions(model, adapters, embedding, samples):

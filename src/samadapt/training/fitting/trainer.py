@@ -18,6 +18,7 @@ from samadapt.adapters.base import Adapter
 from samadapt.errors import AdapterError, CheckpointError, DataError, ImageError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.store.dataset_encoder import DatasetEncoder
 from samadapt.training.fitting.checkpoint import (
     NAME,
     Progress,
@@ -25,9 +26,7 @@ from samadapt.training.fitting.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from samadapt.training.fitting.embedding_store import EmbeddingStore
 from samadapt.training.fitting.later_phases import finished_predictions, learn_later
-from samadapt.training.fitting.material import ImageSample, Material
 from samadapt.training.fitting.processes import Processes
 from samadapt.training.fitting.progress import FitStatus, Tell, running_mean
 from samadapt.training.fitting.recipe import FitRecipe
@@ -38,6 +37,7 @@ from samadapt.training.fitting.step import (
     look_at_image,
     training_samples,
 )
+from samadapt.training.fitting.training_data import ImageSample, TrainingData
 
 MOST_IMAGES = 20
 """Images that later phases and the calibration see."""
@@ -47,14 +47,14 @@ OnSkip = Callable[[SkippedPicture], None]
 
 
 class Trainer:
-    """One training run: an adapter, what it learns from, and how far it has come.
+    """One training run of an adapter: its data, recipe and progress.
 
     Args:
         adapter: bound to `model`.
         model: frozen.
-        material: the objects.
+        data: the objects.
         recipe: how.
-        store: embeddings.
+        encode: gives the embeddings of images.
         folder: for checkpoints; made when it is missing.
         run: what the run is, as plain JSON values: a checkpoint of another one is refused.
 
@@ -67,16 +67,16 @@ class Trainer:
         self,
         adapter: Adapter,
         model: SegmentationModel,
-        material: Material,
+        data: TrainingData,
         recipe: FitRecipe,
-        store: EmbeddingStore,
+        encode: DatasetEncoder,
         folder: Path,
         run: Mapping[str, Any],
     ) -> None:
         self.processes = Processes(model.device)
-        self.steps = material.steps()
-        self._adapter, self._model, self._material = adapter, model, material
-        self._recipe, self._store = recipe, store
+        self.steps = data.steps()
+        self._adapter, self._model, self._data = adapter, model, data
+        self._recipe, self._encode = recipe, encode
         self._folder, self._run = folder, run
         module = adapter.module
         self._parameters = [] if module is None else list(module.parameters())
@@ -126,7 +126,7 @@ class Trainer:
         return self.progress
 
     def remove_checkpoint(self) -> None:
-        """When what was learned is saved in another way, the checkpoint has done its duty."""
+        """Remove the checkpoint once the adapter is saved."""
         if self.processes.is_main:
             (self._folder / NAME).unlink(missing_ok=True)
 
@@ -164,7 +164,7 @@ class Trainer:
 
     def _learn(self, visit: ImageSample) -> Tally | SkippedPicture:
         """Gradients from one image, or why it cannot be used."""
-        dataset = self._material.datasets[visit.dataset]
+        dataset = self._data.datasets[visit.dataset]
         try:
             samples = training_samples(visit, dataset, self._recipe)
             embedding = self._embedding(visit)
@@ -174,18 +174,7 @@ class Trainer:
         return learn_image(self._model, [self._adapter], embedding, samples, self._phase, weight)
 
     def _embedding(self, visit: ImageSample) -> ImageEmbedding:
-        dataset = self._material.datasets[visit.dataset]
-        path = dataset.image_path(visit.image_id)
-        try:
-            contents = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror or error})") from None
-        found = self._store.get(
-            contents, lambda: self._model.encode(dataset.read_image(visit.image_id))
-        )
-        if found.original_size != dataset.size(visit.image_id):
-            dataset.read_image(visit.image_id)  # says in which way the sizes differ
-        return found
+        return self._encode(self._data.datasets[visit.dataset], visit.image_id)
 
     def _descend(self, answers: int) -> None:
         """One optimiser step along the mean gradient; none if it is not finite."""
@@ -205,7 +194,7 @@ class Trainer:
     def _is_time_to_look(self) -> bool:
         step = self.progress.step
         last = step == len(self.steps)
-        return bool(self._material.held_out) and (last or step % self._recipe.validate_steps == 0)
+        return bool(self._data.held_out) and (last or step % self._recipe.validate_steps == 0)
 
     def _look(self) -> None:
         """Keep the weights if none did better so far; end the run if none has for long."""
@@ -226,8 +215,8 @@ class Trainer:
     def _held_out_overlap(self) -> float | None:
         """Mean IoU over the prompts for what is held out; None if no image of it can be used."""
         tally = Tally()
-        for visit in self.processes.share(self._material.held_out):
-            dataset = self._material.datasets[visit.dataset]
+        for visit in self.processes.share(self._data.held_out):
+            dataset = self._data.datasets[visit.dataset]
             try:
                 samples = training_samples(
                     visit, dataset, self._recipe, kinds=self._recipe.prompts, occasion="look"
@@ -260,7 +249,7 @@ class Trainer:
                     tell(self._status(done))
             finally:
                 _require_gradients(phase.parameters, False)
-        visits = self._material.sample(MOST_IMAGES)
+        visits = self._data.sample(MOST_IMAGES)
         with torch.no_grad():
             images = self._marked_images(visits)
             self._adapter.calibrate(self._model, images, len(visits), self._recipe.seed)
@@ -268,8 +257,8 @@ class Trainer:
 
     def _few_samples(self) -> Iterator[tuple[ImageEmbedding, list[TrainingSample]]]:
         """Some images, each with all kinds of prompts for a few of its objects."""
-        for visit in self._material.sample(MOST_IMAGES):
-            dataset = self._material.datasets[visit.dataset]
+        for visit in self._data.sample(MOST_IMAGES):
+            dataset = self._data.datasets[visit.dataset]
             few = replace(visit, objects=visit.objects[: self._recipe.objects_per_image])
             try:
                 samples = training_samples(
@@ -285,7 +274,7 @@ class Trainer:
     ) -> Iterator[tuple[ImageEmbedding, list[NDArray[np.bool_]]]]:
         """Images with the masks of all their objects."""
         for visit in visits:
-            dataset = self._material.datasets[visit.dataset]
+            dataset = self._data.datasets[visit.dataset]
             try:
                 masks = [dataset.mask(thing.annotation_id) for thing in visit.objects]
                 embedding = self._embedding(visit)

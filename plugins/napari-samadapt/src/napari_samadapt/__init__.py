@@ -1,0 +1,1 @@
+"""samadapt in napari: a thin client of a samadapt server, without torch."""

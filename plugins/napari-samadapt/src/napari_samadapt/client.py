@@ -1,0 +1,213 @@
+"""`Client`: the calls of a samadapt server that the plugin makes, and nothing else."""
+
+from __future__ import annotations
+
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+
+from napari_samadapt.errors import SamadaptError, UnreachableError
+from napari_samadapt.masks import Mask, write_crop
+
+Json = dict[str, Any]
+
+_SECONDS = 600.0
+"""Encoding a large image with a large model on a slow machine takes minutes."""
+_COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Clicks (x, y, positive) and box (x0, y0, x1, y1) about one object, in the image's pixels."""
+
+    clicks: tuple[tuple[float, float, bool], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+    @classmethod
+    def of(cls, current: Json) -> Prompts:
+        """Those that the server knows of."""
+        clicks = tuple((float(x), float(y), bool(positive)) for x, y, positive in current["clicks"])
+        box = current["box"]
+        return cls(clicks, None if box is None else tuple(map(float, box)))
+
+    def go_on_from(self, known: Prompts) -> bool:
+        """Whether these are `known` and perhaps more."""
+        return (
+            len(known.clicks) <= len(self.clicks)
+            and all(
+                np.allclose(one, other)
+                for one, other in zip(known.clicks, self.clicks, strict=False)
+            )
+            and (known.box is None or (self.box is not None and np.allclose(known.box, self.box)))
+        )
+
+
+class Client:
+    """One person at one server.
+
+    Args:
+        url: as `samadapt annotate` prints it; what follows the port is left out.
+        token: the server's secret (`--token`).
+        person: a name that is kept with what is accepted.
+    """
+
+    def __init__(self, url: str, token: str, person: str = "") -> None:
+        try:
+            home = httpx.URL(url.strip())
+        except httpx.InvalidURL:
+            home = httpx.URL("")
+        if home.scheme not in ("http", "https") or not home.host:
+            raise SamadaptError(f"{url!r} is no address: give one such as http://127.0.0.1:8760")
+        headers = {
+            "authorization": f"Bearer {token.strip()}",
+            "x-samadapt-client": f"napari-{uuid.uuid4().hex}",
+            "x-samadapt-person": quote(person),
+        }
+        base = home.copy_with(raw_path=b"/")
+        self._http = httpx.Client(base_url=base, headers=headers, timeout=_SECONDS)
+        self._url = str(base)
+
+    def close(self) -> None:
+        """Let others have the images."""
+        with suppress(SamadaptError):  # the server is gone, and its claims with it
+            self._post("leave")
+        self._http.close()
+
+    # -- the project ----------------------------------------------------------------------
+
+    def project(self) -> Json:
+        """Name, model and labels."""
+        return self._get("project")
+
+    def image_names(self) -> set[str]:
+        """The names of the images that are there."""
+        return {str(row[1]) for row in self._get("images")["images"]}
+
+    def learned(self) -> Json:
+        """How learning goes."""
+        return self._get("learning")
+
+    def label(self, name: str) -> int | None:
+        """The number of a label, which is added if it is new; None for no name."""
+        if not name.strip():
+            return None
+        project = self.project()
+        labels = project["labels"]
+        known = {label["name"]: label["id"] for label in labels}
+        if name.strip() not in known:
+            new = {"id": 0, "name": name.strip(), "colour": _COLOURS[len(labels) % len(_COLOURS)]}
+            kept = [{key: label[key] for key in ("id", "name", "colour")} for label in labels]
+            body = {"labels": [*kept, new], "revision": project["labels_revision"]}
+            answer = self._send("PUT", "labels", json=body)
+            known = {label["name"]: label["id"] for label in answer["labels"]}
+        return int(known[name.strip()])
+
+    # -- an image -------------------------------------------------------------------------
+
+    def upload(self, name: str, content: bytes) -> int:
+        """Hand an image file over; returns its number."""
+        kind = {"content-type": "application/octet-stream"}
+        answer = self._post("images", params={"name": name}, content=content, headers=kind)
+        return int(answer["id"])
+
+    def open(self, image: int) -> Json:
+        """The objects of an image, and the object under way."""
+        return self._post(f"images/{image}/open")
+
+    # -- the object under way -------------------------------------------------------------
+
+    def say(self, image: int, wanted: Prompts, known: Json | None) -> Json:
+        """Bring the object under way to these prompts, by undoing and by further ones."""
+        now = known or {"clicks": [], "box": None, "can_undo": False, "edited": None}
+        while not wanted.go_on_from(Prompts.of(now)):
+            now = self.undo(image) if now["can_undo"] else self._again(image, now)
+        said = Prompts.of(now)
+        if wanted.box is not None and said.box is None:
+            corners = dict(zip(("x0", "y0", "x1", "y1"), wanted.box, strict=True))
+            now = self._post(f"images/{image}/box", json=corners)
+        for x, y, positive in wanted.clicks[len(said.clicks) :]:
+            body = {"x": x, "y": y, "positive": positive}
+            now = self._post(f"images/{image}/click", json=body)
+        return now
+
+    def undo(self, image: int) -> Json:
+        """Take the last prompt back."""
+        return self._post(f"images/{image}/undo")
+
+    def skip(self, image: int) -> Json:
+        """Give the object up."""
+        return self._post(f"images/{image}/skip")
+
+    def edit(self, image: int, thing: int, revision: int) -> Json:
+        """Take an accepted object up again."""
+        body = {"object": thing, "revision": revision}
+        return self._post(f"images/{image}/edit", json=body)
+
+    def accept(self, image: int, label: int | None, painted: Mask | None, key: str) -> Json:
+        """Accept the object under way, with what was painted; the server learns from it."""
+        body: Json = {"key": key, "label": label}
+        if painted is not None:
+            body["mask"] = _crop(painted)
+        return dict(self._post(f"images/{image}/accept", json=body)["object"])
+
+    # -- objects --------------------------------------------------------------------------
+
+    def similar(self, image: int, label: int | None, rejected: list[Json], tried: Any) -> Json:
+        """Proposals of further objects like those of a label."""
+        body = {"label": label, "rejected": rejected, "tried": tried}
+        return self._post(f"images/{image}/similar", json=body)
+
+    def add(self, image: int, label: int | None, mask: Mask, key: str) -> Json:
+        """Add a proposal as an object."""
+        body = {"key": key, "label": label, "mask": _crop(mask), "source": "similar"}
+        return dict(self._post(f"images/{image}/objects", json=body)["object"])
+
+    def delete(self, thing: int, revision: int) -> None:
+        """Delete an object."""
+        self._post(f"objects/{thing}/delete", json={"revision": revision})
+
+    # -- private --------------------------------------------------------------------------
+
+    def _again(self, image: int, now: Json) -> Json:
+        """Begin the object anew, an improved one from what it was."""
+        edited = now["edited"]
+        empty = self.skip(image)
+        return empty if edited is None else self.edit(image, edited["id"], edited["revision"])
+
+    def _get(self, path: str) -> Json:
+        return self._send("GET", path)
+
+    def _post(self, path: str, headers: dict[str, str] | None = None, **more: Any) -> Json:
+        given = {"idempotency-key": str(uuid.uuid4()), **(headers or {})}
+        return self._send("POST", path, headers=given, **more)
+
+    def _send(self, method: str, path: str, **more: Any) -> Json:
+        try:
+            answer = self._http.request(method, f"api/{path}", **more)
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise UnreachableError(
+                f"no samadapt server answers at {self._url} ({reason}): start it again"
+            ) from None
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if answer.is_success and isinstance(found, dict):
+            return found
+        told = found.get("error") if isinstance(found, dict) else None
+        raise SamadaptError(
+            str(told or f"{self._url} answers {answer.status_code}: is it a samadapt server?")
+        )
+
+
+def _crop(mask: Mask) -> Json:
+    crop = write_crop(mask)
+    if crop is None:
+        raise SamadaptError("the mask is empty: click on the object, or paint it")
+    return crop

@@ -1,0 +1,69 @@
+"""`Jobs`: requests in the background, one after the other, with answers in the GUI's thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal
+from qtpy.QtWidgets import QApplication
+
+from napari_samadapt.errors import SamadaptError
+
+
+class Jobs(QObject):
+    """What is asked of the server, in order.
+
+    Args:
+        failed: called with the error of a job that did not work.
+    """
+
+    _ended = Signal(object, object)
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        super().__init__()
+        self._failed = failed
+        self._pool = ThreadPoolExecutor(1, "samadapt")
+        self._left = 0
+        self._ended.connect(self._tell)
+
+    def run(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """Do `work` in the background, then call `done` with what it gave in the GUI's thread."""
+        self._left += 1
+        self._pool.submit(work).add_done_callback(lambda future: self._ended.emit(future, done))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still to be answered."""
+        return self._left > 0
+
+    def wait(self, seconds: float = 120.0) -> None:
+        """Let the GUI go on until everything is answered.
+
+        Raises:
+            SamadaptError: it takes longer.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            QApplication.processEvents()
+            if not self.is_busy:
+                return
+            if time.monotonic() > until:
+                raise SamadaptError(f"the samadapt server did not answer for {seconds:.0f} s")
+            time.sleep(0.005)
+
+    def close(self) -> None:
+        """Take nothing more; what runs may end."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _tell(self, future: Future[Any], done: Callable[[Any], None]) -> None:
+        self._left -= 1
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            done(future.result())
+        elif isinstance(error, Exception):
+            self._failed(error)

@@ -1,1 +1,0 @@
-"""The comparison of a model with baselines that need no training, under the same clicks."""

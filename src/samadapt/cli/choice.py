@@ -1,0 +1,170 @@
+"""Which model a command uses when `--model` is left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from samadapt.errors import DataError
+
+RECORD = "model.json"
+"""File beside what a project's adapters learned: the model that the project was annotated with."""
+_CONFIG = "adapter_config.json"
+_ENDINGS = (".pth", ".pt", ".ckpt", ".safetensors")
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A model to load.
+
+    Attributes:
+        spec: what `load` takes.
+        why: in words; "" for a model that was named.
+    """
+
+    spec: str
+    why: str = ""
+
+    def tell(self) -> None:
+        """Say on stderr which model and why, unless it was named."""
+        if self.why:
+            typer.echo(f"model: {self.spec} ({self.why})", err=True)
+
+
+ChosenModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Name, Hub id, folder or checkpoint; see `samadapt models`. If left out: the model "
+        "of the project or of the adapter, or else the best on this machine that is fast enough.",
+    ),
+]
+
+
+def choose(
+    model: str | None,
+    device: str,
+    dtype: str,
+    *,
+    folder: Path | None = None,
+    kept: Path | None = None,
+    has_objects: bool = False,
+    adapters: Sequence[str] = (),
+) -> Chosen:
+    """The model to load, and why.
+
+    In this order: the one named, the one that the project was annotated with, the one that the
+    adapters were made for, and the best on this machine.
+
+    Args:
+        model: as named; None if it was not.
+        device: as for `load`.
+        dtype: as for `load`.
+        folder: of the images, where a checkpoint may lie for them.
+        kept: folder of what the project's adapters learned.
+        has_objects: whether the project has objects; without a record they were made with nano,
+            which every project began with in versions that kept none.
+        adapters: adapters and tasks that were named.
+
+    Raises:
+        DataError: the project's or the adapters' model is not on this machine.
+    """
+    if model is not None:
+        return Chosen(model)
+    spec = None if kept is None else (_recorded(kept) or _learned_with(kept))
+    why = "the project was annotated with it; --model NAME takes another"
+    if spec is None and has_objects:
+        spec = "nano"
+    if spec is None:
+        spec, why = _made_for(adapters), "the adapter was made for it"
+    if spec is None:
+        from samadapt.models.choice import choose_model
+
+        chosen = choose_model(device, dtype, folder)
+        spec, why = chosen.spec, chosen.why
+    else:
+        spec = _here(spec, why)
+    return Chosen(spec, why)
+
+
+def record(kept: Path, spec: str) -> None:
+    """Note which model a project is annotated with.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+    from samadapt.data.files import replacing
+
+    path = Path(spec).expanduser()
+    known = str(path.absolute()) if path.exists() else spec
+    if _recorded(kept) == known:
+        return
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{kept} cannot be made ({error.strerror}): check the folder") from None
+    with replacing(kept / RECORD) as file:
+        file.write(json.dumps({"model": known}).encode())
+
+
+# -- private --------------------------------------------------------------------------------
+
+
+def _recorded(kept: Path) -> str | None:
+    found = _read(kept / RECORD).get("model")
+    return found if isinstance(found, str) else None
+
+
+def _learned_with(kept: Path) -> str | None:
+    """The base model of what was learned last, in projects without a record."""
+    configs = sorted(kept.glob(f"current/*/{_CONFIG}"), key=lambda path: path.stat().st_mtime)
+    return next((name for path in reversed(configs) if (name := _base(path))), None)
+
+
+def _made_for(adapters: Sequence[str]) -> str | None:
+    """The base model of the first adapter that names one."""
+    from samadapt.adapters.files import find_folder
+    from samadapt.adapters.registry import method_names
+
+    for spec in adapters:
+        if spec.partition(":")[0] in method_names() and not Path(spec).is_dir():
+            continue
+        if (name := _base(find_folder(spec) / _CONFIG)) is not None:
+            return name
+    return None
+
+
+def _base(config: Path) -> str | None:
+    base = _read(config).get("base_model")
+    name = base.get("name") if isinstance(base, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _here(spec: str, why: str) -> str:
+    """What to load; a model of a file may be known by the file's name without its ending."""
+    from samadapt.models.places import find_file
+    from samadapt.models.registry import is_known
+
+    if is_known(spec) or Path(spec).exists():
+        return spec
+    file = find_file(tuple(f"{spec}{ending}" for ending in _ENDINGS))
+    if file is None:
+        raise DataError(
+            f"{spec} is not on this machine ({why}): give its file or folder with --model, or "
+            "--model nano"
+        )
+    return str(file)
