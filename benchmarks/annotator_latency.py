@@ -203,14 +203,14 @@ def _add_objects(url: str, count: int, size: tuple[int, int], seed: int) -> None
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:27, :27]
     with _client(url, "benchmark") as client:
-        for index in range(count):
+        for _ in range(count):
             radius = rng.uniform(6, 13)
             wobble = 1 + 0.2 * np.sin(5 * np.arctan2(rows - 13, columns - 13))
             mask = (rows - 13) ** 2 + (columns - 13) ** 2 < (radius * wobble) ** 2
             counts = Rle.from_mask(mask).counts.decode()
             x, y = int(rng.integers(0, width - 27)), int(rng.integers(0, height - 27))
             crop = {"x": x, "y": y, "width": 27, "height": 27, "counts": counts}
-            body = {"key": f"benchmark-{index:05d}", "mask": crop}
+            body = {"mask": crop}
             client.post("/api/images/1/objects", json=body).raise_for_status()
 
 
@@ -336,7 +336,7 @@ def _people(url: str, count: int, options: argparse.Namespace) -> dict[str, floa
                 if clicks % 3 == 0:
                     key = f"{count}-person-{number}-{accepted}"
                     path = f"/api/images/{image}/accept"
-                    done = client.post(path, json={"key": key})
+                    done = client.post(path, json={}, headers={"idempotency-key": key})
                     accepted += done.status_code == 200
             found = client.get(f"/api/images/{image}/objects").json()["objects"]
             mine = [o for o in found if o["key"].startswith(f"{count}-person-{number}-")]

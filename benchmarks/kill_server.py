@@ -196,7 +196,8 @@ def _add(
         http.post(f"/api/images/{image}/click", json=place)
     with confirmed.lock:
         confirmed.uncertain.add(key)
-    answer = http.post(f"/api/images/{image}/accept", json={"key": key})
+    headers = {"idempotency-key": key}
+    answer = http.post(f"/api/images/{image}/accept", json={}, headers=headers)
     with confirmed.lock:
         confirmed.uncertain.discard(key)
         if answer.status_code == 200:

@@ -97,8 +97,7 @@ class Person:
             x = self._chance.uniform(1, image["width"] - 1)
             y = self._chance.uniform(1, image["height"] - 1)
             self._ask("POST", f"/api/images/{image['id']}/click", {"x": x, "y": y})
-        body = {"key": self._key(), "label": self._label()}
-        self._save(f"/api/images/{image['id']}/accept", body)
+        self._save(f"/api/images/{image['id']}/accept", {"label": self._label()})
 
     def _paint(self) -> None:
         image = self._image()
@@ -107,16 +106,17 @@ class Person:
         mask = np.zeros((image["height"], image["width"]), np.bool_)
         y, x = (self._chance.randrange(side - 8) for side in mask.shape)
         mask[y : y + 7, x : x + 5] = True
-        body = {"key": self._key(), "label": self._label(), "mask": crop_of(mask)}
+        body = {"label": self._label(), "mask": crop_of(mask)}
         self._save(f"/api/images/{image['id']}/objects", body)
 
     def _delete(self) -> None:
         if not self._mine:
             return
         thing = self._mine.pop(self._chance.randrange(len(self._mine)))
-        changed = self._change(thing, f"/api/objects/{thing['id']}/delete", {})
+        revision = {"revision": thing["revision"]}
+        changed = self._change(thing, f"/api/objects/{thing['id']}/delete", revision)
         if changed is not None and self._chance.random() < 0.5:
-            back = self._change(changed, f"/api/objects/{thing['id']}/restore", {})
+            back = self._change(changed, f"/api/images/{thing['image']}/undo", {})
             if back is not None:
                 self._mine.append(back)
 
@@ -125,7 +125,8 @@ class Person:
             return
         index = self._chance.randrange(len(self._mine))
         thing = self._mine[index]
-        changed = self._change(thing, f"/api/objects/{thing['id']}", {"label": self._label()})
+        body = {"label": self._label(), "revision": thing["revision"]}
+        changed = self._change(thing, f"/api/objects/{thing['id']}", body)
         if changed is not None:
             self._mine[index] = changed
 
@@ -172,27 +173,29 @@ class Person:
 
     def _save(self, path: str, body: Json) -> None:
         """Ask until answered, as the page does: the same key saves nothing twice."""
+        key = self._key()
         with self._ledger.lock:
-            self._ledger.uncertain.add(body["key"])
+            self._ledger.uncertain.add(key)
         while time.monotonic() < self._until + 60:
-            answer = self._send("POST", path, body)
+            answer = self._send("POST", path, body, key)
             if answer is not None and answer.status_code != 507:
                 if answer.status_code == 200:
-                    thing = answer.json()["object"]
+                    thing = {**answer.json()["object"], "image": int(path.split("/")[3])}
                     self._ledger.save(thing, is_new=True)
                     self._mine.append(thing)
                 else:
                     with self._ledger.lock:
-                        self._ledger.uncertain.discard(body["key"])
+                        self._ledger.uncertain.discard(key)
                 return
             time.sleep(_PAUSE)
 
     def _change(self, thing: Json, path: str, body: Json) -> Json | None:
         """Change an object of one's own; without an answer, ask again."""
+        key = self._key()
         with self._ledger.lock:
             self._ledger.uncertain.add(thing["key"])
         while time.monotonic() < self._until + 60:
-            answer = self._send("POST", path, {**body, "revision": thing["revision"]})
+            answer = self._send("POST", path, body, key)
             if answer is None or answer.status_code == 507:
                 time.sleep(_PAUSE)
                 continue
@@ -200,7 +203,10 @@ class Person:
                 with self._ledger.lock:
                     self._ledger.uncertain.discard(thing["key"])
                 return None
-            changed: Json = {**answer.json()["object"], "deleted": path.endswith("/delete")}
+            now = answer.json()
+            found = now.get("object") or next(o for o in now["saved"] if o["id"] == thing["id"])
+            deleted = path.endswith("/delete")
+            changed: Json = {**found, "image": thing["image"], "deleted": deleted}
             self._ledger.save(changed)
             return changed
         return None
@@ -213,9 +219,12 @@ class Person:
         found: Json | None = answer.json() if answer.status_code == 200 else None
         return found
 
-    def _send(self, method: str, path: str, body: Json | None = None) -> httpx.Response | None:
+    def _send(
+        self, method: str, path: str, body: Json | None = None, key: str | None = None
+    ) -> httpx.Response | None:
         answer = None
+        headers = {} if key is None else {"idempotency-key": key}
         with suppress(httpx.HTTPError):  # the server was killed
-            answer = self._http.request(method, self._url() + path, json=body)
+            answer = self._http.request(method, self._url() + path, json=body, headers=headers)
         self._ledger.note(answer, f"{method} {path}")
         return answer

@@ -69,6 +69,10 @@ class Story:
         self.saved()
         return mask
 
+    def idle(self, seconds: float = 20) -> None:
+        """Wait until all that was pressed is done."""
+        self.page.wait_for_function("!samadapt.isBusy()", timeout=1000 * seconds)
+
     def saved(self) -> None:
         self.page.wait_for_selector("#saved[data-state=saved]")
 
@@ -84,7 +88,8 @@ class Story:
         return found
 
     def mask(self) -> Mask:
-        """The object under way, as it is on the screen."""
+        """The object under way, as it is on the screen when everything was answered."""
+        self.idle()
         return self._full(self.page.evaluate(f"() => ({_MASK})(samadapt.finalMask())"))
 
     def objects(self) -> dict[int, Mask]:

@@ -210,7 +210,7 @@ def test_lost_answers_do_nothing_twice(
     story.press("Delete")
     story.until("samadapt.state.objects.size === 0")
     story.saved()
-    lost.append(lose_next("**/restore"))
+    lost.append(lose_next("**/undo"))
     story.press("Control+z")
     story.until("samadapt.state.objects.size === 1")
     story.saved()

@@ -109,21 +109,28 @@ class Person:
     def get(self, path: str, **query: Any) -> Json:
         return self._told(self.http.get(path, params=query))
 
-    def post(self, path: str, **body: Any) -> Json:
-        return self._told(self.http.post(path, json=body))
+    def post(self, path: str, key: str | None = None, **body: Any) -> Json:
+        return self._told(self._sent(path, key, body))
 
-    def refused(self, path: str, **body: Any) -> tuple[int, str]:
+    def refused(self, path: str, key: str | None = None, **body: Any) -> tuple[int, str]:
         """Status and message of a request that must fail."""
-        answer = self.http.post(path, json=body)
+        answer = self._sent(path, key, body)
         assert answer.status_code >= 400, answer.text
         return answer.status_code, answer.json()["error"]
 
     def accept(self, image: int, key: str, **more: Any) -> Json:
-        found: Json = self.post(f"/api/images/{image}/accept", key=key, **more)["object"]
+        found: Json = self.post(f"/api/images/{image}/accept", key, **more)["object"]
         return found
+
+    def paint(self, image: int, mask: Mask, positive: bool = True) -> Json:
+        return self.post(f"/api/images/{image}/stroke", mask=sent(mask), positive=positive)
 
     def click(self, image: int, x: float, y: float, positive: bool = True) -> Json:
         return self.post(f"/api/images/{image}/click", x=x, y=y, positive=positive)
+
+    def _sent(self, path: str, key: str | None, body: Json) -> httpx.Response:
+        headers = {} if key is None else {"idempotency-key": key}
+        return self.http.post(path, json=body, headers=headers)
 
     @staticmethod
     def _told(answer: httpx.Response) -> Json:

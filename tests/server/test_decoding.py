@@ -19,7 +19,7 @@ from PIL import Image
 from fakes import blobs
 from samadapt.data.images import decoding_bytes, read_image
 from samadapt.errors import BusyError, ImageError
-from samadapt.server import sittings
+from samadapt.server import client_sessions
 from samadapt.server.decoding import Decoder, decoding_budget
 
 
@@ -186,19 +186,19 @@ def test_without_descriptors_no_file_is_blamed(annotator: Annotator) -> None:
     assert read_image(path).shape == (40, 56, 3)
 
 
-def test_sittings_are_bounded_by_their_bytes(
+def test_sessions_are_bounded_by_their_bytes(
     annotator: Annotator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = annotator.person()
     first, second, third, _ = annotator.ids()
     person.click(first, 14, 12)
-    one = next(iter(annotator.workspace.sittings._open.values())).embedding.nbytes
-    monkeypatch.setattr(sittings, "MOST_BYTES", 2 * one)
+    one = next(iter(annotator.workspace.sessions._open.values())).embedding.nbytes
+    monkeypatch.setattr(client_sessions, "MOST_BYTES", 2 * one)
     person.click(second, 14, 12)
     annotator.person("tab-two").click(second, 14, 12)  # shares the embedding
-    assert len(annotator.workspace.sittings._open) == 3
+    assert len(annotator.workspace.sessions._open) == 3
     person.click(third, 14, 12)
-    assert len(annotator.workspace.sittings._open) == 3
+    assert len(annotator.workspace.sessions._open) == 3
     again = person.post(f"/api/images/{first}/open")["current"]
     assert len(again["clicks"]) == 1
 

@@ -73,7 +73,7 @@ def test_edits_of_two_people_never_overwrite_each_other(annotator: Annotator) ->
     ann.click(image, 20, 12)
     better = ann.accept(image, "key-of-ann")
     unsaved = bob.click(image, 8, 12)
-    status, text = bob.refused(f"/api/images/{image}/accept", key="key-of-bob")
+    status, text = bob.refused(f"/api/images/{image}/accept", "key-of-bob")
     assert (status, "changed by Ann meanwhile" in text) == (409, True)
     # Nothing is lost on either side.
     now = annotator.project.objects.get(thing["id"])

@@ -12,7 +12,7 @@ from samadapt.adapters.online import OnlineAdapter
 from samadapt.adapters.task_prompt import TaskPromptAdapter, TaskPromptConfig
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.server.turns import Turns
+from samadapt.server.leases import SharedAdapters
 from small_models import tiny_nano
 
 
@@ -32,7 +32,9 @@ def test_pinned_adapters_answer_as_the_adapters_do() -> None:
         given: tuple[Seams, ...] = adapters
         expected = model.predict(embedding, prompts, adapters=given)
         found = model.predict(
-            embedding, prompts, adapters=Turns().pinned(object(), model, embedding, given)
+            embedding,
+            prompts,
+            adapters=SharedAdapters().lease(given).answering(model, embedding),
         )
         for one, two in zip(expected, found, strict=True):
             np.testing.assert_allclose(one.logits, two.logits, rtol=1e-5, atol=1e-5)

@@ -15,11 +15,18 @@ from samadapt.session.events import (
     Boxed,
     Chosen,
     Clicked,
+    Deleted,
     Event,
+    Forgotten,
     ImageReference,
+    Labelled,
+    ObjectVersion,
     Opened,
+    Painted,
     Record,
     Redone,
+    Relabelled,
+    Reopened,
     Reset,
     Skipped,
     Undone,
@@ -36,6 +43,8 @@ OPENED = Opened(
     samadapt_version="0.1.0",
 )
 finite = st.floats(allow_nan=False, allow_infinity=False)
+whole = st.integers(0, 10**6)
+versions = st.builds(ObjectVersion, whole, whole, st.none() | st.text())
 events = st.one_of(
     st.just(OPENED),
     st.builds(Clicked, finite, finite, st.booleans()),
@@ -49,13 +58,21 @@ events = st.one_of(
         st.integers(1, 9),
         st.text("0123abc"),
     ),
+    st.builds(Painted, whole, whole, whole, whole, st.text("0123abc"), st.booleans()),
+    st.builds(Labelled, st.none() | st.text()),
+    st.builds(Reopened, versions, whole, whole, st.text("0123abc")),
+    st.builds(Deleted, st.lists(versions, max_size=3).map(tuple)),
+    st.builds(Relabelled, st.lists(versions, max_size=3).map(tuple), st.none() | st.text()),
+    st.builds(Forgotten, st.booleans()),
     st.sampled_from([Undone(), Redone(), Reset(), Skipped()]),
 )
 
 
-@given(events, st.integers(0, 10**9), st.floats(0, 1e10))
-def test_every_event_comes_back_from_json(event: Event, sequence: int, time: float) -> None:
-    record = Record(sequence, time, event)
+@given(events, st.integers(0, 10**9), st.floats(0, 1e10), st.none() | st.text())
+def test_every_event_comes_back_from_json(
+    event: Event, sequence: int, time: float, key: str | None
+) -> None:
+    record = Record(sequence, time, event, key)
     line = record.to_json()
     assert "\n" not in line
     assert Record.from_json(line) == record
@@ -77,7 +94,9 @@ def test_the_json_is_plain_to_read() -> None:
 
 def test_kinds_are_known_by_their_own_name() -> None:
     assert set(KINDS) == {
-        "opened", "clicked", "boxed", "undone", "redone", "reset", "chosen", "accepted", "skipped",
+        "opened", "clicked", "boxed", "painted", "trimmed", "labelled", "chosen", "reset",
+        "reopened", "deleted", "relabelled", "accepted", "added", "skipped",
+        "undone", "redone", "forgotten",
     }  # fmt: skip
     assert all(name == kind.kind for name, kind in KINDS.items())
 
@@ -94,7 +113,7 @@ def test_coordinates_that_are_no_numbers_never_reach_a_log() -> None:
 
 def line_of(**changes: object) -> str:
     """A click's line with fields changed (None removes one) and a checksum that fits."""
-    from samadapt.session.events import _checksum
+    from samadapt.session.event_json import checksum_of as _checksum
 
     body = json.loads(Record(0, 1.0, Clicked(1.0, 2.0)).to_json()) | changes
     body = {key: value for key, value in body.items() if value is not None and key != "crc"}
@@ -111,7 +130,7 @@ def line_of(**changes: object) -> str:
         ('{"version":1,"x":NaN}', "not a line of JSON"),
         (line_of(version=2), "format version 2.*newer samadapt"),
         (line_of(version="1"), "no version"),
-        (line_of(kind="painted"), "unknown kind of event.*painted.*newer samadapt"),
+        (line_of(kind="sung"), "unknown kind of event.*sung.*newer samadapt"),
         (line_of(kind=["clicked"]), "unknown kind"),
         (line_of(pressure=3), r"unknown fields \['pressure'\]"),
         (line_of(x=None), r"lacks the fields \['x'\]"),

@@ -159,16 +159,19 @@ def test_a_new_action_ends_redo(session: Session) -> None:
     assert session.clicks == (Click(*DISC), Click(3, 3, False))
 
 
-def test_accept_and_skip_end_undo(session: Session) -> None:
+def test_undo_goes_back_over_accept_and_skip(session: Session) -> None:
     for end in (session.accept, session.skip):
         session.click(*DISC)
-        session.click(*SQUARE)
-        session.undo()
+        mask = session.click(*SQUARE)
+        count = len(session.accepted)
         end()
-        assert not session.can_undo
-        assert not session.can_redo
-        assert session.mask is None
-        assert session.clicks == ()
+        assert (session.mask, session.clicks) == (None, ())
+        after = session.accepted
+        _same(session.undo(), mask)
+        assert session.clicks == (Click(*DISC), Click(*SQUARE))
+        assert len(session.accepted) == count
+        assert session.redo() is None
+        assert session.accepted == after
 
 
 def test_the_undo_stack_is_bounded(fake_model: FakeModel, image: NDArray[np.uint8]) -> None:

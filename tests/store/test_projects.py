@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from fakes import FakeModel, blobs
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
+from samadapt.session.events import Event
 from samadapt.session.session import Session
 from samadapt.store import claims
 from samadapt.store.database import Database
@@ -24,6 +25,7 @@ from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
 from samadapt.store.rebuild import read_log, rebuild
 from samadapt.store.records import ImageFacts
+from samadapt.store.session_objects import SessionObjects
 
 Mask = NDArray[np.bool_]
 
@@ -287,18 +289,13 @@ def test_a_session_writes_into_the_projects_log(project: Project, fake_model: Fa
     session.open(blobs())
     session.click(14, 12)
     assert [r.event.kind for r in log] == ["opened", "clicked"]
-    unfinished = project.journal.unfinished("client", image)
-    assert unfinished is not None
-    assert [r.event for r in unfinished] == [r.event for r in log]
-    assert project.journal.unfinished("other", image) is None
-
-    def also(tx: object) -> None:
-        new = NewMask(image, Rle.from_mask(session.mask))  # type: ignore[arg-type]
-        project.objects.add_in(tx, new, "ann")  # type: ignore[arg-type]
-
-    with log.alongside(also):
-        mask = session.accept()
-    assert project.journal.unfinished("client", image) is None
+    found = project.journal.last_log("client", image)
+    assert found is not None
+    assert [r.event for r in found] == [r.event for r in log]
+    assert project.journal.last_log("other", image) is None
+    objects = SessionObjects(project.objects, image, None, lambda: False)
+    log.complete = lambda tx, event: objects.complete(tx, session.state, event)
+    mask = session.accept()
     (thing,) = project.objects.of_image(image)
     assert np.array_equal(thing.mask(), mask)
     kinds = [entry.event.kind for entry in project.journal.entries(image_id=image)]
@@ -314,11 +311,13 @@ def test_an_object_that_cannot_be_saved_was_not_accepted(
     session.open(blobs())
     session.click(14, 12)
 
-    def fails(tx: object) -> None:
+    def fails(tx: object, event: Event) -> Event:
         raise FullError("no space")
 
-    with log.alongside(fails), pytest.raises(FullError):
+    log.complete = fails
+    with pytest.raises(FullError):
         session.accept()
+    log.complete = None
     assert session.clicks
     assert [r.event.kind for r in log] == ["opened", "clicked"]
     session.accept()  # and once there is space, it goes on

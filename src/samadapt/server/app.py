@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from samadapt.errors import BusyError, SamadaptError, SessionError
 from samadapt.server import routes_images, routes_objects, routes_project, routes_upload
+from samadapt.server.idempotency import IdempotencyMiddleware
 from samadapt.server.json_bodies import JsonMiddleware
 from samadapt.server.security import STREAMED, Guard, GuardMiddleware
 from samadapt.server.workspace import Workspace
@@ -61,6 +62,7 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=static), name="static")
     answer_errors(app)
+    app.add_middleware(IdempotencyMiddleware)
     app.add_middleware(JsonMiddleware, streamed=STREAMED)
     app.add_middleware(GuardMiddleware, guard=guard)
     return app

@@ -20,7 +20,6 @@ from samadapt.errors import DataError, SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Prompt
-from samadapt.server.annotating import AnnotatorSession
 from samadapt.server.label_studio_client import LabelStudioClient
 from samadapt.server.label_studio_images import ImageFinder
 from samadapt.server.label_studio_prompts import (
@@ -36,10 +35,10 @@ from samadapt.server.label_studio_prompts import (
     read_tags,
 )
 from samadapt.server.learning import Learning
-from samadapt.server.turns import Turns
+from samadapt.server.leases import SharedAdapters
 from samadapt.session.events import ImageReference
 from samadapt.session.images import hash_pixels
-from samadapt.session.log import EventLog
+from samadapt.session.session import Session
 from samadapt.store.embeddings import EmbeddingStore
 
 _LOG = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ class LabelStudioBackend:
         finder: ImageFinder,
     ) -> None:
         self._model, self.learning, self._store, self._finder = model, learning, store, finder
-        self._turns = Turns()
+        self._shared = SharedAdapters()
         self._worker = ThreadPoolExecutor(1, "label-studio")
         self._closing = threading.Event()
         self._lock = threading.RLock()
@@ -138,7 +137,8 @@ class LabelStudioBackend:
             held = read_prompts(results, tags, label)
             said = None if held is None else held.about(mask)
             _told(session, said or self._asked(task, label, mask) or _simulated(mask, label))
-            session.accept_mask(label, mask)
+            _correct(session, mask)
+            session.accept(label)
             count += 1
         return count
 
@@ -198,12 +198,11 @@ class LabelStudioBackend:
             _LOG.warning("Label Studio, task %s: %s", task.get("id"), error)
             return 0
 
-    def _session(self, embedding: ImageEmbedding, content: str | None) -> AnnotatorSession:
-        adapters = self.learning.adapters
-        session = AnnotatorSession(self._model, adapters, EventLog(), self._turns)
+    def _session(self, embedding: ImageEmbedding, content: str | None) -> Session:
+        session = Session(self._model, self._shared.lease(self.learning.adapters))
         height, width = embedding.original_size
         reference = ImageReference(height, width, "label-studio", None, content)
-        session.open_embedding(reference, embedding)
+        session.open(embedding=embedding, reference=reference)
         return session
 
     def _embedding(self, task: Json, tags: Tags) -> tuple[ImageEmbedding, str]:
@@ -250,7 +249,7 @@ class LabelStudioBackend:
         return True
 
 
-def _told(session: AnnotatorSession, said: Said) -> Mask:
+def _told(session: Session, said: Said) -> Mask:
     """Say it all; returns the mask."""
     Prompt.from_clicks(said.clicks, said.box).check_inside(session.image_size)
     mask: Mask = np.zeros(session.image_size, np.bool_)
@@ -259,6 +258,14 @@ def _told(session: AnnotatorSession, said: Said) -> Mask:
     for click in said.clicks:
         mask = session.click(click.x, click.y, click.positive)
     return mask
+
+
+def _correct(session: Session, mask: Mask) -> None:
+    """Paint and erase until the session's mask is this one."""
+    shown = session.mask if session.mask is not None else np.zeros_like(mask)
+    for part, positive in ((mask & ~shown, True), (shown & ~mask, False)):
+        if part.any():
+            session.paint(part, positive)
 
 
 def _simulated(mask: Mask, label: str) -> Said:

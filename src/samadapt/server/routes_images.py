@@ -12,6 +12,7 @@ from samadapt.server.who import Here, ImageId, Me
 from samadapt.server.wire import _LARGEST_ID, MarkRequest, current_json, object_json
 from samadapt.server.workspace import Workspace
 from samadapt.store.records import StoredImage
+from samadapt.store.session_objects import label_number
 
 router = APIRouter(prefix="/api")
 
@@ -38,10 +39,12 @@ def open_image(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
     if facts is None:
         raise ImageError(f"{image.name} cannot be read")
     current, problem = None, None
+    state = here.sessions.state(me.client, image_id)
     try:
-        sitting = here.sittings.current(me.client, me.person, image_id)
-        if sitting is not None:
-            current = current_json(sitting.session, sitting.edited)
+        if not state.object.is_blank:
+            session = here.sessions.get(me.client, me.person, image_id).session
+            state = session.state
+            current = None if state.object.is_blank else current_json(session)
     except SamadaptError as error:
         problem = str(error)
     warnings = here.gallery.warnings(image)
@@ -58,6 +61,9 @@ def open_image(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
         "ready": here.encoder.is_ready(facts),
         "objects": [object_json(o) for o in here.project.objects.of_image(image_id)],
         "current": current,
+        "label": label_number(state.object.label),
+        "can_undo": bool(state.undo),
+        "can_redo": bool(state.redo),
         "others": [c.person or "somebody" for c in others],
         "warnings": warnings,
         "change": here.project.journal.last_change(image_id),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
 
 from fastapi import APIRouter
 
 from samadapt.data.rle import Rle
-from samadapt.errors import SessionError
-from samadapt.server.sittings import Sitting
+from samadapt.server.client_sessions import ClientSession
 from samadapt.server.who import Here, ImageId, Me, ObjectId
 from samadapt.server.wire import (
     AcceptRequest,
@@ -18,195 +19,207 @@ from samadapt.server.wire import (
     ChooseRequest,
     ClickRequest,
     EditRequest,
+    ObjectLabelRequest,
     RevisionRequest,
     SimilarRequest,
+    StrokeRequest,
     crop_of,
     current_json,
+    digest,
     object_json,
     proposal_crop,
 )
+from samadapt.session.state import SavedObject
 from samadapt.store.errors import ConflictError
-from samadapt.store.objects import NewMask
+from samadapt.store.events import Source
+from samadapt.store.session_objects import saved_object
 
 router = APIRouter(prefix="/api")
 
+Json = dict[str, Any]
 
-def _now(sitting: Sitting) -> dict[str, Any]:
-    return current_json(sitting.session, sitting.edited)
+
+def _acted(here: Here, me: Me, image_id: int, action: Callable[[ClientSession], object]) -> Json:
+    """Do something in a client's session, once for each idempotency key.
+
+    The answer is the session as it stands then: the object under way, and the accepted objects
+    that were changed ("saved") or deleted ("removed").
+    """
+
+    def whole(found: ClientSession) -> Json:
+        if found.has_done(me.key):  # before a restart: everything that this session changed
+            before = {}
+        else:
+            before = dict(found.session.state.objects)
+            with found.request(me.key, me.person):
+                action(found)
+        after = found.session.state.objects
+        changed = [number for number, saved in after.items() if before.get(number) != saved]
+        things = [here.project.objects.get(number) for number in changed]
+        return {
+            **current_json(found.session),
+            "saved": [object_json(thing) for thing in things if not thing.deleted],
+            "removed": [thing.id for thing in things if thing.deleted],
+        }
+
+    return here.act(me.client, me.person, image_id, whole)
 
 
 @router.post("/images/{image_id}/click")
-def click(image_id: ImageId, wanted: ClickRequest, here: Here, me: Me) -> dict[str, Any]:
+def click(image_id: ImageId, wanted: ClickRequest, here: Here, me: Me) -> Json:
     """Click on the object, or on the background."""
-
-    def action(sitting: Sitting) -> dict[str, Any]:
-        sitting.session.click(wanted.x, wanted.y, wanted.positive)
-        return _now(sitting)
-
-    return here.act(me.client, me.person, image_id, action)
+    x, y, positive = wanted.x, wanted.y, wanted.positive
+    return _acted(here, me, image_id, lambda found: found.session.click(x, y, positive))
 
 
 @router.post("/images/{image_id}/box")
-def box(image_id: ImageId, wanted: BoxRequest, here: Here, me: Me) -> dict[str, Any]:
+def box(image_id: ImageId, wanted: BoxRequest, here: Here, me: Me) -> Json:
     """Draw a box."""
+    corners = wanted.x0, wanted.y0, wanted.x1, wanted.y1
+    return _acted(here, me, image_id, lambda found: found.session.box(*corners))
 
-    def action(sitting: Sitting) -> dict[str, Any]:
-        sitting.session.box(wanted.x0, wanted.y0, wanted.x1, wanted.y1)
-        return _now(sitting)
 
-    return here.act(me.client, me.person, image_id, action)
+@router.post("/images/{image_id}/stroke")
+def stroke(image_id: ImageId, wanted: StrokeRequest, here: Here, me: Me) -> Json:
+    """Paint pixels, or erase them."""
+
+    def action(found: ClientSession) -> None:
+        found.session.paint(wanted.mask.mask(found.session.image_size), wanted.positive)
+
+    return _acted(here, me, image_id, action)
 
 
 @router.post("/images/{image_id}/choose")
-def choose(image_id: ImageId, wanted: ChooseRequest, here: Here, me: Me) -> dict[str, Any]:
+def choose(image_id: ImageId, wanted: ChooseRequest, here: Here, me: Me) -> Json:
     """Show another candidate."""
+    return _acted(here, me, image_id, lambda found: found.session.choose(wanted.index))
 
-    def action(sitting: Sitting) -> dict[str, Any]:
-        sitting.session.choose(wanted.index)
-        return _now(sitting)
 
-    return here.act(me.client, me.person, image_id, action)
+@router.post("/images/{image_id}/label")
+def label(image_id: ImageId, wanted: ObjectLabelRequest, here: Here, me: Me) -> Json:
+    """Give the current object a label, and those that follow."""
+    name = None if wanted.label is None else str(wanted.label)
+    return _acted(here, me, image_id, lambda found: found.session.label(name))
 
 
 @router.post("/images/{image_id}/undo")
-def undo(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
-    """Take the last action on the object back."""
-
-    def action(sitting: Sitting) -> dict[str, Any]:
-        sitting.session.undo()
-        return _now(sitting)
-
-    return here.act(me.client, me.person, image_id, action)
+def undo(image_id: ImageId, here: Here, me: Me) -> Json:
+    """Take the last step back, whatever it was."""
+    return _acted(here, me, image_id, here.undo)
 
 
 @router.post("/images/{image_id}/redo")
-def redo(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
+def redo(image_id: ImageId, here: Here, me: Me) -> Json:
     """Do it again."""
-
-    def action(sitting: Sitting) -> dict[str, Any]:
-        sitting.session.redo()
-        return _now(sitting)
-
-    return here.act(me.client, me.person, image_id, action)
+    return _acted(here, me, image_id, here.redo)
 
 
 @router.post("/images/{image_id}/skip")
-def skip(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
+def skip(image_id: ImageId, here: Here, me: Me) -> Json:
     """Give the object under way up."""
-
-    def action(sitting: Sitting) -> dict[str, Any]:
-        here.skip(sitting)
-        return _now(sitting)
-
-    return here.act(me.client, me.person, image_id, action)
+    return _acted(here, me, image_id, lambda found: found.session.skip())
 
 
 @router.post("/images/{image_id}/preview")
-def preview(image_id: ImageId, wanted: ClickRequest, here: Here, me: Me) -> dict[str, Any]:
+def preview(image_id: ImageId, wanted: ClickRequest, here: Here, me: Me) -> Json:
     """What a click there would give; nothing happens."""
     return {"mask": crop_of(here.preview(me.client, me.person, image_id, wanted.x, wanted.y))}
 
 
 @router.post("/images/{image_id}/edit")
-def edit(image_id: ImageId, wanted: EditRequest, here: Here, me: Me) -> dict[str, Any]:
+def edit(image_id: ImageId, wanted: EditRequest, here: Here, me: Me) -> Json:
     """Take an object up again to improve it."""
-
-    def action(sitting: Sitting) -> dict[str, Any]:
-        here.edit(sitting, wanted.object, wanted.revision)
-        return _now(sitting)
-
-    return here.act(me.client, me.person, image_id, action)
+    return _acted(
+        here, me, image_id, lambda found: here.edit(found, wanted.object, wanted.revision)
+    )
 
 
 @router.post("/images/{image_id}/accept")
-def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> dict[str, Any]:
+def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> Json:
     """Accept the object under way; answered when it is on the disk."""
-    known = here.project.objects.find_key(wanted.key, image_id)
+    known = None if me.key is None else here.project.objects.find_key(me.key, image_id)
     if known is not None:  # the answer to the first request was lost
-        return {"object": object_json(known)}
+        return {"object": object_json(known), **_acted(here, me, image_id, lambda found: None)}
+    saved: list[int] = []
 
-    def action(sitting: Sitting) -> dict[str, Any]:
-        size = sitting.session.image_size
-        mask = None if wanted.mask is None else wanted.mask.mask(size)
-        edited = None if wanted.edited is None else (wanted.edited.object, wanted.edited.revision)
-        saved = here.accept(sitting, wanted.key, wanted.label, mask, edited)
-        return {"object": object_json(saved)}
+    def action(found: ClientSession) -> None:
+        if wanted.shown is not None and wanted.shown != digest(crop_of(found.session.mask)):
+            raise ConflictError(
+                "the mask is not the one that was shown (the model has learned since): look at it "
+                "and accept it again"
+            )
+        saved.append(here.accept(found, wanted.label, wanted.keep_earlier))
 
-    return here.act(me.client, me.person, image_id, action)
+    now = _acted(here, me, image_id, action)
+    number = saved[0] if saved else here.sessions.accepted_by(me.client, image_id, me.key)
+    return {"object": object_json(here.project.objects.get(number)), **now}
 
 
 @router.post("/images/{image_id}/objects")
-def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> dict[str, Any]:
-    """Add an object that was painted, or proposed and accepted."""
-    image = here.gallery.looked_at(image_id)
-    facts = image.facts
-    if facts is None:
-        raise SessionError(f"{image.name} was not looked at yet: open it first")
-    mask = wanted.mask.mask((facts.height, facts.width))
-    if not mask.any():
-        raise SessionError("the mask is empty: paint something first")
-    new = NewMask(
-        image_id,
-        Rle.from_mask(mask),
-        wanted.label,
-        "similar" if wanted.source == "similar" else "brush",
-        wanted.key,
-        content_hash=facts.content_hash,
-    )
-    return {"object": object_json(here.project.objects.add(new, me.person))}
+def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> Json:
+    """Add an object that was proposed and accepted, or painted elsewhere."""
+    known = None if me.key is None else here.project.objects.find_key(me.key, image_id)
+    if known is not None:
+        return {"object": object_json(known), **_acted(here, me, image_id, lambda found: None)}
+    label = None if wanted.label is None else str(wanted.label)
+
+    def action(found: ClientSession) -> None:
+        found.objects.source = cast(Source, wanted.source)
+        try:
+            found.session.add(wanted.mask.mask(found.session.image_size), label)
+        finally:
+            found.objects.source = "brush"
+
+    now = _acted(here, me, image_id, action)
+    return {"object": now["saved"][-1], **now}
 
 
 @router.post("/images/{image_id}/similar")
-def similar(image_id: ImageId, wanted: SimilarRequest, here: Here, me: Me) -> dict[str, Any]:
+def similar(image_id: ImageId, wanted: SimilarRequest, here: Here, me: Me) -> Json:
     """Propose further objects like the accepted ones."""
 
-    def action(sitting: Sitting) -> dict[str, Any]:
-        size = sitting.session.image_size
+    def action(found: ClientSession) -> Json:
+        size = found.session.image_size
         rejected = [Rle.from_mask(crop.mask(size)) for crop in wanted.rejected]
-        found = here.similar(sitting, wanted.label, wanted.most, rejected, wanted.tried)
+        similar = here.similar(found, wanted.label, wanted.most, rejected, wanted.tried)
         return {
             "proposals": [
-                {"mask": proposal_crop(p), "likeness": round(p.score, 3)} for p in found.proposals
+                {"mask": proposal_crop(p), "likeness": round(p.score, 3)} for p in similar.proposals
             ],
-            "tried": [list(place) for place in found.tried],
-            "more": found.more,
-            "looked": found.looked,
-            "places": found.places,
+            "tried": [list(place) for place in similar.tried],
+            "more": similar.more,
+            "looked": similar.looked,
+            "places": similar.places,
         }
 
     return here.act(me.client, me.person, image_id, action)
 
 
 @router.get("/images/{image_id}/similar")
-def similar_progress(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
+def similar_progress(image_id: ImageId, here: Here, me: Me) -> Json:
     """How many of how many places the search that is going on has looked at."""
     looked, places = here.searched(me.client, image_id)
     return {"looked": looked, "places": places}
 
 
 @router.post("/objects/{object_id}")
-def change(object_id: ObjectId, wanted: ChangeRequest, here: Here, me: Me) -> dict[str, Any]:
-    """Give an object another label, or another mask."""
-    now = here.project.objects.get(object_id)
-    rle = None
-    if wanted.mask is not None:
-        mask = wanted.mask.mask((now.height, now.width))
-        if not mask.any():
-            raise ConflictError("the mask is empty: delete the object instead")
-        rle = Rle.from_mask(mask)
-    thing = here.project.objects.change(object_id, wanted.revision, me.person, wanted.label, rle)
-    return {"object": object_json(thing)}
+def change(object_id: ObjectId, wanted: ChangeRequest, here: Here, me: Me) -> Json:
+    """Give an object another label."""
+    image_id, saved = _version(here, object_id, wanted.revision)
+    label = None if wanted.label is None else str(wanted.label)
+    now = _acted(here, me, image_id, lambda found: found.session.relabel([saved], label))
+    return {"object": object_json(here.project.objects.get(object_id)), **now}
 
 
 @router.post("/objects/{object_id}/delete")
-def delete(object_id: ObjectId, wanted: RevisionRequest, here: Here, me: Me) -> dict[str, Any]:
-    """Delete an object; it can be brought back."""
-    thing = here.project.objects.delete(object_id, wanted.revision, me.person)
-    return {"object": object_json(thing)}
+def delete(object_id: ObjectId, wanted: RevisionRequest, here: Here, me: Me) -> Json:
+    """Delete an object; undo brings it back."""
+    image_id, saved = _version(here, object_id, wanted.revision)
+    now = _acted(here, me, image_id, lambda found: found.session.delete([saved]))
+    return {"object": object_json(here.project.objects.get(object_id)), **now}
 
 
-@router.post("/objects/{object_id}/restore")
-def restore(object_id: ObjectId, wanted: RevisionRequest, here: Here, me: Me) -> dict[str, Any]:
-    """Bring a deleted object back."""
-    thing = here.project.objects.restore(object_id, wanted.revision, me.person)
-    return {"object": object_json(thing)}
+def _version(here: Here, object_id: int, revision: int) -> tuple[int, SavedObject]:
+    """An object's image, and the version of it that a request is based on."""
+    thing = here.project.objects.get(object_id)
+    return thing.image_id, replace(saved_object(thing), revision=revision, rle=None, deleted=False)

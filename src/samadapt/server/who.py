@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from fastapi import Depends, Header, HTTPException, Path, Request
 
-from samadapt.server.wire import _LARGEST_ID, Client, _clean
+from samadapt.server.wire import _LARGEST_ID, Client, Key, _clean
 from samadapt.server.workspace import Workspace
 
 _MOST_NAME = 60
@@ -16,10 +16,11 @@ _MOST_NAME = 60
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """A browser tab, and the person's name as they gave it."""
+    """A browser tab, the person's name as they gave it, and the request's idempotency key."""
 
     client: str
     person: str
+    key: str | None = None
 
 
 def _workspace(
@@ -38,12 +39,13 @@ def _workspace(
 def _who(
     x_samadapt_client: Annotated[Client, Header()] = "api",
     x_samadapt_person: Annotated[str, Header(max_length=300)] = "",
+    idempotency_key: Annotated[Key | None, Header()] = None,
 ) -> Who:
     try:
         name = _clean(unquote(x_samadapt_person, errors="replace"))[:_MOST_NAME]
     except ValueError:
         name = ""
-    return Who(x_samadapt_client, name)
+    return Who(x_samadapt_client, name, idempotency_key)
 
 
 Here = Annotated[Workspace, Depends(_workspace)]

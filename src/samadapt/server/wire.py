@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from samadapt.proposals.proposal import Proposal
 from samadapt.session.session import Session
 from samadapt.store.events import Mark
 from samadapt.store.records import StoredObject
+from samadapt.store.session_objects import label_number
 
 _LARGEST_ID = 2**31 - 1
 _LONGEST_TEXT = 10_000
@@ -107,37 +109,49 @@ class EditRequest(Request):
     revision: Id
 
 
-class AcceptRequest(Request):
-    """Accept the current object; `mask` when the brush changed what the model said.
+class StrokeRequest(Request):
+    """A brush stroke: pixels to paint, or to erase."""
 
-    `edited` is the object that was improved, for a session that does not know it any more.
+    mask: Crop
+    positive: bool = True
+
+
+class ObjectLabelRequest(Request):
+    """Another label for the current object, and those that follow."""
+
+    label: Id | None
+
+
+class AcceptRequest(Request):
+    """Accept the current object.
+
+    `label` stands for that of the object if it is given; with `keep_earlier`, pixels of other
+    objects of the image stay theirs. `shown` is the digest of the mask that the person saw: another
+    one is not accepted.
     """
 
-    key: Key
     label: Id | None = None
-    mask: Crop | None = None
-    edited: EditRequest | None = None
+    keep_earlier: bool = False
+    shown: Annotated[str, Field(max_length=64)] | None = None
 
 
 class AddRequest(Request):
-    """Add an object that was not clicked: painted, or proposed and accepted."""
+    """Add an object that was not clicked: proposed and accepted, or painted elsewhere."""
 
-    key: Key
     mask: Crop
     label: Id | None = None
     source: Annotated[str, Field(pattern="^(brush|similar)$")] = "brush"
 
 
 class ChangeRequest(Request):
-    """Another label or mask for an object."""
+    """Another label for an object."""
 
     revision: Id
     label: Id | None = None
-    mask: Crop | None = None
 
 
 class RevisionRequest(Request):
-    """Delete or restore."""
+    """Delete."""
 
     revision: Id
 
@@ -212,6 +226,13 @@ def crop_of(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
     }
 
 
+def digest(crop: dict[str, Any] | None) -> str:
+    """What tells a mask from any other: the page sends it back with what it accepts."""
+    return (
+        "" if crop is None else hashlib.sha256(repr(sorted(crop.items())).encode()).hexdigest()[:16]
+    )
+
+
 def proposal_crop(proposal: Proposal) -> dict[str, Any]:
     """A proposal's mask as the page takes it."""
     crop, x, y = proposal.rle.crop()
@@ -237,18 +258,22 @@ def object_json(thing: StoredObject) -> dict[str, Any]:
     }
 
 
-def current_json(session: Session, edited: tuple[int, int] | None) -> dict[str, Any]:
-    """The object under way: its mask and what was said so far."""
-    found = session.prediction
-    box = session.current_box
+def current_json(session: Session) -> dict[str, Any]:
+    """The object under way: its mask with strokes, what was said so far, and what can be undone."""
+    found, now, box = session.prediction, session.state.object, session.current_box
+    edited = now.edited
+    mask = crop_of(session.mask)
     return {
-        "mask": crop_of(session.mask),
+        "mask": mask,
+        "digest": digest(mask),
         "clicks": [[c.x, c.y, int(c.positive)] for c in session.clicks],
         "box": None if box is None else list(box.as_tuple()),
+        "strokes": len(now.strokes),
+        "label": label_number(now.label),
         "candidates": 0 if found is None else len(found.masks),
         "scores": [] if found is None else [round(float(s), 3) for s in found.scores],
         "chosen": session.chosen,
         "can_undo": session.can_undo,
         "can_redo": session.can_redo,
-        "edited": None if edited is None else {"id": edited[0], "revision": edited[1]},
+        "edited": None if edited is None else {"id": edited.object_id, "revision": edited.revision},
     }

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,18 @@ from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.prompts import Prompt
 from samadapt.proposals.similar import SimilarObjects, propose_similar
+from samadapt.server.client_sessions import ClientSession, ClientSessions
 from samadapt.server.decoding import Decoder
 from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
 from samadapt.server.measure import FrozenMeasure, Task
 from samadapt.server.pictures import Pictures
-from samadapt.server.sittings import Sitting, Sittings
 from samadapt.store.embeddings import EmbeddingStore
-from samadapt.store.errors import ConflictError
-from samadapt.store.events import EditBegan
-from samadapt.store.objects import NewMask
+from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
+from samadapt.store.session_objects import saved_object
 
 Mask = NDArray[np.bool_]
 Result = TypeVar("Result")
@@ -69,7 +68,12 @@ class Workspace:
         self.decoder, self.pictures = decoder, Pictures(decoder=decoder)
         self.encoder = Encoder(model, store, self.gallery.note, decoder=decoder)
         self.learning = Learning(project, model, adapters, specs)
-        self.sittings = Sittings(self.gallery, self.encoder, lambda: self.learning.adapters)
+        self.sessions = ClientSessions(
+            self.gallery,
+            self.encoder,
+            lambda: self.learning.adapters,
+            lambda: self.learning.is_adapted,
+        )
         self._measure = FrozenMeasure(model, self._measured)
         self.importing = threading.Lock()
 
@@ -86,91 +90,48 @@ class Workspace:
         self.learning.close()
 
     def act(
-        self, client: str, person: str, image_id: int, action: Callable[[Sitting], Result]
+        self, client: str, person: str, image_id: int, action: Callable[[ClientSession], Result]
     ) -> Result:
-        """Do something in a client's session at an image; see `Sittings.act`."""
+        """Do something in a client's session at an image; see `ClientSessions.act`."""
         self._measure.somebody_clicked()
-        return self.sittings.act(client, person, image_id, action)
+        return self.sessions.act(client, person, image_id, action)
 
     def preview(self, client: str, person: str, image_id: int, x: float, y: float) -> Mask | None:
         """What one click there would give; no event, and no learning."""
-        sitting = self.sittings.get(client, person, image_id)
-        if sitting.session.prediction is not None:
+        session = self.sessions.get(client, person, image_id).session
+        if session.prediction is not None:
             return None
-        prompt = Prompt([(x, y)])
-        found = self.model.predict(sitting.embedding, prompt, True, sitting.session.pinned())
+        adapters = session.lease.answering(self.model, session.embedding)
+        found = self.model.predict(session.embedding, Prompt([(x, y)]), True, adapters)
         shown: Mask = found.masks[found.best]
         return shown
 
     def accept(
-        self,
-        sitting: Sitting,
-        key: str,
-        label_id: int | None,
-        mask: Mask | None,
-        edited: tuple[int, int] | None = None,
-    ) -> StoredObject:
-        """Accept the object under way, or save the improvement of an earlier one.
+        self, found: ClientSession, label_id: int | None = None, keep_earlier: bool = False
+    ) -> int:
+        """Accept the object under way; returns the number of the object in the project.
 
-        The same key again gives back what was saved under it. `edited` is the object and version
-        that the page says it improved: after a restart the session may know nothing of it, because
-        the improvement was saved and only the answer got lost.
+        Args:
+            found: whose.
+            label_id: the label, where it is not that of the object under way.
+            keep_earlier: leave pixels of other objects of the image to them.
 
         Raises:
-            ConflictError: the improved object was changed by somebody else, or the key belongs
-                to another image.
+            ConflictError: the object that was edited was changed by somebody else.
             MissingError: the label was removed.
             SessionError: no mask.
         """
-        project, session = self.project, sitting.session
-        known = project.objects.find_key(key, sitting.image.id)
-        if known is not None:
-            return known
-        person, given = sitting.log.person, session.prompts_given
-        final = session.mask if mask is None else mask
-        if final is None or not final.any():
-            raise SessionError("the mask is empty: click on the object, or skip it")
-        rle = Rle.from_mask(final)
-        if edited is not None and sitting.edited != edited:
-            if project.objects.get(edited[0]).image_id != sitting.image.id:
-                raise ConflictError(f"object {edited[0]} belongs to another image")
-            return project.objects.change(*edited, person, label_id, rle)
-        task = Task(0, sitting.embedding, session.clicks, session.current_box, final.copy())
-        adapted = self.learning.is_adapted and given > 0
-        saved: list[StoredObject] = []
+        session, edited = found.session, found.session.state.object.edited
+        clicks, box = session.clicks, session.current_box
+        without = self._others(found) if keep_earlier else None
+        label = None if label_id is None else str(label_id)
+        mask = session.accept(label, without=without)
+        number = session.state.last_id if edited is None else edited.object_id
+        if edited is None and (clicks or box is not None) and self.learning.is_learning:
+            self._measure.add(Task(number, found.embedding, clicks, box, mask))
+        return number
 
-        def save(tx: Any) -> None:
-            if sitting.edited is not None:
-                saved.append(project.objects.change_in(tx, *sitting.edited, person, label_id, rle))
-                return
-            new = NewMask(
-                sitting.image.id,
-                rle,
-                label_id,
-                "clicks",
-                key,
-                given or None,
-                adapted,
-                sitting.facts.content_hash,
-            )
-            saved.append(project.objects.add_in(tx, new, person))
-
-        if session.prediction is None or (sitting.edited is not None and not given):
-            # Painted only: no session takes part, and there is nothing that clicks could teach.
-            with project.database.write() as tx:
-                save(tx)
-            if session.prediction is not None:
-                session.skip()
-        else:
-            with sitting.log.alongside(save):
-                session.accept_mask(None if label_id is None else str(label_id), mask)
-        if given and sitting.edited is None and self.learning.is_learning:
-            done = Task(saved[0].id, task.embedding, task.clicks, task.box, task.mask)
-            self._measure.add(done)
-        sitting.edited = None
-        return saved[0]
-
-    def edit(self, sitting: Sitting, object_id: int, revision: int) -> None:
+    def edit(self, found: ClientSession, object_id: int, revision: int) -> None:
         """Take an object up again: clicks improve its mask, accepting saves a new version.
 
         Raises:
@@ -178,27 +139,31 @@ class Workspace:
             SessionError: another object is under way.
         """
         thing = self.project.objects.get(object_id)
-        if thing.revision != revision or thing.deleted or thing.image_id != sitting.image.id:
+        if thing.revision != revision or thing.deleted or thing.image_id != found.image.id:
             raise ConflictError(
                 f"object {object_id} was changed by {thing.person or 'somebody else'} meanwhile: "
                 "look at it and do it again"
             )
-        sitting.session.begin_from(thing.mask())
-        event = EditBegan(object=object_id, revision=revision, stream=sitting.log.stream)
-        with self.project.database.write() as tx:
-            self.project.journal.add(
-                tx, event, person=sitting.log.person, image_id=sitting.image.id
-            )
-        sitting.edited = object_id, revision
+        found.session.edit(saved_object(thing))
 
-    def skip(self, sitting: Sitting) -> None:
-        """Give the object under way up; an object that was to be improved stays as it was."""
-        sitting.session.skip()
-        sitting.edited = None
+    def undo(self, found: ClientSession) -> None:
+        """Take the last step back.
+
+        Raises:
+            ConflictError: somebody else changed its object meanwhile; it is passed over now.
+            SessionError: nothing to undo.
+        """
+        with self._passing_over(found, redo=False):
+            found.session.undo()
+
+    def redo(self, found: ClientSession) -> None:
+        """Do the step again that was undone last; errors as in `undo`."""
+        with self._passing_over(found, redo=True):
+            found.session.redo()
 
     def similar(
         self,
-        sitting: Sitting,
+        found: ClientSession,
         label_id: int | None,
         most: int,
         rejected: Sequence[Rle] = (),
@@ -209,40 +174,66 @@ class Workspace:
         Raises:
             SessionError: there is no example yet.
         """
-        size = sitting.session.image_size
-        things = [
-            o
-            for o in self.project.objects.of_image(sitting.image.id)
-            if (o.height, o.width) == size
-        ]
+        things = self._things(found)
         examples = [o.rle for o in things if o.label_id == label_id]
         if not examples:
             raise SessionError("accept an object of this label first: then similar ones are found")
         others = [o.rle for o in things if o.label_id != label_id]
-        with self.decoder.reading(self.gallery.path(sitting.image)) as pixels:
+        with self.decoder.reading(self.gallery.path(found.image)) as pixels:
             return propose_similar(
                 self.model,
-                sitting.embedding,
+                found.embedding,
                 pixels,
                 examples,
                 others,
-                sitting.session.pinned(),
+                found.session.lease.answering(self.model, found.embedding),
                 most,
                 rejected=rejected,
                 tried=tried,
-                progress=sitting.searching,
+                progress=found.searching,
             )
 
     def searched(self, client: str, image_id: int) -> tuple[int, int]:
         """How many of how many places a search has looked at; (0, 0) while there is none."""
-        sitting = self.sittings.peek(client, image_id)
-        return (0, 0) if sitting is None else sitting.searched
+        found = self.sessions.peek(client, image_id)
+        return (0, 0) if found is None else found.searched
 
     @contextmanager
     def changing_adapters(self) -> Iterator[Learning]:
         """Within the block adapters may be changed; afterwards all sessions use the new ones."""
-        with self.sittings.all_closed():
+        with self.sessions.all_closed():
             yield self.learning
+
+    def _things(self, found: ClientSession) -> list[StoredObject]:
+        """The objects of an image that were drawn at its present size."""
+        size = found.session.image_size
+        things = self.project.objects.of_image(found.image.id)
+        return [thing for thing in things if (thing.height, thing.width) == size]
+
+    def _others(self, found: ClientSession) -> Mask:
+        """All pixels of other objects than the one that is edited."""
+        edited = found.session.state.object.edited
+        union = np.zeros(found.session.image_size, np.bool_)
+        for thing in self._things(found):
+            if edited is None or thing.id != edited.object_id:
+                union |= thing.mask()
+        return union
+
+    @contextmanager
+    def _passing_over(self, found: ClientSession, *, redo: bool) -> Iterator[None]:
+        """Forget a step that cannot be taken because somebody else changed its object."""
+        session = found.session
+        try:
+            yield
+        except (ConflictError, MissingError):
+            stack = session.state.redo if redo else session.state.undo
+            for saved in stack[-1].saved:
+                now = self.project.objects.get(saved.object_id)
+                known = session.state.objects[saved.object_id]
+                if (now.revision, now.deleted) != (known.revision, known.deleted):
+                    session.forget(redo=redo)
+                    break
+            raise
 
     def _measured(self, object_id: int, prompts: int) -> None:
         self.project.objects.set_frozen_prompts(object_id, prompts, "")

@@ -1,63 +1,91 @@
-"""`SessionCore`: what each event does to a session. Live actions and replays both run it."""
+"""`SessionCore`: the state of a session, and how an event becomes part of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.adapters.base import Adapter, Interaction
+from samadapt.adapters.base import Interaction
+from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.models.geometry import Window
+from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
-from samadapt.prompts import Box, Click, Prompt
+from samadapt.prompts import Box, Click
+from samadapt.session.answers import Answers, final_mask, model_mask
 from samadapt.session.events import (
     Accepted,
+    Added,
     Boxed,
     Chosen,
     Clicked,
+    Deleted,
+    Event,
+    ImageReference,
     Opened,
     Redone,
     Reset,
     Skipped,
     Undone,
 )
+from samadapt.session.lease import AdapterLease
 from samadapt.session.log import EventLog
 from samadapt.session.options import SessionOptions
-from samadapt.session.state import History, ObjectState
+from samadapt.session.state import CurrentObject, SavedObject, SessionState, reduce
+
+
+class SessionStatus(StrEnum):
+    """Where a session stands."""
+
+    NO_IMAGE = "no image"
+    """`open` comes first."""
+    READY = "ready"
+    """An image is open, the next object has no click or box yet."""
+    CLICKING = "clicking"
+    """The current object has a mask."""
 
 
 class SessionCore:
-    """State of a session, and one method per event: compute, save, take effect, learn."""
+    """The state of a session, what one sees of it, and the one way in which events happen.
+
+    Args:
+        model: answers the prompts.
+        lease: the adapters in use.
+        log: where events go.
+        options: how clicks become prompts.
+    """
 
     def __init__(
         self,
         model: SegmentationModel,
-        adapters: Sequence[Seams],
+        lease: AdapterLease,
         log: EventLog,
         options: SessionOptions,
     ) -> None:
-        self.model = model
-        self.adapters = tuple(adapters)
-        self.log = log
-        self.options = options
-        self._opened: Opened | None = None
+        self.model, self.lease, self.log, self.options = model, lease, log, options
+        self.state = SessionState(options)
+        lease.bind(model)
+        self._answers = Answers(model, lease, options)
         self._embedding: ImageEmbedding | None = None
-        self._object = ObjectState()
-        self._last_step = 0
-        self._history = History(options.undo_limit)
-        self._accepted: list[Accepted] = []
-        self._accepted_count = 0
-        for adapter in self.adapters:
-            if isinstance(adapter, Adapter):
-                adapter.bind(model)
-            else:
-                adapter.check_model(model)
+        self._final: tuple[CurrentObject, NDArray[np.bool_] | None] | None = None
+
+    # -- what one sees --------------------------------------------------------------------
+
+    @property
+    def status(self) -> SessionStatus:
+        """Where the session stands."""
+        if self._embedding is None:
+            return SessionStatus.NO_IMAGE
+        return SessionStatus.READY if self.state.object.is_blank else SessionStatus.CLICKING
+
+    @property
+    def adapters(self) -> tuple[Seams, ...]:
+        """The adapters in use, in order."""
+        return self.lease.adapters
 
     @property
     def embedding(self) -> ImageEmbedding:
@@ -66,52 +94,135 @@ class SessionCore:
             raise SessionError("no image is open: call open(image) first")
         return self._embedding
 
-    # -- one method per event: compute, save, take effect, learn ------------------------------
+    @property
+    def image(self) -> ImageReference | None:
+        """The open image."""
+        return None if self.state.opened is None else self.state.opened.image
 
-    def _open(self, event: Opened, embedding: ImageEmbedding) -> None:
-        self.log.append(event)
-        self._opened, self._embedding = event, embedding
-        self._accepted.clear()
-        self._next_object()
-        for adapter in self._learners():
-            adapter.on_open(embedding)
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the open image; `SessionError` without one."""
+        return self.embedding.original_size
 
-    def _prompt(self, event: Clicked | Boxed) -> NDArray[np.bool_]:
-        state = self._predict(event)
-        mask = _shown(state)
-        self.log.append(event)
-        self._history.push(self._object)
-        self._object, self._last_step = state, state.step
-        interaction = self._interaction()
-        for adapter in self._learners():
-            adapter.on_click(interaction)
-        return mask
+    @property
+    def prediction(self) -> Prediction | None:
+        """All candidates for the current object, None before its first click or box."""
+        if self._embedding is None:
+            return None
+        answer = self._answers.shown(self.state.object, self._embedding)
+        return None if answer is None else answer.prediction
 
-    def _step_back(self, event: Undone | Redone) -> NDArray[np.bool_] | None:
+    @property
+    def chosen(self) -> int:
+        """Index of the candidate that is shown."""
+        chosen, found = self.state.object.chosen, self.prediction
+        return chosen if chosen is not None else 0 if found is None else found.best
+
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """The mask shown, strokes included; None before the object's first click, box or stroke."""
+        if self._embedding is None:
+            return None
+        now = self.state.object
+        if self._final is None or self._final[0] is not now:
+            answer = self._answers.shown(now, self._embedding)
+            self._final = now, final_mask(now, answer, self.image_size)
+        return self._final[1]
+
+    @property
+    def logits(self) -> NDArray[np.float32] | None:
+        """Decoder logits (h, w) of the model's mask."""
+        found = self.prediction
+        return None if found is None else found.logits[self.chosen]
+
+    @property
+    def clicks(self) -> tuple[Click, ...]:
+        """Clicks in force for the current object, in order."""
+        return self.state.object.clicks
+
+    @property
+    def current_box(self) -> Box | None:
+        """The box in force for the current object."""
+        return self.state.object.box
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether `undo` would do something."""
+        return bool(self.state.undo)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether `redo` would do something."""
+        return bool(self.state.redo)
+
+    @property
+    def objects(self) -> Mapping[int, SavedObject]:
+        """Accepted objects of the open image by number, in order; deleted ones are left out."""
+        return {k: saved for k, saved in self.state.objects.items() if not saved.deleted}
+
+    @property
+    def accepted(self) -> tuple[Accepted, ...]:
+        """Accepted objects of the open image, in order; `.mask()` decodes one."""
+        return tuple(
+            Accepted(o.object_id, o.label, *o.rle.size, o.rle.counts.decode("ascii"))
+            for o in self.objects.values()
+            if o.rle is not None
+        )
+
+    # -- private --------------------------------------------------------------------------------
+
+    def _take(self, event: Event, embedding: ImageEmbedding | None = None) -> None:
+        """Compute, save, take effect, learn."""
+        before = self.state
+        after = reduce(before, event)
+        is_prompt = isinstance(event, Clicked | Boxed)
+        try:
+            if is_prompt:
+                self._answers.shown(after.object, self.embedding)
+            ends = isinstance(event, Accepted | Skipped | Deleted)
+            ends = ends and after.object.number > before.object.number
+            ending = self._interaction() if ends else None
+            saved = self.log.append(event).event
+        except BaseException:
+            self._answers.keep(before)
+            raise
+        self.state = after if saved is event else reduce(before, saved)
+        if embedding is not None:
+            self._embedding = embedding
+        self._answers.keep(self.state)
+        self._teach(saved, before.object, ending)
+
+    def _teach(self, event: Event, before: CurrentObject, ending: Interaction | None) -> None:
+        """Tell the adapters of an event; `ending` is the object that it ended."""
+        now, learners = self.state.object, self.lease.learners()
+        if not learners:
+            return
+        match event:
+            case Opened():
+                for adapter in learners:
+                    adapter.on_open(self.embedding)
+            case Clicked() | Boxed():
+                interaction = self._interaction()
+                for adapter in learners:
+                    adapter.on_click(interaction)
+            case Undone() | Redone() | Reset():
+                if _answer_shown(before) != _answer_shown(now):
+                    interaction = self._interaction()
+                    for adapter in learners:
+                        adapter.on_undo(interaction)
+            case Added():
+                pass  # no click led to it
+            case Accepted() if ending is not None and ending.prompts:
+                mask = event.mask()
+                for adapter in learners:
+                    adapter.on_accept(ending, mask)
+            case Skipped() | Deleted() if ending is not None:
+                for adapter in learners:
+                    adapter.on_skip(ending)
+
+    def _check_choice(self, event: Chosen) -> None:
         _ = self.embedding
-        is_undo = isinstance(event, Undone)
-        if not (self._history.can_undo if is_undo else self._history.can_redo):
-            raise SessionError(f"nothing to {'undo' if is_undo else 'redo'} for this object")
-        state = self._history.peek_undo() if is_undo else self._history.peek_redo()
-        self.log.append(event)
-        if is_undo:
-            self._history.undo(self._object)
-        else:
-            self._history.redo(self._object)
-        self._return_to(state)
-        return state.mask
-
-    def _reset(self, event: Reset) -> None:
-        _ = self.embedding
-        if self._object.prediction is None:
-            raise SessionError("nothing to reset: this object has no click or box yet")
-        self.log.append(event)
-        self._history.push(self._object)
-        self._return_to(ObjectState())
-
-    def _choose(self, event: Chosen) -> NDArray[np.bool_]:
-        _ = self.embedding
-        found = self._object.prediction
+        found = self.prediction
         if found is None:
             raise SessionError("nothing to choose from: click on the object first")
         if not 0 <= event.index < len(found.masks):
@@ -119,100 +230,52 @@ class SessionCore:
                 f"candidate {event.index} does not exist: there are {len(found.masks)}, from 0 "
                 f"to {len(found.masks) - 1}"
             )
-        state = replace(self._object, chosen=event.index)
-        if event.index != self._object.chosen:
-            self.log.append(event)
-            self._history.push(self._object)
-            self._object = state
-        return _shown(state)
-
-    def _accept(self, event: Accepted, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        self.log.append(event)
-        interaction = self._interaction()
-        self._accepted.append(event)
-        self._accepted_count += 1
-        self._next_object()
-        for adapter in self._learners():
-            adapter.on_accept(interaction, mask)
-        return mask
-
-    def _skip(self, event: Skipped) -> None:
-        _ = self.embedding
-        self.log.append(event)
-        interaction = self._interaction()
-        self._next_object()
-        for adapter in self._learners():
-            adapter.on_skip(interaction)
-
-    # -- helpers --------------------------------------------------------------------------
-
-    def _predict(self, event: Clicked | Boxed) -> ObjectState:
-        now, embedding = self._object, self.embedding
-        if isinstance(event, Clicked):
-            now = replace(now, clicks=(*now.clicks, Click(event.x, event.y, event.positive)))
-            mask, window = self._earlier_mask()
-        else:
-            now = replace(now, box=Box(event.x0, event.y0, event.x1, event.y1))
-            mask, window = None, None
-        prompt = Prompt.from_clicks(now.clicks, now.box, mask, window)
-        is_ambiguous = len(now.clicks) == 1 and now.box is None
-        found = self.model.predict(
-            embedding, prompt, self.options.multimask and is_ambiguous, self.adapters
-        )
-        return replace(
-            now,
-            step=self._last_step + 1,
-            prompts=(*now.prompts, prompt),
-            prediction=found,
-            chosen=found.best,
-        )
-
-    def _earlier_mask(self) -> tuple[NDArray[Any] | None, Window | None]:
-        if self.options.feedback == "logits":
-            return self._object.logits, self._object.window
-        return (self._object.mask if self.options.feedback == "binary" else None), None
 
     def _filled_mask(self) -> NDArray[np.bool_]:
         _ = self.embedding
-        mask = self._object.mask
+        mask = self.mask
         if mask is None:
             raise SessionError("nothing to accept: click on the object first")
         if not mask.any():
             raise SessionError("the mask is empty: click on the object again, or skip it")
         return mask
 
-    def _return_to(self, state: ObjectState) -> None:
-        self._object = state
-        interaction = self._interaction()
-        for adapter in self._learners():
-            adapter.on_undo(interaction)
+    def _shown(self) -> NDArray[np.bool_]:
+        mask = self.mask
+        if mask is None:
+            raise SessionError("this object has no mask yet")
+        return mask
 
-    def _next_object(self) -> None:
-        self._object, self._last_step = ObjectState(), 0
-        self._history.clear()
+    def _part(self, what: str, mask: NDArray[np.bool_]) -> tuple[int, int, int, int, str]:
+        """The tight rectangle of a mask (H, W), as events hold it."""
+        if mask.shape != self.image_size:
+            raise SessionError(f"a {what} of {mask.shape} for an image of {self.image_size}")
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if not rows.size:
+            raise SessionError(f"the {what} is empty: paint something first")
+        (top, bottom), (left, right) = rows[[0, -1]].tolist(), columns[[0, -1]].tolist()
+        rle = Rle.from_mask(mask[top : bottom + 1, left : right + 1])
+        return left, top, *rle.size, rle.counts.decode("ascii")
 
-    def _learners(self) -> list[Adapter]:
-        return [adapter for adapter in self.adapters if isinstance(adapter, Adapter)]
-
-    def _interaction(self) -> Interaction:
-        now = self._object
+    def _interaction(self, now: CurrentObject | None = None) -> Interaction:
+        now, embedding = now or self.state.object, self.embedding
+        answer = self._answers.shown(now, embedding)
+        found = None if answer is None else answer.prediction
+        chosen = 0 if found is None else found.best if now.chosen is None else now.chosen
         return Interaction(
             model=self.model,
             adapters=self.adapters,
-            embedding=self.embedding,
-            prompts=now.prompts,
+            embedding=embedding,
+            prompts=self._answers.prompts(now, embedding),
             clicks=now.clicks,
             box=now.box,
-            logits=now.logits,
-            window=now.window,
-            mask=now.mask,
+            logits=None if found is None else found.logits[chosen],
+            window=None if found is None else found.window,
+            mask=model_mask(now, answer),
             step=now.step,
-            candidates=1 if now.prediction is None else len(now.prediction.masks),
+            candidates=1 if found is None else len(found.masks),
         )
 
 
-def _shown(state: ObjectState) -> NDArray[np.bool_]:
-    mask = state.mask
-    if mask is None:
-        raise SessionError("this object has no mask yet")
-    return mask
+def _answer_shown(now: CurrentObject) -> tuple[object, ...]:
+    return now.number, now.asked, now.chosen

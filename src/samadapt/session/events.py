@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
+from samadapt.session.event_json import DAMAGED, build, checksum_of, dump, parse, plain, value_of
 from samadapt.session.options import SessionOptions
 
 FORMAT_VERSION = 1
-_DAMAGED = "damaged event ({}): restore the log from a copy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +93,111 @@ class Boxed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MaskPart(Event):
+    """Base of events that hold a part of a mask: COCO's compressed run lengths of a rectangle.
+
+    Attributes:
+        x, y: top-left corner of the rectangle, in pixels of the image.
+        height, width, counts: the mask inside it.
+    """
+
+    x: int
+    y: int
+    height: int
+    width: int
+    counts: str
+
+    def __post_init__(self) -> None:
+        if self.x < 0 or self.y < 0:
+            raise SessionError(f"event {self.kind!r}: ({self.x}, {self.y}) is outside the image")
+
+    def rows_and_columns(self) -> tuple[slice, slice]:
+        """The rectangle's place in the image's array."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
+    def part(self) -> NDArray[np.bool_]:
+        """The mask inside the rectangle, (height, width) bool.
+
+        Raises:
+            DataError: run lengths that do not fill the rectangle.
+        """
+        return Rle((self.height, self.width), self.counts.encode()).mask()
+
+
+@dataclass(frozen=True, slots=True)
+class Painted(MaskPart):
+    """A brush stroke: pixels were painted, or (positive=False) erased."""
+
+    kind: ClassVar[str] = "painted"
+    positive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed(MaskPart):
+    """Pixels of other objects were taken out of the mask, just before it was accepted."""
+
+    kind: ClassVar[str] = "trimmed"
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled(Event):
+    """Another label for the current object, and for those that follow."""
+
+    kind: ClassVar[str] = "labelled"
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """Which version of an accepted object an event is based on.
+
+    Attributes:
+        object_id: which object.
+        revision: counts its versions from 1.
+        label: its label in this version.
+    """
+
+    object_id: int
+    revision: int
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened(Event):
+    """An accepted object was opened again: the current object is a new version of it.
+
+    Attributes:
+        object: the version that is edited.
+        height, width, counts: its mask as COCO's compressed run-length encoding.
+    """
+
+    kind: ClassVar[str] = "reopened"
+    object: ObjectVersion
+    height: int
+    width: int
+    counts: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted(Event):
+    """Accepted objects were deleted."""
+
+    kind: ClassVar[str] = "deleted"
+    objects: tuple[ObjectVersion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Relabelled(Event):
+    """Accepted objects have another label."""
+
+    kind: ClassVar[str] = "relabelled"
+    objects: tuple[ObjectVersion, ...]
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Undone(Event):
-    """The last click, box, choice or reset was taken back."""
+    """The last step was taken back."""
 
     kind: ClassVar[str] = "undone"
 
@@ -110,8 +210,16 @@ class Redone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten(Event):
+    """The next step of undo, or of redo, cannot be taken any more: somebody changed its object."""
+
+    kind: ClassVar[str] = "forgotten"
+    redo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Reset(Event):
-    """All clicks and the box of the current object were removed."""
+    """All clicks, strokes and the box of the current object were removed."""
 
     kind: ClassVar[str] = "reset"
 
@@ -126,10 +234,10 @@ class Chosen(Event):
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Event):
-    """The mask was accepted as an object.
+    """The mask was accepted as an object, or as a new version of one that was opened again.
 
     Attributes:
-        object_id: 1, 2, 3, ... over the whole log.
+        object_id: 1, 2, 3, ... over the whole log; in a project, the object's number there.
         label: the class, if one was given.
         height, width, counts: the mask as COCO's compressed run-length encoding.
     """
@@ -142,7 +250,7 @@ class Accepted(Event):
     counts: str
 
     @classmethod
-    def from_mask(cls, object_id: int, label: str | None, mask: NDArray[np.bool_]) -> Accepted:
+    def from_mask(cls, object_id: int, label: str | None, mask: NDArray[np.bool_]) -> Self:
         """The event for `mask` (H, W) bool."""
         rle = Rle.from_mask(mask)
         return cls(object_id, label, *rle.size, rle.counts.decode("ascii"))
@@ -157,15 +265,40 @@ class Accepted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Added(Accepted):
+    """A whole mask was added as an object beside the current one: a proposal was accepted."""
+
+    kind: ClassVar[str] = "added"
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped(Event):
-    """The current object was given up without a mask."""
+    """The current object was given up without a mask; one that was opened again stays as it was."""
 
     kind: ClassVar[str] = "skipped"
 
 
 KINDS: Mapping[str, type[Event]] = {
     kind.kind: kind
-    for kind in (Opened, Clicked, Boxed, Undone, Redone, Reset, Chosen, Accepted, Skipped)
+    for kind in (
+        Opened,
+        Clicked,
+        Boxed,
+        Painted,
+        Trimmed,
+        Labelled,
+        Reopened,
+        Deleted,
+        Relabelled,
+        Undone,
+        Redone,
+        Forgotten,
+        Reset,
+        Chosen,
+        Accepted,
+        Added,
+        Skipped,
+    )
 }
 
 
@@ -177,11 +310,13 @@ class Record:
         sequence: 0, 1, 2, ...; the order of events.
         time: seconds since 1970 by the wall clock, for people only: clocks jump.
         event: what happened.
+        key: of the request that did it, if it had one: the same request again does nothing.
     """
 
     sequence: int
     time: float
     event: Event
+    key: str | None = None
 
     def to_json(self) -> str:
         """One line of JSON, with a checksum (CRC-32) that tells damage from content."""
@@ -190,9 +325,10 @@ class Record:
             "sequence": self.sequence,
             "time": self.time,
             "kind": self.event.kind,
-            **_plain(self.event),
+            **({} if self.key is None else {"key": self.key}),
+            **plain(self.event),
         }
-        return _dump({**body, "crc": _checksum(body)})
+        return dump({**body, "crc": checksum_of(body)})
 
     @classmethod
     def from_json(cls, text: str) -> Record:
@@ -201,7 +337,7 @@ class Record:
         Raises:
             SessionError: damaged, of a newer version, or of an unknown kind.
         """
-        body = _parse(text)
+        body = parse(text)
         version = body.pop("version", None)
         if type(version) is not int or version < 1:
             raise SessionError("not an event of samadapt (it has no version number)")
@@ -211,79 +347,12 @@ class Record:
                 "install a newer samadapt"
             )
         checksum = body.pop("crc", None)
-        if checksum != _checksum({"version": version, **body}):
-            raise SessionError(_DAMAGED.format("its checksum does not match"))
+        if checksum != checksum_of({"version": version, **body}):
+            raise SessionError(DAMAGED.format("its checksum does not match"))
         kind = KINDS.get(str(body.pop("kind", "")))
         if kind is None:
             raise SessionError(f"unknown kind of event in {text[:80]!r}: install a newer samadapt")
-        sequence = _value(int, body.pop("sequence", None), "sequence")
-        time = _value(float, body.pop("time", None), "time")
-        return cls(sequence, time, _build(kind, body))
-
-
-# -- plain JSON values to and from dataclasses ------------------------------------------------
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _dump(body: Mapping[str, Any]) -> str:
-    return json.dumps(body, allow_nan=False, separators=(",", ":"))
-
-
-def _checksum(body: Mapping[str, Any]) -> str:
-    return f"{zlib.crc32(_dump(body).encode()):08x}"
-
-
-def _parse(text: str) -> dict[str, Any]:
-    try:
-        body = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError:
-        raise SessionError(_DAMAGED.format("not a line of JSON")) from None
-    if not isinstance(body, dict):
-        raise SessionError(_DAMAGED.format("not a JSON object"))
-    return body
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
-def _build(kind: Any, body: Any) -> Any:
-    name = getattr(kind, "kind", kind.__name__)
-    if not isinstance(body, dict):
-        raise SessionError(f"event field {name}: expected an object, found {body!r}")
-    known = {f.name: f for f in fields(kind)}
-    if unknown := sorted(set(body) - set(known)):
-        raise SessionError(f"event {name!r} has unknown fields {unknown}: install a newer samadapt")
-    missing = [n for n, f in known.items() if n not in body and f.default is MISSING]
-    if missing:
-        raise SessionError(f"event {name!r} lacks the fields {missing}")
-    types = get_type_hints(kind)
-    return kind(**{key: _value(types[key], value, f"{name}.{key}") for key, value in body.items()})
-
-
-def _value(kind: Any, value: Any, name: str) -> Any:
-    """`value` as the annotated type `kind`, or a `SessionError` that names the field."""
-    origin = get_origin(kind)
-    if origin in (Union, UnionType):
-        if value is None and NoneType in get_args(kind):
-            return None
-        return _value(next(k for k in get_args(kind) if k is not NoneType), value, name)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_value(get_args(kind)[0], item, name) for item in value)
-    if origin is Literal and value in get_args(kind):
-        return value
-    if is_dataclass(kind):
-        return _build(kind, value)
-    if kind is float and type(value) in (int, float):
-        return float(value)
-    if origin is None and type(value) is kind:
-        return value
-    wanted = getattr(kind, "__name__", str(kind))
-    raise SessionError(f"event field {name}: expected {wanted}, found {value!r}")
+        sequence = value_of(int, body.pop("sequence", None), "sequence")
+        time = value_of(float, body.pop("time", None), "time")
+        key = value_of(str | None, body.pop("key", None), "key")
+        return cls(sequence, time, build(kind, body), key)

@@ -11,23 +11,12 @@ from numpy.typing import NDArray
 from samadapt.errors import SamadaptError, SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
-from samadapt.session.events import (
-    Accepted,
-    Boxed,
-    Chosen,
-    Clicked,
-    Event,
-    Opened,
-    Record,
-    Redone,
-    Reset,
-    Skipped,
-    Undone,
-)
+from samadapt.session.events import Accepted, Added, Chosen, Event, Opened, Record
 from samadapt.session.images import Images, find_image
 from samadapt.session.log import EventLog
 from samadapt.session.options import SessionOptions
 from samadapt.session.session import Session
+from samadapt.session.state import reduce
 
 
 def replay(
@@ -105,11 +94,12 @@ def steps(
 def _prepare(
     records: Sequence[Record], start: int, model: SegmentationModel, adapters: Sequence[Seams]
 ) -> Session:
-    """A session as it was before `records[start]`, as far as ids go, that saves nothing."""
+    """A session as it was before `records[start]`, that saves nothing."""
     first = records[start].event if records else None
     options = first.options if isinstance(first, Opened) else SessionOptions()
     session = Session(model, adapters, _NoLog(), options)
-    session._accepted_count = sum(isinstance(r.event, Accepted) for r in records[:start])
+    for record in records[:start]:
+        session.state = reduce(session.state, record.event)
     return session
 
 
@@ -140,25 +130,16 @@ class _NoLog(EventLog):
 
 
 def _apply(session: Session, event: Event, images: Images | None, verify: bool) -> None:
+    embedding = None
     match event:
         case Opened():
             _check_opened(session, event)
-            session._open(event, find_image(event.image, session.model, images))
-        case Clicked() | Boxed():
-            session._prompt(event)
-        case Undone() | Redone():
-            session._step_back(event)
-        case Reset():
-            session._reset(event)
+            embedding = find_image(event.image, session.model, images)
         case Chosen():
-            session._choose(event)
-        case Accepted():
-            mask = event.mask()
-            if verify:
-                _check_mask(session.mask, mask)
-            session._accept(event, mask)
-        case Skipped():
-            session._skip(event)
+            session._check_choice(event)
+        case Accepted() if verify and not isinstance(event, Added):
+            _check_mask(session.mask, event.mask())
+    session._take(event, embedding)
 
 
 def _check_opened(session: Session, event: Opened) -> None:

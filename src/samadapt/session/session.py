@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
-from enum import StrEnum
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
+from functools import reduce as fold
 from importlib import metadata
 
 import numpy as np
@@ -16,54 +17,58 @@ from samadapt.data.images import ImageLike
 from samadapt.errors import PromptError, SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
-from samadapt.prompts import Box, Click
 from samadapt.session.core import SessionCore
+from samadapt.session.core import SessionStatus as SessionStatus
 from samadapt.session.events import (
     Accepted,
+    Added,
     Boxed,
     Chosen,
     Clicked,
+    Deleted,
+    Event,
+    Forgotten,
     ImageReference,
+    Labelled,
     Opened,
+    Painted,
     Redone,
+    Relabelled,
+    Reopened,
     Reset,
     Skipped,
+    Trimmed,
     Undone,
 )
 from samadapt.session.images import encode_image, refer
+from samadapt.session.lease import AdapterLease
 from samadapt.session.log import EventLog
 from samadapt.session.options import SessionOptions
-
-
-class SessionStatus(StrEnum):
-    """Where a session stands."""
-
-    NO_IMAGE = "no image"
-    """`open` comes first."""
-    READY = "ready"
-    """An image is open, the next object has no click or box yet."""
-    CLICKING = "clicking"
-    """The current object has a mask."""
+from samadapt.session.state import SavedObject, reduce
 
 
 class Session(SessionCore):
     """Clicks in, masks out; every action is an event in the log.
 
-    An action first computes its result, then saves its event, then takes effect, and only then
-    lets the adapters learn. One that fails before it is saved changes nothing. An adapter's own
-    error while it learns surfaces too, but then the action already stands.
+    The state is what `reduce` makes of the events, and nothing else. An action first computes its
+    result, then saves its event, then takes effect, and only then lets the adapters learn. One
+    that fails before it is saved changes nothing. An adapter's own error while it learns surfaces
+    too, but then the action already stands.
 
     Masks are (H, W) bool at the image's original size, read-only. A session belongs to one
     thread at a time; sessions in several threads may share a model and embeddings.
 
     Args:
         model: answers the prompts.
-        adapters: applied in order; those that learn do so while the session goes on.
+        adapters: applied in order; those that learn do so while the session goes on. A lease of
+            adapters that are shared with other sessions stands for them.
         log: where events go, empty so far; in memory when left out. `replay` continues a log
             that has events.
         options: how clicks become prompts.
+
+    Attributes:
+        state: what the events so far add up to.
 
     Raises:
         AdapterError: an adapter made for another model.
@@ -73,7 +78,7 @@ class Session(SessionCore):
     def __init__(
         self,
         model: SegmentationModel,
-        adapters: Sequence[Seams] = (),
+        adapters: Sequence[Seams] | AdapterLease = (),
         log: EventLog | None = None,
         options: SessionOptions | None = None,
     ) -> None:
@@ -82,76 +87,12 @@ class Session(SessionCore):
                 f"the session log has {len(log)} events already: continue it with replay(), or "
                 "give an empty one"
             )
+        if not isinstance(adapters, AdapterLease):
+            adapters = AdapterLease(adapters)
         log = EventLog() if log is None else log
         super().__init__(model, adapters, log, options or SessionOptions())
 
-    # -- what one sees --------------------------------------------------------------------
-
-    @property
-    def status(self) -> SessionStatus:
-        """Where the session stands."""
-        if self._embedding is None:
-            return SessionStatus.NO_IMAGE
-        if self._object.prediction is None:
-            return SessionStatus.READY
-        return SessionStatus.CLICKING
-
-    @property
-    def image(self) -> ImageReference | None:
-        """The open image."""
-        return None if self._opened is None else self._opened.image
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) of the open image; `SessionError` without one."""
-        return self.embedding.original_size
-
-    @property
-    def prediction(self) -> Prediction | None:
-        """All candidates for the current object, None before its first click or box."""
-        return self._object.prediction
-
-    @property
-    def chosen(self) -> int:
-        """Index of the candidate that is shown."""
-        return self._object.chosen
-
-    @property
-    def mask(self) -> NDArray[np.bool_] | None:
-        """The mask shown, None before the object's first click or box."""
-        return self._object.mask
-
-    @property
-    def logits(self) -> NDArray[np.float32] | None:
-        """Decoder logits (h, w) of the mask shown."""
-        return self._object.logits
-
-    @property
-    def clicks(self) -> tuple[Click, ...]:
-        """Clicks in force for the current object, in order."""
-        return self._object.clicks
-
-    @property
-    def current_box(self) -> Box | None:
-        """The box in force for the current object."""
-        return self._object.box
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether `undo` would do something."""
-        return self._history.can_undo
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether `redo` would do something."""
-        return self._history.can_redo
-
-    @property
-    def accepted(self) -> tuple[Accepted, ...]:
-        """Accepted objects of the open image, in order; `.mask()` decodes one."""
-        return tuple(self._accepted)
-
-    # -- what one does --------------------------------------------------------------------
+    # -- clicks, boxes and strokes ----------------------------------------------------------
 
     def open(
         self,
@@ -159,6 +100,7 @@ class Session(SessionCore):
         name: str | None = None,
         *,
         embedding: ImageEmbedding | None = None,
+        reference: ImageReference | None = None,
     ) -> None:
         """Open an image; an unfinished object of the image before is given up.
 
@@ -167,6 +109,7 @@ class Session(SessionCore):
                 be left out when `embedding` is given.
             name: what to call it in the log; the file's name by default.
             embedding: the image already encoded by this model; nothing is read or encoded then.
+            reference: what the log says of the image of `embedding`, where that is known.
 
         Raises:
             ImageError: unreadable, truncated or empty image.
@@ -174,12 +117,12 @@ class Session(SessionCore):
         """
         if embedding is not None:
             self.model.check_embedding(embedding)
-            reference = refer(embedding, image, name)
+            reference = reference or refer(embedding, image, name)
         elif image is not None:
             embedding, reference = encode_image(self.model, image, name)
         else:
             raise SessionError("nothing to open: give an image or its embedding")
-        self._open(self.opening(reference), embedding)
+        self._take(self.opening(reference), embedding)
 
     def click(self, x: float, y: float, positive: bool = True) -> NDArray[np.bool_]:
         """Click on the object, or on the background; returns the new mask.
@@ -194,7 +137,8 @@ class Session(SessionCore):
             SessionError: no image is open, or the log cannot be written.
         """
         x, y = _numbers("click", x, y)
-        return self._prompt(Clicked(x, y, bool(positive)))
+        self._take(Clicked(x, y, bool(positive)))
+        return self._shown()
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> NDArray[np.bool_]:
         """Draw a box around the object, in place of an earlier one; returns the new mask.
@@ -203,31 +147,8 @@ class Session(SessionCore):
             PromptError: not finite numbers, empty, or outside the image.
             SessionError: no image is open, or the log cannot be written.
         """
-        return self._prompt(Boxed(*_numbers("box", x0, y0, x1, y1)))
-
-    def undo(self) -> NDArray[np.bool_] | None:
-        """Take the last click, box, choice or reset of this object back; returns the mask then.
-
-        Raises:
-            SessionError: nothing to undo.
-        """
-        return self._step_back(Undone())
-
-    def redo(self) -> NDArray[np.bool_] | None:
-        """Do again what was undone last; returns the mask then.
-
-        Raises:
-            SessionError: nothing to redo.
-        """
-        return self._step_back(Redone())
-
-    def reset(self) -> None:
-        """Remove all clicks and the box of this object.
-
-        Raises:
-            SessionError: there are none.
-        """
-        self._reset(Reset())
+        self._take(Boxed(*_numbers("box", x0, y0, x1, y1)))
+        return self._shown()
 
     def choose(self, index: int) -> NDArray[np.bool_]:
         """Show another one of the candidates; returns its mask.
@@ -237,18 +158,100 @@ class Session(SessionCore):
         Raises:
             SessionError: there is no such candidate.
         """
-        return self._choose(Chosen(operator.index(index)))
+        event = Chosen(operator.index(index))
+        self._check_choice(event)
+        if event.index != self.chosen:
+            self._take(event)
+        return self._shown()
 
-    def accept(self, label: str | None = None) -> NDArray[np.bool_]:
+    def paint(self, stroke: NDArray[np.bool_], positive: bool = True) -> NDArray[np.bool_]:
+        """Paint pixels, or erase them (positive=False); returns the new mask.
+
+        Strokes lie on top of the model's mask, whatever is clicked later.
+
+        Raises:
+            SessionError: an empty stroke, or one of another size than the image.
+        """
+        part = self._part("stroke", stroke)
+        self._take(Painted(*part, positive=bool(positive)))
+        return self._shown()
+
+    def label(self, label: str | None) -> None:
+        """Give the current object a label, and those that follow; None for no label.
+
+        The label that it has already is no event.
+        """
+        if _checked_label(label) != self.state.object.label:
+            self._take(Labelled(label))
+
+    def reset(self) -> None:
+        """Remove all clicks, strokes and the box of this object.
+
+        Raises:
+            SessionError: there are none.
+        """
+        self._take(Reset())
+
+    # -- undo ---------------------------------------------------------------------------------
+
+    def undo(self) -> NDArray[np.bool_] | None:
+        """Take the last step back, whatever it was; returns the mask of the current object then.
+
+        Clicks, boxes, strokes, labels, acceptance, edits and deletions are steps of one stack.
+
+        Raises:
+            SessionError: nothing to undo.
+        """
+        self._take(Undone())
+        return self.mask
+
+    def redo(self) -> NDArray[np.bool_] | None:
+        """Do again what was undone last; returns the mask of the current object then.
+
+        Raises:
+            SessionError: nothing to redo.
+        """
+        self._take(Redone())
+        return self.mask
+
+    def forget(self, *, redo: bool = False) -> None:
+        """Pass over the next step of undo, or redo, that cannot be taken any more."""
+        self._take(Forgotten(redo))
+
+    # -- objects --------------------------------------------------------------------------------
+
+    def accept(
+        self, label: str | None = None, *, without: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.bool_]:
         """Accept the mask as an object and go on to the next one; returns the mask.
+
+        Args:
+            label: the class; that given with `label` when left out.
+            without: pixels (H, W) that are left to other objects.
 
         Raises:
             SessionError: there is no mask, or it is empty.
         """
-        if label is not None and not isinstance(label, str):
-            raise SessionError(f"label {label!r}: give the name of the class as text")
+        label = self.state.object.label if label is None else _checked_label(label)
         mask = self._filled_mask()
-        return self._accept(Accepted.from_mask(self._accepted_count + 1, label, mask), mask)
+        if without is not None and (covered := mask & without).any():
+            if np.array_equal(covered, mask):
+                raise SessionError("the mask is empty: all of it belongs to earlier objects")
+            self._take(Trimmed(*self._part("part", covered)))
+            mask = self._filled_mask()
+        edited = self.state.object.edited
+        object_id = self.state.last_id + 1 if edited is None else edited.object_id
+        self._take(Accepted.from_mask(object_id, label, mask))
+        return mask
+
+    def add(self, mask: NDArray[np.bool_], label: str | None = None) -> None:
+        """Add a whole mask (H, W) as an object beside the current one: an accepted proposal.
+
+        Raises:
+            SessionError: an empty mask, or one of another size than the image.
+        """
+        self._part("mask", mask)
+        self._take(Added.from_mask(self.state.last_id + 1, _checked_label(label), mask))
 
     def skip(self) -> None:
         """Give the current object up and go on to the next one.
@@ -256,7 +259,41 @@ class Session(SessionCore):
         Raises:
             SessionError: no image is open.
         """
-        self._skip(Skipped())
+        self._take(Skipped())
+
+    def edit(self, saved: SavedObject) -> NDArray[np.bool_]:
+        """Open an accepted object again; returns its mask.
+
+        The next prompt carries the mask, and accepting saves a new version.
+
+        Raises:
+            SessionError: another object is under way, or the mask does not fit the image.
+        """
+        if saved.rle is None or saved.rle.size != self.image_size:
+            raise SessionError(f"object {saved.object_id} has no mask of this image's size")
+        counts = saved.rle.counts.decode("ascii")
+        self._take(Reopened(saved.version, *saved.rle.size, counts))
+        return self._shown()
+
+    def delete(self, saved: Iterable[SavedObject]) -> None:
+        """Delete accepted objects, as one step of undo.
+
+        Raises:
+            SessionError: one was deleted already.
+        """
+        self._take(Deleted(tuple(one.version for one in saved)))
+
+    def relabel(self, saved: Iterable[SavedObject], label: str | None) -> None:
+        """Give accepted objects another label, as one step of undo.
+
+        Those that have it already are left out.
+
+        Raises:
+            SessionError: one is being edited, or was deleted.
+        """
+        label = _checked_label(label)
+        if others := tuple(one.version for one in saved if one.label != label):
+            self._take(Relabelled(others, label))
 
     def opening(self, image: ImageReference) -> Opened:
         """The event of opening `image` in this session."""
@@ -269,6 +306,31 @@ class Session(SessionCore):
             self.options,
             _version(),
         )
+
+    def restore(self, events: Iterable[Event], embedding: ImageEmbedding) -> None:
+        """Go on after events that are in the log already, of which the last image is `embedding`.
+
+        What is finished is not computed again; the prompts of the current object are, and the
+        adapters are told of them.
+
+        Raises:
+            SessionError: events that cannot be.
+            SamadaptError: prompts that cannot be answered.
+        """
+        self.state, self._embedding = fold(reduce, events, self.state), embedding
+        for adapter in self.lease.learners():
+            adapter.on_open(embedding)
+        now = self.state.object
+        for count in range(1, len(now.asked) + 1):
+            interaction = self._interaction(replace(now, asked=now.asked[:count], chosen=None))
+            for adapter in self.lease.learners():
+                adapter.on_click(interaction)
+
+
+def _checked_label(label: str | None) -> str | None:
+    if label is not None and not isinstance(label, str):
+        raise SessionError(f"label {label!r}: give the name of the class as text")
+    return label
 
 
 def _numbers(what: str, *values: float) -> tuple[float, ...]:

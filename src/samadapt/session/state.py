@@ -1,128 +1,340 @@
-"""The object being clicked, as an immutable value, and the stack of its earlier values."""
+"""`reduce(state, event) -> state`: what a session's events add up to, as one immutable value.
+
+Live sessions, replay, recovery and the server all run this function. The model's answers are no
+part of the state: it holds the prompts, and `samadapt.session.answers` what they were answered.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.models.geometry import Window
-from samadapt.models.prediction import Prediction
-from samadapt.prompts import Box, Click, Prompt
+from samadapt.data.rle import Rle
+from samadapt.errors import SessionError
+from samadapt.prompts import Box, Click
+from samadapt.session.events import (
+    Accepted,
+    Added,
+    Boxed,
+    Chosen,
+    Clicked,
+    Deleted,
+    Event,
+    Forgotten,
+    Labelled,
+    MaskPart,
+    ObjectVersion,
+    Opened,
+    Painted,
+    Redone,
+    Relabelled,
+    Reopened,
+    Reset,
+    Skipped,
+    Trimmed,
+    Undone,
+)
+from samadapt.session.options import SessionOptions
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ObjectState:
-    """The current object: what was said so far and what came of it.
+@dataclass(frozen=True, slots=True)
+class SavedObject:
+    """An object that was accepted.
 
     Attributes:
-        step: which prediction for this object this is, from 1; 0 before the first prompt.
-        clicks: all clicks in force.
-        box: the box in force.
-        prompts: every prompt sent, in order; the last one gave `prediction`.
-        prediction: the candidates, None before the first prompt.
-        chosen: index of the candidate that is shown.
+        object_id, revision, label: which version of which object, and its label.
+        rle: its mask; None where no event of this session holds it.
+        deleted: whether it was deleted. It can be brought back.
     """
 
-    step: int = 0
-    clicks: tuple[Click, ...] = ()
-    box: Box | None = None
-    prompts: tuple[Prompt, ...] = ()
-    prediction: Prediction | None = None
-    chosen: int = 0
+    object_id: int
+    revision: int
+    label: str | None
+    rle: Rle | None = field(default=None, repr=False)
+    deleted: bool = False
 
     @property
-    def mask(self) -> NDArray[np.bool_] | None:
-        """The mask shown, (H, W) bool."""
-        return None if self.prediction is None else self.prediction.masks[self.chosen]
-
-    @property
-    def logits(self) -> NDArray[np.float32] | None:
-        """Decoder logits (h, w) of the mask shown."""
-        return None if self.prediction is None else self.prediction.logits[self.chosen]
-
-    @property
-    def window(self) -> Window | None:
-        """The part of the image that `logits` show; None for all of it."""
-        return None if self.prediction is None else self.prediction.window
+    def version(self) -> ObjectVersion:
+        """What events say of it."""
+        return ObjectVersion(self.object_id, self.revision, self.label)
 
 
-class History:
-    """Undo and redo stacks of one object, with masks packed to one bit per pixel.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A prompt for the current object.
 
-    Masks are kept rather than computed again from logits, because an adapter may have learned
-    meanwhile and would give another one.
+    Attributes:
+        step: which prompt for this object this is: 1, 2, ..., never given twice.
+        given: the click or box that made it.
+        earlier: (step, candidate) of the mask shown before, which the prompt carries; candidate
+            None is the best one.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._undo: deque[_Packed] = deque(maxlen=limit)
-        self._redo: list[_Packed] = []
+    step: int
+    given: Click | Box
+    earlier: tuple[int, int | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentObject:
+    """The object under way: everything that was said of it.
+
+    Attributes:
+        number: counts the objects of the session; tells answers of different objects apart.
+        last_step: of the prompts so far, those that were taken back included.
+        label: the label that it will get.
+        edited: the accepted object of which it is a new version.
+        asked: prompts in force, in order; the answer to the last one is shown.
+        chosen: index of the candidate shown; None is the best one.
+        strokes: of the brush, in order, on top of the model's mask.
+    """
+
+    number: int = 0
+    last_step: int = 0
+    label: str | None = None
+    edited: SavedObject | None = None
+    asked: tuple[Asked, ...] = ()
+    chosen: int | None = None
+    strokes: tuple[MaskPart, ...] = ()
 
     @property
-    def can_undo(self) -> bool:
-        """Whether there is an earlier state."""
-        return bool(self._undo)
+    def is_blank(self) -> bool:
+        """Whether nothing was said of it yet."""
+        return not self.asked and not self.strokes and self.edited is None
 
     @property
-    def can_redo(self) -> bool:
-        """Whether there is a state to go forward to."""
-        return bool(self._redo)
+    def step(self) -> int:
+        """Step of the prompt whose answer is shown; 0 before the first."""
+        return self.asked[-1].step if self.asked else 0
 
-    def push(self, state: ObjectState) -> None:
-        """Remember `state` as what the next undo returns to; nothing can be redone any more."""
-        self._redo.clear()
-        if self._undo.maxlen:
-            self._undo.append(_Packed.of(state))
+    @property
+    def clicks(self) -> tuple[Click, ...]:
+        """Clicks in force, in order."""
+        return tuple(a.given for a in self.asked if isinstance(a.given, Click))
 
-    def peek_undo(self) -> ObjectState:
-        """The state that an undo returns to."""
-        return self._undo[-1].unpacked()
-
-    def peek_redo(self) -> ObjectState:
-        """The state that a redo returns to."""
-        return self._redo[-1].unpacked()
-
-    def undo(self, current: ObjectState) -> None:
-        """Move one back, away from `current`."""
-        self._undo.pop()
-        self._redo.append(_Packed.of(current))
-
-    def redo(self, current: ObjectState) -> None:
-        """Move one forward, away from `current`."""
-        self._redo.pop()
-        self._undo.append(_Packed.of(current))
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._undo.clear()
-        self._redo.clear()
+    @property
+    def box(self) -> Box | None:
+        """The box in force."""
+        return next((a.given for a in reversed(self.asked) if isinstance(a.given, Box)), None)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Packed:
-    """An `ObjectState` whose masks take one bit per pixel."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step of undo or redo brings back.
 
-    state: ObjectState
-    scores: NDArray[np.float32] | None = None
-    logits: NDArray[np.float32] | None = None
-    bits: NDArray[np.uint8] | None = None
-    width: int = 0
-    window: Window | None = None
+    Attributes:
+        object: the current object.
+        saved: the accepted objects that it changes, as they were.
+    """
 
-    @classmethod
-    def of(cls, state: ObjectState) -> _Packed:
-        found = state.prediction
-        if found is None:
-            return cls(state)
-        bits = np.packbits(found.masks, axis=-1)
-        bare = replace(state, prediction=None)
-        return cls(bare, found.scores, found.logits, bits, found.masks.shape[-1], found.window)
+    object: CurrentObject
+    saved: tuple[SavedObject, ...] = ()
 
-    def unpacked(self) -> ObjectState:
-        if self.scores is None or self.logits is None or self.bits is None:
-            return self.state
-        masks = np.unpackbits(self.bits, axis=-1, count=self.width).view(np.bool_)
-        found = Prediction(masks, self.scores, self.logits, self.window)
-        return replace(self.state, prediction=found)
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """A session after some of its events.
+
+    Attributes:
+        options: the session's.
+        opened: the open image, None before the first.
+        object: the object under way; blank before its first click, box or stroke.
+        label: the label of new objects.
+        objects: accepted objects of the open image by number, as far as this session knows them.
+        undo, redo: steps, the next one last.
+        last_id: the highest number of an accepted object so far.
+    """
+
+    options: SessionOptions = field(default_factory=SessionOptions)
+    opened: Opened | None = None
+    object: CurrentObject = CurrentObject()
+    label: str | None = None
+    objects: Mapping[int, SavedObject] = field(default_factory=lambda: MappingProxyType({}))
+    undo: tuple[Step, ...] = ()
+    redo: tuple[Step, ...] = ()
+    last_id: int = 0
+
+
+def reduce(state: SessionState, event: Event) -> SessionState:
+    """The state after one more event.
+
+    Raises:
+        SessionError: the event cannot happen in this state.
+    """
+    if isinstance(event, Opened):
+        label, last_id = state.label, state.last_id
+        return SessionState(state.options, event, _next_object(state), label, last_id=last_id)
+    if state.opened is None:
+        raise SessionError("no image is open: call open(image) first")
+    now = state.object
+    match event:
+        case Clicked():
+            earlier = (now.step, now.chosen) if now.asked else None
+            return _ask(state, Click(event.x, event.y, event.positive), earlier)
+        case Boxed():
+            return _ask(state, Box(event.x0, event.y0, event.x1, event.y1), None)
+        case Chosen():
+            if not now.asked:
+                raise SessionError("nothing to choose from: click on the object first")
+            return _go_on(state, replace(now, chosen=event.index))
+        case Painted():
+            _check_inside(state.opened, event)
+            return _go_on(state, replace(now, strokes=(*now.strokes, event)))
+        case Trimmed():
+            _check_inside(state.opened, event)
+            return replace(state, object=replace(now, strokes=(*now.strokes, event)))
+        case Labelled():
+            labelled = replace(now, label=event.label)
+            if now.edited is None:
+                state = replace(state, label=event.label)
+            return replace(state, object=labelled) if now.is_blank else _go_on(state, labelled)
+        case Reset():
+            if not now.asked and not now.strokes:
+                raise SessionError("nothing to reset: this object has no click or box yet")
+            return _go_on(state, replace(now, asked=(), chosen=None, strokes=()))
+        case Reopened():
+            if not now.is_blank:
+                raise SessionError("finish or skip the present object first")
+            known = event.object
+            rle = Rle((event.height, event.width), event.counts.encode())
+            saved = SavedObject(known.object_id, known.revision, known.label, rle)
+            return _go_on(state, replace(now, label=known.label, edited=saved))
+        case Skipped():
+            after = replace(state, object=_next_object(state))
+            return after if now.is_blank else _remember(after, Step(now))
+        case Added():
+            return _save(state, _new(event), now)
+        case Accepted():
+            return _accept(state, event)
+        case Deleted():
+            return _change(state, event.objects, deleted=True)
+        case Relabelled():
+            return _change(state, event.objects, label=event.label)
+        case Undone() | Redone():
+            return _step_back(state, is_undo=isinstance(event, Undone))
+        case Forgotten():
+            if event.redo:
+                return replace(state, redo=state.redo[:-1])
+            return replace(state, undo=state.undo[:-1])
+    raise SessionError(f"unknown kind of event {event.kind!r}: install a newer samadapt")
+
+
+def _ask(
+    state: SessionState, given: Click | Box, earlier: tuple[int, int | None] | None
+) -> SessionState:
+    now, step = state.object, state.object.last_step + 1
+    asked = (*now.asked, Asked(step, given, earlier))
+    return _go_on(state, replace(now, last_step=step, asked=asked, chosen=None))
+
+
+def _accept(state: SessionState, event: Accepted) -> SessionState:
+    now = state.object
+    if now.is_blank:
+        raise SessionError("nothing to accept: click on the object first")
+    saved = _new(event)
+    if now.edited is not None:
+        saved = replace(saved, object_id=now.edited.object_id, revision=now.edited.revision + 1)
+        known = {now.edited.object_id: now.edited}
+        state = replace(state, objects=MappingProxyType({**state.objects, **known}))
+    return _save(state, saved, _next_object(state))
+
+
+def _step_back(state: SessionState, *, is_undo: bool) -> SessionState:
+    stack = state.undo if is_undo else state.redo
+    if not stack:
+        raise SessionError(f"nothing to {'undo' if is_undo else 'redo'}")
+    step, now = stack[-1], state.object
+    present = tuple(state.objects[saved.object_id] for saved in step.saved)
+    objects = dict(state.objects)
+    for saved, before in zip(step.saved, present, strict=True):
+        objects[saved.object_id] = replace(saved, revision=before.revision + 1)
+    back = step.object
+    if back.number == now.number:
+        back = replace(back, last_step=now.last_step)
+    edited = back.edited
+    if edited is not None and edited.object_id in objects:
+        back = replace(back, edited=replace(edited, revision=objects[edited.object_id].revision))
+    other = Step(now, present)
+    undo = state.undo[:-1] if is_undo else (*state.undo, other)
+    redo = (*state.redo, other) if is_undo else state.redo[:-1]
+    after = replace(state, object=back, objects=MappingProxyType(objects), undo=undo, redo=redo)
+    return after if back.edited is not None else replace(after, label=back.label)
+
+
+# -- helpers ----------------------------------------------------------------------------------
+
+
+def _go_on(state: SessionState, now: CurrentObject) -> SessionState:
+    """Another value of the current object, as one step of undo."""
+    return _remember(replace(state, object=now), Step(state.object))
+
+
+def _remember(state: SessionState, step: Step) -> SessionState:
+    limit = state.options.undo_limit
+    undo = (*state.undo, step)[-limit:] if limit else ()
+    return replace(state, undo=undo, redo=())
+
+
+def _next_object(state: SessionState) -> CurrentObject:
+    return CurrentObject(state.object.number + 1, label=state.label)
+
+
+def _save(state: SessionState, saved: SavedObject, now: CurrentObject) -> SessionState:
+    """An accepted object becomes `saved`, and the current object `now`, as one step of undo."""
+    before = state.objects.get(saved.object_id, replace(saved, deleted=True))
+    objects = MappingProxyType({**state.objects, saved.object_id: saved})
+    last_id = max(state.last_id, saved.object_id)
+    after = replace(state, object=now, objects=objects, last_id=last_id)
+    return _remember(after, Step(state.object, (before,)))
+
+
+def _change(state: SessionState, versions: Sequence[ObjectVersion], **changes: Any) -> SessionState:
+    """Accepted objects change, as one step of undo."""
+    now = state.object
+    before = tuple(_known(state, version) for version in versions)
+    fresh = {s.object_id: replace(s, revision=s.revision + 1, **changes) for s in before}
+    after = replace(state, objects=MappingProxyType({**state.objects, **fresh}))
+    if now.edited is not None and now.edited.object_id in fresh:
+        if not fresh[now.edited.object_id].deleted:
+            number = now.edited.object_id
+            raise SessionError(f"object {number} is being edited: accept or skip it first")
+        after = replace(after, object=_next_object(state))  # nothing is left to be edited
+    return _remember(after, Step(now, before))
+
+
+def _known(state: SessionState, version: ObjectVersion) -> SavedObject:
+    """An accepted object in the version that an event is based on."""
+    known = state.objects.get(version.object_id)
+    if known is not None and known.revision == version.revision:
+        if known.deleted:
+            raise SessionError(f"object {version.object_id} was deleted")
+        return known
+    return SavedObject(version.object_id, version.revision, version.label)
+
+
+def _new(event: Accepted) -> SavedObject:
+    rle = Rle((event.height, event.width), event.counts.encode())
+    return SavedObject(event.object_id, 1, event.label, rle)
+
+
+def _check_inside(opened: Opened, part: MaskPart) -> None:
+    height, width = opened.image.height, opened.image.width
+    if part.x + part.width > width or part.y + part.height > height:
+        raise SessionError(f"a stroke outside the image of {width} x {height} pixels")
+
+
+def painted(mask: NDArray[np.bool_], strokes: Sequence[MaskPart]) -> NDArray[np.bool_]:
+    """The mask (H, W) with strokes on it."""
+    out = mask.copy()
+    for stroke in strokes:
+        place, part = out[stroke.rows_and_columns()], stroke.part()
+        if isinstance(stroke, Painted) and stroke.positive:
+            place |= part
+        else:
+            place &= ~part
+    return out

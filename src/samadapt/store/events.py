@@ -114,7 +114,10 @@ class ObjectRestored(ProjectEvent):
 
 
 class EditBegan(ProjectEvent):
-    """The clicks that follow in the session `stream` improve an object that was there already."""
+    """The clicks that follow in the session `stream` improve an object that was there already.
+
+    Earlier versions wrote it; now it is an event of the session (`Reopened`).
+    """
 
     kind: ClassVar[str] = "edit began"
     object: int

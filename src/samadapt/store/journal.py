@@ -5,19 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, insert, select, update
 
-from samadapt.session.events import Accepted, Event, Opened, Record, Skipped
+from samadapt.session.events import (
+    Accepted,
+    Event,
+    ObjectVersion,
+    Record,
+    Reopened,
+    Trimmed,
+)
 from samadapt.session.log import EventLog
 from samadapt.store.database import Database
-from samadapt.store.events import EditBegan, ProjectEvent, read_event
+from samadapt.store.events import (
+    EditBegan,
+    ObjectAdded,
+    ObjectChanged,
+    ProjectEvent,
+    read_event,
+)
 from samadapt.store.tables import events, projects
 
-_ENDS = (Accepted.kind, Opened.kind, Skipped.kind)
-
-Alongside = Callable[[Connection], None]
+Complete = Callable[[Connection, Event], Event]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +138,16 @@ class Journal:
         with self._database.read() as tx:
             return int(tx.execute(wanted).scalar() or 0)
 
-    def unfinished(self, client: str, image_id: int) -> StoredLog | None:
-        """The session of a client at an image whose last object has neither been accepted nor
-        given up; None when there is none.
-        """
+    def log(self, client: str, image_id: int, person: str) -> StoredLog:
+        """A new log for a session of a client at an image."""
+        stream = f"{client}:{image_id}:{time.time_ns()}"
+        return StoredLog(self, self._database, self._project, stream, person, image_id)
+
+    def last_log(self, client: str, image_id: int) -> StoredLog | None:
+        """The log of the last session of a client at an image; None when there was none."""
         prefix = f"{client}:{image_id}:"
         wanted = (
-            select(events.c.stream, events.c.kind, events.c.person)
+            select(events.c.stream, events.c.person)
             .where(
                 events.c.project_id == self._project,
                 events.c.image_id == image_id,
@@ -144,28 +158,54 @@ class Journal:
         )
         with self._database.read() as tx:
             row = tx.execute(wanted).first()
-        if row is None or row.kind in _ENDS:
+        if row is None:
             return None
         return StoredLog(self, self._database, self._project, row.stream, row.person, image_id)
 
-    def edited(self, log: StoredLog) -> EditBegan | None:
-        """Return the edit of a stored object that a session has begun, if any."""
-        found: EditBegan | None = None
+    def session_events(self, log: StoredLog) -> list[Event]:
+        """The events of a session as the present version writes them.
+
+        Earlier versions numbered accepted objects by session; the event of the project that was
+        saved together with them tells the object's number. Which object was edited was an event of
+        the project, too.
+        """
+        found: list[Event] = []
+        known: dict[int, ObjectAdded] = {}
+        before: tuple[str | None, int] = None, 0
         for entry in self.entries(image_id=log.image_id):
-            if isinstance(entry.event, EditBegan) and entry.event.stream == log.stream:
-                found = entry.event
-            elif entry.stream == log.stream and entry.event.kind in _ENDS:
-                found = None
+            event = entry.event
+            if entry.stream == log.stream and isinstance(event, Event):
+                found.append(event)
+            elif isinstance(event, EditBegan) and event.stream == log.stream:
+                if event.object in known:  # else the log was repaired
+                    found.append(_reopened(event, known[event.object]))
+            elif isinstance(event, ObjectAdded | ObjectChanged):
+                if isinstance(event, ObjectAdded):
+                    known[event.object] = event
+                elif event.object in known:
+                    changes = {"label": event.label, "counts": event.counts}
+                    known[event.object] = known[event.object].model_copy(update=changes)
+                last = found[-1] if before == (log.stream, entry.number - 1) else None
+                if isinstance(last, Accepted):
+                    found[-1] = replace(last, object_id=event.object)
+            before = entry.stream, entry.number
         return found
 
-    def log(self, client: str, image_id: int, person: str) -> StoredLog:
-        """A new log for a session of a client at an image."""
-        stream = f"{client}:{image_id}:{time.time_ns()}"
-        return StoredLog(self, self._database, self._project, stream, person, image_id)
+
+def _reopened(event: EditBegan, known: ObjectAdded) -> Reopened:
+    label = None if known.label is None else str(known.label)
+    version = ObjectVersion(event.object, event.revision, label)
+    return Reopened(version, known.height, known.width, known.counts)
 
 
 class StoredLog(EventLog):
-    """A session's log inside a project's: durable when `append` returns."""
+    """A session's log inside a project's: durable when `append` returns.
+
+    Attributes:
+        complete: takes part in the transaction that saves an event. It makes the changes that the
+            event means for the project, and returns the event with the numbers given there.
+        keys: of the requests whose events are in the log, each with the event that ended it.
+    """
 
     def __init__(
         self,
@@ -179,30 +219,38 @@ class StoredLog(EventLog):
         super().__init__()
         self._journal, self._database, self._project = journal, database, project_id
         self.stream, self.person, self.image_id = stream, person, image_id
-        self._alongside: Alongside | None = None
-        self._count = sum(1 for _ in self)
+        self.complete: Complete | None = None
+        self._key: str | None = None
+        self._count = 0
+        records = list(self)
+        self.keys = {r.key: r.event for r in records if _ends_request(r)}
+        self._count = len(records)
 
     @contextmanager
-    def alongside(self, write: Alongside) -> Iterator[None]:
-        """Within the block, `write` is part of the transaction that saves an accepted object."""
-        self._alongside = write
+    def keyed(self, key: str | None, person: str) -> Iterator[None]:
+        """Within the block, events are of this person, by the request of this key."""
+        self._key, self.person = key, person
         try:
             yield
         finally:
-            self._alongside = None
+            self._key = None
 
     def append(self, event: Event) -> Record:
-        """Append an event and run `alongside` in one transaction.
+        """Add an event, and what it means for the project, in one transaction.
 
         Raises:
             FullError: it could not be saved; the log then still ends with the event before.
+            StoreError: the change is not possible; nothing was saved.
         """
-        record = Record(self._count, round(time.time(), 3), event)
         with self._database.write() as tx:
+            number = self._journal.next_number(tx)
+            if self.complete is not None:
+                event = self.complete(tx, event)
+            record = Record(self._count, round(time.time(), 3), event, self._key)
             tx.execute(
                 insert(events).values(
                     project_id=self._project,
-                    number=self._journal.next_number(tx),
+                    number=number,
                     time=record.time,
                     person=self.person,
                     image_id=self.image_id,
@@ -212,9 +260,9 @@ class StoredLog(EventLog):
                     body=record.to_json(),
                 )
             )
-            if self._alongside is not None and isinstance(event, Accepted):
-                self._alongside(tx)
         self._count += 1
+        if _ends_request(record):
+            self.keys[record.key] = record.event
         return record
 
     def __len__(self) -> int:
@@ -230,3 +278,8 @@ class StoredLog(EventLog):
         with self._database.read() as tx:
             bodies = list(tx.execute(wanted).scalars())
         return iter([Record.from_json(body) for body in bodies])
+
+
+def _ends_request(record: Record) -> bool:
+    """Whether the request of an event was done with it; what is trimmed is accepted next."""
+    return record.key is not None and not isinstance(record.event, Trimmed)

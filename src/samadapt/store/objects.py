@@ -214,8 +214,13 @@ class ObjectTable:
             ConflictError: `revision` is not the object's any more, or it was deleted already.
             MissingError: there is none of this number.
         """
+        with self._database.write() as tx:
+            return self.delete_in(tx, object_id, revision, person)
+
+    def delete_in(self, tx: Connection, object_id: int, revision: int, person: str) -> StoredObject:
+        """As `delete`, in the caller's transaction."""
         event = ObjectDeleted(object=object_id, revision=revision + 1)
-        return self._set_deleted(event, revision, person, deleted=True)
+        return self._set_deleted(tx, event, revision, person, deleted=True)
 
     def restore(self, object_id: int, revision: int, person: str) -> StoredObject:
         """Bring a deleted object back, and its label if that was removed meanwhile.
@@ -224,22 +229,34 @@ class ObjectTable:
             ConflictError: `revision` is not the object's any more, or it is not deleted.
             MissingError: there is none of this number.
         """
+        with self._database.write() as tx:
+            return self.restore_in(tx, object_id, revision, person)
+
+    def restore_in(
+        self, tx: Connection, object_id: int, revision: int, person: str
+    ) -> StoredObject:
+        """As `restore`, in the caller's transaction."""
         event = ObjectRestored(object=object_id, revision=revision + 1)
-        return self._set_deleted(event, revision, person, deleted=False)
+        return self._set_deleted(tx, event, revision, person, deleted=False)
 
     def _set_deleted(
-        self, event: ObjectDeleted | ObjectRestored, revision: int, person: str, *, deleted: bool
+        self,
+        tx: Connection,
+        event: ObjectDeleted | ObjectRestored,
+        revision: int,
+        person: str,
+        *,
+        deleted: bool,
     ) -> StoredObject:
-        with self._database.write() as tx:
-            self._journal.lock(tx)
-            now = self._get(tx, event.object)
-            if _is_done(now, revision, person, deleted=deleted):
-                return now
-            _check_expected(now, revision, deleted=not deleted)
-            if not deleted:
-                self._labels.bring_back(tx, now.label_id, person)
-            self._set(tx, now, event, person, {"deleted": deleted})
-            return self._get(tx, event.object)
+        self._journal.lock(tx)
+        now = self._get(tx, event.object)
+        if _is_done(now, revision, person, deleted=deleted):
+            return now
+        _check_expected(now, revision, deleted=not deleted)
+        if not deleted:
+            self._labels.bring_back(tx, now.label_id, person)
+        self._set(tx, now, event, person, {"deleted": deleted})
+        return self._get(tx, event.object)
 
     def set_frozen_prompts(self, object_id: int, frozen_prompts: int, person: str) -> None:
         """Store the frozen model's number of prompts, without a new revision of the object."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from samadapt.adapters.base import Interaction
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage, Id, ObjectRef
 from samadapt.errors import DataError
@@ -25,6 +26,7 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
 from samadapt.session.options import SessionOptions
 from samadapt.session.session import Session
+from samadapt.session.state import CurrentObject
 
 Mistake: TypeAlias = Literal["shifted", "dilated", "another"]
 
@@ -126,18 +128,31 @@ class CarelessSession(Session):
         self._seed = seed
         self._one_in = one_in
         self._mask_before: NDArray[np.bool_] | None = None
+        self._spoilt: NDArray[np.bool_] | None = None
         self.mistakes: list[Mistake] = []
         """The mistakes so far, in order."""
 
-    def accept(self, label: str | None = None) -> NDArray[np.bool_]:
+    def accept(
+        self, label: str | None = None, *, without: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.bool_]:
         """Accept the mask, or a bad one in its place, and return the accepted one."""
         mask = self._filled_mask().copy()
-        group, place = divmod(self._accepted_count, self._one_in)
+        group, place = divmod(self.state.last_id, self._one_in)
         rng = np.random.default_rng([self._seed, group])
         if int(rng.integers(self._one_in)) == place:
-            self._show(self._spoiled(mask, rng))
+            self._spoilt = self._spoiled(mask, rng)
         self._mask_before = mask
-        return super().accept(label)
+        try:
+            return super().accept(label, without=without)
+        finally:
+            self._spoilt = None
+
+    def _filled_mask(self) -> NDArray[np.bool_]:
+        return super()._filled_mask() if self._spoilt is None else self._spoilt
+
+    def _interaction(self, now: CurrentObject | None = None) -> Interaction:
+        found = super()._interaction(now)
+        return found if self._spoilt is None else replace(found, mask=self._spoilt)
 
     def _spoiled(self, mask: NDArray[np.bool_], rng: Generator) -> NDArray[np.bool_]:
         kinds: tuple[Mistake, ...] = get_args(Mistake)
@@ -151,13 +166,6 @@ class CarelessSession(Session):
             kind, found = "shifted", shifted(mask, rng)
         self.mistakes.append(kind)
         return found
-
-    def _show(self, mask: NDArray[np.bool_]) -> None:
-        now = self._object
-        if now.prediction is not None:
-            masks = now.prediction.masks.copy()
-            masks[now.chosen] = mask
-            self._object = replace(now, prediction=replace(now.prediction, masks=masks))
 
 
 def shifted(mask: NDArray[np.bool_], rng: Generator) -> NDArray[np.bool_]:

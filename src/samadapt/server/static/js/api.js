@@ -22,6 +22,7 @@ export class ApiError extends Error {
 /** Ask the server; errors carry its one line for the person. */
 export async function ask(method, path, body, options = {}) {
   const headers = { "x-samadapt-client": client, ...credentials() };
+  if (method !== "GET") headers["idempotency-key"] = options.key ?? freshKey();
   if (state.project) headers["x-samadapt-project"] = state.project.id;
   if (state.settings.person) headers["x-samadapt-person"] = encodeURIComponent(state.settings.person);
   let payload = body;
@@ -57,16 +58,18 @@ export const post = (path, body = {}) => ask("POST", path, body);
 export const put = (path, body) => ask("PUT", path, body);
 
 /**
- * Ask for something that must not get lost. While the server is away it is asked again and again;
- * the saved state tells so. Requests are made so that asking twice does nothing twice.
+ * Ask for something that must not get lost. While the server is away it is asked again and again,
+ * with the same key, so that it does nothing twice; the saved state tells so. Until it is confirmed
+ * or refused the tab keeps it, for the case that the page is loaded anew.
  */
-export async function save(method, path, body) {
+export async function save(method, path, body, key = freshKey()) {
   pending += 1;
+  keepUnsent({ project: state.project.id, method, path, body, key });
   report();
   try {
     for (;;) {
       try {
-        const answer = await ask(method, path, body);
+        const answer = await ask(method, path, body, { key });
         failure = null;
         lastSaved = new Date();
         return answer;
@@ -80,21 +83,9 @@ export async function save(method, path, body) {
     }
   } finally {
     pending -= 1;
+    forgetUnsent(key);
     if (!pending) failure = null;
     report();
-  }
-}
-
-/**
- * As `save`, for an object that is nowhere but on this page; `body` has a key. It is kept by the
- * tab until it is confirmed or refused.
- */
-export async function saveObject(path, body) {
-  keepUnsent({ project: state.project.id, path, body });
-  try {
-    return await save("POST", path, body);
-  } finally {
-    forgetUnsent(body.key);
   }
 }
 

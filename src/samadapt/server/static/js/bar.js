@@ -1,7 +1,8 @@
 // The bar below the image: what can be done now, with its keys.
 
-import { choose, current, finalMask, hasObject, onCurrent } from "./current.js";
+import { choose, current, isUnderWay, onCurrent, shownMask } from "./current.js";
 import { keyOf, run } from "./keys.js";
+import { inOrder, onBusy } from "./queue.js";
 import { request } from "./stage.js";
 import { configure, labelOf, on, state } from "./state.js";
 import { $, h, icon } from "./ui.js";
@@ -10,12 +11,13 @@ export function startBar() {
   onCurrent(() => { render(); request("overlay"); });
   on("proposals selected label labels objects settings tool", render);
   $("brush-size").addEventListener("input", (event) => configure({ brush: fromSlider(Number(event.target.value)) }));
+  onBusy(render);
   render();
 }
 
 function render() {
   const bar = $("bar");
-  const parts = state.proposals ? forProposals() : hasObject() ? forObject() : state.selected !== null ? forSelected() : [];
+  const parts = state.proposals ? forProposals() : isUnderWay() ? forObject() : state.selected !== null ? forSelected() : [];
   bar.hidden = !parts.length;
   bar.replaceChildren(...parts);
   const painting = state.tool === "brush" || state.tool === "erase";
@@ -28,7 +30,7 @@ function render() {
 function forObject() {
   const dots = current.candidates > 1
     ? [h("span.dots", { title: "Candidates: whole, part, smaller part" }, Array.from({ length: current.candidates }, (_, k) =>
-      h("button", { "aria-label": `Candidate ${k + 1}`, "aria-current": String(k === current.chosen), onclick: () => choose(k) }))),
+      h("button", { "aria-label": `Candidate ${k + 1}`, "aria-current": String(k === current.chosen), onclick: () => inOrder(() => choose(k)) }))),
     key("cycle"), separator()] : [];
   const name = current.edited ? `${labelOf(current.label)?.name ?? "object"} #${current.edited.id}` : labelOf(state.label)?.name ?? "object";
   return [
@@ -36,7 +38,7 @@ function forObject() {
     small("undo", "undo", "Undo"), small("redo", "redo", "Redo"), separator(),
     small("cross", "drop", "Drop this object"),
     h("span.info", {}, name),
-    main("accept", current.edited ? "Save" : "Accept", !finalMask()),
+    main("accept", current.edited ? "Save" : "Accept", !shownMask() && !current.waiting.length && !current.waitingBoxes.length),
   ];
 }
 

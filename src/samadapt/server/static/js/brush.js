@@ -1,7 +1,8 @@
 // Brush and eraser: strokes of round dabs, painted into a mask of their own.
 
-import { stroke } from "./current.js";
+import { stroke, waits } from "./current.js";
 import { tight } from "./mask.js";
+import { inOrder } from "./queue.js";
 import { configure, state } from "./state.js";
 import { view } from "./view.js";
 
@@ -20,9 +21,14 @@ export function continueStroke(x, y) {
 export function endStroke() {
   if (points.length) {
     const mask = painted(points, state.settings.brush / 2);
-    if (mask) stroke(mask, adds);
+    if (mask) paint(mask, adds);
   }
   points = [];
+}
+
+function paint(mask, add) {
+  const done = waits("waitingStrokes", { mask, add });
+  inOrder(() => stroke(mask, add).finally(done));
 }
 
 export function cancelStroke() {

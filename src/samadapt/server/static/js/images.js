@@ -1,9 +1,10 @@
 // Images: opening one, having the next ready, the list.
 
 import { get, post, save } from "./api.js";
-import { begin } from "./current.js";
+import { begin, standing } from "./current.js";
 import { credentials } from "./door.js";
 import { takeObjects } from "./objects.js";
+import { leaveInOrder } from "./queue.js";
 import { endProposals } from "./similar.js";
 import { keep, load, on, set, state, tell } from "./state.js";
 import { painted, showBitmaps } from "./stage.js";
@@ -51,11 +52,11 @@ export async function openImage(id) {
       picture = await bitmap(id);
     }
     if (mine !== opening) return;
-    const { objects, current, ...image } = answer;
+    const { objects, current: _, ...image } = answer;
     state.objects = new Map();
     state.selected = null;
     takeObjects(objects);
-    begin(id, current);
+    begin(id, standing(answer));
     show(answer.width, answer.height);
     showBitmaps(picture.levels);
     set({ image });
@@ -125,7 +126,7 @@ export async function jump() {
   const row = state.images[number - 1] && Number.isInteger(number)
     ? state.images[number - 1]
     : state.images.find(([, name]) => name.toLowerCase().includes(text.toLowerCase()));
-  if (row) openImage(row[0]);
+  if (row) leaveInOrder(() => openImage(row[0]));
   else toast(`No image ${text}.`, true);
 }
 
@@ -254,7 +255,7 @@ function imageRow([id, name, kind, objects], index) {
   const text = `${words[kind]}${objects ? ` · ${objects} objects` : ""}${person ? ` · ${person} is here` : ""}`;
   return h("button.image-row", {
     "aria-current": String(id === state.image?.id), title: name,
-    style: { top: `${index * ROW}px` }, onclick: () => openImage(id),
+    style: { top: `${index * ROW}px` }, onclick: () => leaveInOrder(() => openImage(id)),
   },
   kind === "unreadable" || kind === "missing" ? h("span.swatch") : h("img", { src: `/api/images/${id}/thumbnail`, loading: "lazy", alt: "" }),
   h("div", {}, h("div.name", {}, name), h("span.state", { "data-state": kind }, text)));

@@ -1,8 +1,9 @@
 // Labels: the list at the top right, chosen by click or number key.
 
 import { get, save } from "./api.js";
-import { relabelEdited } from "./current.js";
+import { current, hasObject, label as labelCurrent } from "./current.js";
 import { relabel } from "./objects.js";
+import { inOrder } from "./queue.js";
 import { keep, load, on, set, state } from "./state.js";
 import { $, complain, dialog, h, icon } from "./ui.js";
 
@@ -16,24 +17,28 @@ export function startLabels() {
 }
 
 /** Choose a label; it goes to the selected object, if there is one. */
-export function chooseLabel(id) {
-  if (relabelEdited(id)) return;
-  if (state.selected !== null && state.objects.has(state.selected)) relabel(id);
+export async function chooseLabel(id) {
+  if (current.edited) {
+    await labelCurrent(id);
+    return;
+  }
+  if (state.selected !== null && state.objects.has(state.selected)) await relabel(id);
+  if (hasObject() && current.label !== id) await labelCurrent(id);
   set({ label: id });
   keep("label", { ...load("label", {}), [state.project.folder]: id });
 }
 
 /** The label of a number key: 1 to 9, and 0 for none. */
-export function chooseNumber(number) {
-  if (number === 0) chooseLabel(null);
-  else if (state.labels[number - 1]) chooseLabel(state.labels[number - 1].id);
+export async function chooseNumber(number) {
+  if (number === 0) await chooseLabel(null);
+  else if (state.labels[number - 1]) await chooseLabel(state.labels[number - 1].id);
 }
 
 function render() {
   const counts = new Map();
   for (const object of state.objects.values()) counts.set(object.label, (counts.get(object.label) ?? 0) + 1);
   const row = (id, name, colour, key) => h("button.row", {
-    title: name, "aria-current": String(state.label === id), onclick: () => chooseLabel(id), ondblclick: () => id !== null && editLabel(id),
+    title: name, "aria-current": String(state.label === id), onclick: () => inOrder(() => chooseLabel(id)), ondblclick: () => id !== null && editLabel(id),
   },
   h("span.swatch", { style: { background: colour } }), h("span.name", {}, name),
   h("span.muted", {}, counts.get(id) ? String(counts.get(id)) : ""), key !== null && h("kbd", {}, String(key)));
@@ -54,7 +59,7 @@ function editLabel(id) {
       try {
         await setLabels(labels);
         close();
-        if (!known) chooseLabel(state.labels.at(-1).id);
+        if (!known) inOrder(() => chooseLabel(state.labels.at(-1).id));
       } catch (error) {
         complain(error);
       }

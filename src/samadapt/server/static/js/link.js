@@ -55,14 +55,14 @@ async function keepAsking() {
 // Kept by the tab, so that it is sent again even when the page was loaded anew meanwhile.
 
 export function keepUnsent(entry) {
-  write([...read().filter(({ body }) => body.key !== entry.body.key), entry]);
+  write([...read().filter(({ key }) => key !== entry.key), entry]);
 }
 
 export function forgetUnsent(key) {
-  write(read().filter(({ body }) => body.key !== key));
+  write(read().filter((entry) => entry.key !== key));
 }
 
-/** What this tab did not get saved: [{project, path, body}]. */
+/** What this tab did not get saved: [{project, method, path, body, key}]. */
 export function unsent(project) {
   return read().filter((entry) => entry.project === project);
 }
@@ -70,7 +70,7 @@ export function unsent(project) {
 function read() {
   try {
     const found = JSON.parse(sessionStorage.getItem(UNSENT));
-    return Array.isArray(found) ? found : [];
+    return Array.isArray(found) ? found.filter((entry) => entry.key) : [];
   } catch {
     return [];
   }

@@ -1,9 +1,9 @@
 // The page: puts everything together.
 
-import { get, isSaving, leave, onSaved, post, saveObject, whyNotSaved } from "./api.js";
+import { get, isSaving, leave, onSaved, post, save, whyNotSaved } from "./api.js";
 import { startBar } from "./bar.js";
 import { resizeBrush } from "./brush.js";
-import { current, cycle, finalMask, hasObject, resync } from "./current.js";
+import { current, cycle, drop, finalMask, hasObject, resync } from "./current.js";
 import { enter } from "./door.js";
 import { autoLevels, startDisplay, toggle, toggleTheme } from "./display.js";
 import { fileMenu } from "./files.js";
@@ -12,8 +12,9 @@ import { showKeys, startKeys } from "./keys.js";
 import { chooseNumber, startLabels } from "./labels.js";
 import { refreshLearning, startLearning } from "./learning.js";
 import { link, onLink, unsent } from "./link.js";
-import { acceptCurrent, deleteSelected, dropCurrent, editSelected, redo, refreshObjects, startObjects, undo } from "./objects.js";
+import { acceptCurrent, deleteSelected, editSelected, redo, refreshObjects, startObjects, undo } from "./objects.js";
 import { forgetPreview, holdSpace, startPointer } from "./pointer.js";
+import { inOrder, isBusy, leaveInOrder } from "./queue.js";
 import { acceptAll, acceptProposal, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
 import { painted, shownBitmap, startStage } from "./stage.js";
 import { on, set, state } from "./state.js";
@@ -22,19 +23,33 @@ import { fit, view, zoomAt } from "./view.js";
 
 const EVERY = 8000; // milliseconds between two signs of life
 
-const actions = {
+/** Keys and buttons that are done one after the other, behind clicks that wait for their answer. */
+const ordered = {
   accept: () => (state.proposals && !hasObject() ? acceptProposal() : acceptCurrent()),
   drop: () => {
     if (state.proposals) endProposals();
-    else if (hasObject()) dropCurrent();
+    else if (hasObject()) return drop();
     else set({ selected: null });
+    return null;
   },
   cycle: () => cycle(), undo, redo, edit: editSelected, remove: deleteSelected,
   similar: findSimilar, reject: rejectProposal, acceptAll,
   proposalNext: () => step(1), proposalPrevious: () => step(-1),
+  number: chooseNumber,
+};
+
+/** Those that lead to another image. */
+const leading = {
   done: () => finish("done"),
   skipImage: () => (state.image?.mark ? setMark("") : finish("skipped")),
-  next: () => go(1), previous: () => go(-1), jump,
+  next: () => go(1), previous: () => go(-1),
+};
+
+const inTurn = (group, how) => Object.fromEntries(Object.entries(group).map(([name, action]) => [name, (value) => how(() => action(value))]));
+
+const actions = {
+  ...inTurn(ordered, inOrder), ...inTurn(leading, leaveInOrder),
+  jump,
   toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),
   toolBrush: () => set({ tool: "brush" }), toolErase: () => set({ tool: "erase" }),
   toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }),
@@ -47,7 +62,6 @@ const actions = {
   theme: toggleTheme, help: showKeys, menu: (button) => fileMenu(button, actions),
   showLearning: () => { set({ tab: "learning" }); document.body.classList.add("panel-open"); },
   panel: () => document.body.classList.toggle("panel-open"),
-  number: chooseNumber,
 };
 
 async function start() {
@@ -72,7 +86,7 @@ async function start() {
   tools();
   document.addEventListener("auto-levels", actions.autoLevels);
   addEventListener("pagehide", leave);
-  addEventListener("beforeunload", (event) => isSaving() && event.preventDefault());
+  addEventListener("beforeunload", (event) => (isSaving() || isBusy()) && event.preventDefault());
   for (const note of project.notes) toast(note, true);
   await startImages();
   sendAgain();
@@ -123,20 +137,20 @@ async function openFailed() {
   if (id) await openImage(id);
 }
 
-/** Objects that this tab could not get saved before the page was loaded anew. */
+/** What this tab could not get saved before the page was loaded anew. */
 async function sendAgain() {
   const entries = unsent(state.project.id);
   if (!entries.length) return;
   let count = 0;
-  for (const { path, body } of entries) {
+  for (const { method, path, body, key } of entries) {
     try {
-      await saveObject(path, body);
+      await save(method, path, body, key);
       count += 1;
     } catch (error) {
       complain(error);
     }
   }
-  if (count) toast(count === 1 ? "An object that was not saved before is saved now." : `${count} objects that were not saved before are saved now.`);
+  if (count) toast(count === 1 ? "What was not saved before is saved now." : `${count} things that were not saved before are saved now.`);
   if (state.image) {
     await resync();
     await refreshObjects().catch(complain);
@@ -211,7 +225,7 @@ async function waitForModel() {
 }
 
 // For tests and benchmarks: what is on the screen, without reading pixels.
-window.samadapt = { link, state, current, view, finalMask, openImage, painted };
+window.samadapt = { link, state, current, view, finalMask, isBusy, openImage, painted };
 
 start().catch((error) => {
   complain(error);

@@ -1,24 +1,24 @@
-// The objects of the image: list, selection, labels, deletion, and undo over all of it.
+// The objects of the image: list, selection, labels and deletion.
 
-import { get, save } from "./api.js";
-import { accept, current, decoded, drop, edit, finalMask, hasObject, undo as undoPrompt, redo as redoPrompt } from "./current.js";
-import { area, contains, toCrop } from "./mask.js";
+import { get } from "./api.js";
+import * as under from "./current.js";
+import { current, decoded, finalMask, hasObject, onObjects, request } from "./current.js";
+import { area, contains } from "./mask.js";
 import { keyOf } from "./keys.js";
 import { link, onLink } from "./link.js";
 import { refreshLearning } from "./learning.js";
 import { countObjects } from "./images.js";
+import { inOrder } from "./queue.js";
 import { colourOf, labelOf, on, set, state, tell } from "./state.js";
 import { $, complain, h, icon, toast } from "./ui.js";
 import { reveal } from "./view.js";
 
-let done = []; // what can be undone: {undo, redo} functions
-let undone = [];
 let changes = 0; // of the objects, by this page
 
 export function startObjects() {
   on("objects labels selected image", list);
   onLink(list);
-  on("image", () => { done = []; undone = []; });
+  onObjects(take);
 }
 
 /** Take over the objects that the server sent. */
@@ -52,22 +52,7 @@ export async function acceptCurrent() {
     if (hasObject()) toast("There is no mask yet: click on the object.");
     return;
   }
-  const before = current.edited ? state.objects.get(current.edited.id) : null;
-  const label = current.edited ? current.label : state.label;
-  const saved = await accept(label);
-  if (!saved || state.image?.id !== saved.image) return;
-  put(saved, saved.mask);
-  if (before) {
-    remember(() => change(saved.id, before.mask, before.label), () => change(saved.id, saved.mask, saved.label));
-  } else {
-    remember(() => remove(saved.id), () => bringBack(saved.id));
-  }
-  refreshLearning();
-}
-
-export function dropCurrent() {
-  drop();
-  tell(["objects"]);
+  if (await under.accept()) refreshLearning();
 }
 
 export function selectAt(x, y) {
@@ -87,16 +72,22 @@ export function objectAt(x, y) {
 }
 
 export async function deleteSelected() {
-  const id = state.selected;
-  if (!state.objects.has(id)) return;
-  if (await remove(id)) remember(() => bringBack(id), () => remove(id));
+  const object = state.objects.get(state.selected);
+  if (object) await change(`/api/objects/${object.id}/delete`, { revision: object.revision });
 }
 
 export async function relabel(label) {
   const object = state.objects.get(state.selected);
-  if (!object || object.label === label) return;
-  const { id, label: before } = object;
-  if (await change(id, null, label)) remember(() => change(id, null, before), () => change(id, null, label));
+  if (object && object.label !== label) await change(`/api/objects/${object.id}`, { revision: object.revision, label });
+}
+
+async function change(path, body) {
+  try {
+    await request(path, body);
+  } catch (error) {
+    complain(error);
+    if (error.status === 409 || error.status === 404) await refreshObjects().catch(() => {});
+  }
 }
 
 /** Improve the selected object with clicks, box and brush. */
@@ -108,93 +99,33 @@ export async function editSelected() {
     return;
   }
   set({ selected: null });
-  await edit(object);
+  await under.edit(object);
+  tell(["objects"]);
   if (object.mask) reveal(object.mask);
 }
 
-export function undo() {
-  if (undoPrompt()) return;
-  const last = done.pop();
-  if (!last) {
-    toast("Nothing to undo.");
-    return;
-  }
-  undone.push(last);
-  last.undo();
+export async function undo() {
+  if (current.canUndo) await stepBack(under.undo);
+  else toast("Nothing to undo.");
 }
 
-export function redo() {
-  if (redoPrompt()) return;
-  const last = undone.pop();
-  if (!last) {
-    toast("Nothing to redo.");
-    return;
-  }
-  done.push(last);
-  last.redo();
+export async function redo() {
+  if (current.canRedo) await stepBack(under.redo);
+  else toast("Nothing to redo.");
 }
 
-/** An object that the server saved is there now. */
-export function put(object, mask) {
-  const { counts, ...rest } = object;
+async function stepBack(step) {
+  if (!(await step())) await refreshObjects().catch(() => {});
+}
+
+/** Take over what an answer of the server changed. */
+function take(saved, removed) {
   changes += 1;
-  state.objects.set(object.id, { ...rest, mask });
-  tell(["objects"]);
+  for (const object of saved) state.objects.set(object.id, decoded(object, state.objects.get(object.id)));
+  for (const id of removed) state.objects.delete(id);
+  const selected = state.objects.has(state.selected) ? state.selected : null;
+  set({ objects: state.objects, selected });
   countObjects();
-}
-
-/** Undo and redo of something done to the image's objects. */
-export function remember(undo_, redo_) {
-  done.push({ undo: undo_, redo: redo_ });
-  undone = [];
-}
-
-export async function remove(id) {
-  const object = state.objects.get(id);
-  if (!object) return false;
-  return attempt(async () => {
-    const answer = await save("POST", `/api/objects/${id}/delete`, { revision: object.revision });
-    trash.set(id, { ...object, revision: answer.object.revision });
-    changes += 1;
-    state.objects.delete(id);
-    if (state.selected === id) state.selected = null;
-    tell(["objects", "selected"]);
-    countObjects();
-  });
-}
-
-export async function bringBack(id) {
-  const object = trash.get(id);
-  if (!object) return false;
-  return attempt(async () => {
-    const answer = await save("POST", `/api/objects/${id}/restore`, { revision: object.revision });
-    put(answer.object, object.mask);
-  });
-}
-
-const trash = new Map();
-
-async function change(id, mask, label) {
-  const object = state.objects.get(id);
-  if (!object) return false;
-  return attempt(async () => {
-    const body = { revision: object.revision, label };
-    if (mask) body.mask = toCrop(mask);
-    const answer = await save("POST", `/api/objects/${id}`, body);
-    put(answer.object, mask ?? object.mask);
-  });
-}
-
-/** Do something; a conflict shows what others made of it. */
-async function attempt(action) {
-  try {
-    await action();
-    return true;
-  } catch (error) {
-    complain(error);
-    if (error.status === 409 || error.status === 404) await refreshObjects().catch(() => {});
-    return false;
-  }
 }
 
 // -- the list -----------------------------------------------------------------------------------
@@ -224,16 +155,17 @@ function waitingRow({ label }) {
 
 function row(object) {
   const chosen = object.id === state.selected;
-  const pick = () => {
+  const pick = () => inOrder(() => {
     set({ selected: chosen ? null : object.id });
     if (!chosen && object.mask) reveal(object.mask);
-  };
+  });
   const tool = (name, title, action) => h("button.icon-button", {
     title, "aria-label": title,
-    onclick: (event) => { event.stopPropagation(); state.selected = object.id; action(); },
+    onclick: (event) => { event.stopPropagation(); chosenFor(action); },
   }, icon(name));
+  const chosenFor = (action) => inOrder(() => { state.selected = object.id; return action(); });
   object.area ??= object.mask ? area(object.mask) : 0;
-  return h("div.row", { title: labelOf(object.label)?.name ?? "object", "aria-current": String(chosen), onclick: pick, ondblclick: () => { state.selected = object.id; editSelected(); } },
+  return h("div.row", { title: labelOf(object.label)?.name ?? "object", "aria-current": String(chosen), onclick: pick, ondblclick: () => chosenFor(editSelected) },
     h("span.swatch", { style: { background: colourOf(object.label) } }),
     h("span.name", {}, labelOf(object.label)?.name ?? "object"), h("span.muted", {}, `#${object.id}`),
     h("span.muted", {}, `${object.area.toLocaleString()} px`),

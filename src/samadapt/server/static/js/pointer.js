@@ -2,13 +2,14 @@
 
 import { beginStroke, cancelStroke, continueStroke, endStroke } from "./brush.js";
 import { post } from "./api.js";
-import { box, click, current, hasObject } from "./current.js";
+import { box, click, current, hasObject, isUnderWay, waits } from "./current.js";
 import { fromCrop } from "./mask.js";
 import { objectAt, selectAt } from "./objects.js";
+import { inOrder, isLeaving } from "./queue.js";
 import { activate } from "./similar.js";
 import { state } from "./state.js";
 import { pointer, request } from "./stage.js";
-import { $ } from "./ui.js";
+import { $, toast } from "./ui.js";
 import { isInside, pan, toImage, view, zoomAt } from "./view.js";
 
 const MOVED = 5; // screen pixels from which on a press is a drag
@@ -50,6 +51,10 @@ function down(event) {
   fingers.set(event.pointerId, [x, y]);
   $("stage").setPointerCapture(event.pointerId);
   forgetPreview();
+  if (isLeaving()) {
+    toast("Another image is being opened.");
+    return;
+  }
   if (event.pointerType === "touch" && fingers.size === 2) {
     giveUp();
     pinch = spread();
@@ -112,7 +117,7 @@ function up(event) {
   $("stage").classList.remove("panning");
   const [x, y] = toImage(...place(event));
   if (done.kind === "brush" || done.kind === "erase") endStroke();
-  else if (done.kind === "select") selectAt(x, y);
+  else if (done.kind === "select") inOrder(() => selectAt(x, y));
   else if (done.kind !== "pan") prompt(done, x, y);
   pointer.box = null;
   request("overlay");
@@ -123,18 +128,27 @@ function prompt(done, x, y) {
     const [x0, y0, x1, y1] = pointer.box;
     const clip = (value, most) => Math.min(Math.max(value, 0), most);
     const edges = [clip(x0, view.imageWidth), clip(y0, view.imageHeight), clip(x1, view.imageWidth), clip(y1, view.imageHeight)];
-    if (edges[2] - edges[0] >= 1 && edges[3] - edges[1] >= 1) box(...edges);
+    if (edges[2] - edges[0] < 1 || edges[3] - edges[1] < 1) return;
+    const boxDone = waits("waitingBoxes", edges);
+    inOrder(() => box(...edges).finally(boxDone));
     return;
   }
   if (!isInside(x, y)) return;
-  if (state.proposals && !hasObject() && activate(x, y)) return;
   const isLong = done.touch && performance.now() - done.began > LONG;
   const positive = (done.kind === "object") !== isLong;
-  if (state.tool === "box" && !done.touch && !hasObject()) {
+  const maySelect = state.tool === "box" && !done.touch;
+  const clickDone = waits("waiting", [x, y, positive ? 1 : 0]);
+  inOrder(() => clicked(x, y, positive, maySelect).finally(clickDone));
+}
+
+/** A click, once everything before it was answered. */
+async function clicked(x, y, positive, maySelect) {
+  if (state.proposals && !hasObject() && activate(x, y)) return;
+  if (maySelect && !hasObject()) {
     if (objectAt(x, y)) selectAt(x, y);
     return;
   }
-  click(x, y, positive);
+  await click(x, y, positive);
 }
 
 function cancel(event) {
@@ -179,15 +193,15 @@ function movePinch() {
 // -- hover preview --------------------------------------------------------------------------
 
 function preview(sx, sy) {
-  if (!state.settings.preview || state.tool !== "click" || hasObject() || state.proposals) return;
+  if (!state.settings.preview || state.tool !== "click" || isUnderWay() || state.proposals) return;
   clearTimeout(previewTimer);
   previewTimer = setTimeout(async () => {
     const [x, y] = toImage(sx, sy);
-    if (!isInside(x, y) || hasObject()) return;
+    if (!isInside(x, y) || isUnderWay()) return;
     const asked = ++previewAsked;
     try {
       const { mask } = await post(`/api/images/${current.image}/preview`, { x, y });
-      if (asked !== previewAsked || hasObject()) return;
+      if (asked !== previewAsked || isUnderWay()) return;
       pointer.hover = fromCrop(mask);
       request("overlay");
     } catch {

@@ -1,9 +1,8 @@
 // Find similar: proposals of the model, accepted or rejected with one key.
 
-import { freshKey, get, post, saveObject } from "./api.js";
-import { hasObject } from "./current.js";
+import { get, post } from "./api.js";
+import { hasObject, request } from "./current.js";
 import { area, contains, fromCrop, merged, overlaps, toCrop } from "./mask.js";
-import { bringBack, put, remember, remove } from "./objects.js";
 import { labelOf, set, state } from "./state.js";
 import { working } from "./images.js";
 import { $, complain, toast } from "./ui.js";
@@ -67,15 +66,15 @@ export async function acceptProposal() {
   } finally {
     saving -= 1;
   }
-  goOn();
+  await goOn();
 }
 
-export function rejectProposal() {
+export async function rejectProposal() {
   const proposal = state.proposals?.list[state.proposals.index];
   if (!proposal) return;
   search.rejected.push(toCrop(proposal.mask));
   leave(state.proposals.index);
-  goOn();
+  await goOn();
 }
 
 export async function acceptAll() {
@@ -115,10 +114,10 @@ function leave(index) {
 }
 
 /** Once the last proposal is dealt with, and all that were accepted are saved, look for those that are left. */
-function goOn() {
+async function goOn() {
   if (!search.waits || saving || state.proposals || state.image?.id !== search.image || hasObject()) return;
   search.waits = false;
-  findSimilar();
+  await findSimilar();
 }
 
 async function keepOne(proposal) {
@@ -130,12 +129,8 @@ async function keepOne(proposal) {
     }
   }
   if (!mask || !area(mask)) return;
-  const body = { key: freshKey(), mask: toCrop(mask), label: state.label, source: "similar" };
   try {
-    const { object } = await saveObject(`/api/images/${image}/objects`, body);
-    if (state.image?.id !== image) return;
-    put(object, mask);
-    remember(() => remove(object.id), () => bringBack(object.id));
+    await request(`/api/images/${image}/objects`, { mask: toCrop(mask), label: state.label, source: "similar" });
   } catch (error) {
     complain(error);
   }

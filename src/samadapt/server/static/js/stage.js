@@ -1,6 +1,7 @@
 // Drawing: the image, the objects on it, and on top what is under way.
 
-import { current, finalMask } from "./current.js";
+import { current, shownMask } from "./current.js";
+import { onBusy } from "./queue.js";
 import { strokeUnderWay } from "./brush.js";
 import { outline, tinted } from "./mask.js";
 import { colourOf, on, state } from "./state.js";
@@ -33,6 +34,7 @@ export function startStage() {
   on("settings", () => { filter(); request("base"); request("objects"); request("overlay"); });
   on("selected proposals tool negative", () => request("overlay"));
   on("selected", () => request("objects"));
+  startBusySigns();
   filter();
 }
 
@@ -171,7 +173,7 @@ function drawOverlay(pen) {
   if (selected?.mask && current.edited?.id !== selected.id) drawSelected(pen, selected);
   if (state.proposals) drawProposals(pen);
   if (pointer.hover) drawMask(pen, pointer.hover, colourOf(state.label), 0.25, 1);
-  const mask = finalMask();
+  const mask = shownMask();
   if (mask) drawMask(pen, mask, colourOf(current.edited ? current.label : state.label), 0.5, 2);
   drawStroke(pen);
   screen(pen);
@@ -244,7 +246,7 @@ function drawProposals(pen) {
 }
 
 function drawPrompts(pen) {
-  for (const [x0, y0, x1, y1] of [current.box, pointer.box].filter(Boolean)) {
+  for (const [x0, y0, x1, y1] of [current.box, ...current.waitingBoxes, pointer.box].filter(Boolean)) {
     const [left, top] = toScreen(x0, y0), [right, bottom] = toScreen(x1, y1);
     pen.lineWidth = 3.5;
     pen.strokeStyle = "rgb(0 0 0 / 50%)";
@@ -286,6 +288,31 @@ function drawBrush(pen) {
     pen.strokeStyle = colour;
     pen.stroke();
   }
+}
+
+/** While an answer is due: a sign at the cursor, and one on the object. */
+function startBusySigns() {
+  const signs = ["busy-cursor", "busy-object"].map((id) => $(id));
+  const place = () => {
+    const at = [[pointer.x + 16, pointer.y + 16], busyPlace()];
+    signs.forEach((sign, k) => Object.assign(sign.style, { left: `${at[k][0]}px`, top: `${at[k][1]}px` }));
+  };
+  onBusy((busy) => {
+    $("stage").toggleAttribute("data-busy", busy);
+    for (const sign of signs) sign.hidden = !busy;
+    if (busy) place();
+  });
+  $("stage").addEventListener("pointermove", place);
+  onView(place);
+}
+
+/** Where on the screen the object is that waits for an answer. */
+function busyPlace() {
+  const click = current.waiting.at(-1), box = current.waitingBoxes.at(-1), mask = shownMask();
+  if (click) return toScreen(click[0], click[1]);
+  if (box) return toScreen((box[0] + box[2]) / 2, (box[1] + box[3]) / 2);
+  if (mask) return toScreen(mask.x + mask.w / 2, mask.y + mask.h / 2);
+  return [pointer.x, pointer.y];
 }
 
 /** Brightness, contrast and gamma, as a table that the browser applies to the image alone. */

@@ -1,11 +1,10 @@
-"""`Turns`: several sessions at adapters that know one object at a time."""
+"""`SharedAdapters`: several sessions at adapters that know one object at a time."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,11 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import ModelInterface, PromptEmbedding
 from samadapt.models.seams import Seams
+from samadapt.session.lease import AdapterLease
 
 
-class Turns:
-    """Whose object the adapters are learning from: sessions share them, one after the other.
+class SharedAdapters:
+    """Adapters that sessions share, one after the other: whose object they are learning from.
 
     Whoever comes next tells the adapters of the own image first, so that nobody is answered with
     what another person's unfinished object taught. Only that, and learning itself, is done one
@@ -28,84 +28,85 @@ class Turns:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._owner: object = None
+        self._owner: SharedLease | None = None
+
+    def lease(self, adapters: Sequence[Seams]) -> SharedLease:
+        """A lease for one session."""
+        return SharedLease(self, adapters)
 
     @contextmanager
-    def of(
-        self, session: object, embedding: ImageEmbedding, adapters: Sequence[Seams]
-    ) -> Iterator[None]:
-        """It is this session's turn until the block ends."""
+    def turn(self, lease: SharedLease, embedding: ImageEmbedding | None) -> Iterator[None]:
+        """It is this lease's turn until the block ends.
+
+        Without an embedding the session tells the adapters of its image itself.
+        """
         with self._lock:
-            if self._owner is not session:
-                self._owner = session
-                for adapter in adapters:
-                    if isinstance(adapter, Adapter) and adapter.learns_in_session:
-                        adapter.on_open(embedding)
+            if self._owner is not lease:
+                self._owner = lease
+                if embedding is not None:
+                    for adapter in lease.adapters:
+                        if isinstance(adapter, Adapter) and adapter.learns_in_session:
+                            adapter.on_open(embedding)
             yield
 
-    @contextmanager
-    def beginning(self, session: object) -> Iterator[None]:
-        """As `of`, for a session that tells the adapters of its image itself."""
-        with self._lock:
-            self._owner = session
-            yield
-
-    def leave(self, session: object) -> None:
+    def leave(self, lease: AdapterLease) -> None:
         """A session ends."""
         with self._lock:
-            if self._owner is session:
+            if self._owner is lease:
                 self._owner = None
 
-    def pinned(
-        self,
-        session: object,
-        model: SegmentationModel,
-        embedding: ImageEmbedding,
-        adapters: Sequence[Seams],
-    ) -> tuple[Seams, ...]:
+
+class SharedLease(AdapterLease):
+    """One session's use of shared adapters: always in its own turn."""
+
+    def __init__(self, shared: SharedAdapters, adapters: Sequence[Seams]) -> None:
+        super().__init__(adapters)
+        self._shared = shared
+
+    def answering(self, model: SegmentationModel, embedding: ImageEmbedding) -> Sequence[Seams]:
         """The adapters as they are for this session now, whatever others teach them meanwhile."""
-        if not any(adapter.learns_in_session for adapter in adapters):
-            return tuple(adapters)
-        with self.of(session, embedding, adapters):
-            return _pinned(model.decoder, adapters)
+        if not any(adapter.learns_in_session for adapter in self.adapters):
+            return self.adapters
+        with self._shared.turn(self, embedding):
+            return _pinned(model.decoder, self.adapters)
+
+    def learners(self) -> Sequence[Adapter]:
+        """The adapters that learn in sessions, each as this session teaches it."""
+        learners = [a for a in super().learners() if a.learns_in_session]
+        return [_Taught(adapter, self._shared, self) for adapter in learners]
 
 
-class Taught(Adapter):
-    """An adapter as one session teaches it: always in its own turn."""
+class _Taught(Adapter):
+    """An adapter as one session teaches it."""
 
-    def __init__(self, adapter: Adapter, turns: Turns, session: Any) -> None:
-        self._adapter, self._turns, self._session = adapter, turns, session
+    def __init__(self, adapter: Adapter, shared: SharedAdapters, lease: SharedLease) -> None:
+        self._adapter, self._shared, self._lease = adapter, shared, lease
         self.config = adapter.config
 
     def on_open(self, embedding: ImageEmbedding) -> None:
         """An image was opened."""
-        with self._turns.beginning(self._session):
+        with self._shared.turn(self._lease, None):
             self._adapter.on_open(embedding)
 
     def on_click(self, interaction: Interaction) -> None:
         """A click or a box was answered."""
-        with self._turn(interaction):
+        with self._shared.turn(self._lease, interaction.embedding):
             self._adapter.on_click(interaction)
 
     def on_undo(self, interaction: Interaction) -> None:
         """The person went back."""
-        with self._turn(interaction):
+        with self._shared.turn(self._lease, interaction.embedding):
             self._adapter.on_undo(interaction)
 
     def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
         """The object was accepted."""
-        with self._turn(interaction):
+        with self._shared.turn(self._lease, interaction.embedding):
             self._adapter.on_accept(interaction, mask)
 
     def on_skip(self, interaction: Interaction) -> None:
         """The object was given up."""
-        with self._turn(interaction):
+        with self._shared.turn(self._lease, interaction.embedding):
             self._adapter.on_skip(interaction)
-
-    @contextmanager
-    def _turn(self, interaction: Interaction) -> Iterator[None]:
-        with self._turns.of(self._session, interaction.embedding, interaction.adapters):
-            yield
 
 
 class _Pinned(Seams):

@@ -1,0 +1,260 @@
+"""`ClientSessions`: who is clicking on which image, each with a session of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import reduce as fold
+from typing import TypeVar
+
+from samadapt.adapters.base import Adapter
+from samadapt.errors import SamadaptError
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.server.encoder import Encoder
+from samadapt.server.gallery import Gallery
+from samadapt.server.leases import SharedAdapters
+from samadapt.session.events import Accepted, Event, ImageReference, Opened
+from samadapt.session.session import Session
+from samadapt.session.state import SessionState, reduce
+from samadapt.store.errors import ConflictError
+from samadapt.store.journal import StoredLog
+from samadapt.store.records import ImageFacts, StoredImage
+from samadapt.store.session_objects import SessionObjects
+
+MOST_SESSIONS = 64
+MOST_BYTES = 1 << 30
+"""Of the embeddings of all sessions; those on one image share theirs."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True, eq=False)
+class ClientSession:
+    """One client at one image: its session, whose log is in the project."""
+
+    client: str
+    image: StoredImage
+    facts: ImageFacts
+    session: Session
+    log: StoredLog
+    objects: SessionObjects
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    searched: tuple[int, int] = (0, 0)
+    """How many of how many places the last search for similar objects has looked at."""
+
+    @property
+    def embedding(self) -> ImageEmbedding:
+        """The image, encoded."""
+        return self.session.embedding
+
+    def searching(self, looked: int, places: int) -> None:
+        """A search has come so far."""
+        self.searched = looked, places
+
+    @contextmanager
+    def request(self, key: str | None, person: str) -> Iterator[None]:
+        """Within the block, events are of this person, by the request of this key."""
+        self.objects.key, self.objects.person = key, person
+        with self.log.keyed(key, person):
+            yield
+
+    def has_done(self, key: str | None) -> bool:
+        """Whether the request of this key was done already, perhaps before a restart."""
+        return key is not None and key in self.log.keys
+
+
+class ClientSessions:
+    """All sessions of a project; the least recently used end when there are too many.
+
+    A session that ended goes on from its log when it is next needed.
+
+    Args:
+        gallery: the images.
+        encoder: encodes them.
+        adapters: those in force now.
+        is_adapted: tells whether answers use something that was learned.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        encoder: Encoder,
+        adapters: Callable[[], Sequence[Adapter]],
+        is_adapted: Callable[[], bool],
+    ) -> None:
+        self._shared = SharedAdapters()
+        self._gallery, self._encoder = gallery, encoder
+        self._adapters, self._is_adapted = adapters, is_adapted
+        self._project, self._model = gallery.project, encoder.model
+        self._open: OrderedDict[tuple[str, int], ClientSession] = OrderedDict()
+        self._lock = threading.RLock()
+
+    def get(self, client: str, person: str, image_id: int) -> ClientSession:
+        """The session of a client at an image, begun if there is none; waits for the encoder."""
+        key = client, image_id
+        with self._lock:
+            known = self._open.get(key)
+            if known is not None:
+                self._open.move_to_end(key)
+                return known
+        image = self._gallery.looked_at(image_id)
+        embedding, facts = self._encoder.get(image_id, self._gallery.path(image), image.facts)
+        with self._lock:
+            known = self._open.get(key)
+            if known is not None:
+                return known
+            session = self._begin(client, person, image, embedding, facts)
+            self._open[key] = session
+            while len(self._open) > 1 and self._is_too_much():
+                _, old = self._open.popitem(last=False)
+                self._shared.leave(old.session.lease)
+            return session
+
+    def peek(self, client: str, image_id: int) -> ClientSession | None:
+        """The session of a client at an image if there is one; waits for nobody."""
+        with self._lock:
+            return self._open.get((client, image_id))
+
+    def accepted_by(self, client: str, image_id: int, key: str | None) -> int:
+        """The object that a client's request accepted, perhaps before a restart.
+
+        Raises:
+            ConflictError: the request did something else.
+        """
+        found = self.peek(client, image_id)
+        event = None if found is None else found.log.keys.get(key)
+        if not isinstance(event, Accepted):
+            raise ConflictError("this Idempotency-Key was used for another request: take a new one")
+        return event.object_id
+
+    def act(
+        self, client: str, person: str, image_id: int, action: Callable[[ClientSession], Result]
+    ) -> Result:
+        """Do something in a client's session at an image, which is opened if necessary.
+
+        Raises:
+            ImageError: unreadable.
+            ConflictError: the file was replaced while it was open.
+            SamadaptError: what the action raises.
+        """
+        while True:
+            session = self.get(client, person, image_id)
+            with session.lock:
+                with self._lock:
+                    is_current = self._open.get((client, image_id)) is session
+                if is_current:  # else it was closed in between: open another
+                    self._check_unchanged(session)
+                    return action(session)
+
+    def state(self, client: str, image_id: int) -> SessionState:
+        """Where a client's session at an image stands, also after a restart; waits for nobody."""
+        with self._lock:
+            known = self._open.get((client, image_id))
+        if known is not None:
+            if self._is_unchanged(known):
+                return known.session.state
+            self._forget(known)
+        log = self._project.journal.last_log(client, image_id)
+        try:
+            return (
+                SessionState() if log is None else fold(reduce, self._events(log), SessionState())
+            )
+        except SamadaptError:
+            return SessionState()
+
+    @contextmanager
+    def all_closed(self) -> Iterator[None]:
+        """Nobody clicks within the block; afterwards all sessions begin again from their logs."""
+        with self._lock:
+            sessions = list(self._open.values())
+        with ExitStack() as all_locks:
+            for session in sessions:
+                all_locks.enter_context(session.lock)
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._open.clear()
+                    self._shared = SharedAdapters()
+
+    # -- private ------------------------------------------------------------------------------
+
+    def _begin(
+        self,
+        client: str,
+        person: str,
+        image: StoredImage,
+        embedding: ImageEmbedding,
+        facts: ImageFacts,
+    ) -> ClientSession:
+        """Go on from the client's last log at the image, if it is still the same picture."""
+        reference = ImageReference(
+            facts.height,
+            facts.width,
+            image.name,
+            str(self._gallery.path(image)),
+            facts.content_hash,
+        )
+        log = self._project.journal.last_log(client, image.id)
+        if log is not None:
+            found = self._client_session(client, image, facts, log)
+            try:
+                events = self._events(log)
+                if _image_of(events) == (facts.height, facts.width, facts.content_hash):
+                    found.session.restore(events, embedding)
+                    return found
+            except SamadaptError:
+                pass  # its clicks cannot be done again (another model): begin anew
+        log = self._project.journal.log(client, image.id, person)
+        found = self._client_session(client, image, facts, log)
+        found.session.open(embedding=embedding, reference=reference)
+        return found
+
+    def _client_session(
+        self, client: str, image: StoredImage, facts: ImageFacts, log: StoredLog
+    ) -> ClientSession:
+        session = Session(self._model, self._shared.lease(self._adapters()))
+        session.log = log
+        table, content_hash = self._project.objects, facts.content_hash
+        objects = SessionObjects(table, image.id, content_hash, self._is_adapted, log.person)
+        log.complete = lambda tx, event: objects.complete(tx, session.state, event)
+        return ClientSession(client, image, facts, session, log, objects)
+
+    def _events(self, log: StoredLog) -> list[Event]:
+        return self._project.journal.session_events(log)
+
+    def _is_too_much(self) -> bool:
+        embeddings = {id(s.embedding): s.embedding.nbytes for s in self._open.values()}
+        return len(self._open) > MOST_SESSIONS or sum(embeddings.values()) > MOST_BYTES
+
+    def _check_unchanged(self, session: ClientSession) -> None:
+        """Raise `ConflictError` when the file is not the one that was opened any more."""
+        if self._is_unchanged(session):
+            return
+        self._forget(session)
+        raise ConflictError(
+            f"{session.image.name} was replaced or removed on the disk while it was open: open it "
+            "again (accepted objects are saved)"
+        )
+
+    def _is_unchanged(self, session: ClientSession) -> bool:
+        try:
+            state = self._gallery.path(session.image).stat()
+        except OSError:
+            return False
+        facts = session.facts
+        return (state.st_size, state.st_mtime_ns) == (facts.file_size, facts.modified)
+
+    def _forget(self, session: ClientSession) -> None:
+        with self._lock:
+            self._open.pop((session.client, session.image.id), None)
+            self._shared.leave(session.session.lease)
+
+
+def _image_of(events: Sequence[Event]) -> tuple[int, int, str | None] | None:
+    """Size and content of the image that a session is at."""
+    opened = [event.image for event in events if isinstance(event, Opened)]
+    return (opened[-1].height, opened[-1].width, opened[-1].content_hash) if opened else None

@@ -1,0 +1,117 @@
+"""`IdempotencyMiddleware`: the same request again gets the first answer and does nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from samadapt.server.asgi import App, Message, Receive, Scope, Send, answer
+
+HEADER = b"idempotency-key"
+MOST_BYTES = 64 << 20
+"""Of all answers that are kept."""
+MOST_ANSWERS = 4096
+
+_CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_LARGEST = 4 << 20
+_LONGEST_KEY = 64
+_LATER = frozenset({401, 421, 429})
+"""Statuses that mean: nothing was done, ask again. Those from 500 on do, too."""
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request, and its answer when it is done; no messages stand for one that failed."""
+
+    what: str
+    messages: list[Message] = field(default_factory=list)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def size(self) -> int:
+        return sum(len(message.get("body", b"")) for message in self.messages)
+
+
+class IdempotencyMiddleware:
+    """Keeps the answers to requests with an `Idempotency-Key`, by client and key.
+
+    A request whose key is being answered waits for that answer. Answers are kept in memory; what
+    must not be done twice after a restart either (events of a session) has its key in the log.
+
+    Args:
+        app: what comes next.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._requests: OrderedDict[tuple[bytes, bytes], _Request] = OrderedDict()
+        self._bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer from what is kept, or pass on."""
+        if scope["type"] != "http" or scope["method"] not in _CHANGING:
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        key = headers.get(HEADER, b"")
+        if not 0 < len(key) <= _LONGEST_KEY:  # too long a key is refused where it is read
+            await self._app(scope, receive, send)
+            return
+        name = headers.get(b"x-samadapt-client", b""), key
+        what = f"{scope['method']} {scope['path']} {scope.get('query_string', b'')!r}"
+        while (known := self._requests.get(name)) is not None:
+            if known.what != what:
+                text = "this Idempotency-Key was used for another request: take a new one for each"
+                await answer(send, 422, {"error": text})
+                return
+            await known.done.wait()
+            if known.messages:
+                for message in known.messages:
+                    await send(message)
+                return
+        await self._first(name, _Request(what), scope, receive, send)
+
+    async def _first(
+        self,
+        name: tuple[bytes, bytes],
+        request: _Request,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._requests[name] = request
+        messages: list[Message] = []
+
+        async def kept(message: Message) -> None:
+            messages.append(message)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, kept)
+            if _is_final(messages):
+                request.messages = messages
+        finally:
+            if not request.messages or request.size > _LARGEST:
+                del self._requests[name]
+            else:
+                self._bytes += request.size
+                self._give_up_the_oldest()
+            request.done.set()
+
+    def _give_up_the_oldest(self) -> None:
+        for name, old in list(self._requests.items()):
+            if self._bytes <= MOST_BYTES and len(self._requests) <= MOST_ANSWERS:
+                return
+            if old.done.is_set():
+                del self._requests[name]
+                self._bytes -= old.size
+
+
+def _is_final(messages: list[Message]) -> bool:
+    """Whether the whole answer was given, and is one that stays."""
+    if not messages or messages[0]["type"] != "http.response.start":
+        return False
+    status = int(messages[0]["status"])
+    is_whole = not messages[-1].get("more_body") and len(messages) > 1
+    return is_whole and status < 500 and status not in _LATER

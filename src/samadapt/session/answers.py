@@ -1,0 +1,179 @@
+"""`Answers`: what the model answered to the prompts of a session's objects, kept for undo.
+
+An answer follows from the state's prompts. It is kept rather than computed again, because an
+adapter may have learned meanwhile and would give another one; only what was kept longest is given
+up when there is too much, and computed again if an undo leads there.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.models.base import SegmentationModel
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.geometry import Window
+from samadapt.models.prediction import Prediction
+from samadapt.prompts import Box, Prompt
+from samadapt.session.lease import AdapterLease
+from samadapt.session.options import SessionOptions
+from samadapt.session.state import CurrentObject, SessionState, painted
+
+MOST_BYTES = 128 << 20
+"""Of the answers to finished objects and to prompts taken back, per session."""
+
+Key = tuple[int, int]
+"""Number of an object, and step of a prompt for it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """A prompt as it was sent, and what the model answered."""
+
+    prompt: Prompt
+    prediction: Prediction
+
+
+class Answers:
+    """The answers of one session.
+
+    Args:
+        model: answers the prompts.
+        lease: the adapters that take part.
+        options: how clicks become prompts.
+    """
+
+    def __init__(
+        self, model: SegmentationModel, lease: AdapterLease, options: SessionOptions
+    ) -> None:
+        self._model, self._lease, self._options = model, lease, options
+        self._packed: OrderedDict[Key, _Packed] = OrderedDict()
+        self._shown: tuple[Key, Answer] | None = None
+
+    def shown(self, now: CurrentObject, embedding: ImageEmbedding) -> Answer | None:
+        """The answer to the last prompt of an object; None before its first."""
+        if not now.asked:
+            return None
+        key = now.number, now.step
+        if self._shown is None or self._shown[0] != key:
+            packed = self._packed_answer(now, len(now.asked) - 1, embedding)
+            if self._shown is None or self._shown[0] != key:
+                self._shown = key, packed.unpacked()
+        return self._shown[1]
+
+    def prompts(self, now: CurrentObject, embedding: ImageEmbedding) -> tuple[Prompt, ...]:
+        """Every prompt for an object as it was sent, in order."""
+        count = len(now.asked)
+        return tuple(self._packed_answer(now, i, embedding).prompt for i in range(count))
+
+    def keep(self, state: SessionState) -> None:
+        """Forget what no undo or redo leads to, and the oldest of the rest if it is too much."""
+        reachable = [state.object, *(step.object for step in (*state.undo, *state.redo))]
+        wanted = {(now.number, asked.step) for now in reachable for asked in now.asked}
+        for key in [key for key in self._packed if key not in wanted]:
+            del self._packed[key]
+        if self._shown is not None and self._shown[0] not in wanted:
+            self._shown = None
+        total = sum(packed.nbytes for packed in self._packed.values())
+        for key in list(self._packed):
+            if total <= MOST_BYTES or key[0] == state.object.number:
+                break
+            total -= self._packed.pop(key).nbytes
+
+    # -- private ------------------------------------------------------------------------------
+
+    def _packed_answer(self, now: CurrentObject, index: int, embedding: ImageEmbedding) -> _Packed:
+        key = now.number, now.asked[index].step
+        if (packed := self._packed.get(key)) is None:
+            answer = self._ask(now, index, embedding)
+            packed = self._packed[key] = _Packed.of(answer)
+            self._shown = key, answer
+        return packed
+
+    def _ask(self, now: CurrentObject, index: int, embedding: ImageEmbedding) -> Answer:
+        asked = replace(now, asked=now.asked[: index + 1])
+        mask, window = self._earlier(now, index, embedding)
+        prompt = Prompt.from_clicks(asked.clicks, asked.box, mask, window)
+        is_ambiguous = len(asked.clicks) == 1 and asked.box is None and now.edited is None
+        multimask = self._options.multimask and is_ambiguous
+        adapters = self._lease.answering(self._model, embedding)
+        return Answer(prompt, self._model.predict(embedding, prompt, multimask, adapters))
+
+    def _earlier(
+        self, now: CurrentObject, index: int, embedding: ImageEmbedding
+    ) -> tuple[NDArray[np.float32] | NDArray[np.bool_] | None, Window | None]:
+        """The earlier mask that a prompt carries, and the part of the image that it shows."""
+        asked = now.asked[index]
+        if isinstance(asked.given, Box):
+            return None, None
+        if asked.earlier is None:
+            return _edited_mask(now), None
+        step, chosen = asked.earlier
+        before = next(i for i, a in enumerate(now.asked) if a.step == step)
+        found = self._packed_answer(now, before, embedding)
+        chosen = found.best if chosen is None else chosen
+        match self._options.feedback:
+            case "logits":
+                return found.logits[chosen], found.window
+            case "binary":
+                return found.unpacked().prediction.masks[chosen], None
+        return None, None
+
+
+def model_mask(now: CurrentObject, answer: Answer | None) -> NDArray[np.bool_] | None:
+    """The mask (H, W) of an object without its strokes; None before its first prompt."""
+    if answer is None:
+        return _edited_mask(now)
+    found = answer.prediction
+    mask: NDArray[np.bool_] = found.masks[found.best if now.chosen is None else now.chosen]
+    return mask
+
+
+def final_mask(
+    now: CurrentObject, answer: Answer | None, size: tuple[int, int]
+) -> NDArray[np.bool_] | None:
+    """The mask (H, W) of an object with its strokes, read-only; None while it has neither."""
+    mask = model_mask(now, answer)
+    if now.strokes:
+        mask = painted(np.zeros(size, np.bool_) if mask is None else mask, now.strokes)
+    if mask is not None:
+        mask.setflags(write=False)
+    return mask
+
+
+def _edited_mask(now: CurrentObject) -> NDArray[np.bool_] | None:
+    rle = None if now.edited is None else now.edited.rle
+    return None if rle is None else rle.mask()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Packed:
+    """An answer whose masks take one bit per pixel."""
+
+    prompt: Prompt
+    scores: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    bits: NDArray[np.uint8]
+    width: int
+    window: Window | None
+
+    @classmethod
+    def of(cls, answer: Answer) -> _Packed:
+        found = answer.prediction
+        bits, width = np.packbits(found.masks, axis=-1), found.masks.shape[-1]
+        return cls(answer.prompt, found.scores, found.logits, bits, width, found.window)
+
+    @property
+    def best(self) -> int:
+        return int(np.argmax(self.scores))
+
+    @property
+    def nbytes(self) -> int:
+        return self.logits.nbytes + self.bits.nbytes
+
+    def unpacked(self) -> Answer:
+        masks = np.unpackbits(self.bits, axis=-1, count=self.width).view(np.bool_)
+        return Answer(self.prompt, Prediction(masks, self.scores, self.logits, self.window))
