@@ -117,7 +117,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562): `import samadapt` stays instant."""
     if name == "__version__":
-        value: Any = _version()
+        value: Any = import_module("samadapt.version").installed_version()
     elif name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
     else:
@@ -128,12 +128,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("samadapt")
-    except PackageNotFoundError:
-        return "unknown"

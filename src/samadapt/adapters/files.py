@@ -22,11 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-import samadapt
 from samadapt.adapters.hub import download
 from samadapt.data.outputs import check_output
 from samadapt.errors import AdapterError
 from samadapt.models.hashing import hash_tensors, not_finite
+from samadapt.version import installed_version
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -66,7 +66,7 @@ def write_folder(
     outer = {_BASE: base} if peft is None else {_BASE: base, **peft, _PLACE: {_OWN: own}}
     document = {**own, **outer} if peft is None else outer
     text = json.dumps(document, indent=2, allow_nan=False)
-    metadata = {"format": "pt", "base_model": str(base), "samadapt_version": samadapt.__version__}
+    metadata = {"format": "pt", "base_model": str(base), "samadapt_version": installed_version()}
     weights = _in_order(save(plain, {**metadata, _COPY: text}))
     try:
         _write_both(folder, text.encode(), weights)

@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -30,6 +29,7 @@ from samadapt.models.onnx.description import (
 )
 from samadapt.models.onnx.runtime import EXTRA
 from samadapt.models.seams import Seams
+from samadapt.version import installed_version
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _LABELS = ((1, 0, -1), (1, 2, 3))
@@ -132,7 +132,7 @@ def describe(
     """
     merged = ({"method": seam.title, "config": dict(seam.describe())} for seam in adapters)
     return Description(
-        samadapt=_version(),
+        samadapt=installed_version(),
         base_model=model.identity,
         adapters=tuple(merged),
         files=dict(files),
@@ -203,10 +203,3 @@ def _prompts(size: tuple[int, int]) -> PromptTensors:
 def _describe(description: Description, folder: Path) -> None:
     text = description.model_dump_json(indent=1)
     (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-
-
-def _version() -> str:
-    try:
-        return version("samadapt")
-    except PackageNotFoundError:
-        return "unknown"

@@ -6,9 +6,7 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cache
 from functools import reduce as fold
-from importlib import metadata
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +44,7 @@ from samadapt.session.lease import AdapterLease
 from samadapt.session.log import EventLog
 from samadapt.session.options import SessionOptions
 from samadapt.session.state import SavedObject, reduce
+from samadapt.version import installed_version
 
 
 class Session(SessionCore):
@@ -304,7 +303,7 @@ class Session(SessionCore):
             self.model.preprocessing,
             tuple(adapter.title for adapter in self.adapters),
             self.options,
-            _version(),
+            installed_version(),
         )
 
     def restore(self, events: Iterable[Event], embedding: ImageEmbedding) -> None:
@@ -341,11 +340,3 @@ def _numbers(what: str, *values: float) -> tuple[float, ...]:
     if not all(math.isfinite(number) for number in numbers):
         raise PromptError(f"{what} at {values}: coordinates must be finite numbers")
     return numbers
-
-
-@cache
-def _version() -> str:
-    try:
-        return metadata.version("samadapt")
-    except metadata.PackageNotFoundError:
-        return "unknown"
