@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-import samadapt
 from samadapt.cli.annotate import annotate
 from samadapt.cli.benchmark import benchmark_app
 from samadapt.cli.demo import demo
@@ -20,6 +19,7 @@ from samadapt.cli.methods import methods
 from samadapt.cli.models import models
 from samadapt.cli.predict import predict
 from samadapt.cli.serve import serve
+from samadapt.version import installed_version
 
 app = typer.Typer(
     name="samadapt",
@@ -44,7 +44,7 @@ app.command()(doctor)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"samadapt {samadapt.__version__}")
+        typer.echo(f"samadapt {installed_version()}")
         raise typer.Exit
 
 
