@@ -129,7 +129,7 @@ def annotate(
             )
             loaded = common.load_model(chosen_model.spec, device, dtype)
             choice.record(place / ADAPTERS, chosen_model.spec)
-            specs = tuple(adapter or default_specs())
+            specs = tuple(adapter or default_specs(loaded))
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
             chosen_model.tell()
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))

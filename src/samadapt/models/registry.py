@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SHIPPED = "shipped with samadapt"
 """Source of a model whose weights come with the package."""
+TORCH = "torch"
+"""What runs the models of most families."""
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
@@ -123,6 +125,8 @@ class _Family:
     like: Like
     is_reserved: bool
     load_memory: LoadMemory | None
+    runtime: str
+    is_fallback: bool
 
 
 _FAMILIES: list[_Family] = []
@@ -137,6 +141,8 @@ def register_family(
     like: Like = lambda checkpoint: None,
     is_reserved: bool = False,
     load_memory: LoadMemory | None = None,
+    runtime: str = TORCH,
+    is_fallback: bool = False,
 ) -> None:
     """Make a family of models known to `load` and to the listing.
 
@@ -151,9 +157,13 @@ def register_family(
             checkpoint; None for one of no published size, or of another family.
         is_reserved: whether its names stand for its models even beside files of these names.
         load_memory: loads a model that follows objects through frames; None for a family without.
+        runtime: what runs its models.
+        is_fallback: whether it is asked after all others, as it takes folders of any kind.
     """
-    family = _Family(matches, load, tuple(names), listing, like, is_reserved, load_memory)
-    _FAMILIES.append(family)
+    known = tuple(names)
+    _FAMILIES.append(
+        _Family(matches, load, known, listing, like, is_reserved, load_memory, runtime, is_fallback)
+    )
 
 
 def load(
@@ -162,6 +172,7 @@ def load(
     encoder_dtype: str | torch.dtype = "auto",
     *,
     hq_token_only: bool = False,
+    runtime: str = "auto",
 ) -> SegmentationModel:
     """Load a model of the Segment Anything family, in evaluation mode, its weights frozen.
 
@@ -170,13 +181,16 @@ def load(
             "facebook/sam-vit-base" or, in short, "sam-vit-base"; any other Hub id; a folder in
             Hugging Face format; an original checkpoint of a family that `samadapt models` lists,
             recognised by its tensors; a `.safetensors` file of nano weights; "medsam:FILE" for a
-            SAM that expects MedSAM's images; or what a registered family takes.
+            SAM that expects MedSAM's images; a folder of `samadapt export-model`; or what a
+            registered family takes.
         device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda", "cuda:1", ...
         encoder_dtype: "auto" (bfloat16 where the device computes it fast, else float32),
             "float32", "bfloat16" or the torch type. Only the image encoder computes in it;
             embeddings and the mask decoder are float32. `model.encoder_dtype` tells the choice.
         hq_token_only: SAM-HQ only: the mask of the high-quality token alone, instead of its sum
             with SAM's mask.
+        runtime: "auto", or "torch" or "onnxruntime" to insist on it. Exported models run in
+            onnxruntime, all others in torch.
 
     Raises:
         UnknownModelError: neither a known name nor a path nor a Hub id.
@@ -186,10 +200,14 @@ def load(
     from samadapt.models.precision import resolve_device, resolve_dtype
 
     source = _source(name)
-    for family in reversed(_families()):
+    for family in _latest_first():
         if source.kind and source.kind not in family.names:
             continue
         if family.matches(source):
+            _check_runtime(runtime, family, source)
+            if family.runtime != TORCH:  # what "auto" stands for is said of torch
+                device = "cpu" if device in (None, "auto") else device
+                encoder_dtype = "float32" if encoder_dtype == "auto" else encoder_dtype
             where = resolve_device(device)
             dtype = resolve_dtype(encoder_dtype, where)
             return family.load(source, LoadOptions(where, dtype, hq_token_only))
@@ -219,7 +237,7 @@ def load_memory(
     from samadapt.models.precision import resolve_device
 
     source = _source(name)
-    for family in reversed(_families()):
+    for family in _latest_first():
         if family.matches(source):
             if family.load_memory is None:
                 raise ModelError(
@@ -303,6 +321,18 @@ def refuse_hq_token_only(options: LoadOptions, name: str) -> None:
 # -- private --------------------------------------------------------------------------------
 
 
+def _check_runtime(wanted: str, family: _Family, source: ModelSource) -> None:
+    known = ("auto", *sorted({other.runtime for other in _FAMILIES}))
+    if wanted not in known:
+        raise ModelError(f"runtime {wanted!r}: use {', '.join(known)}")
+    if wanted in ("auto", family.runtime):
+        return
+    remedy = "load the model that it was exported from"
+    if family.runtime == TORCH:
+        remedy = f"run `samadapt export-model DIR --model {source.name}` and load DIR"
+    raise ModelError(f"{source.name} runs in {family.runtime}, not in {wanted}: {remedy}")
+
+
 def _source(name: str | os.PathLike[str]) -> ModelSource:
     """Tell names from paths."""
     path = Path(name).expanduser()
@@ -344,6 +374,11 @@ def _families() -> list[_Family]:
         if module.ispkg:
             importlib.import_module(f"samadapt.models.{module.name}")
     return list(_FAMILIES)
+
+
+def _latest_first() -> list[_Family]:
+    """All families in the order in which they are asked."""
+    return sorted(_families(), key=lambda family: not family.is_fallback)[::-1]
 
 
 def _looks_like_path(name: str) -> bool:

@@ -82,6 +82,10 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
         learned = self._on(tokens.device)().expand(len(tokens), -1, -1)
         return embedded.with_tokens(torch.cat([tokens, learned], dim=1))
 
+    def check_export(self) -> None:
+        """Nothing to export before it was trained."""
+        self._check_in_use(self.module is not None and self.module.is_in_use)
+
     @property
     def width(self) -> int:
         """C of the model it belongs to."""
@@ -122,6 +126,8 @@ class LearnedTokens(nn.Module):
     @property
     def is_in_use(self) -> bool:
         """Whether something was learned, or is being learned now."""
+        if torch.compiler.is_compiling():  # no branch on values: who exports it wants it in use
+            return True
         learns = self.change.requires_grad and torch.is_grad_enabled()
         return learns or bool(self.change.any())
 

@@ -9,25 +9,25 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
 from samadapt.errors import ModelError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
+from samadapt.models.export_parts import ModelParts
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.encoder import NanoFeatures, channels_last
 from samadapt.models.nano.network import place
+from samadapt.models.nano.parts import NanoParts
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
-from samadapt.models.nano.weights import NanoWeights, normalise, read_weights
+from samadapt.models.nano.trunk import MEAN, SCALE
+from samadapt.models.nano.weights import NanoWeights, read_weights
+from samadapt.models.parts.preprocessing import Preprocessing, kept_pixels, region_of
 from samadapt.prompts import Box, Prompt
 
 SHIPPED = "nano.safetensors"
-
-PIXELS_SIDE = 2048
-"""Embeddings keep an image's pixels with at most this longer side."""
 
 
 class NanoModel(SegmentationModel):
@@ -56,6 +56,15 @@ class NanoModel(SegmentationModel):
         self.encoder_dtype = encoder_dtype
         self.config = network.config
         self._network = place(network, self.device)
+        self._preprocessing = Preprocessing(
+            name=self.preprocessing,
+            side=self.config.input_side,
+            multiple=NanoConfig.MULTIPLE,
+            close_up_side=self.config.close_up_side,
+            scale=1.0,
+            mean=(MEAN, MEAN, MEAN),
+            std=(SCALE, SCALE, SCALE),
+        )
         self.decoder: nn.Module = self._network.decoder
         self.spec = DecoderSpec(
             width=self.config.channels,
@@ -72,8 +81,8 @@ class NanoModel(SegmentationModel):
         """Encode one RGB image (H, W, 3) uint8, and keep its pixels for close-ups."""
         height, width = pixels.shape[:2]
         geometry = self.input_geometry((height, width), None)
-        named = self._encode(pixels, geometry)
-        named["pixels"] = torch.from_numpy(_at_most(pixels, PIXELS_SIDE))[None]
+        named = self._encode(self._preprocessing.apply(pixels, geometry))
+        named["pixels"] = kept_pixels(pixels)
         return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
 
     def encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[ImageEmbedding]:
@@ -84,12 +93,12 @@ class NanoModel(SegmentationModel):
             groups.setdefault(geometry.padded, []).append(index)
         found: dict[int, ImageEmbedding] = {}
         for indices in groups.values():
-            inputs = [self._input(images[index], geometries[index]) for index in indices]
-            features = self._features(torch.cat(inputs))
+            inputs = [self._preprocessing.apply(images[i], geometries[i]) for i in indices]
+            features = self._encode(torch.cat(inputs))
             for row, index in enumerate(indices):
                 # Copies: a row alone would keep the whole batch in memory.
                 named = {name: one[row : row + 1].clone() for name, one in features.items()}
-                named["pixels"] = torch.from_numpy(_at_most(images[index], PIXELS_SIDE))[None]
+                named["pixels"] = kept_pixels(images[index])
                 found[index] = ImageEmbedding(
                     named, geometries[index], self.identity, self.preprocessing
                 )
@@ -97,52 +106,21 @@ class NanoModel(SegmentationModel):
 
     def input_geometry(self, original: tuple[int, int], window: Window | None) -> InputGeometry:
         """Geometry of the input for an image of size (H, W), or for a window of it."""
-        if window is None:
-            return InputGeometry.longest_side(original, self.config.input_side, NanoConfig.MULTIPLE)
-        side = self.config.close_up_side
-        return InputGeometry.close_up(original, window, side, NanoConfig.MULTIPLE)
+        return self._preprocessing.geometry(original, window)
 
     def encode_window(self, embedding: ImageEmbedding, window: Window) -> ImageEmbedding:
         """Encode a window of the pixels that `embedding` keeps."""
         geometry = self.input_geometry(embedding.original_size, window)
-        stored = embedding.features["pixels"][0].cpu().numpy()
-        rows = stored.shape[0] / embedding.original_size[0]
-        columns = stored.shape[1] / embedding.original_size[1]
-        x0, y0, x1, y1 = window
-        box = x0 * columns, y0 * rows, x1 * columns, y1 * rows
-        named = self._encode(stored, geometry, box)
+        kept = embedding.features["pixels"]
+        region = region_of(window, embedding.original_size, kept)
+        named = self._encode(self._preprocessing.apply(kept[0].cpu().numpy(), geometry, region))
         return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
 
-    def _encode(
-        self,
-        pixels: NDArray[np.uint8],
-        geometry: InputGeometry,
-        box: tuple[float, float, float, float] | None = None,
-    ) -> dict[str, Tensor]:
-        """Features of the pixels in `box`."""
-        return self._features(self._input(pixels, geometry, box))
-
-    def _input(
-        self,
-        pixels: NDArray[np.uint8],
-        geometry: InputGeometry,
-        box: tuple[float, float, float, float] | None = None,
-    ) -> Tensor:
-        """The pixels in `box` (1, 3, H, W), resampled (bilinear, antialiased) and padded."""
-        height, width = geometry.resized
-        resized = Image.fromarray(pixels).resize(
-            (width, height), Image.Resampling.BILINEAR, box=box
-        )
-        inside = normalise(torch.from_numpy(np.array(resized))[None].to(self.device))
-        padded = inside.new_zeros((1, 3, *geometry.padded))
-        padded[..., :height, :width] = inside
-        return padded
-
-    def _features(self, padded: Tensor) -> dict[str, Tensor]:
-        """Features of inputs (B, 3, H, W)."""
+    def _encode(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Features of normalised pixels (B, 3, H, W)."""
         reduced = self.encoder_dtype != torch.float32
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced):
-            features = self._network(channels_last(padded))
+            features = self._network(channels_last(pixels.to(self.device)))
         return {
             "image": channels_last(features.image.float()),
             "keys": channels_last(features.keys.float()),
@@ -178,6 +156,10 @@ class NanoModel(SegmentationModel):
         chosen = slice(1, None) if multimask else slice(0, 1)
         return DecoderOutput(logits[:, chosen], scores[:, chosen])
 
+    def parts(self) -> ModelParts:
+        """The network as modules that work on tensors alone, for export."""
+        return NanoParts(self._network, self._preprocessing)
+
     def _batch(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], masks: Tensor | None
     ) -> PromptBatch:
@@ -185,7 +167,7 @@ class NanoModel(SegmentationModel):
         points = torch.tensor([p.points for p in prompts], dtype=torch.float32)
         labels = torch.tensor([p.labels for p in prompts], dtype=torch.long)
         points = embedding.geometry.to_input(points.view(count, -1, 2))
-        labels = labels.view(count, -1).masked_fill(_beyond(points, embedding.geometry), PADDING)
+        labels = labels.view(count, -1).masked_fill(embedding.geometry.beyond(points), PADDING)
         there = torch.ones(count, dtype=torch.bool, device=self.device)
         boxes = None
         corners = [p.box.as_tuple() for p in prompts if isinstance(p.box, Box)]
@@ -217,24 +199,6 @@ def load_nano(
     shipped = resources.files("samadapt.models.nano") / "shipped" / SHIPPED
     with resources.as_file(shipped) as file:
         return NanoModel(read_weights(file), "nano", device, encoder_dtype)
-
-
-def _at_most(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A copy, scaled down when the longer side exceeds `side`."""
-    longer = max(pixels.shape[:2])
-    if longer <= side:
-        return pixels.copy()
-    height, width = (max(1, round(v * side / longer)) for v in pixels.shape[:2])
-    shrunk = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-    return np.array(shrunk)
-
-
-def _beyond(points: Tensor, geometry: InputGeometry) -> Tensor:
-    """Bool (...,) for points (..., 2) in input pixels that a close-up does not show."""
-    if geometry.window is None:
-        return torch.zeros(points.shape[:-1], dtype=torch.bool)
-    size = points.new_tensor([geometry.resized[1], geometry.resized[0]])
-    return ((points < 0) | (points > size)).any(dim=-1)
 
 
 def _expanded(embedding: ImageEmbedding, count: int) -> NanoFeatures:
