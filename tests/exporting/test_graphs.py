@@ -13,15 +13,17 @@ import torch
 from torch import Tensor
 
 import samadapt
+from fakes import blobs
 from samadapt import AdapterError, Box, DataError, ModelError, Prompt
 from samadapt.adapters.registry import create_adapter, default_specs
 from samadapt.exporting.export import describe
 from samadapt.exporting.graphs import DecoderGraph, EncoderGraph
+from samadapt.models import predictor
 from samadapt.models.base import SegmentationModel
 from samadapt.models.onnx.description import IMAGE, LOGITS, PIXELS, SCORES, graph_name
 from samadapt.models.onnx.model import OnnxModel
 from samadapt.models.seams import Seams
-from small_models import NAMES, tiny_model, tiny_nano
+from small_models import FROM_FILES, NAMES, tiny_model, tiny_nano
 
 PIXELS_OF_IMAGE = np.random.default_rng(3).integers(0, 256, (60, 90, 3), dtype=np.uint8)
 BOX = Box(10, 10, 60, 40)
@@ -78,7 +80,7 @@ def same(ours: samadapt.Prediction, theirs: samadapt.Prediction) -> None:
     assert (ours.masks == theirs.masks).mean() > 0.9999
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *FROM_FILES])
 class TestFamilies:
     def test_answers_are_those_of_the_model(self, name: str):
         model = tiny_model(name)
@@ -113,6 +115,22 @@ class TestFamilies:
         assert other.identity != model.identity
         with pytest.raises(ModelError, match="encode the image again"):
             other.predict(model.encode(PIXELS_OF_IMAGE), PROMPTS["one click"])
+
+
+def test_a_correction_is_refined_on_a_close_up(monkeypatch: pytest.MonkeyPatch):
+    model = samadapt.load("nano", "cpu", "float32")
+    other = in_torch(model)
+    pixels = blobs().repeat(5, 0).repeat(5, 1)
+    seen, also = model.encode(pixels), other.encode(pixels)
+    first = model.predict(seen, Prompt([(70.0, 60.0)], [1]))
+    again = Prompt([(70.0, 60.0), (190.0, 145.0)], [1, 1])
+    again = again.with_mask(first.logits[0], first.window)
+    monkeypatch.setattr(predictor, "correction_window", lambda *_: None)
+    plain = other.predict(also, again)
+    monkeypatch.setattr(predictor, "correction_window", lambda *_: (130, 90, 240, 190))
+    refined = other.predict(also, again)
+    same(model.predict(seen, again), refined)
+    assert not np.array_equal(refined.masks, plain.masks)
 
 
 def trained(spec: str, model: SegmentationModel) -> samadapt.Adapter:
