@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -113,13 +114,13 @@ def measure(ways: Sequence[Way], rounds: int, seed: int) -> None:
         expected: dict[int, torch.Tensor] = {}
         for way in ways:
             torch.set_num_threads(way.threads)
-            embedding, spent = timed(lambda way=way: way.model.encode(photograph))
+            embedding, spent = timed(partial(way.model.encode, photograph))
             measured = {"encode": spent}
             for count in PROMPTS:
                 some = clicks[:count]
                 with torch.no_grad():
                     output, measured[f"decode {count}"] = timed(
-                        lambda way=way, some=some: way.model.decode(embedding, some)
+                        partial(way.model.decode, embedding, some)
                     )
                 masks = output.logits.flatten(1) > 0
                 first = expected.setdefault(count, masks)
