@@ -34,10 +34,10 @@ from samadapt.models.onnx.description import (
     DECODER,
     DESCRIPTION,
     ENCODER,
-    PIXELS,
     hash_files,
     read_description,
 )
+from samadapt.models.parts.runtime import PIXELS
 
 THREADS = (1, 2)
 PROMPTS = (1, 16)

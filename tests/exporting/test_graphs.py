@@ -20,8 +20,9 @@ from samadapt.exporting.export import describe
 from samadapt.exporting.graphs import DecoderGraph, EncoderGraph
 from samadapt.models import predictor
 from samadapt.models.base import SegmentationModel
-from samadapt.models.onnx.description import IMAGE, LOGITS, PIXELS, SCORES, graph_name
+from samadapt.models.onnx.description import LOGITS, SCORES
 from samadapt.models.onnx.model import OnnxModel
+from samadapt.models.parts.runtime import IMAGE, PIXELS, graph_name
 from samadapt.models.seams import Seams
 from small_models import FROM_FILES, NAMES, tiny_model, tiny_nano
 

@@ -27,7 +27,7 @@ from samadapt.models.onnx.description import (
     Description,
     hash_files,
 )
-from samadapt.models.onnx.runtime import EXTRA
+from samadapt.models.parts.runtime import EXTRA
 from samadapt.models.seams import Seams
 from samadapt.version import installed_version
 

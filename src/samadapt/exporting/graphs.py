@@ -21,11 +21,10 @@ from samadapt.models.onnx.description import (
     LOGITS,
     MASKS,
     OWN_DENSE,
-    PIXELS,
     POINTS,
     SCORES,
-    graph_name,
 )
+from samadapt.models.parts.runtime import PIXELS, graph_name
 from samadapt.models.seams import Seams, active, decoder_grid
 
 

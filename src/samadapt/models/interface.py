@@ -123,6 +123,8 @@ class ModelInterface(ABC):
     device: torch.device
     encoder_dtype: torch.dtype
     """Type in which images are encoded; embeddings themselves are always float32."""
+    runtime: str = "torch"
+    """What runs the image encoder: torch or onnxruntime."""
     decoder: nn.Module
     """The mask decoder, seam 3. Adapters copy it, nothing changes it in place."""
     spec: DecoderSpec

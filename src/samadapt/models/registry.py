@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import os
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,10 @@ SHIPPED = "shipped with samadapt"
 """Source of a model whose weights come with the package."""
 TORCH = "torch"
 """What runs the models of most families."""
+ONNXRUNTIME = "onnxruntime"
+"""What runs exported models, and the image encoder of nano on CPUs where it is installed."""
+AUTO = "auto"
+"""A runtime, device or number format that is chosen for the machine."""
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
@@ -102,11 +107,14 @@ class LoadOptions:
         device: where it runs.
         encoder_dtype: float32 or bfloat16.
         hq_token_only: see `load`; families without such a token refuse it.
+        runtime: one of the family's, or `AUTO` if it may run what it can in onnxruntime, in
+            float32, instead.
     """
 
     device: torch.device
     encoder_dtype: torch.dtype
     hq_token_only: bool = False
+    runtime: str = TORCH
 
 
 Matches = Callable[[ModelSource], bool]
@@ -125,7 +133,7 @@ class _Family:
     like: Like
     is_reserved: bool
     load_memory: LoadMemory | None
-    runtime: str
+    runtimes: tuple[str, ...]
     is_fallback: bool
 
 
@@ -141,7 +149,7 @@ def register_family(
     like: Like = lambda checkpoint: None,
     is_reserved: bool = False,
     load_memory: LoadMemory | None = None,
-    runtime: str = TORCH,
+    runtimes: tuple[str, ...] = (TORCH,),
     is_fallback: bool = False,
 ) -> None:
     """Make a family of models known to `load` and to the listing.
@@ -157,12 +165,14 @@ def register_family(
             checkpoint; None for one of no published size, or of another family.
         is_reserved: whether its names stand for its models even beside files of these names.
         load_memory: loads a model that follows objects through frames; None for a family without.
-        runtime: what runs its models.
+        runtimes: what can run its models, in whole or in part.
         is_fallback: whether it is asked after all others, as it takes folders of any kind.
     """
     known = tuple(names)
     _FAMILIES.append(
-        _Family(matches, load, known, listing, like, is_reserved, load_memory, runtime, is_fallback)
+        _Family(
+            matches, load, known, listing, like, is_reserved, load_memory, runtimes, is_fallback
+        )
     )
 
 
@@ -190,7 +200,8 @@ def load(
         hq_token_only: SAM-HQ only: the mask of the high-quality token alone, instead of its sum
             with SAM's mask.
         runtime: "auto", or "torch" or "onnxruntime" to insist on it. Exported models run in
-            onnxruntime, all others in torch.
+            onnxruntime. So does nano's image encoder, in float32, on a CPU where onnxruntime is
+            installed and nothing else is asked of `encoder_dtype`; all else runs in torch.
 
     Raises:
         UnknownModelError: neither a known name nor a path nor a Hub id.
@@ -204,13 +215,17 @@ def load(
         if source.kind and source.kind not in family.names:
             continue
         if family.matches(source):
-            _check_runtime(runtime, family, source)
-            if family.runtime != TORCH:  # what "auto" stands for is said of torch
-                device = "cpu" if device in (None, "auto") else device
-                encoder_dtype = "float32" if encoder_dtype == "auto" else encoder_dtype
+            chosen = _runtime(runtime, family, source)
+            if chosen == ONNXRUNTIME:  # what "auto" stands for is said of torch
+                device = "cpu" if device in (None, AUTO) else device
+                encoder_dtype = "float32" if encoder_dtype == AUTO else encoder_dtype
             where = resolve_device(device)
             dtype = resolve_dtype(encoder_dtype, where)
-            return family.load(source, LoadOptions(where, dtype, hq_token_only))
+            if chosen == ONNXRUNTIME:
+                _check_onnxruntime(source, where, dtype)
+            elif chosen == AUTO and (where.type != "cpu" or encoder_dtype != AUTO):
+                chosen = TORCH
+            return family.load(source, LoadOptions(where, dtype, hq_token_only, chosen))
     if source.path is None:
         raise UnknownModelError(_unknown(source.name))
     if source.checkpoint is None:
@@ -321,16 +336,30 @@ def refuse_hq_token_only(options: LoadOptions, name: str) -> None:
 # -- private --------------------------------------------------------------------------------
 
 
-def _check_runtime(wanted: str, family: _Family, source: ModelSource) -> None:
-    known = ("auto", *sorted({other.runtime for other in _FAMILIES}))
+def _runtime(wanted: str, family: _Family, source: ModelSource) -> str:
+    """What a family is to run a model in; `AUTO` if it may choose."""
+    known = (AUTO, TORCH, ONNXRUNTIME)
     if wanted not in known:
         raise ModelError(f"runtime {wanted!r}: use {', '.join(known)}")
-    if wanted in ("auto", family.runtime):
-        return
+    if wanted in family.runtimes:
+        return wanted
+    if wanted == AUTO:
+        is_free = len(family.runtimes) > 1 and importlib.util.find_spec(ONNXRUNTIME) is not None
+        return AUTO if is_free else family.runtimes[0]
     remedy = "load the model that it was exported from"
-    if family.runtime == TORCH:
+    if wanted == ONNXRUNTIME:
         remedy = f"run `samadapt export-model DIR --model {source.name}` and load DIR"
-    raise ModelError(f"{source.name} runs in {family.runtime}, not in {wanted}: {remedy}")
+    raise ModelError(f"{source.name} runs in {family.runtimes[0]}, not in {wanted}: {remedy}")
+
+
+def _check_onnxruntime(source: ModelSource, device: torch.device, dtype: torch.dtype) -> None:
+    if str(dtype) != "torch.float32":
+        raise ModelError(
+            f"{source.name} runs in onnxruntime in float32: use encoder_dtype float32 or auto "
+            "(--dtype auto)"
+        )
+    if device.type != "cpu":
+        raise ModelError(f"{source.name} runs in onnxruntime on the CPU: use device cpu")
 
 
 def _source(name: str | os.PathLike[str]) -> ModelSource:

@@ -20,8 +20,6 @@ DESCRIPTION = "samadapt_export.json"
 ENCODER = "vision_encoder.onnx"
 DECODER = "prompt_encoder_mask_decoder.onnx"
 
-PIXELS = "pixel_values"
-IMAGE = "image_embeddings"
 POINTS = "input_points"
 LABELS = "input_labels"
 MASKS = "input_masks"
@@ -82,11 +80,6 @@ class Description(_Strict):
         """Another than the base model's: embeddings differ in their last digits."""
         digest = hashlib.sha256(json.dumps(self.files, sort_keys=True).encode())
         return ModelIdentity(f"{self.base_model.name}-onnx", digest.hexdigest())
-
-
-def graph_name(feature: str) -> str:
-    """What the graphs call a feature."""
-    return IMAGE if feature == "image" else feature
 
 
 def hash_files(folder: Path) -> dict[str, str]:

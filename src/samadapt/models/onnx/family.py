@@ -10,7 +10,6 @@ from samadapt.models.registry import LoadOptions, ModelSource, refuse_hq_token_o
 if TYPE_CHECKING:
     from samadapt.models.base import SegmentationModel
 
-RUNTIME = "onnxruntime"
 _DESCRIPTION = "samadapt_export.json"
 _ENCODER = "vision_encoder.onnx"
 _OTHER_CONFIG = "config.json"
@@ -27,22 +26,12 @@ def matches(source: ModelSource) -> bool:
 
 def load(source: ModelSource, options: LoadOptions) -> SegmentationModel:
     """Load a folder."""
-    import torch
-
     from samadapt.models.onnx.description import DECODER, ENCODER, read_description
     from samadapt.models.onnx.model import OnnxModel
-    from samadapt.models.onnx.runtime import Graph
+    from samadapt.models.parts.runtime import Graph
 
     if source.path is None:
         raise ModelError(f"{source.name} is no folder of an exported model")
-    name = str(source.path)
-    refuse_hq_token_only(options, name)
-    if options.encoder_dtype != torch.float32:
-        raise ModelError(
-            f"{name} is an exported model in float32: use encoder_dtype float32 or auto "
-            "(--dtype auto)"
-        )
-    if options.device.type != "cpu":
-        raise ModelError(f"{name} is an exported model and runs on the CPU: use device cpu")
+    refuse_hq_token_only(options, str(source.path))
     description = read_description(source.path)
     return OnnxModel(description, Graph(source.path / ENCODER), Graph(source.path / DECODER))

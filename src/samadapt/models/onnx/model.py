@@ -20,14 +20,13 @@ from samadapt.models.onnx.description import (
     LOGITS,
     MASKS,
     OWN_DENSE,
-    PIXELS,
     POINTS,
     SCORES,
     Description,
-    graph_name,
 )
-from samadapt.models.onnx.runtime import Graph
 from samadapt.models.parts.preprocessing import kept_pixels, region_of
+from samadapt.models.parts.runtime import PIXELS, Graph, graph_name
+from samadapt.models.registry import ONNXRUNTIME
 from samadapt.prompts import Box, Prompt
 
 
@@ -56,6 +55,7 @@ class OnnxModel(SegmentationModel):
         self.preprocessing = description.preprocessing.name
         self.device = torch.device("cpu")
         self.encoder_dtype = torch.float32
+        self.runtime = ONNXRUNTIME
         self.spec = description.spec
         self.decoder: nn.Module = OnnxDecoder(decoder, self.spec.has_merged_dense)
         self._encoder = encoder
