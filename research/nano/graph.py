@@ -40,7 +40,8 @@ def without_weights(graph: onnx.ModelProto) -> bytes:
         part.doc_string = ""
         del part.metadata_props[:]
     del body.value_info[:]
-    return graph.SerializeToString(deterministic=True)
+    data: bytes = graph.SerializeToString(deterministic=True)
+    return data
 
 
 def main() -> None:

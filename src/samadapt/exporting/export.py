@@ -28,6 +28,7 @@ from samadapt.models.onnx.description import (
     hash_files,
 )
 from samadapt.models.parts.runtime import EXTRA
+from samadapt.models.registry import TORCH
 from samadapt.models.seams import Seams
 from samadapt.version import installed_version
 
@@ -61,7 +62,7 @@ def export_model(
     then runs it in onnxruntime.
 
     Args:
-        model: of any family that has parts for it, in float32.
+        model: of any family that has parts for it, loaded with `encoder_dtype="float32"`.
         folder: does not exist yet.
         adapters: merged into the graphs, in order.
 
@@ -76,9 +77,12 @@ def export_model(
     for seam in adapters:
         seam.check_model(model)
         seam.check_export()
-    if model.encoder_dtype != torch.float32:
-        raise ModelError(f"{model.identity.name} encodes in reduced precision: load it in float32")
     parts = model.parts()
+    if model.encoder_dtype != torch.float32 or model.runtime != TORCH:
+        raise ModelError(
+            f"{model.identity.name} encodes in {model.runtime} in "
+            f"{str(model.encoder_dtype).removeprefix('torch.')}: load it with encoder_dtype float32"
+        )
     try:
         staging = Path(
             mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.absolute().parent)
