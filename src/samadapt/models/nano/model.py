@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from samadapt.errors import ModelError
+from samadapt.errors import ModelError, SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.export_parts import ModelParts
@@ -20,14 +21,14 @@ from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbeddin
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.encoder import NanoFeatures, channels_last
 from samadapt.models.nano.graph import encoder_graph, has_graph
-from samadapt.models.nano.network import place
+from samadapt.models.nano.network import NanoNetwork, place
 from samadapt.models.nano.parts import NanoParts
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
 from samadapt.models.nano.trunk import MEAN, SCALE
 from samadapt.models.nano.weights import NanoWeights, read_weights
 from samadapt.models.parts.preprocessing import Preprocessing, kept_pixels, region_of
 from samadapt.models.parts.runtime import PIXELS, Graph, graph_name
-from samadapt.models.registry import ONNXRUNTIME, TORCH
+from samadapt.models.registry import AUTO, ONNXRUNTIME, TORCH
 from samadapt.prompts import Box, Prompt
 
 SHIPPED = "nano.safetensors"
@@ -233,11 +234,22 @@ def _model(
     encoder_dtype: torch.dtype,
     runtime: str,
 ) -> NanoModel:
-    graph = None
-    if runtime != TORCH and (runtime == ONNXRUNTIME or has_graph(weights.network.config)):
-        graph = encoder_graph(weights.network)
-        encoder_dtype = torch.float32
-    return NanoModel(weights, name, device, encoder_dtype, graph)
+    graph = _graph(weights.network, runtime)
+    dtype = encoder_dtype if graph is None else torch.float32
+    return NanoModel(weights, name, device, dtype, graph)
+
+
+def _graph(network: NanoNetwork, runtime: str) -> Graph | None:
+    """The encoder for onnxruntime; None for torch."""
+    if runtime == TORCH or (runtime == AUTO and not has_graph(network.config)):
+        return None
+    try:
+        return encoder_graph(network)
+    except SamadaptError as error:
+        if runtime != AUTO:
+            raise
+        warnings.warn(f"nano encodes images in torch: {error}", stacklevel=2)
+        return None
 
 
 def _expanded(embedding: ImageEmbedding, count: int) -> NanoFeatures:
