@@ -41,7 +41,7 @@ def largest(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.abs(first - second).max()) / max(1.0, float(np.abs(first).max()))
 
 
-@pytest.mark.parametrize("name", ["nano", "sam", "sam2"])
+@pytest.mark.parametrize("name", ["nano", "sam"])
 class TestFamilies:
     def test_it_answers_prompts_like_torch(self, exported: Any, name: str):
         model, folder = exported(name)
@@ -86,8 +86,8 @@ def trained(spec: str, model: SegmentationModel) -> samadapt.Adapter:
     return adapter
 
 
-@pytest.mark.parametrize("specs", [["lora", "stable", "tokens"], ["task-prompt"]])
-def test_adapters_are_merged(specs: list[str], tmp_path: Path, known_encoder: Any):
+def test_adapters_are_merged(tmp_path: Path, known_encoder: Any):
+    specs = ["lora", "stable", "tokens", "task-prompt"]
     model = tiny_model("sam")
     adapters = [trained(spec, model) for spec in specs]
     known_encoder("sam")
@@ -99,7 +99,7 @@ def test_adapters_are_merged(specs: list[str], tmp_path: Path, known_encoder: An
     assert largest(ours.logits, theirs.logits) < 1e-4
     said = json.loads((tmp_path / "out" / DESCRIPTION).read_text())
     assert [entry["method"] for entry in said["adapters"]] == specs
-    assert said["decoder"]["has_merged_dense"] == (specs == ["task-prompt"])
+    assert said["decoder"]["has_merged_dense"]
 
 
 class TestRefusals:
