@@ -79,7 +79,7 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
         module, tokens = self.module, embedded.tokens
         if module is None or not module.is_in_use:
             return embedded
-        learned = self._on(tokens.device)().expand(len(tokens), -1, -1)
+        learned = self._on(tokens.device)().expand(tokens.shape[0], -1, -1)
         return embedded.with_tokens(torch.cat([tokens, learned], dim=1))
 
     def check_export(self) -> None:

@@ -80,7 +80,7 @@ class PromptLearning(nn.Module):
         Returns:
             (B, N + T, C), the task's tokens last.
         """
-        batch = len(tokens)
+        batch = tokens.shape[0]
         grid = image.shape[-2], image.shape[-1]
         values = image.flatten(2).transpose(1, 2)
         keys = values + positions(self.frequencies, grid, self.cells)
