@@ -119,3 +119,10 @@ def test_valid_cells_are_those_that_begin_inside_the_image() -> None:
     valid = geometry.valid((8, 8))
     rows, columns = np.mgrid[:8, :8]
     np.testing.assert_array_equal(valid.numpy(), (rows * 4 < 10) & (columns * 4 < 24))
+
+
+def test_points_in_whole_numbers_are_scaled_too():
+    geometry = InputGeometry.longest_side((60, 90), 64)
+    whole = torch.tensor([[10, 20], [60, 40]])
+    assert torch.equal(geometry.to_input(whole), geometry.to_input(whole.float()))
+    assert geometry.to_input(whole)[0, 0] == pytest.approx(10 * 64 / 90)

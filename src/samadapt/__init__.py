@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         SessionError,
         UnknownModelError,
     )
+    from samadapt.exporting.export import export_model
     from samadapt.integrations.notebook import widget
     from samadapt.models.base import SegmentationModel
     from samadapt.models.embedding import ImageEmbedding
@@ -86,6 +87,7 @@ __all__ = [
     "WindowOptions",
     "__version__",
     "annotate_object",
+    "export_model",
     "fill",
     "fit",
     "load",
@@ -120,6 +122,7 @@ _HOMES = {
         "SessionError",
         "UnknownModelError",
     ),
+    "samadapt.exporting.export": ("export_model",),
     "samadapt.integrations.notebook": ("widget",),
     "samadapt.models.base": ("SegmentationModel",),
     "samadapt.models.embedding": ("ImageEmbedding",),

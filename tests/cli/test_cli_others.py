@@ -161,3 +161,15 @@ class TestDemo:
         Path("file").touch()
         assert "is a file" in one_error(run("demo", "--out", "file"))
         assert calls == []
+
+
+class TestExportModel:
+    def test_a_folder_that_exists(self, run, tmp_path):
+        line = one_error(run("export-model", str(tmp_path)))
+        assert line.endswith(f"{tmp_path} exists: give a folder that does not, or remove it first")
+
+    def test_without_the_extra(self, run, tmp_path, monkeypatch):
+        monkeypatch.setattr("samadapt.exporting.export._NEEDED", ("no_such_package",))
+        line = one_error(run("export-model", str(tmp_path / "out")))
+        assert line.endswith("needs no_such_package: pip install 'samadapt[onnx]'")
+        assert not (tmp_path / "out").exists()

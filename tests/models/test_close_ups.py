@@ -14,7 +14,7 @@ from fakes import FakeModel, blobs
 from samadapt.errors import PromptError
 from samadapt.models import zoom_in
 from samadapt.models.embedding import ImageEmbedding
-from samadapt.models.geometry import OUTSIDE, InputGeometry
+from samadapt.models.geometry import OUTSIDE, InputGeometry, Window
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.models.zoom_in import choose_window
 from samadapt.prompts import Prompt
@@ -48,16 +48,16 @@ def embedding(
 
 
 @pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[InputGeometry]:
-    """Geometries that the encoder was run on."""
-    seen: list[InputGeometry] = []
-    original = NanoModel._encode
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[Window]:
+    """Windows that were encoded."""
+    seen: list[Window] = []
+    original = NanoModel.encode_window
 
-    def spy(self: NanoModel, pixels: object, geometry: InputGeometry, box: object = None) -> object:
-        seen.append(geometry)
-        return original(self, pixels, geometry, box)  # type: ignore[arg-type]
+    def spy(self: NanoModel, embedding: ImageEmbedding, window: Window) -> ImageEmbedding:
+        seen.append(window)
+        return original(self, embedding, window)
 
-    monkeypatch.setattr(NanoModel, "_encode", spy)
+    monkeypatch.setattr(NanoModel, "encode_window", spy)
     return seen
 
 
@@ -243,7 +243,7 @@ def test_a_small_box_is_answered_in_a_close_up(
 
 
 def test_a_view_is_encoded_once(
-    nano: NanoModel, embedding: ImageEmbedding, encoded: list[InputGeometry]
+    nano: NanoModel, embedding: ImageEmbedding, encoded: list[Window]
 ) -> None:
     fresh = ImageEmbedding(
         embedding.features, embedding.geometry, embedding.model, embedding.preprocessing

@@ -60,8 +60,8 @@ def model(tensors: dict[str, Tensor], path: Path) -> Any:
 
 
 def pixels_of(model: Any, size: tuple[int, int] = (64, 64)) -> Tensor:
-    values, _ = model._preprocessing.apply(picture(size))
-    return torch.as_tensor(values)
+    preprocessing = model._preprocessing
+    return torch.as_tensor(preprocessing.apply(picture(size), preprocessing.geometry(size)))
 
 
 # -- formulae, on the tensors by their original names ------------------------------------------
@@ -363,9 +363,12 @@ def test_hq_token_only_is_for_light_hq(tensors: dict[str, Tensor], path: Path) -
 def test_medsam_stretches_colours_and_shape() -> None:
     image = np.zeros((4, 8, 3), np.uint8)
     image[:2], image[2:] = 100, 200
-    plain = Preprocessing("medsam", 8, True, (0, 0, 0), (1, 1, 1), full_range=True)
-    values, geometry = plain.apply(image)
+    plain = Preprocessing(
+        name="medsam", side=8, squash=True, mean=(0, 0, 0), std=(1, 1, 1), full_range=True
+    )
+    geometry = plain.geometry((4, 8))
     assert geometry.resized == (8, 8)
+    values = plain.apply(image, geometry)
     assert (values.amin(), values.amax()) == (0, 1)
-    flat, _ = plain.apply(np.full((4, 4, 3), 7, np.uint8))
+    flat = plain.apply(np.full((4, 4, 3), 7, np.uint8), plain.geometry((4, 4)))
     assert (flat == 0).all()

@@ -24,10 +24,22 @@ CPU = torch.device("cpu")
 # -- preprocessing --------------------------------------------------------------------------
 
 
+def squashed(image: Any, how: Preprocessing) -> Any:
+    return how.apply(image, how.geometry(image.shape[:2]))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"side": 0}, {"scale": 0.0}, {"std": (1.0, float("nan"), 1.0)}, {"multiple": -1}]
+)
+def test_nonsense_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="use"):
+        Preprocessing(**{"name": "any", "side": 16, **changes})
+
+
 def test_padding_is_the_mean_colour_and_lies_bottom_right() -> None:
-    values, geometry = Preprocessing("sam", 8, squash=False).apply(
-        np.full((2, 4, 3), 255, np.uint8)
-    )
+    sam = Preprocessing(name="sam", side=8)
+    geometry = sam.geometry((2, 4))
+    values = sam.apply(np.full((2, 4, 3), 255, np.uint8), geometry)
     assert geometry.resized == (4, 8)
     white = [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     np.testing.assert_allclose(values[0, :, :4].amax(dim=(1, 2)), white, rtol=1e-6)
@@ -38,7 +50,7 @@ def test_padding_is_the_mean_colour_and_lies_bottom_right() -> None:
 def test_channels_are_red_green_blue() -> None:
     red = np.zeros((4, 4, 3), np.uint8)
     red[..., 0] = 255
-    values, _ = Preprocessing("sam2", 4, squash=True).apply(red)
+    values = squashed(red, Preprocessing(name="sam2", side=4, squash=True))
     assert values[0, 0].min() > 2
     assert values[0, 1:].max() < -1
 
@@ -48,20 +60,24 @@ def test_shrinking_is_antialiased() -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 255
     half = (0.5, 0.5, 0.5)
-    values, _ = Preprocessing("any", 8, squash=True, mean=half, std=half).apply(stripes)
+    grey = Preprocessing(name="any", side=8, squash=True, mean=half, std=half)
+    values = squashed(stripes, grey)
     assert values.abs().max() < 0.1
 
 
 def test_an_image_of_the_input_size_is_not_resampled() -> None:
     image = picture((16, 16))
-    values, _ = Preprocessing("any", 16, True, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)).apply(image)
+    plain = Preprocessing(
+        name="any", side=16, squash=True, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)
+    )
+    values = squashed(image, plain)
     np.testing.assert_allclose(values[0].permute(1, 2, 0), image / 255, rtol=1e-6)
 
 
 def test_read_only_arrays_are_fine() -> None:
     image = picture((16, 16))
     image.setflags(write=False)
-    Preprocessing("any", 16, squash=True).apply(image)
+    squashed(image, Preprocessing(name="any", side=16, squash=True))
 
 
 def test_names_tell_the_families_apart(model: Any, family: Family) -> None:

@@ -63,7 +63,8 @@ def test_it_answers_as_transformers_does_with_the_whole_video() -> None:
 
     from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-    pixels = torch.stack([memory._preprocessing.apply(frame)[0][0] for frame in given])
+    how = memory._preprocessing
+    pixels = torch.cat([how.apply(frame, how.geometry(frame.shape[:2])) for frame in given])
     session = Sam2VideoInferenceSession(pixels, *SIZE, dtype=torch.float32)
     for identity, x in ((7, 25), (9, 50)):
         mask = torch.from_numpy(disc(x)).float()[None, None]

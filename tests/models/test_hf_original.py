@@ -327,6 +327,8 @@ def test_cut_off_and_foreign_files(state: OrderedDict[str, Tensor], path: Path) 
         refused(path, "cannot be read as a PyTorch checkpoint")
     path.write_text("<html>404: Not Found</html>")
     refused(path, "cannot be read as a PyTorch checkpoint")
+    path.rename(path.with_suffix(".onnx"))
+    refused(path.with_suffix(".onnx"), "give the folder that `samadapt export-model` wrote")
 
 
 @pytest.mark.parametrize("content", [{}, [1, 2], torch.zeros(3), {"a": 1}, {1: torch.zeros(1)}])

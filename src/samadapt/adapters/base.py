@@ -169,6 +169,7 @@ class Adapter(Seams):
 
     def check_model(self, model: ModelInterface) -> None:
         """Raise `AdapterError`, naming both, when this adapter was made for another model."""
+        super().check_model(model)
         base = self.config.base_model
         if base is not None and base != model.identity:
             raise AdapterError(

@@ -40,6 +40,13 @@ class FittedAdapter(Adapter, Generic[M]):
                 f"has width {model.spec.width}: load the model it was made for, or train it again"
             )
 
+    def _check_in_use(self, is_in_use: bool) -> None:
+        """Raise `AdapterError` when there is nothing to export."""
+        if not is_in_use:
+            raise AdapterError(
+                f"the {self.method!r} adapter has learned nothing yet: train it before exporting it"
+            )
+
     def _on(self, device: torch.device) -> M:
         """The module, on this device.
 

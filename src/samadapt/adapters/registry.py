@@ -14,6 +14,7 @@ from samadapt.adapters.base import Adapter
 from samadapt.adapters.files import CONFIG_FILE, find_folder, read_folder, shipped_names
 from samadapt.errors import AdapterError
 from samadapt.models.base import SegmentationModel
+from samadapt.models.interface import ModelInterface
 from samadapt.spelling import did_you_mean
 
 _METHODS: dict[str, type[Adapter]] = {}
@@ -77,8 +78,10 @@ def session_methods() -> list[type[Adapter]]:
     return [method for method in found if method.learns_in_session]
 
 
-def default_specs() -> tuple[str, ...]:
-    """Adapters that people annotate with unless they choose others."""
+def default_specs(model: ModelInterface | None = None) -> tuple[str, ...]:
+    """Adapters that people annotate with unless they choose others; none if `model` takes none."""
+    if model is not None and not model.spec.takes_adapters:
+        return ()
     return tuple(m.method for m in session_methods() if m.is_session_default)
 
 

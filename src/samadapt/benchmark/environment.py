@@ -70,6 +70,7 @@ def describe_environment(
         "threads": torch.get_num_threads(),
         "device": device_name(model.device),
         "encoder_dtype": str(model.encoder_dtype).removeprefix("torch."),
+        "runtime": model.runtime,
         "model": {
             "name": model.identity.name,
             "weights_hash": model.identity.weights_hash,

@@ -41,7 +41,8 @@ DtypeOption = Annotated[
     typer.Option(
         "--dtype",
         metavar="auto|float32|bfloat16",
-        help="Number format of the image encoder; auto takes bfloat16 where it is fast.",
+        help="Number format of the image encoder; auto takes bfloat16 where it is fast, and for "
+        "nano onnxruntime where it is installed.",
     ),
 ]
 DATA_VARIABLE = "SAMADAPT_DATA"

@@ -50,8 +50,8 @@ def demo(
     from samadapt.benchmark.interactive.tables import summary_table
     from samadapt.benchmark.tables import terminal_table
 
-    chosen = None if adapter == "none" else adapter or default_specs()[0]
     loaded = common.load_model(model, device, dtype)
+    chosen = None if adapter == "none" else adapter or next(iter(default_specs(loaded)), None)
     with common.progress_bar("annotating") as progress:
         results = the_demo.run_demo(out, loaded, seed, max_objects, chosen, progress)
     report = out / the_demo.REPORT

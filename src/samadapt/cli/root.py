@@ -13,6 +13,7 @@ from samadapt.cli.demo import demo
 from samadapt.cli.doctor import doctor
 from samadapt.cli.embed import embed
 from samadapt.cli.export import export
+from samadapt.cli.export_model import export_model
 from samadapt.cli.fit import fit
 from samadapt.cli.guard import GuardedGroup
 from samadapt.cli.methods import methods
@@ -35,6 +36,7 @@ app.command()(annotate)
 app.command()(annotate_all)
 app.command()(embed)
 app.command()(export)
+app.command()(export_model)
 app.command()(serve)
 app.command()(fit)
 app.add_typer(benchmark_app, name="benchmark")

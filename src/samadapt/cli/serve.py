@@ -85,7 +85,9 @@ def serve(
         loaded = common.load_model(model, device, dtype)
         out.mkdir(parents=True, exist_ok=True)
         with Project.open(out / PROJECT_FILE) as project:
-            learning = Learning(project, loaded, out.absolute(), tuple(adapter or default_specs()))
+            learning = Learning(
+                project, loaded, out.absolute(), tuple(adapter or default_specs(loaded))
+            )
             store = EmbeddingStore(limit=cache_bytes(cache_gb))
             finder = ImageFinder(images, url, api_key)
             backend = LabelStudioBackend(loaded, learning, store, finder)

@@ -141,6 +141,11 @@ def some(names: Iterable[str], what: str = "tensors") -> str:
 
 
 def _read(path: Path, mapped: bool) -> object:
+    if path.suffix == ".onnx":
+        raise CheckpointError(
+            f"{path} is a graph, not a checkpoint: give the folder that `samadapt export-model` "
+            "wrote it into"
+        )
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -69,7 +69,7 @@ class ImageEmbedding:
     @property
     def grid(self) -> tuple[int, int]:
         """(h, w) of `image`."""
-        return int(self.image.shape[-2]), int(self.image.shape[-1])
+        return self.image.shape[-2], self.image.shape[-1]
 
     @property
     def original_size(self) -> tuple[int, int]:

@@ -88,11 +88,19 @@ class InputGeometry:
         """Map (..., 2) points (x, y) of the original image to input pixels.
 
         Both use the top-left-corner convention, so the map is a scaling (after a shift to the
-        corner of a window).
+        corner of a window). Whole numbers become floats.
         """
+        points = points.float()
         if self.window is not None:
             points = points - points.new_tensor(self.corner)
         return points * points.new_tensor(self.scale)
+
+    def beyond(self, points: Tensor) -> Tensor:
+        """Bool (...,) for points (..., 2) in input pixels that a close-up does not show."""
+        if self.window is None:
+            return torch.zeros(points.shape[:-1], dtype=torch.bool)
+        size = points.new_tensor([self.resized[1], self.resized[0]])
+        return ((points < 0) | (points > size)).any(dim=-1)
 
     def to_original(self, logits: Tensor) -> Tensor:
         """Up-sample decoder logits (B, K, h, w) over the padded input to (B, K, H, W).

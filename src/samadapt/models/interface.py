@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ from samadapt.errors import ModelError
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.prompts import Prompt
+
+if TYPE_CHECKING:
+    from samadapt.models.export_parts import ModelParts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,10 @@ class DecoderSpec:
             as suits a model that was trained with corrections.
         drops_unclicked_parts: whether the parts of a mask that hold no click on the object are
             removed, see `samadapt.models.clicked_parts`.
+        takes_adapters: whether there are seams at which adapters can act, and gradients; an
+            exported decoder has neither.
+        has_merged_dense: whether the decoder contains an adapter's change of the dense prompt
+            that `PromptEmbedding.own_dense` takes out again.
     """
 
     width: int
@@ -51,6 +59,8 @@ class DecoderSpec:
     module_path: str = ""
     sequential_clicks: bool = False
     drops_unclicked_parts: bool = False
+    takes_adapters: bool = True
+    has_merged_dense: bool = False
 
     @property
     def has_close_ups(self) -> bool:
@@ -71,6 +81,7 @@ class PromptEmbedding:
         extra: whatever else the family's decoder needs; adapters leave it alone.
         keeps_dense: whether the dense map and the prior stay even where a mask violates clicks.
             The predictor goes back to the model's own there unless an adapter says so.
+        own_dense: whether a decoder with a merged change of the dense prompt leaves it out.
     """
 
     tokens: Tensor
@@ -79,6 +90,7 @@ class PromptEmbedding:
     prior: Tensor | None = None
     extra: tuple[Tensor, ...] = ()
     keeps_dense: bool = False
+    own_dense: bool = False
 
     def with_tokens(self, tokens: Tensor) -> PromptEmbedding:
         """Return the prompt with other tokens (B, M, C), M >= N; added ones are never padding."""
@@ -114,6 +126,8 @@ class ModelInterface(ABC):
     device: torch.device
     encoder_dtype: torch.dtype
     """Type in which images are encoded; embeddings themselves are always float32."""
+    runtime: str = "torch"
+    """What runs the image encoder: torch or onnxruntime."""
     decoder: nn.Module
     """The mask decoder, seam 3. Adapters copy it, nothing changes it in place."""
     spec: DecoderSpec
@@ -163,6 +177,14 @@ class ModelInterface(ABC):
     def encode_window(self, embedding: ImageEmbedding, window: Window) -> ImageEmbedding:
         """Encode a close-up: a window of the image whose pixels `embedding` keeps."""
         raise ModelError(f"{self.identity.name} takes no close-ups")
+
+    def parts(self) -> ModelParts:
+        """The model as modules that work on tensors alone, for export.
+
+        Raises:
+            ModelError: the family has none.
+        """
+        raise ModelError(f"{self.identity.name} cannot be exported: its family has no parts for it")
 
     def logits_size(self, embedding: ImageEmbedding) -> tuple[int, int]:
         """(h, w) of the decoder's logits for this image."""

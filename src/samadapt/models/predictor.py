@@ -110,9 +110,13 @@ class Predictor:
         prompts: Sequence[Prompt],
         multimask: bool,
         adapters: Sequence[Seams],
+        own_dense: bool = False,
     ) -> DecoderOutput:
-        """Decoder logits for B prompts of one structure, on the very view given."""
-        return self._decode(view, prompts, multimask, adapters, own_dense=False)[0]
+        """Decoder logits for B prompts of one structure, on the very view given.
+
+        With `own_dense` adapters change tokens alone: dense prompt and prior are the model's own.
+        """
+        return self._decode(view, prompts, multimask, adapters, own_dense)[0]
 
     def upsample(self, view: ImageEmbedding, logits: Tensor, adapters: Sequence[Seams]) -> Tensor:
         """Decoder logits (B, K, h, w) to logits at the original size (B, K, H, W)."""
@@ -256,9 +260,9 @@ class Predictor:
             embedded = self._checked(seam, embedded, seam.prompt(embedded, view))
             decoder = seam.mask_decoder(decoder)
         is_changed = embedded.dense is not own.dense or embedded.prior is not own.prior
-        can_yield = is_changed and not embedded.keeps_dense
+        can_yield = model.spec.has_merged_dense or (is_changed and not embedded.keeps_dense)
         if own_dense:
-            embedded = replace(embedded, dense=own.dense, prior=own.prior)
+            embedded = replace(embedded, dense=own.dense, prior=own.prior, own_dense=True)
         with active(adapters), decoder_grid(view.grid):
             return model.run_decoder(decoder, view, embedded, multimask), can_yield
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import os
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 
 SHIPPED = "shipped with samadapt"
 """Source of a model whose weights come with the package."""
+TORCH = "torch"
+"""What runs the models of most families."""
+ONNXRUNTIME = "onnxruntime"
+"""What runs exported models, and the image encoder of nano on CPUs where it is installed."""
+AUTO = "auto"
+"""A runtime, device or number format that is chosen for the machine."""
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
@@ -100,11 +107,14 @@ class LoadOptions:
         device: where it runs.
         encoder_dtype: float32 or bfloat16.
         hq_token_only: see `load`; families without such a token refuse it.
+        runtime: one of the family's, or `AUTO` if it may run what it can in onnxruntime, in
+            float32, instead.
     """
 
     device: torch.device
     encoder_dtype: torch.dtype
     hq_token_only: bool = False
+    runtime: str = TORCH
 
 
 Matches = Callable[[ModelSource], bool]
@@ -123,6 +133,8 @@ class _Family:
     like: Like
     is_reserved: bool
     load_memory: LoadMemory | None
+    runtimes: tuple[str, ...]
+    is_fallback: bool
 
 
 _FAMILIES: list[_Family] = []
@@ -137,6 +149,8 @@ def register_family(
     like: Like = lambda checkpoint: None,
     is_reserved: bool = False,
     load_memory: LoadMemory | None = None,
+    runtimes: tuple[str, ...] = (TORCH,),
+    is_fallback: bool = False,
 ) -> None:
     """Make a family of models known to `load` and to the listing.
 
@@ -151,9 +165,15 @@ def register_family(
             checkpoint; None for one of no published size, or of another family.
         is_reserved: whether its names stand for its models even beside files of these names.
         load_memory: loads a model that follows objects through frames; None for a family without.
+        runtimes: what can run its models, in whole or in part.
+        is_fallback: whether it is asked after all others, as it takes folders of any kind.
     """
-    family = _Family(matches, load, tuple(names), listing, like, is_reserved, load_memory)
-    _FAMILIES.append(family)
+    known = tuple(names)
+    _FAMILIES.append(
+        _Family(
+            matches, load, known, listing, like, is_reserved, load_memory, runtimes, is_fallback
+        )
+    )
 
 
 def load(
@@ -162,6 +182,7 @@ def load(
     encoder_dtype: str | torch.dtype = "auto",
     *,
     hq_token_only: bool = False,
+    runtime: str = "auto",
 ) -> SegmentationModel:
     """Load a model of the Segment Anything family, in evaluation mode, its weights frozen.
 
@@ -170,13 +191,17 @@ def load(
             "facebook/sam-vit-base" or, in short, "sam-vit-base"; any other Hub id; a folder in
             Hugging Face format; an original checkpoint of a family that `samadapt models` lists,
             recognised by its tensors; a `.safetensors` file of nano weights; "medsam:FILE" for a
-            SAM that expects MedSAM's images; or what a registered family takes.
+            SAM that expects MedSAM's images; a folder of `samadapt export-model`; or what a
+            registered family takes.
         device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda", "cuda:1", ...
         encoder_dtype: "auto" (bfloat16 where the device computes it fast, else float32),
             "float32", "bfloat16" or the torch type. Only the image encoder computes in it;
             embeddings and the mask decoder are float32. `model.encoder_dtype` tells the choice.
         hq_token_only: SAM-HQ only: the mask of the high-quality token alone, instead of its sum
             with SAM's mask.
+        runtime: "auto", or "torch" or "onnxruntime" to insist on it. Exported models run in
+            onnxruntime. So does nano's image encoder, in float32, on a CPU where onnxruntime is
+            installed and nothing else is asked of `encoder_dtype`; all else runs in torch.
 
     Raises:
         UnknownModelError: neither a known name nor a path nor a Hub id.
@@ -186,13 +211,21 @@ def load(
     from samadapt.models.precision import resolve_device, resolve_dtype
 
     source = _source(name)
-    for family in reversed(_families()):
+    for family in _latest_first():
         if source.kind and source.kind not in family.names:
             continue
         if family.matches(source):
+            chosen = _runtime(runtime, family, source)
+            if chosen == ONNXRUNTIME:  # what "auto" stands for is said of torch
+                device = "cpu" if device in (None, AUTO) else device
+                encoder_dtype = "float32" if encoder_dtype == AUTO else encoder_dtype
             where = resolve_device(device)
             dtype = resolve_dtype(encoder_dtype, where)
-            return family.load(source, LoadOptions(where, dtype, hq_token_only))
+            if chosen == ONNXRUNTIME:
+                _check_onnxruntime(source, where, dtype)
+            elif chosen == AUTO and (where.type != "cpu" or encoder_dtype != AUTO):
+                chosen = TORCH
+            return family.load(source, LoadOptions(where, dtype, hq_token_only, chosen))
     if source.path is None:
         raise UnknownModelError(_unknown(source.name))
     if source.checkpoint is None:
@@ -215,7 +248,7 @@ def load_memory(
     from samadapt.models.precision import resolve_device
 
     source = _source(name)
-    for family in reversed(_families()):
+    for family in _latest_first():
         if family.matches(source):
             if family.load_memory is None:
                 raise ModelError(
@@ -267,6 +300,32 @@ def refuse_hq_token_only(options: LoadOptions, name: str) -> None:
 # -- private --------------------------------------------------------------------------------
 
 
+def _runtime(wanted: str, family: _Family, source: ModelSource) -> str:
+    """What a family is to run a model in; `AUTO` if it may choose."""
+    known = (AUTO, TORCH, ONNXRUNTIME)
+    if wanted not in known:
+        raise ModelError(f"runtime {wanted!r}: use {', '.join(known)}")
+    if wanted in family.runtimes:
+        return wanted
+    if wanted == AUTO:
+        is_free = len(family.runtimes) > 1 and importlib.util.find_spec(ONNXRUNTIME) is not None
+        return AUTO if is_free else family.runtimes[0]
+    remedy = "load the model that it was exported from"
+    if wanted == ONNXRUNTIME:
+        remedy = f"run `samadapt export-model DIR --model {source.name}` and load DIR"
+    raise ModelError(f"{source.name} runs in {family.runtimes[0]}, not in {wanted}: {remedy}")
+
+
+def _check_onnxruntime(source: ModelSource, device: torch.device, dtype: torch.dtype) -> None:
+    if str(dtype) != "torch.float32":
+        raise ModelError(
+            f"{source.name} runs in onnxruntime in float32: use encoder_dtype float32 or auto "
+            "(--dtype auto)"
+        )
+    if device.type != "cpu":
+        raise ModelError(f"{source.name} runs in onnxruntime on the CPU: use device cpu")
+
+
 def _source(name: str | os.PathLike[str]) -> ModelSource:
     """Tell names from paths."""
     path = Path(name).expanduser()
@@ -308,6 +367,11 @@ def _families() -> list[_Family]:
         if module.ispkg:
             importlib.import_module(f"samadapt.models.{module.name}")
     return list(_FAMILIES)
+
+
+def _latest_first() -> list[_Family]:
+    """All families in the order in which they are asked."""
+    return sorted(_families(), key=lambda family: not family.is_fallback)[::-1]
 
 
 def _looks_like_path(name: str) -> bool:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
+from samadapt.errors import AdapterError
+
 if TYPE_CHECKING:
     from samadapt.models.embedding import ImageEmbedding
     from samadapt.models.interface import ModelInterface, PromptEmbedding
@@ -78,6 +80,15 @@ class Seams:
 
     def check_model(self, model: ModelInterface) -> None:
         """Raise `AdapterError` when this adapter does not fit `model`."""
+        if not model.spec.takes_adapters:
+            raise AdapterError(
+                f"{model.identity.name} is an exported model, whose decoder can neither learn nor "
+                f"take the adapter {self.title!r}: export the model together with the adapter, or "
+                "use the model that it was exported from"
+            )
+
+    def check_export(self) -> None:
+        """Raise `AdapterError` when what this adapter does cannot become part of a graph."""
 
 
 _ACTIVE: ContextVar[tuple[Seams, ...]] = ContextVar("samadapt_active_seams", default=())

@@ -153,6 +153,8 @@ class Learning:
     def choices(self) -> list[Choice]:
         """What can be chosen: nothing, learning here, what ships, and snapshots."""
         found = [Choice(NONE, "none: the model as it is")]
+        if not self._model.spec.takes_adapters:
+            return found
         for method in session_methods():
             name = method.method
             found.append(Choice(name, f"{name}: {method.about}"))
@@ -264,6 +266,7 @@ class Learning:
         return {
             "adapter": current,
             "choices": [{"spec": c.spec, "text": c.text} for c in self.choices()],
+            "can_learn": self._model.spec.takes_adapters,
             "learning": learner is not None,
             "learned": report.objects,
             "trusted": report.is_trusted,

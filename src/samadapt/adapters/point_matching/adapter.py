@@ -160,6 +160,13 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
         turned = torch.where(logits > 0, -logits, (-logits).clamp_min(_FLIPPED))
         return torch.where(changed, turned, logits)
 
+    def check_export(self) -> None:
+        """Contours are traced mask by mask at the image's own size, after the decoder."""
+        raise AdapterError(
+            f"the adapter {self.title!r} moves contours in the finished masks, which no exported "
+            "decoder does: export without it"
+        )
+
     # -- learning -----------------------------------------------------------------------------
 
     def phases(self) -> Sequence[Phase]:

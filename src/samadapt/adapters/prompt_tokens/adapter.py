@@ -70,8 +70,12 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
         module, tokens = self.module, embedded.tokens
         if module is None or not module.is_in_use:
             return embedded
-        learned = self._on(tokens.device)().expand(len(tokens), -1, -1)
+        learned = self._on(tokens.device)().expand(tokens.shape[0], -1, -1)
         return embedded.with_tokens(torch.cat([tokens, learned], dim=1))
+
+    def check_export(self) -> None:
+        """Nothing to export before it was trained."""
+        self._check_in_use(self.module is not None and self.module.is_in_use)
 
     @property
     def width(self) -> int:
@@ -109,6 +113,8 @@ class LearnedTokens(nn.Module):
     @property
     def is_in_use(self) -> bool:
         """Whether something was learned, or is being learned now."""
+        if torch.compiler.is_compiling():  # no branch on values: who exports it wants it in use
+            return True
         learns = self.change.requires_grad and torch.is_grad_enabled()
         return learns or bool(self.change.any())
 

@@ -52,4 +52,4 @@ class ConstantRouting(nn.Module):
 
     def forward(self, token: Tensor) -> Tensor:
         """(B, C) to alpha (B, 2)."""
-        return self.alpha.expand(len(token), 2)
+        return self.alpha.expand(token.shape[0], 2)

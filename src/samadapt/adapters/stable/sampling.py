@@ -91,10 +91,14 @@ def sample_at(features: Tensor, offsets: Tensor, grid: tuple[int, int]) -> Tenso
     rows = first + torch.stack(
         [y0 * width + x0, y0 * width + x1, y1 * width + x0, y1 * width + x1], dim=-1
     )
+    weights = shares.view(-1, 4).to(features.dtype)
+    if torch.compiler.is_compiling():  # exported graphs have no such operation
+        moved = features.reshape(-1, channels)[rows.view(-1, 4)] * weights[..., None]
+        return moved.sum(dim=1).view(batch, count, channels)
     summed = F.embedding_bag(
         rows.view(-1, 4),
         features.reshape(-1, channels),
         mode="sum",
-        per_sample_weights=shares.view(-1, 4).to(features.dtype),
+        per_sample_weights=weights,
     )
     return summed.view(batch, count, channels)

@@ -101,6 +101,12 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
             return logits
         return self.outline.mask_boundary(logits, embedding)
 
+    def check_export(self) -> None:
+        """Nothing to export before it was trained; an outline's part cannot be exported."""
+        self._check_in_use(self.module is not None and self.module.prompt.is_in_use)
+        if self.outline is not None:
+            self.outline.check_export()
+
     # -- learning -----------------------------------------------------------------------------
 
     def phases(self) -> Sequence[Phase]:

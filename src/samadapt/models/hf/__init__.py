@@ -4,4 +4,12 @@ from samadapt.models.hf.family import known, like, load, load_memory, matches
 from samadapt.models.hf.known import NAMES
 from samadapt.models.registry import register_family
 
-register_family(matches, load, names=NAMES, listing=known, like=like, load_memory=load_memory)
+register_family(
+    matches,
+    load,
+    names=NAMES,
+    listing=known,
+    like=like,
+    load_memory=load_memory,
+    is_fallback=True,
+)

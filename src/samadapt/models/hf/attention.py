@@ -49,6 +49,8 @@ class RelativeAttention(nn.Module):
         limit = _BIAS_ELEMENTS * max(1, torch.get_num_threads() // 16)
         some_heads = max(1, min(heads, limit // count**2))
         some = max(1, min(batch, limit // (some_heads * count**2)))
+        if torch.compiler.is_compiling():  # a graph that is exported can share no buffer
+            return _attend_in_turn(parts, rows, columns, some_heads)
         buffer = rows.new_empty((some, some_heads, count, *size))
         mixed: Tensor = query.new_empty((batch, count, heads, query.shape[-1]))
         for i in range(0, batch, some):
@@ -79,6 +81,21 @@ def use_relative_attention(encoder: Any) -> None:
         source, entries = layer.attn, 2 * (layer.window_size or grid) - 1
         if source.use_rel_pos and len(source.rel_pos_h) == len(source.rel_pos_w) == entries:
             layer.attn = RelativeAttention(source)
+
+
+def _attend_in_turn(parts: Tensor, rows: Tensor, columns: Tensor, some_heads: int) -> Tensor:
+    """Attend with a few heads after the other; see `RelativeAttention._attend`."""
+    query, key, value = parts
+    mixed = []
+    for j in range(0, query.shape[1], some_heads):
+        here = slice(j, j + some_heads)
+        bias = rows[:, here, :, :, None] + columns[:, here, :, None, :]
+        mixed.append(
+            F.scaled_dot_product_attention(
+                query[:, here], key[:, here], value[:, here], attn_mask=bias.flatten(-2)
+            )
+        )
+    return torch.cat(mixed, dim=1).transpose(1, 2).contiguous()
 
 
 def _table(positions: Tensor, size: int) -> Tensor:

@@ -32,7 +32,7 @@ class Sam2Memory:
         self._device = torch.device(device)
         self._network: Any = freeze(network.to(self._device))
         self._side = int(network.prompt_encoder.input_image_size)
-        self._preprocessing = Preprocessing("sam2", self._side, squash=True)
+        self._preprocessing = Preprocessing(name="sam2", side=self._side, squash=True)
         self._reach = max(network.num_maskmem, network.config.max_object_pointers_in_encoder)
 
     def follow(
@@ -73,10 +73,11 @@ class Sam2Memory:
     def _step(
         self, session: Any, pixels: NDArray[np.uint8], number: int
     ) -> dict[int, NDArray[np.bool_]]:
-        values, _ = self._preprocessing.apply(pixels)
+        size = (pixels.shape[0], pixels.shape[1])
+        values = self._preprocessing.apply(pixels, self._preprocessing.geometry(size))
         with torch.inference_mode():
             output = self._network(session, frame=values[0].to(self._device), frame_idx=number)
-            full = self._upsampled(output.pred_masks, (pixels.shape[0], pixels.shape[1]))
+            full = self._upsampled(output.pred_masks, size)
             seen = output.object_score_logits.flatten() > 0
             found = (full > 0) & seen[:, None, None]
         return {int(k): m for k, m in zip(output.object_ids, found.cpu().numpy(), strict=True)}

@@ -34,4 +34,11 @@ class MedSamSegmenter(SamSegmenter):
 
     @staticmethod
     def _preprocessing_for(side: int) -> Preprocessing:
-        return Preprocessing("medsam", side, squash=True, mean=_NONE, std=_ONE, full_range=True)
+        return Preprocessing(
+            name=f"medsam-squash-{side}-1",
+            side=side,
+            squash=True,
+            mean=_NONE,
+            std=_ONE,
+            full_range=True,
+        )

@@ -12,4 +12,5 @@ class Sam3TrackerSegmenter(Sam2Segmenter):
     @staticmethod
     def _preprocessing_for(side: int) -> Preprocessing:
         half = (0.5, 0.5, 0.5)
-        return Preprocessing("sam3", side, squash=True, mean=half, std=half)
+        name = f"sam3-squash-{side}-1"
+        return Preprocessing(name=name, side=side, squash=True, mean=half, std=half)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -9,25 +10,28 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
-from samadapt.errors import ModelError
+from samadapt.errors import ModelError, SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
+from samadapt.models.export_parts import ModelParts
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.encoder import NanoFeatures, channels_last
-from samadapt.models.nano.network import place
+from samadapt.models.nano.graph import encoder_graph, has_graph
+from samadapt.models.nano.network import NanoNetwork, place
+from samadapt.models.nano.parts import NanoParts
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
-from samadapt.models.nano.weights import NanoWeights, normalise, read_weights
+from samadapt.models.nano.trunk import MEAN, SCALE
+from samadapt.models.nano.weights import NanoWeights, read_weights
+from samadapt.models.parts.preprocessing import Preprocessing, kept_pixels, region_of
+from samadapt.models.parts.runtime import PIXELS, Graph, graph_name
+from samadapt.models.registry import AUTO, ONNXRUNTIME, TORCH
 from samadapt.prompts import Box, Prompt
 
 SHIPPED = "nano.safetensors"
-
-PIXELS_SIDE = 2048
-"""Embeddings keep an image's pixels with at most this longer side."""
 
 
 class NanoModel(SegmentationModel):
@@ -47,6 +51,7 @@ class NanoModel(SegmentationModel):
         name: str = "nano",
         device: torch.device | str = "cpu",
         encoder_dtype: torch.dtype = torch.float32,
+        encoder: Graph | None = None,
     ) -> None:
         network = weights.network
         freeze(network)
@@ -56,6 +61,17 @@ class NanoModel(SegmentationModel):
         self.encoder_dtype = encoder_dtype
         self.config = network.config
         self._network = place(network, self.device)
+        self._graph = encoder
+        self.runtime = TORCH if encoder is None else ONNXRUNTIME
+        self._preprocessing = Preprocessing(
+            name=self.preprocessing,
+            side=self.config.input_side,
+            multiple=NanoConfig.MULTIPLE,
+            close_up_side=self.config.close_up_side,
+            scale=1.0,
+            mean=(MEAN, MEAN, MEAN),
+            std=(SCALE, SCALE, SCALE),
+        )
         self.decoder: nn.Module = self._network.decoder
         self.spec = DecoderSpec(
             width=self.config.channels,
@@ -73,8 +89,8 @@ class NanoModel(SegmentationModel):
         """Encode one RGB image (H, W, 3) uint8, and keep its pixels for close-ups."""
         height, width = pixels.shape[:2]
         geometry = self.input_geometry((height, width), None)
-        named = self._encode(pixels, geometry)
-        named["pixels"] = torch.from_numpy(_at_most(pixels, PIXELS_SIDE))[None]
+        named = self._encode(self._preprocessing.apply(pixels, geometry))
+        named["pixels"] = kept_pixels(pixels)
         return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
 
     def encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[ImageEmbedding]:
@@ -85,12 +101,12 @@ class NanoModel(SegmentationModel):
             groups.setdefault(geometry.padded, []).append(index)
         found: dict[int, ImageEmbedding] = {}
         for indices in groups.values():
-            inputs = [self._input(images[index], geometries[index]) for index in indices]
-            features = self._features(torch.cat(inputs))
+            inputs = [self._preprocessing.apply(images[i], geometries[i]) for i in indices]
+            features = self._encode(torch.cat(inputs))
             for row, index in enumerate(indices):
                 # Copies: a row alone would keep the whole batch in memory.
                 named = {name: one[row : row + 1].clone() for name, one in features.items()}
-                named["pixels"] = torch.from_numpy(_at_most(images[index], PIXELS_SIDE))[None]
+                named["pixels"] = kept_pixels(images[index])
                 found[index] = ImageEmbedding(
                     named, geometries[index], self.identity, self.preprocessing
                 )
@@ -98,56 +114,35 @@ class NanoModel(SegmentationModel):
 
     def input_geometry(self, original: tuple[int, int], window: Window | None) -> InputGeometry:
         """Geometry of the input for an image of size (H, W), or for a window of it."""
-        if window is None:
-            return InputGeometry.longest_side(original, self.config.input_side, NanoConfig.MULTIPLE)
-        side = self.config.close_up_side
-        return InputGeometry.close_up(original, window, side, NanoConfig.MULTIPLE)
+        return self._preprocessing.geometry(original, window)
 
     def encode_window(self, embedding: ImageEmbedding, window: Window) -> ImageEmbedding:
         """Encode a window of the pixels that `embedding` keeps."""
         geometry = self.input_geometry(embedding.original_size, window)
-        stored = embedding.features["pixels"][0].cpu().numpy()
-        rows = stored.shape[0] / embedding.original_size[0]
-        columns = stored.shape[1] / embedding.original_size[1]
-        x0, y0, x1, y1 = window
-        box = x0 * columns, y0 * rows, x1 * columns, y1 * rows
-        named = self._encode(stored, geometry, box)
+        kept = embedding.features["pixels"]
+        region = region_of(window, embedding.original_size, kept)
+        named = self._encode(self._preprocessing.apply(kept[0].cpu().numpy(), geometry, region))
         return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
 
-    def _encode(
-        self,
-        pixels: NDArray[np.uint8],
-        geometry: InputGeometry,
-        box: tuple[float, float, float, float] | None = None,
-    ) -> dict[str, Tensor]:
-        """Features of the pixels in `box`."""
-        return self._features(self._input(pixels, geometry, box))
-
-    def _input(
-        self,
-        pixels: NDArray[np.uint8],
-        geometry: InputGeometry,
-        box: tuple[float, float, float, float] | None = None,
-    ) -> Tensor:
-        """The pixels in `box` (1, 3, H, W), resampled (bilinear, antialiased) and padded."""
-        height, width = geometry.resized
-        resized = Image.fromarray(pixels).resize(
-            (width, height), Image.Resampling.BILINEAR, box=box
-        )
-        inside = normalise(torch.from_numpy(np.array(resized))[None].to(self.device))
-        padded = inside.new_zeros((1, 3, *geometry.padded))
-        padded[..., :height, :width] = inside
-        return padded
-
-    def _features(self, padded: Tensor) -> dict[str, Tensor]:
-        """Features of inputs (B, 3, H, W)."""
+    def _encode(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Features of normalised pixels (B, 3, H, W)."""
+        if self._graph is not None:
+            return self._encode_in_graph(self._graph, pixels)
         reduced = self.encoder_dtype != torch.float32
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced):
-            features = self._network(channels_last(padded))
+            features = self._network(channels_last(pixels.to(self.device)))
         return {
             "image": channels_last(features.image.float()),
             "keys": channels_last(features.keys.float()),
             "fine": channels_last(features.fine.float()),
+        }
+
+    def _encode_in_graph(self, graph: Graph, pixels: Tensor) -> dict[str, Tensor]:
+        """As `_encode`; the graph takes one image at a time."""
+        rows = [graph({PIXELS: row[None]}) for row in pixels]
+        return {
+            name: channels_last(torch.cat([row[graph_name(name)] for row in rows]))
+            for name in NanoParts.features
         }
 
     def embed_prompts(
@@ -179,6 +174,10 @@ class NanoModel(SegmentationModel):
         chosen = slice(1, None) if multimask else slice(0, 1)
         return DecoderOutput(logits[:, chosen], scores[:, chosen])
 
+    def parts(self) -> ModelParts:
+        """The network as modules that work on tensors alone, for export."""
+        return NanoParts(self._network, self._preprocessing)
+
     def _batch(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], masks: Tensor | None
     ) -> PromptBatch:
@@ -186,7 +185,7 @@ class NanoModel(SegmentationModel):
         points = torch.tensor([p.points for p in prompts], dtype=torch.float32)
         labels = torch.tensor([p.labels for p in prompts], dtype=torch.long)
         points = embedding.geometry.to_input(points.view(count, -1, 2))
-        labels = labels.view(count, -1).masked_fill(_beyond(points, embedding.geometry), PADDING)
+        labels = labels.view(count, -1).masked_fill(embedding.geometry.beyond(points), PADDING)
         there = torch.ones(count, dtype=torch.bool, device=self.device)
         boxes = None
         corners = [p.box.as_tuple() for p in prompts if isinstance(p.box, Box)]
@@ -207,35 +206,51 @@ def load_nano(
     path: str | Path | None = None,
     device: torch.device | str = "cpu",
     encoder_dtype: torch.dtype = torch.float32,
+    runtime: str = TORCH,
 ) -> NanoModel:
     """Load the shipped weights, or those in `path`.
 
+    Args:
+        path: of a weights file; None for the shipped weights.
+        device: where it runs.
+        encoder_dtype: of the image encoder in torch.
+        runtime: of the image encoder: `TORCH`; `ONNXRUNTIME`, in float32; or `AUTO`, onnxruntime
+            if it can.
+
     Raises:
         CheckpointError: the file is missing, damaged or made for another version.
+        ModelError: onnxruntime is wanted and cannot run it.
     """
     if path is not None:
-        return NanoModel(read_weights(Path(path)), Path(path).stem, device, encoder_dtype)
+        return _model(read_weights(Path(path)), Path(path).stem, device, encoder_dtype, runtime)
     shipped = resources.files("samadapt.models.nano") / "shipped" / SHIPPED
     with resources.as_file(shipped) as file:
-        return NanoModel(read_weights(file), "nano", device, encoder_dtype)
+        return _model(read_weights(file), "nano", device, encoder_dtype, runtime)
 
 
-def _at_most(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A copy, scaled down when the longer side exceeds `side`."""
-    longer = max(pixels.shape[:2])
-    if longer <= side:
-        return pixels.copy()
-    height, width = (max(1, round(v * side / longer)) for v in pixels.shape[:2])
-    shrunk = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-    return np.array(shrunk)
+def _model(
+    weights: NanoWeights,
+    name: str,
+    device: torch.device | str,
+    encoder_dtype: torch.dtype,
+    runtime: str,
+) -> NanoModel:
+    graph = _graph(weights.network, runtime)
+    dtype = encoder_dtype if graph is None else torch.float32
+    return NanoModel(weights, name, device, dtype, graph)
 
 
-def _beyond(points: Tensor, geometry: InputGeometry) -> Tensor:
-    """Bool (...,) for points (..., 2) in input pixels that a close-up does not show."""
-    if geometry.window is None:
-        return torch.zeros(points.shape[:-1], dtype=torch.bool)
-    size = points.new_tensor([geometry.resized[1], geometry.resized[0]])
-    return ((points < 0) | (points > size)).any(dim=-1)
+def _graph(network: NanoNetwork, runtime: str) -> Graph | None:
+    """The encoder for onnxruntime; None for torch."""
+    if runtime == TORCH or (runtime == AUTO and not has_graph(network.config)):
+        return None
+    try:
+        return encoder_graph(network)
+    except SamadaptError as error:
+        if runtime != AUTO:
+            raise
+        warnings.warn(f"nano encodes images in torch: {error}", stacklevel=2)
+        return None
 
 
 def _expanded(embedding: ImageEmbedding, count: int) -> NanoFeatures:

@@ -199,8 +199,9 @@ def _sample(features: Tensor, points: Tensor, stride: int) -> Tensor:
     """Bilinear samples (B, N, C) of (B, C, h, w) at (B, N, 2) input pixels, clamped at the edge."""
     if points.shape[1] == 0:
         return features.new_zeros(len(features), 0, features.shape[1])
-    size = points.new_tensor([features.shape[-1], features.shape[-2]]) * stride
-    grid = (points / size * 2 - 1)[:, :, None, :]
+    height, width = (cells * stride for cells in features.shape[-2:])
+    share = torch.stack([points[..., 0] / width, points[..., 1] / height], dim=-1)
+    grid = (share * 2 - 1)[:, :, None, :]
     sampled = F.grid_sample(
         features.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
     )

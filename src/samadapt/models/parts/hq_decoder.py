@@ -86,7 +86,7 @@ class HqMaskDecoder(nn.Module):
         drawn = self._upscaled(keys.transpose(2, 3).reshape(grid))
         fine = self._fine(image_embeddings, intermediate_embeddings)
         drawn_hq = self.mask_conv2(self.activation(self.mask_norm(self.mask_conv1(drawn))))
-        drawn_hq = drawn_hq + (fine if len(fine) == 1 else _repeated(fine, prompts))
+        drawn_hq = drawn_hq + (fine if fine.shape[0] == 1 else _repeated(fine, prompts))
         count = self.num_multimask_outputs + 1
         heads = self.output_hypernetworks_mlps
         queries = [heads[i](found[:, :, 1 + i]) for i in range(count)]

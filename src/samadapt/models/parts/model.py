@@ -22,8 +22,10 @@ from torch import Tensor, nn
 
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
+from samadapt.models.export_parts import ModelParts, PaddingPoints
 from samadapt.models.hashing import hash_tensors
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
+from samadapt.models.parts.export import TransformersParts
 from samadapt.models.parts.preprocessing import Preprocessing
 from samadapt.models.precision import cast_matrix_layers
 from samadapt.models.registry import LoadOptions, refuse_hq_token_only
@@ -47,6 +49,8 @@ class TransformersModel(SegmentationModel):
 
     _mask_token: ClassVar[int] = 1
     """Index of the first mask token; a decoder's first token predicts IoUs."""
+    _features: ClassVar[tuple[str, ...]] = ("image",)
+    """Names of what `_encode` gives."""
 
     def __init__(
         self,
@@ -110,11 +114,16 @@ class TransformersModel(SegmentationModel):
     def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:
         """Inputs of the family's decoder besides the image; features are expanded to B."""
 
+    @abstractmethod
+    def _exported_prompts(self) -> tuple[PaddingPoints, tuple[Tensor, ...]]:
+        """Padding, and what is added to the corners of a box that come as points."""
+
     # -- the interface ----------------------------------------------------------------------
 
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> ImageEmbedding:
         """Encode one RGB image (H, W, 3) uint8."""
-        values, geometry = self._preprocessing.apply(pixels)
+        geometry = self._preprocessing.geometry((pixels.shape[0], pixels.shape[1]))
+        values = self._preprocessing.apply(pixels, geometry)
         reduced = self.encoder_dtype != torch.float32
         precision = torch.autocast(self.device.type, torch.bfloat16, enabled=reduced)
         with torch.no_grad(), precision:
@@ -158,6 +167,20 @@ class TransformersModel(SegmentationModel):
             **self._decoder_inputs(features),
         )[:2]
         return DecoderOutput(logits[:, 0], scores[:, 0])
+
+    def parts(self) -> ModelParts:
+        """The network as modules that work on tensors alone, for export."""
+        padding, corners = self._exported_prompts()
+        return TransformersParts(
+            self.network,
+            self._preprocessing,
+            self._positions,
+            padding,
+            corners,
+            self._features,
+            self._encode,
+            self._decoder_inputs,
+        )
 
     def _coordinates(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt]

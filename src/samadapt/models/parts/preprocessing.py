@@ -10,57 +10,100 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from samadapt.models.geometry import InputGeometry
+from samadapt.models.geometry import InputGeometry, Window
+
+KEPT_SIDE = 2048
+"""Embeddings keep an image's pixels with at most this longer side, for close-ups."""
+
+Region = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) in pixels of an array, not necessarily whole ones."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """How a family lays an image into its square input of `side` pixels.
+    """How a family lays an image into its input.
 
     Args:
-        family: the first part of the preprocessing's name.
-        side: height and width of the input.
-        squash: stretch to the square (SAM 2), or scale the longer side and pad (SAM).
-        mean, std: per RGB channel, of values in [0, 1].
-        full_range: stretch the values of each image to [0, 1] first.
+        name: name and version, part of every cache key.
+        side: longer side of the image in the input, in pixels.
+        squash: stretch to a square of `side` (SAM 2); else the aspect ratio is kept.
+        multiple: pad up to the next multiple of it; 0 pads to a square of `side` (SAM).
+        close_up_side: as `side`, for a window of the image; 0 for a family without close-ups.
+        scale: values from 0 to 255 are divided by it first.
+        full_range: stretch the values of each image to [0, 1] then (MedSAM).
+        mean, std: per RGB channel, of the values after that.
     """
 
-    family: str
+    name: str
     side: int
-    squash: bool
+    squash: bool = False
+    multiple: int = 0
+    close_up_side: int = 0
+    scale: float = 255.0
+    full_range: bool = False
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    full_range: bool = False
 
-    @property
-    def name(self) -> str:
-        """Name and version, part of every cache key."""
-        return f"{self.family}-{'squash' if self.squash else 'longest'}-{self.side}-1"
+    def __post_init__(self) -> None:
+        above = [("side", self.side), ("scale", self.scale), *(("std", v) for v in self.std)]
+        for name, value in above:
+            if not value > 0:
+                raise ValueError(f"{name} {value}: use a number above 0")
+        if self.multiple < 0 or self.close_up_side < 0:
+            raise ValueError("multiple and close_up_side: use 0 or more")
 
-    def geometry(self, original: tuple[int, int]) -> InputGeometry:
-        """Sizes for an image of `original` = (H, W)."""
+    def geometry(self, original: tuple[int, int], window: Window | None = None) -> InputGeometry:
+        """Sizes for an image of `original` = (H, W), or for a window of it."""
+        if window is not None:
+            return InputGeometry.close_up(original, window, self.close_up_side, self.multiple)
         if self.squash:
             return InputGeometry.squash(original, self.side)
-        return InputGeometry.longest_side(original, self.side)
+        return InputGeometry.longest_side(original, self.side, self.multiple or None)
 
-    def apply(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, InputGeometry]:
+    def apply(
+        self, pixels: NDArray[np.uint8], geometry: InputGeometry, region: Region | None = None
+    ) -> Tensor:
         """Resample (bilinear, antialiased, on 8 bits as SAM does), normalise, pad with zeros.
 
         Padding comes after normalisation, so it is the mean colour, not black.
 
+        Args:
+            pixels: RGB, (H, W, 3) uint8.
+            geometry: of the image, or of the window that `region` is.
+            region: the part of `pixels` to use; None for all.
+
         Returns:
-            (1, 3, side, side) float32 and the geometry.
+            (1, 3, *geometry.padded) float32.
         """
-        geometry = self.geometry((pixels.shape[0], pixels.shape[1]))
         height, width = geometry.resized
-        if geometry.resized != geometry.original:
-            image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-            pixels = np.array(image)
-        values = torch.tensor(pixels).permute(2, 0, 1).float() / 255
+        if region is not None or pixels.shape[:2] != geometry.resized:
+            image = Image.fromarray(pixels)
+            pixels = np.array(image.resize((width, height), Image.Resampling.BILINEAR, box=region))
+        values = torch.tensor(pixels).permute(2, 0, 1).float() / self.scale
         if self.full_range:
             low, high = values.amin(), values.amax()
             values = (values - low) / (high - low).clamp(min=1e-8)
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         padded = torch.zeros(1, 3, *geometry.padded)
         padded[0, :, :height, :width] = (values - mean[:, None, None]) / std[:, None, None]
-        return padded, geometry
+        return padded
+
+
+def kept_pixels(pixels: NDArray[np.uint8]) -> Tensor:
+    """What an embedding keeps of an image for close-ups: (1, H, W, 3) uint8, at most `KEPT_SIDE`.
+
+    A copy, scaled down when the longer side is longer.
+    """
+    longer = max(pixels.shape[:2])
+    if longer <= KEPT_SIDE:
+        return torch.from_numpy(pixels.copy())[None]
+    height, width = (max(1, round(v * KEPT_SIDE / longer)) for v in pixels.shape[:2])
+    shrunk = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(shrunk))[None]
+
+
+def region_of(window: Window, original: tuple[int, int], kept: Tensor) -> Region:
+    """Where a window of an image of size (H, W) lies in the pixels that were kept of it."""
+    rows, columns = kept.shape[1] / original[0], kept.shape[2] / original[1]
+    x0, y0, x1, y1 = window
+    return x0 * columns, y0 * rows, x1 * columns, y1 * rows

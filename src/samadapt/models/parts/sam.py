@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from samadapt.errors import CheckpointError
+from samadapt.models.export_parts import PaddingPoints
 from samadapt.models.parts.hq_decoder import HqMaskDecoder
 from samadapt.models.parts.model import TransformersModel
 from samadapt.models.parts.preprocessing import Preprocessing
@@ -34,7 +35,7 @@ class SamDecoderModel(TransformersModel):
 
     @staticmethod
     def _preprocessing_for(side: int) -> Preprocessing:
-        return Preprocessing("sam", side, squash=False)
+        return Preprocessing(name=f"sam-longest-{side}-1", side=side)
 
     def _encode(self, pixels: Tensor) -> dict[str, Tensor]:
         return {"image": self.network.vision_encoder(pixels).last_hidden_state}
@@ -46,6 +47,10 @@ class SamDecoderModel(TransformersModel):
     def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:
         return {}
 
+    def _exported_prompts(self) -> tuple[PaddingPoints, tuple[Tensor, ...]]:
+        corners = (layer.weight for layer in self.network.prompt_encoder.point_embed[2:4])
+        return PaddingPoints(clicks=1), tuple(corners)
+
 
 class SamHqDecoderModel(SamDecoderModel):
     """SAM-HQ: a high-quality token and early features of the encoder, on top of a frozen SAM.
@@ -54,6 +59,8 @@ class SamHqDecoderModel(SamDecoderModel):
         network, name, device, encoder_dtype: as in `TransformersModel`.
         hq_token_only: the mask of the high-quality token alone, instead of its sum with SAM's.
     """
+
+    _features = ("image", "early")
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from samadapt.models.export_parts import PaddingPoints
 from samadapt.models.parts.model import TransformersModel
 from samadapt.models.parts.preprocessing import Preprocessing
 
@@ -21,6 +22,7 @@ class Sam2Segmenter(TransformersModel):
     when mask token 0 is unstable (`dynamic_multimask_via_stability` of its configuration).
     """
 
+    _features = ("image", "middle", "fine")
     _mask_token = 2  # the first token tells whether there is an object at all
 
     def __init__(
@@ -35,7 +37,7 @@ class Sam2Segmenter(TransformersModel):
 
     @staticmethod
     def _preprocessing_for(side: int) -> Preprocessing:
-        return Preprocessing("sam2", side, squash=True)
+        return Preprocessing(name=f"sam2-squash-{side}-1", side=side, squash=True)
 
     def _prepare_encoder(self, encoder: Any) -> None:
         encoder.neck.position_encoding = NoPositions()
@@ -51,6 +53,9 @@ class Sam2Segmenter(TransformersModel):
 
     def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:
         return {"high_resolution_features": [features["fine"], features["middle"]]}
+
+    def _exported_prompts(self) -> tuple[PaddingPoints, tuple[Tensor, ...]]:
+        return PaddingPoints(clicks=1, box=1, nothing=2), ()
 
 
 class NoPositions(nn.Module):
