@@ -84,8 +84,8 @@ def load_original(
     """
     if is_medsam and (is_hiera(checkpoint) or is_hq(checkpoint)):
         raise CheckpointError(
-            f"{checkpoint.path} is no SAM as MedSAM is: load it by its path alone, without the "
-            'word "medsam"'
+            f"{checkpoint.path} does not have the architecture of MedSAM, that of SAM: load it by "
+            'its path alone, without "medsam:"'
         )
     if is_hiera(checkpoint):
         return load_hiera(checkpoint, name, options)
