@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -263,17 +262,6 @@ class TestRefusals:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
         with pytest.raises(ModelError, match=r"pip install 'samadapt\[onnx\]'"):
             samadapt.load("nano", runtime="onnxruntime")
-
-    def test_an_installation_that_does_not_work(self, monkeypatch: pytest.MonkeyPatch):
-        found = importlib.util.find_spec
-        monkeypatch.setattr(
-            "importlib.util.find_spec",
-            lambda name, *args: object() if name == "onnxruntime" else found(name, *args),
-        )
-        monkeypatch.setitem(sys.modules, "onnxruntime", None)
-        with pytest.warns(UserWarning, match="nano encodes images in torch: this needs onnx"):
-            assert samadapt.load("nano", "cpu").runtime == "torch"
-        assert samadapt.load("nano", "cpu", "float32").runtime == "torch"
 
     @pytest.mark.parametrize(
         ("options", "text"),
