@@ -163,7 +163,7 @@ def register_family(
             checkpoint; None for one of no published size, or of another family.
         is_reserved: whether its names stand for its models even beside files of these names.
         load_memory: loads a model that follows objects through frames; None for a family without.
-        runtimes: what can run its models, in whole or in part; the first unless another is asked for.
+        runtimes: what can run its models, in whole or in part, the usual one first.
         is_fallback: whether it is asked after all others, as it takes folders of any kind.
     """
     known = tuple(names)
