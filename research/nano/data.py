@@ -26,6 +26,7 @@ from research.nano.crops import (
     random_window,
 )
 from research.nano.levels import nested_levels
+from research.scenes.regions import scene_from_photo
 from research.scenes.scene import Scene, generate_scene
 from samadapt.data.coco import CocoDataset
 from samadapt.data.rle import Rle
@@ -104,6 +105,8 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         details: share of samples that are a window on part of an object's outline, as nano
             answers corrections.
         hardest: generated scenes have difficulties between 0 and this, at most 1.
+        regions: share of the photographs' samples whose objects are regions and whose look is
+            another kind of image's, see `research.scenes.regions`.
 
     Raises:
         DataError: a photograph cannot be read.
@@ -120,8 +123,10 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         close_ups: float = 0.35,
         hardest: float = 1.0,
         details: float = 0.0,
+        regions: float = 0.0,
     ) -> None:
         self.details = details
+        self.regions = regions
         self.sources = [photos for photos, _ in sources]
         self.shares = np.array([share for _, share in sources])
         self.generated = generated
@@ -169,6 +174,11 @@ class TrainingSamples(IterableDataset[dict[str, Tensor]]):
         del textures[:-40]
         drawn = rng.permutation(len(photo.objects))[:_MAX_REGIONS]
         masks = np.stack([photo.objects[i].mask() for i in drawn]).astype(np.uint8)
+        if rng.random() < self.regions:
+            longest = int(self.side * rng.uniform(1.0, 1.6))
+            difficulty = rng.uniform(0, self.hardest)
+            scene = scene_from_photo(rng, image, list(masks), longest, difficulty)
+            return self._from_scene(rng, scene)
         order = np.argsort(-masks.sum((1, 2), dtype=np.int64))
         labels = np.zeros(image.shape[:2], np.int32)
         for number, index in enumerate(order, 1):  # small objects lie on top of large ones

@@ -45,7 +45,7 @@ class Recipe:
         taught_rounds: rounds of clicks with a loss on the masks: the first and the last ones.
         silent_rounds: most rounds between them; few are drawn more often than many.
         boxes, box_noise, scattered, drafts: what objects begin with, see `ClickSimulator.start`.
-        generated, close_ups, details, hardest: see `TrainingSamples`.
+        generated, close_ups, details, hardest, regions: see `TrainingSamples`.
         workers: processes that prepare samples; -1 chooses: one on a CPU, more beside a GPU.
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
     """
@@ -77,6 +77,7 @@ class Recipe:
     close_ups: float = 0.35
     details: float = 0.0
     hardest: float = 1.0
+    regions: float = 0.0
     learning_rate: float = 8e-4
     weight_decay: float = 0.05
     warmup_steps: int = 300

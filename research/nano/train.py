@@ -213,6 +213,7 @@ class Trainer:
             close_ups=recipe.close_ups,
             details=recipe.details,
             hardest=recipe.hardest,
+            regions=recipe.regions,
         )
         workers = self._workers()
         return DataLoader(

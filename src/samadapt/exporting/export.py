@@ -148,6 +148,7 @@ def describe(
             logits_per_cell=model.spec.logits_per_cell,
             close_up_side=model.spec.close_up_side,
             sequential_clicks=model.spec.sequential_clicks,
+            drops_unclicked_parts=model.spec.drops_unclicked_parts,
             has_merged_dense=has_merged_dense,
         ),
         largest_difference=0.0,

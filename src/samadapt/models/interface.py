@@ -45,6 +45,8 @@ class DecoderSpec:
             exported decoder has neither.
         has_merged_dense: whether the decoder contains an adapter's change of the dense prompt
             that `PromptEmbedding.own_dense` takes out again.
+        drops_unclicked_parts: whether the parts of a mask that hold no click on the object are
+            removed, see `samadapt.models.clicked_parts`.
     """
 
     width: int
@@ -58,6 +60,7 @@ class DecoderSpec:
     sequential_clicks: bool = False
     takes_adapters: bool = True
     has_merged_dense: bool = False
+    drops_unclicked_parts: bool = False
 
     @property
     def has_close_ups(self) -> bool:

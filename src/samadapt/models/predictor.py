@@ -13,6 +13,7 @@ from torch import Tensor
 
 from samadapt.errors import AdapterError, PromptError
 from samadapt.models.click_consistency import more_consistent, violated_clicks
+from samadapt.models.clicked_parts import without_unclicked_parts
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import DecoderOutput, ModelInterface, PromptEmbedding
 from samadapt.models.local_refinement import correction_window, inner_part, merge
@@ -46,8 +47,8 @@ class Predictor:
 
     Several clicks are answered in sequence where the model was trained so, small objects are
     answered on a close-up, prompts of one structure share a decoder call, an answer that
-    violates clicks is given again with the model's own dense prompt, and a correction is refined
-    on a close-up of what it changed.
+    violates clicks is given again with the model's own dense prompt, a correction is refined on a
+    close-up of what it changed, and parts of a mask that hold no click are removed.
 
     Args:
         model: what answers.
@@ -74,6 +75,11 @@ class Predictor:
             if not multimask:
                 answers = [
                     self._refined(embedding, group.view, prompt, answer, adapters)
+                    for prompt, answer in zip(group.prompts, answers, strict=True)
+                ]
+            if self._model.spec.drops_unclicked_parts:
+                answers = [
+                    without_unclicked_parts(answer, prompt, group.view.geometry)
                     for prompt, answer in zip(group.prompts, answers, strict=True)
                 ]
             found.update(zip(group.indices, answers, strict=True))

@@ -81,6 +81,7 @@ class NanoModel(SegmentationModel):
             close_up_side=self.config.close_up_side,
             module_path="decoder",
             sequential_clicks=True,
+            drops_unclicked_parts=True,
         )
 
     def encode_pixels(self, pixels: NDArray[np.uint8]) -> ImageEmbedding:

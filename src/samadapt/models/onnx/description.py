@@ -40,6 +40,7 @@ class DecoderEntry(_Strict):
     logits_per_cell: int = Field(gt=0)
     close_up_side: int = Field(ge=0)
     sequential_clicks: bool
+    drops_unclicked_parts: bool
     has_merged_dense: bool
 
 

@@ -1,0 +1,72 @@
+"""Clicked parts: of a mask that answers clicks, the parts that hold one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from samadapt.models.geometry import OUTSIDE, InputGeometry
+from samadapt.models.prediction import Prediction
+from samadapt.prompts import Prompt
+
+_REACH = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+"""Parts whose gap this closes, four cells of the decoder's grid, count as one: a thin object is
+easily broken there."""
+
+_EDGE = 0.25
+"""A pixel belongs to a removed part from this share on: a little beyond the outline."""
+
+
+def without_unclicked_parts(found: Prediction, prompt: Prompt, seen: InputGeometry) -> Prediction:
+    """Remove from each mask the connected parts (8 neighbours) that hold no click on the object.
+
+    A mask stays whole where nobody said where the object is or that it is in one place: without a
+    click inside it, with a box, and with a mask that a person drew (a bool one).
+
+    Args:
+        found: the answer to `prompt`; logits and masks are changed alike.
+        prompt: what was asked.
+        seen: geometry of the view that the logits belong to.
+    """
+    drawn = prompt.mask is not None and prompt.mask.dtype == np.bool_
+    points = [(click.x, click.y) for click in prompt.clicks if click.positive]
+    if not points or prompt.box is not None or drawn:
+        return found
+    cells = _cells(points, seen, found.logits.shape[1:])
+    masks, logits = found.masks, found.logits
+    for index, grid in enumerate(found.logits > 0):
+        unclicked = _unclicked(grid, cells)
+        if unclicked is None:
+            continue
+        if logits is found.logits:
+            masks, logits = masks.copy(), logits.copy()
+        logits[index][unclicked] = OUTSIDE
+        soft = torch.from_numpy(unclicked.astype(np.float32))[None, None]
+        masks[index] &= (seen.to_original(soft)[0, 0] <= _EDGE).numpy()
+    return found if logits is found.logits else replace(found, masks=masks, logits=logits)
+
+
+def _unclicked(grid: NDArray[np.bool_], cells: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+    """(h, w) the parts of a mask that hold none of the cells (N, 2); None if there are none."""
+    count, parts = cv2.connectedComponents(cv2.dilate(grid.astype(np.uint8), _REACH))
+    if count <= 2:
+        return None
+    held = grid[cells[:, 0], cells[:, 1]]
+    clicked = parts[cells[held, 0], cells[held, 1]]
+    if not len(clicked):
+        return None
+    unclicked = grid & ~np.isin(parts, clicked)
+    return unclicked if unclicked.any() else None
+
+
+def _cells(
+    points: list[tuple[float, float]], seen: InputGeometry, size: tuple[int, ...]
+) -> NDArray[np.int64]:
+    """(N, 2) row and column of the cell under each point that the view shows."""
+    at = seen.to_input(torch.tensor(points, dtype=torch.float64)).numpy()
+    cells = np.floor(at[:, ::-1] * np.array(size) / np.array(seen.padded)).astype(np.int64)
+    return np.asarray(cells[((cells >= 0) & (cells < size)).all(1)])
