@@ -166,18 +166,6 @@ class TestAdapters:
             plain = model.predict(seen, prompt, True)
             assert np.abs(plain.logits - ours.logits).max() > 1e-3
 
-    @pytest.mark.parametrize("name", ["sam", "sam_hq"])
-    def test_any_number_of_prompts_and_points_is_recorded(
-        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
-        model = tiny_model(name)
-        adapters = [trained(spec, model) for spec in ("lora", "stable", "tokens", "task-prompt")]
-        monkeypatch.setattr("samadapt.exporting.export.check_packages", lambda: None)
-        monkeypatch.setattr("samadapt.exporting.export.write_encoder", lambda *_: None)
-        monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: None)  # after the recording
-        with pytest.raises(AdapterError, match="gave no program"):
-            samadapt.export_model(model, tmp_path / "out", adapters)
-
     def test_a_task_that_violates_clicks_gives_way(self):
         model = tiny_nano()
         adapter = trained("task-prompt", model)
