@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -167,18 +166,6 @@ class TestAdapters:
             plain = model.predict(seen, prompt, True)
             assert np.abs(plain.logits - ours.logits).max() > 1e-3
 
-    @pytest.mark.parametrize("name", ["sam", "sam_hq"])
-    def test_any_number_of_prompts_and_points_is_recorded(
-        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ):
-        model = tiny_model(name)
-        adapters = [trained(spec, model) for spec in ("lora", "stable", "tokens", "task-prompt")]
-        monkeypatch.setattr("samadapt.exporting.export.check_packages", lambda: None)
-        monkeypatch.setattr("samadapt.exporting.export.write_encoder", lambda *_: None)
-        monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: None)  # after the recording
-        with pytest.raises(AdapterError, match="gave no program"):
-            samadapt.export_model(model, tmp_path / "out", adapters)
-
     def test_a_task_that_violates_clicks_gives_way(self):
         model = tiny_nano()
         adapter = trained("task-prompt", model)
@@ -263,17 +250,6 @@ class TestRefusals:
         monkeypatch.setitem(sys.modules, "onnxruntime", None)
         with pytest.raises(ModelError, match=r"pip install 'samadapt\[onnx\]'"):
             samadapt.load("nano", runtime="onnxruntime")
-
-    def test_an_installation_that_does_not_work(self, monkeypatch: pytest.MonkeyPatch):
-        found = importlib.util.find_spec
-        monkeypatch.setattr(
-            "importlib.util.find_spec",
-            lambda name, *args: object() if name == "onnxruntime" else found(name, *args),
-        )
-        monkeypatch.setitem(sys.modules, "onnxruntime", None)
-        with pytest.warns(UserWarning, match="nano encodes images in torch: this needs onnx"):
-            assert samadapt.load("nano", "cpu").runtime == "torch"
-        assert samadapt.load("nano", "cpu", "float32").runtime == "torch"
 
     @pytest.mark.parametrize(
         ("options", "text"),

@@ -130,21 +130,13 @@ def test_nano(nano_calls: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "nano").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("samadapt.models.precision.has_fast_bfloat16", lambda device: True)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     load("nano", device="cpu")
     load("nano", device="cpu", encoder_dtype="float32")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    load("nano", device="cpu")
-    load("nano", device="cpu", encoder_dtype="float32")
-    load("nano", device="cpu", runtime="torch")
     load("nano", runtime="onnxruntime")
     asked = [(kw["device"].type, kw["encoder_dtype"], kw["runtime"]) for _, kw in nano_calls]
     assert asked == [
         ("cpu", torch.bfloat16, "torch"),
         ("cpu", torch.float32, "torch"),
-        ("cpu", torch.bfloat16, "auto"),
-        ("cpu", torch.float32, "torch"),
-        ("cpu", torch.bfloat16, "torch"),
         ("cpu", torch.float32, "onnxruntime"),
     ]
     assert all(path is None for path, _ in nano_calls)

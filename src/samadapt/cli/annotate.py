@@ -13,10 +13,8 @@ from samadapt.cli import choice, common
 from samadapt.cli import options as opt
 from samadapt.cli.choice import ChosenModelOption
 from samadapt.errors import DataError
-from samadapt.models.registry import TORCH
 
 if TYPE_CHECKING:
-    from samadapt.models.base import SegmentationModel
     from samadapt.store.importing import Imported
 
 _MOST_TOLD = 10
@@ -131,7 +129,6 @@ def annotate(
                 adapters=adapter or (),
             )
             loaded = common.load_model(chosen_model.spec, device, dtype)
-            _tell_runtime(loaded)
             choice.record(place / ADAPTERS, chosen_model.spec)
             specs = tuple(adapter or default_specs(loaded))
             workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
@@ -160,15 +157,6 @@ def annotate(
                     typer.launch(run.address(host, bound, access.new_code()))
 
             run.serve(create_app(workspace, guard), listener, ready)
-
-
-def _tell_runtime(model: SegmentationModel) -> None:
-    if model.runtime != TORCH and model.spec.takes_adapters:
-        typer.echo(
-            f"{model.identity.name} encodes images in {model.runtime}; with --dtype float32 or "
-            "bfloat16 it does so in torch",
-            err=True,
-        )
 
 
 def _tell_import(found: Imported) -> None:

@@ -41,8 +41,7 @@ DtypeOption = Annotated[
     typer.Option(
         "--dtype",
         metavar="auto|float32|bfloat16",
-        help="Number format of the image encoder; auto takes bfloat16 where it is fast, and for "
-        "nano onnxruntime where it is installed.",
+        help="Number format of the image encoder; auto takes bfloat16 where it is fast.",
     ),
 ]
 DATA_VARIABLE = "SAMADAPT_DATA"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import os
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
@@ -32,7 +31,7 @@ SHIPPED = "shipped with samadapt"
 TORCH = "torch"
 """What runs the models of most families."""
 ONNXRUNTIME = "onnxruntime"
-"""What runs exported models, and the image encoder of nano on CPUs where it is installed."""
+"""What runs exported models, and nano's image encoder if it is asked for."""
 AUTO = "auto"
 """A runtime, device or number format that is chosen for the machine."""
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
@@ -107,8 +106,7 @@ class LoadOptions:
         device: where it runs.
         encoder_dtype: float32 or bfloat16.
         hq_token_only: see `load`; families without such a token refuse it.
-        runtime: one of the family's, or `AUTO` if it may run what it can in onnxruntime, in
-            float32, instead.
+        runtime: one of the family's.
     """
 
     device: torch.device
@@ -165,7 +163,7 @@ def register_family(
             checkpoint; None for one of no published size, or of another family.
         is_reserved: whether its names stand for its models even beside files of these names.
         load_memory: loads a model that follows objects through frames; None for a family without.
-        runtimes: what can run its models, in whole or in part.
+        runtimes: what can run its models, in whole or in part, the usual one first.
         is_fallback: whether it is asked after all others, as it takes folders of any kind.
     """
     known = tuple(names)
@@ -200,8 +198,7 @@ def load(
         hq_token_only: SAM-HQ only: the mask of the high-quality token alone, instead of its sum
             with SAM's mask.
         runtime: "auto", or "torch" or "onnxruntime" to insist on it. Exported models run in
-            onnxruntime. So does nano's image encoder, in float32, on a CPU where onnxruntime is
-            installed and nothing else is asked of `encoder_dtype`; all else runs in torch.
+            onnxruntime, all others in torch; nano's image encoder also in onnxruntime.
 
     Raises:
         UnknownModelError: neither a known name nor a path nor a Hub id.
@@ -223,8 +220,6 @@ def load(
             dtype = resolve_dtype(encoder_dtype, where)
             if chosen == ONNXRUNTIME:
                 _check_onnxruntime(source, where, dtype)
-            elif chosen == AUTO and (where.type != "cpu" or encoder_dtype != AUTO):
-                chosen = TORCH
             return family.load(source, LoadOptions(where, dtype, hq_token_only, chosen))
     if source.path is None:
         raise UnknownModelError(_unknown(source.name))
@@ -301,15 +296,14 @@ def refuse_hq_token_only(options: LoadOptions, name: str) -> None:
 
 
 def _runtime(wanted: str, family: _Family, source: ModelSource) -> str:
-    """What a family is to run a model in; `AUTO` if it may choose."""
+    """What a family is to run a model in."""
     known = (AUTO, TORCH, ONNXRUNTIME)
     if wanted not in known:
         raise ModelError(f"runtime {wanted!r}: use {', '.join(known)}")
     if wanted in family.runtimes:
         return wanted
     if wanted == AUTO:
-        is_free = len(family.runtimes) > 1 and importlib.util.find_spec(ONNXRUNTIME) is not None
-        return AUTO if is_free else family.runtimes[0]
+        return family.runtimes[0]
     remedy = "load the model that it was exported from"
     if wanted == ONNXRUNTIME:
         remedy = f"run `samadapt export-model DIR --model {source.name}` and load DIR"

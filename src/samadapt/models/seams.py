@@ -124,8 +124,8 @@ def install_mask_attention_seam(
             return None
         tokens, keys, features = kwargs[query], kwargs[key], kwargs[value]
         grid = _GRID.get()
-        flat_tokens = tokens.reshape(-1, *tokens.shape[-2:])
-        flat = unchanged = features.reshape(-1, *features.shape[-2:])
+        flat_tokens = tokens.flatten(0, -3)
+        flat = unchanged = features.flatten(0, -3)
         for seam in seams:
             flat = seam.mask_attention(flat, flat_tokens, grid)
         if flat is unchanged:

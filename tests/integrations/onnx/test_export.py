@@ -86,6 +86,11 @@ def trained(spec: str, model: SegmentationModel) -> samadapt.Adapter:
     return adapter
 
 
+@pytest.mark.xfail(
+    raises=samadapt.AdapterError,
+    strict=True,
+    reason="recording fixes the number of prompts",
+)
 def test_adapters_are_merged(tmp_path: Path, known_encoder: Any):
     specs = ["lora", "stable", "tokens", "task-prompt"]
     model = tiny_model("sam")

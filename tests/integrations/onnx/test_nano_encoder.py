@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -25,7 +22,7 @@ def in_torch() -> SegmentationModel:
 
 @pytest.fixture(scope="module")
 def mixed() -> SegmentationModel:
-    return samadapt.load("nano", "cpu")
+    return samadapt.load("nano", "cpu", runtime="onnxruntime")
 
 
 @pytest.mark.parametrize("size", [(200, 280), (90, 60), (40, 40)])
@@ -67,29 +64,3 @@ def test_adapters_learn(mixed: SegmentationModel):
     session.open(PICTURE)
     session.click(70.0, 60.0)
     assert session.accept(label="disc").any()
-
-
-@pytest.mark.parametrize(
-    ("options", "runtime"),
-    [
-        ({}, "onnxruntime"),
-        ({"runtime": "onnxruntime", "encoder_dtype": "float32"}, "onnxruntime"),
-        ({"encoder_dtype": "float32"}, "torch"),
-        ({"encoder_dtype": "bfloat16"}, "torch"),
-        ({"runtime": "torch"}, "torch"),
-    ],
-)
-def test_which_runtime(options: dict[str, Any], runtime: str):
-    model = samadapt.load("nano", "cpu", **options)
-    assert model.runtime == runtime
-    if runtime == "onnxruntime":
-        assert model.encoder_dtype == torch.float32
-
-
-def test_without_onnxruntime(monkeypatch: pytest.MonkeyPatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        "importlib.util.find_spec",
-        lambda name, *args: None if name == "onnxruntime" else found(name, *args),
-    )
-    assert samadapt.load("nano", "cpu").runtime == "torch"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from samadapt.errors import ModelError, SamadaptError
+from samadapt.errors import ModelError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding, ModelIdentity
 from samadapt.models.export_parts import ModelParts
@@ -20,15 +19,15 @@ from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.encoder import NanoFeatures, channels_last
-from samadapt.models.nano.graph import encoder_graph, has_graph
-from samadapt.models.nano.network import NanoNetwork, place
+from samadapt.models.nano.graph import encoder_graph
+from samadapt.models.nano.network import place
 from samadapt.models.nano.parts import NanoParts
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
 from samadapt.models.nano.trunk import MEAN, SCALE
 from samadapt.models.nano.weights import NanoWeights, read_weights
 from samadapt.models.parts.preprocessing import Preprocessing, kept_pixels, region_of
 from samadapt.models.parts.runtime import PIXELS, Graph, graph_name
-from samadapt.models.registry import AUTO, ONNXRUNTIME, TORCH
+from samadapt.models.registry import ONNXRUNTIME, TORCH
 from samadapt.prompts import Box, Prompt
 
 SHIPPED = "nano.safetensors"
@@ -214,8 +213,7 @@ def load_nano(
         path: of a weights file; None for the shipped weights.
         device: where it runs.
         encoder_dtype: of the image encoder in torch.
-        runtime: of the image encoder: `TORCH`; `ONNXRUNTIME`, in float32; or `AUTO`, onnxruntime
-            if it can.
+        runtime: of the image encoder: `TORCH`, or `ONNXRUNTIME`, in float32.
 
     Raises:
         CheckpointError: the file is missing, damaged or made for another version.
@@ -235,22 +233,9 @@ def _model(
     encoder_dtype: torch.dtype,
     runtime: str,
 ) -> NanoModel:
-    graph = _graph(weights.network, runtime)
+    graph = encoder_graph(weights.network) if runtime == ONNXRUNTIME else None
     dtype = encoder_dtype if graph is None else torch.float32
     return NanoModel(weights, name, device, dtype, graph)
-
-
-def _graph(network: NanoNetwork, runtime: str) -> Graph | None:
-    """The encoder for onnxruntime; None for torch."""
-    if runtime == TORCH or (runtime == AUTO and not has_graph(network.config)):
-        return None
-    try:
-        return encoder_graph(network)
-    except SamadaptError as error:
-        if runtime != AUTO:
-            raise
-        warnings.warn(f"nano encodes images in torch: {error}", stacklevel=2)
-        return None
 
 
 def _expanded(embedding: ImageEmbedding, count: int) -> NanoFeatures:
