@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import numpy as np
@@ -25,7 +24,6 @@ from samadapt.store.rebuild import differences, read_log
 POSTGRES = "SAMADAPT_TEST_POSTGRES"
 
 pytestmark = [
-    pytest.mark.xdist_group("two servers"),
     pytest.mark.skipif(not NGINX, reason="no nginx: install Debian's package nginx-light"),
     pytest.mark.skipif(
         POSTGRES not in os.environ,
