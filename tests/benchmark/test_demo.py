@@ -81,6 +81,6 @@ def test_the_frozen_model_alone_leaves_a_table_a_result_and_a_report(
 def test_the_shipped_weights_reach_their_floor(nano: SegmentationModel) -> None:
     """Far below what the weights reach today, far above what broken ones would."""
     protocol = ClickProtocol(max_clicks=5)
-    result = run_interactive(demo_dataset(), nano, protocol, selection=Selection(max_objects=12))
+    result = run_interactive(demo_dataset(), nano, protocol, selection=Selection(max_objects=6))
     assert float(result.summary["iou@1"] or 0) > 0.4
     assert float(result.summary["iou@5"] or 0) > 0.7

@@ -82,6 +82,7 @@ class Annotator:
         """Break everything off at once, as far as a thread can."""
         self.server.force_exit = True
         self.stop()
+        self.workspace._watch.close()  # a killed process has no threads left
 
     def person(self, client: str = "tab-one", name: str = "Ann") -> Person:
         self.people.append(Person(self.url, client, name))

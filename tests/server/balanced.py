@@ -22,8 +22,7 @@ SERVER = """
 import sys
 from fakes import FakeModel
 from samadapt.cli import app, common
-seed = int(sys.argv.pop(1))
-common.load_model = lambda name, device, dtype: FakeModel(seed)
+common.load_model = lambda name, device, dtype: FakeModel()
 app(sys.argv[1:])
 """
 
@@ -69,13 +68,15 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def begin(self, adapter: str = "online", seed: int = 0) -> Server:
+    def begin(self) -> None:
         """Start; `wait` waits until it answers."""
         tests = Path(__file__).parents[1]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(seed), "annotate", str(self.folder)]
-            + ["--project", self.project, "--model", "fake", "--adapter", adapter, "--no-browser"]
-            + ["--port", str(self.port), "--json", "--threads", "1", "--allow-host", "127.0.0.1"],
+            [
+                *(sys.executable, "-c", SERVER, "annotate", str(self.folder), "--json"),
+                *("--project", self.project, "--model", "fake", "--port", str(self.port)),
+                *("--no-browser", "--threads", "1", "--allow-host", "127.0.0.1"),
+            ],
             env={
                 **os.environ,
                 "SAMADAPT_TOKEN": TOKEN,
@@ -86,7 +87,6 @@ class Server:
             stderr=subprocess.PIPE,
             text=True,
         )
-        return self
 
     def wait(self) -> Server:
         assert self.process is not None
@@ -94,11 +94,6 @@ class Server:
         if not self.process.stdout.readline():
             raise AssertionError(self.process.communicate()[1])
         return self
-
-    def refusal(self) -> str:
-        """What it said when it did not start."""
-        assert self.process is not None
-        return self.process.communicate(timeout=60)[1]
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)

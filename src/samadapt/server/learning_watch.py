@@ -44,10 +44,13 @@ class LearningWatch:
         while not self._closed.wait(_SECONDS):
             try:
                 self._look()
+                self._said = ""
             except SamadaptError as error:  # the database is away: it is looked for again
                 if str(error) != self._said:
                     _LOG.warning("learning with other servers: %s", error)
                 self._said = str(error)
+            except Exception:  # whatever it was, the next look may do better
+                _LOG.exception("unexpected error in learning with other servers")
 
     def _look(self) -> None:
         if self._learning.is_behind():
