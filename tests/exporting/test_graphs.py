@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,8 +20,6 @@ from samadapt.exporting.export import describe
 from samadapt.exporting.graphs import DecoderGraph, EncoderGraph
 from samadapt.models import predictor
 from samadapt.models.base import SegmentationModel
-from samadapt.models.nano.graph import encoder_graph, has_graph
-from samadapt.models.nano.model import load_nano
 from samadapt.models.onnx.description import LOGITS, SCORES
 from samadapt.models.onnx.model import OnnxModel
 from samadapt.models.parts.runtime import IMAGE, PIXELS, graph_name
@@ -242,27 +239,11 @@ class TestRefusals:
         with pytest.raises(ModelError, match="bfloat16: load it with encoder_dtype float32"):
             samadapt.export_model(model, tmp_path / "out")
 
-    def test_runtimes(self, monkeypatch: pytest.MonkeyPatch):
+    def test_runtimes(self):
         with pytest.raises(ModelError, match="export-model DIR --model facebook/sam-vit-base"):
             samadapt.load("facebook/sam-vit-base", runtime="onnxruntime")
         with pytest.raises(ModelError, match="use auto, torch, onnxruntime"):
             samadapt.load("nano", runtime="tflite")
-        monkeypatch.setitem(sys.modules, "onnxruntime", None)
-        with pytest.raises(ModelError, match=r"pip install 'samadapt\[onnx\]'"):
-            samadapt.load("nano", runtime="onnxruntime")
-
-    @pytest.mark.parametrize(
-        ("options", "text"),
-        [({"encoder_dtype": "bfloat16"}, "in float32"), ({"device": "meta"}, "device cpu")],
-    )
-    def test_onnxruntime_elsewhere(self, options: dict[str, str], text: str):
-        with pytest.raises(ModelError, match=text):
-            samadapt.load("nano", runtime="onnxruntime", **options)
-
-    def test_a_nano_of_other_sizes_has_no_graph(self):
-        assert has_graph(load_nano().config)
-        with pytest.raises(ModelError, match="load it with the runtime torch"):
-            encoder_graph(tiny_nano()._network)
 
 
 def test_the_names_of_optimum():

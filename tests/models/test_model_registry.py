@@ -132,14 +132,8 @@ def test_nano(nano_calls: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("samadapt.models.precision.has_fast_bfloat16", lambda device: True)
     load("nano", device="cpu")
     load("nano", device="cpu", encoder_dtype="float32")
-    load("nano", runtime="onnxruntime")
-    asked = [(kw["device"].type, kw["encoder_dtype"], kw["runtime"]) for _, kw in nano_calls]
-    assert asked == [
-        ("cpu", torch.bfloat16, "torch"),
-        ("cpu", torch.float32, "torch"),
-        ("cpu", torch.float32, "onnxruntime"),
-    ]
-    assert all(path is None for path, _ in nano_calls)
+    asked = [(kw["device"].type, kw["encoder_dtype"]) for _, kw in nano_calls]
+    assert asked == [("cpu", torch.bfloat16), ("cpu", torch.float32)]
 
 
 def test_nano_weights_in_a_file(nano_calls: list[Any], tmp_path: Path) -> None:

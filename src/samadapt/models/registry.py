@@ -31,7 +31,7 @@ SHIPPED = "shipped with samadapt"
 TORCH = "torch"
 """What runs the models of most families."""
 ONNXRUNTIME = "onnxruntime"
-"""What runs exported models, and nano's image encoder if it is asked for."""
+"""What runs exported models."""
 AUTO = "auto"
 """A runtime, device or number format that is chosen for the machine."""
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
@@ -198,7 +198,7 @@ def load(
         hq_token_only: SAM-HQ only: the mask of the high-quality token alone, instead of its sum
             with SAM's mask.
         runtime: "auto", or "torch" or "onnxruntime" to insist on it. Exported models run in
-            onnxruntime, all others in torch; nano's image encoder also in onnxruntime.
+            onnxruntime, all others in torch.
 
     Raises:
         UnknownModelError: neither a known name nor a path nor a Hub id.

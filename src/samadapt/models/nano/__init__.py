@@ -1,7 +1,7 @@
 """nano: the small model that ships with samadapt."""
 
 from samadapt.models.nano.family import known, load, matches
-from samadapt.models.registry import ONNXRUNTIME, TORCH, register_family
+from samadapt.models.registry import register_family
 
 register_family(
     matches,
@@ -9,5 +9,4 @@ register_family(
     names=("nano",),
     listing=known,
     is_reserved=True,
-    runtimes=(TORCH, ONNXRUNTIME),
 )

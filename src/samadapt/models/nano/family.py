@@ -36,12 +36,7 @@ def load(source: ModelSource, options: LoadOptions) -> SegmentationModel:
     from samadapt.models.nano.model import load_nano
 
     refuse_hq_token_only(options, NAME)
-    return load_nano(
-        source.path,
-        device=options.device,
-        encoder_dtype=options.encoder_dtype,
-        runtime=options.runtime,
-    )
+    return load_nano(source.path, device=options.device, encoder_dtype=options.encoder_dtype)
 
 
 def known() -> list[ModelInfo]:

@@ -18,16 +18,13 @@ from samadapt.models.export_parts import ModelParts
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.nano.config import NanoConfig
-from samadapt.models.nano.encoder import NanoFeatures, channels_last
-from samadapt.models.nano.graph import encoder_graph
+from samadapt.models.nano.encoder import channels_last
 from samadapt.models.nano.network import place
 from samadapt.models.nano.parts import NanoParts
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
 from samadapt.models.nano.trunk import MEAN, SCALE
 from samadapt.models.nano.weights import NanoWeights, read_weights
 from samadapt.models.parts.preprocessing import Preprocessing, kept_pixels, region_of
-from samadapt.models.parts.runtime import PIXELS, Graph, graph_name
-from samadapt.models.registry import ONNXRUNTIME, TORCH
 from samadapt.prompts import Box, Prompt
 
 SHIPPED = "nano.safetensors"
@@ -50,7 +47,6 @@ class NanoModel(SegmentationModel):
         name: str = "nano",
         device: torch.device | str = "cpu",
         encoder_dtype: torch.dtype = torch.float32,
-        encoder: Graph | None = None,
     ) -> None:
         network = weights.network
         freeze(network)
@@ -60,8 +56,6 @@ class NanoModel(SegmentationModel):
         self.encoder_dtype = encoder_dtype
         self.config = network.config
         self._network = place(network, self.device)
-        self._graph = encoder
-        self.runtime = TORCH if encoder is None else ONNXRUNTIME
         self._preprocessing = Preprocessing(
             name=self.preprocessing,
             side=self.config.input_side,
@@ -125,8 +119,6 @@ class NanoModel(SegmentationModel):
 
     def _encode(self, pixels: Tensor) -> dict[str, Tensor]:
         """Features of normalised pixels (B, 3, H, W)."""
-        if self._graph is not None:
-            return self._encode_in_graph(self._graph, pixels)
         reduced = self.encoder_dtype != torch.float32
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced):
             features = self._network(channels_last(pixels.to(self.device)))
@@ -134,14 +126,6 @@ class NanoModel(SegmentationModel):
             "image": channels_last(features.image.float()),
             "keys": channels_last(features.keys.float()),
             "fine": channels_last(features.fine.float()),
-        }
-
-    def _encode_in_graph(self, graph: Graph, pixels: Tensor) -> dict[str, Tensor]:
-        """As `_encode`; the graph takes one image at a time."""
-        rows = [graph({PIXELS: row[None]}) for row in pixels]
-        return {
-            name: channels_last(torch.cat([row[graph_name(name)] for row in rows]))
-            for name in NanoParts.features
         }
 
     def embed_prompts(
@@ -205,37 +189,22 @@ def load_nano(
     path: str | Path | None = None,
     device: torch.device | str = "cpu",
     encoder_dtype: torch.dtype = torch.float32,
-    runtime: str = TORCH,
 ) -> NanoModel:
     """Load the shipped weights, or those in `path`.
 
     Args:
         path: of a weights file; None for the shipped weights.
         device: where it runs.
-        encoder_dtype: of the image encoder in torch.
-        runtime: of the image encoder: `TORCH`, or `ONNXRUNTIME`, in float32.
+        encoder_dtype: of the image encoder.
 
     Raises:
         CheckpointError: the file is missing, damaged or made for another version.
-        ModelError: onnxruntime is wanted and cannot run it.
     """
     if path is not None:
-        return _model(read_weights(Path(path)), Path(path).stem, device, encoder_dtype, runtime)
+        return NanoModel(read_weights(Path(path)), Path(path).stem, device, encoder_dtype)
     shipped = resources.files("samadapt.models.nano") / "shipped" / SHIPPED
     with resources.as_file(shipped) as file:
-        return _model(read_weights(file), "nano", device, encoder_dtype, runtime)
-
-
-def _model(
-    weights: NanoWeights,
-    name: str,
-    device: torch.device | str,
-    encoder_dtype: torch.dtype,
-    runtime: str,
-) -> NanoModel:
-    graph = encoder_graph(weights.network) if runtime == ONNXRUNTIME else None
-    dtype = encoder_dtype if graph is None else torch.float32
-    return NanoModel(weights, name, device, dtype, graph)
+        return NanoModel(read_weights(file), "nano", device, encoder_dtype)
 
 
 def _expanded(embedding: ImageEmbedding, count: int) -> NanoFeatures:

@@ -29,20 +29,13 @@ class Graph:
 
     Args:
         path: the file.
-        weights: by name, those that the file names without holding them.
-        remedy: what to do where onnxruntime cannot use the file.
 
     Raises:
         ModelError: onnxruntime is not installed.
         CheckpointError: a file that onnxruntime cannot use.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        weights: Mapping[str, Tensor] | None = None,
-        remedy: str = "export the model again",
-    ) -> None:
+    def __init__(self, path: Path) -> None:
         runtime = _onnxruntime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -50,16 +43,13 @@ class Graph:
         options.log_severity_level = _ERRORS_ONLY
         # Threads that wait busily take the processor from torch, which runs in turns with this.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        given = {name: _array(tensor) for name, tensor in (weights or {}).items()}
         try:
-            values = [runtime.OrtValue.ortvalue_from_numpy(array) for array in given.values()]
-            options.add_external_initializers(list(given), values)
             self._session = runtime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its own error types have no common base
             raise CheckpointError(
-                f"onnxruntime cannot use {path} ({first_line(error)[:200]}): {remedy}"
+                f"onnxruntime cannot use {path} ({first_line(error)[:200]}): export the model again"
             ) from None
         self.path = path
         self.inputs = frozenset(given.name for given in self._session.get_inputs())
