@@ -18,7 +18,7 @@ from samadapt.models.export_parts import ModelParts
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.nano.config import NanoConfig
-from samadapt.models.nano.encoder import channels_last
+from samadapt.models.nano.encoder import NanoFeatures, channels_last
 from samadapt.models.nano.network import place
 from samadapt.models.nano.parts import NanoParts
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
