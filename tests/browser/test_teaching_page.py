@@ -82,6 +82,3 @@ def test_a_folder_is_imported_and_taught_and_steps_are_taken_back(
     story.press("Control+y")
     story.idle()
     assert project.details.attributes()[1] == {"worn": False}
-    story.press("Control+z", "Control+z")
-    story.idle()
-    assert project.objects.all() == []  # the import
