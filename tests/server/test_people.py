@@ -160,3 +160,48 @@ def _annotate(person: Person, ids: list[int], number: int, kept: dict[str, np.nd
         thing = person.accept(image, key)
         kept[key] = shown(answer)
         assert np.array_equal(saved(thing), kept[key])
+
+
+def test_what_others_change_is_told_once(annotator: Annotator) -> None:
+    first, second, *_ = annotator.ids()
+    ann, bob = annotator.person("tab-a", "Ann"), annotator.person("tab-b", "Bob")
+    number = bob.get("/api/images")["number"]
+    assert "images" not in bob.get("/api/changes", after=number, image=first)
+    ann.click(first, *DISC)  # a click is nobody else's business
+    clicked = bob.get("/api/changes", after=number, image=first)
+    assert (clicked["images"], "open" in clicked) == ([], False)
+    thing = ann.accept(first, "the-key-of-ann")
+    ann.post(f"/api/images/{second}/mark", mark="done", revision=0)
+    found = bob.get("/api/changes", after=number, image=first)
+    assert [(row[0], row[2], row[3]) for row in found["images"]] == [
+        (first, "started", 1),
+        (second, "done", 0),
+    ]
+    assert found["open"] == {"versions": [[thing["id"], 1]], "mark": "", "revision": 0}
+    assert "open" not in bob.get("/api/changes", after=number, image=annotator.ids()[-1])
+    again = bob.get("/api/changes", after=found["number"], image=first)
+    assert "images" not in again
+
+
+def test_other_peoples_tasks_are_passed_over_and_reviews_found(annotator: Annotator) -> None:
+    first, second, third, *_ = annotator.ids()
+    ann = annotator.person("tab-a", "Ann")
+    ann.post("/api/assign", images=[second], assignee="Bob")
+    ann.post(f"/api/images/{third}/review", state="review", revision=0)
+
+    def following(who: Person, **query: bool) -> int | None:
+        found: int | None = who.get("/api/next", after=first, **query)["image"]
+        return found
+
+    assert following(ann) == second  # leafing through leaves out nothing
+    assert following(ann, unfinished=True) not in (second, third)
+    assert following(annotator.person("tab-b", "Bob"), unfinished=True) == second
+    assert following(ann, review=True) == third
+    said = {"state": "returned", "revision": 1, "comment": {"text": "look here", "x": 3, "y": 4}}
+    answer = ann.post(f"/api/images/{third}/review", **said)
+    assert (answer["state"], answer["mark"]["mark"], answer["comments"][0]["text"]) == (
+        "returned", "", "look here",
+    )  # fmt: skip
+    assert ann.refused(f"/api/images/{third}/review", state="approved", revision=1)[0] == 409
+    assert ann.post("/api/comments/1", resolved=True)["comments"][0]["resolved"]
+    assert following(ann, review=True) is None

@@ -40,7 +40,8 @@ def changes(
 ) -> dict[str, Any]:
     """What anybody changed after event `after`: asked every second, and cheap while nothing is new.
 
-    `images` are rows as in the list, null if there are too many of them: then ask for the list.
+    `images` are rows as in the list, but for objects under way, which the client knows itself; null
+    if there are too many of them: then ask for the list.
     `open` says how `image` is if anything changed there: number and revision of its objects, and
     its mark. `proposals` is how many wait in all: they are not in the log.
     """
@@ -56,8 +57,7 @@ def changes(
     changed = here.project.journal.changed_since(after)
     if len(changed) <= _MOST_CHANGED:
         entries = here.project.images.entries(changed) if changed else []
-        holding = here.sessions.holding(me.client) & changed
-        answer["images"] = here.gallery.rows(entries, holding)
+        answer["images"] = here.gallery.rows(entries, ())
     else:
         answer["images"] = None
     answer["labels_revision"] = here.project.labels.all()[1]

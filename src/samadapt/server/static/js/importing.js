@@ -1,6 +1,7 @@
 // Import: a COCO file, an archive, or a folder in any format that the program knows.
 
 import { ask, get, save } from "./api.js";
+import { refreshDetails } from "./details.js";
 import { refreshImages, working } from "./images.js";
 import { keyOf } from "./keys.js";
 import { takeLabels } from "./labels.js";
@@ -56,6 +57,7 @@ async function send(file, name, crowds = false) {
     takeLabels(await ask("GET", "/api/project"));
     await refreshImages();
     await refreshObjects();
+    await refreshDetails();
     report(file, name, found);
   } catch (error) {
     complain(error);

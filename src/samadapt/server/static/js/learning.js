@@ -39,7 +39,7 @@ function render() {
   const canvas = compared.length >= ENOUGH && h("canvas.plot");
   const select = h("select", { "aria-label": "Adapter", onchange: () => change(select.value) },
     found.choices.map((choice) => h("option", { value: choice.spec, selected: choice.spec === found.adapter }, choice.text)));
-  $("learning-panel").replaceChildren(
+  const parts = [
     h("h3", {}, "Prompts per object"),
     ...(canvas ? comparison(compared, canvas) : []),
     h("div.muted", { id: "compared" }, howMany(compared.length, found.unverified)),
@@ -50,7 +50,9 @@ function render() {
     h("div.buttons", {},
       h("button.button.small", { onclick: snapshot, disabled: !found.learning }, "Snapshot…"),
       h("button.button.small.danger", { onclick: reset, disabled: !found.learning }, "Reset…")),
-    canvas && h("span.muted", {}, "Frozen model: it is given your own clicks, then a simulated annotator's, until it agrees with your mask (IoU 0.85). A trend, not a benchmark: the mask came from the adapted model."));
+    canvas && h("span.muted", {}, "Frozen model: it is given your own clicks, then a simulated annotator's, until it agrees with your mask (IoU 0.85). A trend, not a benchmark: the mask came from the adapted model."),
+  ];
+  $("learning-panel").replaceChildren(...parts.filter(Boolean));
   if (canvas) requestAnimationFrame(() => plot(canvas, compared));
 }
 

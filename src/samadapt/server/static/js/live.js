@@ -50,8 +50,9 @@ function takeRows(rows) {
   const places = new Map(state.images.map(([id], index) => [id, index]));
   for (const row of rows) {
     if (!places.has(row[0])) return false;
-    if (row[0] === state.image?.id) row[5] = hasObject();
-    state.images[places.get(row[0])] = row;
+    const place = places.get(row[0]);
+    row[5] = row[0] === state.image?.id ? hasObject() : state.images[place][5];
+    state.images[place] = row;
   }
   if (rows.length) tell(["images"]);
   return true;

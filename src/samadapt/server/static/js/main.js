@@ -63,7 +63,6 @@ const ordered = {
   cycle: () => cycle(),
   undo: async () => (isCutting() ? cutBack() : (await undoStep()) || undo()), redo: async () => (await redoStep()) || redo(),
   edit: () => (isQueue() && !hasObject() ? fixWaiting() : editSelected()), remove: deleteSelected,
-  comment: pinComment,
   similar: findSimilar, acceptAll: () => (isQueue() ? acceptAllWaiting() : acceptAll()), reject: () => (isQueue() ? rejectWaiting() : rejectProposal()),
   proposalNext: () => (isQueue() ? passOver() : step(1)), proposalPrevious: () => step(-1),
   number: chooseNumber,
@@ -88,7 +87,7 @@ const inTurn = (group, how) => Object.fromEntries(Object.entries(group).map(([na
 const actions = {
   ...inTurn(ordered, inOrder), ...inTurn(leading, leaveDecided),
   skipImage: () => (shownImage()?.mark ? inOrder(() => setMark("")) : leaveDecided(leading.skipImage)),
-  jump, searchLabel,
+  jump, searchLabel, comment: pinComment,
   toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),
   toolBrush: () => set({ tool: "brush" }), toolErase: () => set({ tool: "erase" }),
   toolSelect: () => set({ tool: "select" }), toolPan: () => set({ tool: "pan" }), toolScissors: () => set({ tool: "scissors" }), toolSplit: () => set({ tool: "split" }), colourBy: toggleColouring,

@@ -1,5 +1,6 @@
 // Comments on the image: pins at their places, and pinning a new one.
 
+import { inOrder } from "./queue.js";
 import { request } from "./stage.js";
 import { on, set, state } from "./state.js";
 import { $, dialog, h, toast } from "./ui.js";
@@ -39,8 +40,8 @@ export async function pinAt(x, y) {
   }
   const save = then;
   endPinning();
-  const text = await askComment();
-  if (text && save) await save({ text, x, y });
+  const text = await askComment(); // at once: nothing that is still being saved keeps the person waiting
+  if (text && save) await inOrder(() => save({ text, x, y }));
 }
 
 function askComment() {

@@ -137,7 +137,7 @@ function up(event) {
   const [x, y] = toImage(...place(event));
   if (done.kind === "brush" || done.kind === "erase") endStroke();
   else if (done.kind === "polygon") release();
-  else if (done.kind === "comment") inOrder(() => pinAt(x, y));
+  else if (done.kind === "comment") pinAt(x, y);
   else if (done.kind === "scissors") inOrder(() => cutTo(x, y));
   else if (isLine(done.kind)) drawn(done, x, y);
   else if (done.kind !== "pan") prompt(done, x, y);

@@ -143,8 +143,8 @@ function render() {
   const name = labelOf(state.label)?.name ?? "object";
   panel.replaceChildren(
     h("h3", {}, "Proposals on all images"),
-    h("div.buttons", {}, h("button.button.small.main", { id: "open-queue", disabled: !waiting, onclick: () => run("queue") },
-      waiting === 1 ? "Review 1 proposal" : `Review ${waiting} proposals`, keyOf("queue") && h("kbd", {}, keyOf("queue")))),
+    waiting ? h("div.buttons", {}, h("button.button.small.main", { id: "open-queue", onclick: () => run("queue") },
+      waiting === 1 ? "Review 1 proposal" : `Review ${waiting} proposals`, keyOf("queue") && h("kbd", {}, keyOf("queue")))) : h("div.muted", {}, "No proposal waits."),
     ...(now.running ? [
       h("div", { role: "status" }, `Looking for what is ${now.what}: ${now.looked} of ${now.images} images, ${now.found} found.`),
       h("progress", { max: Math.max(1, now.images), value: now.looked, "aria-label": "Images looked at" }),
