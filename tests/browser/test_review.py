@@ -123,6 +123,12 @@ def test_work_is_assigned_reviewed_sent_back_and_approved(
     ann.idle()
     assert reviews.get(first).state == "review"
     bob.until("samadapt.state.images[0][6] === 'review'")
+    # Who comes later is asked above the image, once, and may go on without an answer.
+    cid = Story(open_page())
+    cid.page.fill("#name-note input", "Cid")
+    cid.page.keyboard.press("Enter")
+    cid.until("samadapt.state.settings.person === 'Cid'")
+    assert cid.page.locator("#name-note input").count() == 0
 
 
 def test_a_second_window_shows_labels_tags_and_marks(

@@ -231,7 +231,7 @@ class SessionCore:
         if not learners or not self.state.object.is_blank:
             return
         click, embedding = next_click(mask, np.zeros_like(mask)), self.embedding
-        if click is None:
+        if click is None:  # an empty mask
             return
         prompt = Prompt([(click.x, click.y)])
         adapters = self.lease.answering(self.model, embedding)

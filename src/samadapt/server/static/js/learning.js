@@ -7,6 +7,7 @@ import { $, askText, complain, confirmed, dialog, h, toast } from "./ui.js";
 
 const ENOUGH = 8; // objects to be compared before anything is said
 let timer = 0;
+let rendered = ""; // what the panel shows
 
 export function startLearning() {
   on("learning tab settings", render);
@@ -35,6 +36,10 @@ function render() {
   pill.textContent = text;
   pill.title = explanation(found);
   if (state.tab !== "learning") return;
+  // What did not change stays as it is: a list that is open, and what has the focus.
+  const now = JSON.stringify([found, document.documentElement.dataset.theme]);
+  if (now === rendered) return;
+  rendered = now;
   const compared = found.objects.filter(([, frozen, , isVerified]) => isVerified && frozen !== null);
   const canvas = compared.length >= ENOUGH && h("canvas.plot");
   const select = h("select", { "aria-label": "Adapter", onchange: () => change(select.value) },
@@ -99,6 +104,7 @@ async function change(spec) {
     toast(`Adapter: ${spec}`);
   } catch (error) {
     complain(error);
+    rendered = "";
     render();
   }
 }

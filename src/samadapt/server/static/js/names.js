@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { configure, state } from "./state.js";
-import { askText } from "./ui.js";
+import { $, askText, h } from "./ui.js";
 
 let asking = null;
 
@@ -13,14 +13,24 @@ export function whoAmI() {
   return asking;
 }
 
-/** In a project that others work in, the name is asked for at the beginning. */
+/** In a project that others work in, a line above the image asks for the name; nobody has to answer. */
 export async function askAmongOthers() {
   if (state.settings.person || state.settings.askedName) return;
   const { people } = await get("/api/people").catch(() => ({ people: [] }));
-  if (people.length) await whoAmI();
+  if (!people.length) return;
+  const input = h("input", { type: "text", maxLength: 60, "aria-label": "Your name", placeholder: "Your name", spellcheck: false });
+  const end = (person) => {
+    configure({ person, askedName: true });
+    $("name-note").replaceChildren();
+  };
+  const form = h("form.note", { onsubmit: (event) => { event.preventDefault(); end(input.value.trim()); } },
+    h("span", {}, `${people.slice(0, 3).join(", ")}${people.length > 3 ? " and others" : ""} work here, too. Who are you?`), input,
+    h("button.button.small.main", { type: "submit" }, "OK"), h("button.button.small", { type: "button", onclick: () => end("") }, "No name"));
+  $("name-note").replaceChildren(form);
 }
 
 async function ask() {
   const name = await askText("Your name", "Others see it beside what you draw, review and say. View changes it later.", "");
   configure({ person: name ?? "", askedName: true });
+  $("name-note").replaceChildren();
 }

@@ -7,6 +7,7 @@ import { $, complain, h, toast } from "./ui.js";
 
 let now = null; // how far the run is
 let timer = 0;
+let rendered = ""; // what the panel shows
 
 export function startTeaching() {
   on("tab label labels learning", render);
@@ -41,6 +42,9 @@ function render() {
   const panel = $("teaching-panel");
   if (state.tab !== "learning" || panel.contains(document.activeElement)) return;
   const name = labelOf(state.label)?.name;
+  const key = JSON.stringify([now?.running ? now : null, now?.problem ?? "", name]);
+  if (key === rendered) return;
+  rendered = key;
   const share = now?.quality === null || now?.quality === undefined ? "" : `, agreement ${Math.round(100 * now.quality)} %`;
   panel.replaceChildren(
     h("h3", {}, "Teach a task"),
