@@ -15,10 +15,11 @@ Opener = Callable[..., Any]
 DISC, SQUARE = (14, 12), (37, 29)
 
 
+LISTED = "() => [...document.querySelectorAll('#image-list .name')].map((e) => e.textContent)"
+
+
 def listed(page: Any) -> list[str]:
-    found: list[str] = page.evaluate(
-        "() => [...document.querySelectorAll('#image-list .name')].map((e) => e.textContent)"
-    )
+    found: list[str] = page.evaluate(LISTED)
     return found
 
 
@@ -57,7 +58,7 @@ def test_work_is_assigned_reviewed_sent_back_and_approved(
     assert ann.page.locator(".dialog").count() == 0  # nobody asked Ann for anything yet
     ann.page.click("[data-tab=images]")
     ann.page.select_option("#image-person", label="Ann")
-    assert listed(ann.page) == ["1.png", "2.png"]
+    ann.until(f"({LISTED})().join() === '1.png,2.png'")  # it follows within two seconds
     # Ann draws; Bob sees it without a reload, within two seconds.
     bob.open(first)
     waits = []
@@ -105,7 +106,7 @@ def test_work_is_assigned_reviewed_sent_back_and_approved(
     ]
     bob.open(first)
     bob.press("Shift+Y")
-    bob.idle()
+    bob.until("samadapt.state.images[0][6] === 'approved'")
     assert reviews.get(first).state == "approved"
     # The approved alone are exported; what is changed afterwards is looked at again.
     bob.page.click("#menu-button")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from outcome import one_error
@@ -16,6 +18,7 @@ from samadapt.cli import checks, common
 from samadapt.cli.checks import Check, all_checks
 from samadapt.errors import CheckpointError
 from samadapt.models import registry
+from samadapt.models.interface import DecoderSpec
 from tiny_dataset import TinyDataset, oracle
 
 WEIGHTS_SHA256 = hashlib.sha256(b"weights").hexdigest()
@@ -129,6 +132,16 @@ class TestDoctor:
         assert (status, detail.endswith("as its model card says")) == ("ok", True), detail
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A model as it was asked for."""
+
+    name: str
+    device: str
+    dtype: str
+    spec: ClassVar[DecoderSpec] = DecoderSpec(width=8)
+
+
 class TestDemo:
     @pytest.fixture
     def calls(self, monkeypatch: pytest.MonkeyPatch, tiny: TinyDataset) -> list[tuple[object, ...]]:
@@ -139,14 +152,14 @@ class TestDemo:
             return [run_interactive(tiny.open(), oracle())]
 
         monkeypatch.setattr(demo, "run_demo", run_demo)
-        monkeypatch.setattr(common, "load_model", lambda *wanted: wanted)
+        monkeypatch.setattr(common, "load_model", Loaded)
         return calls
 
     def test_options(self, run, calls):
         result = run("demo", "--out", "there", "--seed", "3", "--max-objects", "5", "-m", "x")
         assert result.exit_code == 0, result.output
         ((out, model, seed, max_objects, adapter, _),) = calls
-        assert (out, model) == (Path("there"), ("x", "auto", "auto"))
+        assert (out, model) == (Path("there"), Loaded("x", "auto", "auto"))
         assert (seed, max_objects, adapter) == (3, 5, "online")
         assert "9 objects in 3 images" in result.stdout
         assert "NoC20@85" in result.stdout

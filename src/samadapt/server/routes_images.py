@@ -35,7 +35,7 @@ def list_images(here: Here, me: Me) -> Response:
 def changes(
     here: Here,
     me: Me,
-    after: Annotated[int, Query(ge=0)] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
     image: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
 ) -> dict[str, Any]:
     """What anybody changed after event `after`: asked every second, and cheap while nothing is new.

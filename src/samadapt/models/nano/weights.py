@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from samadapt.data.files import replacing
-from samadapt.errors import CheckpointError
+from samadapt.errors import CheckpointError, first_line
 from samadapt.models.hashing import hash_tensors, not_finite
 from samadapt.models.nano.config import NanoConfig
 from samadapt.models.nano.network import NanoNetwork
@@ -86,7 +86,10 @@ def read_weights(path: Path) -> NanoWeights:
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"cannot read the nano weights {path}: {error}") from None
+        raise CheckpointError(
+            f"{path} cannot be read as weights of nano ({first_line(error)}): it is damaged or "
+            "incomplete; get the file again"
+        ) from None
     if (name := not_finite(tensors)) is not None:
         raise CheckpointError(f"{path} has numbers in {name} that are not finite: it is damaged")
     network = NanoNetwork(config)

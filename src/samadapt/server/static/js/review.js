@@ -48,9 +48,11 @@ export async function pinComment() {
 }
 
 async function setState(wanted, comment = null) {
-  if (!state.review) return false;
+  const image = state.image?.id;
   await whoAmI();
-  const { image, revision } = state.review;
+  if (state.review?.image !== image) await refreshReview();
+  if (!image || state.review?.image !== image) return false; // another image was opened meanwhile
+  const { revision } = state.review;
   return ask(`/api/images/${image}/review`, { state: wanted, revision, comment });
 }
 
