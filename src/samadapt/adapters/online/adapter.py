@@ -177,10 +177,8 @@ class OnlineAdapter(Adapter):
 
     def collect(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
         """Learn the objects that followers of `autosave` handed over; arguments as in `resume`."""
-        if self.autosave is None:
-            return
-        inbox = self.autosave / _HANDED
-        if not self._learner.backlog.has_new(inbox):
+        inbox = None if self.autosave is None else self.autosave / _HANDED
+        if inbox is None or not self._learner.backlog.has_new(inbox):
             return
 
         def event() -> Iterator[None] | None:
@@ -204,15 +202,13 @@ class OnlineAdapter(Adapter):
 
     def serving(self, model: SegmentationModel, folder: Path) -> Self:
         """An adapter with the same state that learns in the background, saved to `folder`."""
-        return self._in_background(model, folder, None)
+        return self._ready(model, folder, None)
 
     def following(self, model: SegmentationModel, folder: Path) -> Self:
         """An adapter with the same state that learns nothing of its own; see `follows`."""
-        return self._in_background(model, None, folder)
+        return self._ready(model, None, folder)
 
-    def _in_background(
-        self, model: SegmentationModel, autosave: Path | None, follows: Path | None
-    ) -> Self:
+    def _ready(self, model: SegmentationModel, autosave: Path | None, follows: Path | None) -> Self:
         ready = type(self)(self.config, background=True, autosave=autosave, follows=follows)
         ready.bind(model)
         ready.load_state_dict(self.state_dict())
