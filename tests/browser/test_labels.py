@@ -98,11 +98,17 @@ def test_attributes_and_tags_are_typed_in_the_page(annotator: Annotator, open_pa
     story.accept()
     (number,) = story.objects()
     page.locator("#object-list .row").tap()
+    page.fill("#tags", "night, blurred")
+    held: list[tuple[Any, Any]] = []
+    page.route("**/details", lambda route: held.append((route, route.fetch())), times=1)
+    page.keyboard.press("Enter")
+    while not held:
+        page.wait_for_timeout(20)
     page.fill("#said [type=number]", "7")
     page.select_option("#said select", "round")
+    held[0][0].fulfill(response=held[0][1])  # it knows of the tags alone
+    page.wait_for_timeout(200)
     page.locator("#said [type=checkbox]").check()
-    page.fill("#tags", "night, blurred")
-    page.keyboard.press("Enter")
     story.idle()
     story.saved()
     details = annotator.project.details

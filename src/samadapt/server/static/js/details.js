@@ -16,13 +16,16 @@ function look() {
   return refreshDetails();
 }
 
-/** Look again: somebody else may have changed something. */
+let edits = 0, unsaved = 0; // of this page
+
+/** Look again: somebody else may have changed something. An answer that does not know what was
+ * typed meanwhile is left aside; the last edit looks again once it is saved. */
 export async function refreshDetails() {
-  const id = state.image?.id;
-  if (!id) return;
+  const id = state.image?.id, asked = edits;
+  if (!id || unsaved) return;
   try {
     const details = await get(`/api/images/${id}/details`);
-    if (state.image?.id === id) set({ details });
+    if (state.image?.id === id && asked === edits) set({ details });
   } catch {
     // Without an answer there is nothing to show; the next image asks again.
   }
@@ -78,26 +81,35 @@ function describe(id, name, value) {
   else values[name] = value;
   const before = details.attributes[id] ?? {};
   details.attributes[id] = values;
-  const store = async (attributes) => {
-    await save("PUT", `/api/objects/${id}/attributes`, { attributes });
-    await refreshDetails();
-  };
-  return inOrder(async () => {
-    await store(values);
-    rememberStep(`${name} of #${id}`, () => store(before), () => store(values));
-  });
+  const store = (attributes) => save("PUT", `/api/objects/${id}/attributes`, { attributes });
+  return edited(`${name} of #${id}`, store, values, before);
 }
 
 function tag(text) {
   const { image, details } = state, before = details.tags;
   const tags = text.split(",").map((one) => one.trim()).filter(Boolean);
   details.tags = tags;
-  const store = async (wanted) => {
-    await save("PUT", `/api/images/${image.id}/tags`, { tags: wanted });
+  const store = (wanted) => save("PUT", `/api/images/${image.id}/tags`, { tags: wanted });
+  return edited(`the tags of ${image.name}`, store, tags, before);
+}
+
+/** Save what the page shows already, as a step that can be taken back. */
+function edited(what, store, now, before) {
+  const stored = async (value) => {
+    edits += 1;
+    unsaved += 1;
+    try {
+      await store(value);
+    } finally {
+      unsaved -= 1;
+    }
     await refreshDetails();
   };
+  edits += 1;
+  unsaved += 1; // until its turn comes
   return inOrder(async () => {
-    await store(tags);
-    rememberStep(`the tags of ${image.name}`, () => store(before), () => store(tags));
+    unsaved -= 1;
+    await stored(now);
+    rememberStep(what, () => stored(before), () => stored(now));
   });
 }
