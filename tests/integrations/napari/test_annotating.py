@@ -296,6 +296,7 @@ def test_nothing_to_accept_is_told(annotate: Maker) -> None:
 
 def test_find_similar_without_an_example_is_told(annotate: Maker, problems: list[str]) -> None:
     annotator = annotate(stack()[2][:, ::-1], "no-example")
+    annotator.label = "never drawn on any image"
     annotator.find_similar()
     annotator.wait()
     assert problems == ["accept an object of this label first: then similar ones are found"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import queue
@@ -91,6 +92,8 @@ class LocalServer:
             return ""
 
     def _last_error(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)  # its output ends a moment before it does
         if self.is_running:
             return f"it said nothing for {_SECONDS:.0f} s"
         self._process.wait()
