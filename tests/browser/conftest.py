@@ -18,6 +18,7 @@ from fakes import FakeModel, blobs
 sys.path.insert(0, str(Path(__file__).parent.parent / "server"))
 
 from annotator import Annotator
+from story import Story
 
 BROWSER = "SAMADAPT_TEST_BROWSER"
 """Environment variable with the path of a Chromium."""
@@ -85,3 +86,12 @@ def open_page(request: pytest.FixtureRequest, chromium: Any) -> Iterator[Opener]
     for context in contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def story(annotator: Annotator, numbers: list[int], open_page: Callable[..., Any]) -> Story:
+    """The first image, open, with the objects of a test's own fixture `numbers`."""
+    found = Story(open_page())
+    found.open(annotator.ids()[0])  # the page begins with an image that has no objects yet
+    found.until(f"samadapt.state.objects.size === {len(numbers)}")
+    return found

@@ -60,14 +60,6 @@ def numbers(annotator: Annotator) -> list[int]:
     return add(annotator, BLOCKS[:3]) + add(annotator, BLOCKS[3:], "square")
 
 
-@pytest.fixture
-def story(annotator: Annotator, numbers: list[int], open_page: Opener) -> Story:
-    found = Story(open_page())
-    found.open(annotator.ids()[0])  # the page begins with an image that has no objects yet
-    found.until(f"samadapt.state.objects.size === {len(numbers)}")
-    return found
-
-
 def test_shift_lasso_and_label_select_and_bulk_changes_are_one_step(
     annotator: Annotator, story: Story, numbers: list[int]
 ) -> None:

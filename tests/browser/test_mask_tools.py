@@ -23,14 +23,6 @@ def numbers(annotator: Annotator) -> list[int]:
     return add(annotator, [DOTTED, BAR])
 
 
-@pytest.fixture
-def story(annotator: Annotator, numbers: list[int], open_page: Opener) -> Story:
-    found = Story(open_page())
-    found.open(annotator.ids()[0])  # the page begins with an image that has no objects yet
-    found.until(f"samadapt.state.objects.size === {len(numbers)}")
-    return found
-
-
 def test_tools_change_the_selected_objects(
     annotator: Annotator, story: Story, numbers: list[int]
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 import samadapt
 from fakes import blobs
+from moved_adapters import trained
 from samadapt import AdapterError, Box, DataError, ModelError, Prompt
 from samadapt.adapters.registry import create_adapter, default_specs
 from samadapt.exporting.export import describe
@@ -132,19 +133,6 @@ def test_a_correction_is_refined_on_a_close_up(monkeypatch: pytest.MonkeyPatch):
     refined = other.predict(also, again)
     same(model.predict(seen, again), refined)
     assert not np.array_equal(refined.masks, plain.masks)
-
-
-def trained(spec: str, model: SegmentationModel) -> samadapt.Adapter:
-    """An adapter of this method whose parameters are all moved from where they start."""
-    adapter = create_adapter(spec, model)
-    generator = torch.Generator().manual_seed(5)
-    assert adapter.module is not None
-    with torch.no_grad():
-        for parameter in adapter.module.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-    if isinstance(adapter, samadapt.TaskPromptAdapter):  # as after training: it yields to clicks
-        adapter.config = replace(adapter.config, strength=0.5)
-    return adapter
 
 
 class TestAdapters:

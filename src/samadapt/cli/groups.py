@@ -108,7 +108,7 @@ class WorkerOptions:
 
     @property
     def is_given(self) -> bool:
-        """Whether any of these options is given."""
+        """True if the command line names an engine, an address, workers or GPUs."""
         return bool(self.engine or self.workers is not None or self.address or self.gpus)
 
     def elsewhere(self, model: SegmentationModel, run: ModelOptions) -> Elsewhere | None:

@@ -210,7 +210,7 @@ def _objects(
 
 
 def _said(values: Any) -> dict[str, Any]:
-    """What a shape or an image says by name; nothing where it is no table."""
+    """Attributes or flags of a shape or an image, by name; empty if the value is no JSON object."""
     return {str(name): value for name, value in values.items()} if isinstance(values, dict) else {}
 
 

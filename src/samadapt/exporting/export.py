@@ -125,7 +125,7 @@ def describe(
     *,
     has_merged_dense: bool,
 ) -> Description:
-    """What an export says of itself.
+    """Return the description that is written beside the graphs.
 
     Args:
         model: what is exported.

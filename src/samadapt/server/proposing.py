@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from samadapt.errors import BusyError, SamadaptError, first_line
+from samadapt.errors import SamadaptError
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.server.background import BackgroundRun, RunProgress
 from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
 from samadapt.store.proposals import NewProposal
@@ -18,14 +16,13 @@ from samadapt.store.records import StoredImage
 Find = Callable[[StoredImage, ImageEmbedding], Sequence[NewProposal]]
 """What is found on an image."""
 
-_LOG = logging.getLogger("samadapt.server")
 COVERED = 0.5
 """Share of a proposal inside an accepted object from which on it is known already."""
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far a run is.
+class Progress(RunProgress):
+    """How far a run over all images is.
 
     Attributes:
         what: what is looked for, in words.
@@ -33,8 +30,6 @@ class Progress:
         looked: looked at so far.
         found: proposals so far.
         failed: images that could not be used.
-        running: whether it goes on.
-        problem: why it ended early; empty if it did not.
     """
 
     what: str = ""
@@ -42,16 +37,10 @@ class Progress:
     looked: int = 0
     found: int = 0
     failed: int = 0
-    running: bool = False
-    problem: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As the page takes it."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
-class Proposing:
-    """One run at a time, in a thread that gives way to people.
+class Proposing(BackgroundRun[Progress]):
+    """Looks for objects on all images, one run at a time, and gives way to people.
 
     Args:
         gallery: the images.
@@ -60,10 +49,7 @@ class Proposing:
 
     def __init__(self, gallery: Gallery, encoder: Encoder) -> None:
         self._gallery, self._encoder = gallery, encoder
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.progress = Progress()
+        super().__init__("proposing", Progress())
 
     def start(self, source: str, what: str, find: Find) -> None:
         """Look at all images that are not finished.
@@ -76,50 +62,25 @@ class Proposing:
         Raises:
             BusyError: a run goes on already.
         """
-        with self._lock:
-            if self.progress.running:
-                raise BusyError("objects are being looked for already: stop that first, or wait")
-            numbers = [
-                entry.id
-                for entry in self._gallery.scan()
-                if entry.present and not entry.mark and not entry.problem
-            ]
-            self.progress = Progress(what, images=len(numbers), running=True)
-            self._stopping.clear()
-            self._thread = threading.Thread(
-                target=self._run, args=(source, numbers, find), name="samadapt-proposing"
-            )
-            self._thread.daemon = True
-            self._thread.start()
+        numbers = [
+            entry.id
+            for entry in self._gallery.scan()
+            if entry.present and not entry.mark and not entry.problem
+        ]
+        progress = Progress(what=what, images=len(numbers))
+        busy = "objects are being looked for already: stop that first, or wait"
+        self.begin(progress, lambda: self._look_at_all(progress, source, numbers, find), busy)
 
-    def stop(self) -> None:
-        """End the run after the present image; what was found stays."""
-        self._stopping.set()
-
-    def close(self) -> None:
-        """Stop, and wait for the end."""
-        self.stop()
-        thread = self._thread
-        if thread is not None:
-            thread.join(timeout=10)
-
-    def _run(self, source: str, numbers: Sequence[int], find: Find) -> None:
-        progress = self.progress
-        try:
-            for number in numbers:
-                if self._stopping.is_set():
-                    progress.problem = "stopped"
-                    return
-                try:
-                    progress.found += self._look(source, number, find)
-                except (SamadaptError, OSError, MemoryError):
-                    progress.failed += 1  # whoever opens the image is told why
-                progress.looked += 1
-        except Exception as error:
-            _LOG.exception("looking for objects ended", exc_info=error)
-            progress.problem = first_line(error)
-        finally:
-            progress.running = False
+    def _look_at_all(
+        self, progress: Progress, source: str, numbers: Sequence[int], find: Find
+    ) -> None:
+        for number in numbers:
+            self.check()
+            try:
+                progress.found += self._look(source, number, find)
+            except (SamadaptError, OSError, MemoryError):
+                progress.failed += 1  # whoever opens the image is told why
+            progress.looked += 1
 
     def _look(self, source: str, number: int, find: Find) -> int:
         image = self._gallery.looked_at(number)

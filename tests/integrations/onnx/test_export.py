@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
-import torch
 
 import samadapt
+from moved_adapters import trained
 from samadapt import Box, ModelError, Prompt
-from samadapt.adapters.registry import create_adapter
 from samadapt.exporting import check
-from samadapt.models.base import SegmentationModel
 from samadapt.models.onnx.description import DECODER, DESCRIPTION, ENCODER
 from small_models import tiny_model
 
@@ -71,19 +68,6 @@ class TestFamilies:
         inputs = {i.name for i in decoder.get_inputs()}
         assert {"image_embeddings", "input_points", "input_labels"} <= inputs
         assert [o.name for o in decoder.get_outputs()] == ["iou_scores", "pred_masks"]
-
-
-def trained(spec: str, model: SegmentationModel) -> samadapt.Adapter:
-    """An adapter of this method whose parameters are all moved from where they start."""
-    adapter = create_adapter(spec, model)
-    generator = torch.Generator().manual_seed(5)
-    assert adapter.module is not None
-    with torch.no_grad():
-        for parameter in adapter.module.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
-    if isinstance(adapter, samadapt.TaskPromptAdapter):  # as after training: it yields to clicks
-        adapter.config = replace(adapter.config, strength=0.5)
-    return adapter
 
 
 @pytest.mark.xfail(

@@ -230,7 +230,7 @@ class Backlog:
             raise DataError(f"{part} cannot be renamed ({error.strerror}): check it") from None
 
     def has_new(self, inbox: Path) -> bool:
-        """Whether there is anything in `inbox` that was not collected."""
+        """Return True if the folder `inbox` holds objects that were not collected yet."""
         return any(place not in self._collected for place in _handed(inbox))
 
     def collect(self, inbox: Path) -> None:
@@ -323,7 +323,7 @@ def _unpacked(bits: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.boo
 
 
 def _handed(inbox: Path) -> list[Path]:
-    """What was handed over completely, the oldest first."""
+    """Folders of objects that were handed over completely, oldest first."""
     try:
         return sorted(place for place in inbox.iterdir() if not place.name.startswith("."))
     except OSError:

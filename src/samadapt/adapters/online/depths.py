@@ -46,7 +46,7 @@ class LateEvidence:
         return replace(self, gains=tuple(kept))
 
     def trusts(self, depth: int, guard: GuardSettings) -> bool:
-        """Whether the adapted decoder answers at a depth of 1 or more: only if it was better there.
+        """Return True if the adapted decoder gained at a depth of 1 or more; it answers there.
 
         Both decoders are always compared, whichever of them answers.
         """

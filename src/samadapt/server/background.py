@@ -1,0 +1,110 @@
+"""`BackgroundRun`: one long run at a time in a thread, which can be watched and stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Generic, TypeVar
+
+from samadapt.errors import BusyError, SamadaptError, first_line
+
+_LOG = logging.getLogger("samadapt.server")
+_SECONDS = 10.0
+
+
+class StoppedError(Exception):
+    """Somebody stopped the run."""
+
+
+@dataclass(slots=True)
+class RunProgress:
+    """How far a run is.
+
+    Attributes:
+        running: whether it goes on.
+        problem: why it ended early; empty if it did not.
+    """
+
+    running: bool = False
+    problem: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As the page takes it."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+Progress = TypeVar("Progress", bound=RunProgress)
+
+
+class BackgroundRun(Generic[Progress]):
+    """One run at a time, in a thread.
+
+    Args:
+        name: of the thread, and in the log.
+        progress: before the first run.
+
+    Attributes:
+        progress: of the present or the last run.
+    """
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.progress = progress
+
+    def begin(self, progress: Progress, action: Callable[[], None], busy: str) -> None:
+        """Begin a run.
+
+        Args:
+            progress: at its beginning.
+            action: the run; it calls `check` now and then.
+            busy: message where a run goes on already.
+
+        Raises:
+            BusyError: a run goes on already.
+        """
+        with self._lock:
+            if self.progress.running:
+                raise BusyError(busy)
+            progress.running = True
+            self.progress = progress
+            self._stopping.clear()
+            self._thread = threading.Thread(
+                target=self._run,
+                args=(progress, action),
+                name=f"samadapt-{self._name}",
+                daemon=True,
+            )
+            self._thread.start()
+
+    def check(self) -> None:
+        """Raise `StoppedError` if the run was stopped."""
+        if self._stopping.is_set():
+            raise StoppedError
+
+    def stop(self) -> None:
+        """End the run at its next `check`."""
+        self._stopping.set()
+
+    def close(self) -> None:
+        """Stop the run, and wait for its end."""
+        self.stop()
+        if self._thread is not None:
+            self._thread.join(timeout=_SECONDS)
+
+    def _run(self, progress: Progress, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except StoppedError:
+            progress.problem = "stopped"
+        except SamadaptError as error:
+            progress.problem = first_line(error)
+        except Exception as error:
+            _LOG.exception("%s ended", self._name, exc_info=error)
+            progress.problem = first_line(error)
+        finally:
+            progress.running = False
