@@ -59,6 +59,7 @@ def test_work_is_assigned_reviewed_sent_back_and_approved(
     ann.page.click("[data-tab=images]")
     ann.page.select_option("#image-person", label="Ann")
     ann.until(f"({LISTED})().join() === '1.png,2.png'")  # it follows within two seconds
+    ann.until("[...document.querySelectorAll('#image-list img')].every((e) => e.naturalWidth > 0)")
     # Ann draws; Bob sees it without a reload, within two seconds.
     bob.open(first)
     waits = []

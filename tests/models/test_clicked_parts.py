@@ -93,3 +93,23 @@ def test_the_given_answer_is_not_changed() -> None:
     before = whole.masks.copy()
     without_unclicked_parts(whole, Prompt(points=[(20, 20)], labels=[1]), GEOMETRY)
     assert (whole.masks == before).all()
+
+
+def test_a_click_on_the_border_of_the_image_holds_its_part() -> None:
+    edge = answer(LEFT, (80, 40, 96, 64))
+    for x, y in ((96, 50), (90, 64), (96, 64)):
+        prompt = Prompt(points=[(20, 20), (x, y)], labels=[1, 1])
+        assert without_unclicked_parts(edge, prompt, GEOMETRY) is edge
+
+
+def test_a_clicked_pixel_stays_where_the_grid_does_not_show_it() -> None:
+    found = answer(LEFT, RIGHT)
+    masks = found.masks.copy()
+    masks[0, 10:12, 64:72] = True
+    hidden = Prediction(masks, found.scores, found.logits.copy())
+    hidden.logits.setflags(write=True)
+    hidden.logits[0, 8:32, 58:82] = 5  # one part of the grid, in which the left click is not
+    prompt = Prompt(points=[(20, 20), (66, 11)], labels=[1, 1])
+    kept = without_unclicked_parts(hidden, prompt, GEOMETRY)
+    assert kept.masks[0, 11, 66]
+    assert kept.masks[0, 20, 20]

@@ -143,3 +143,39 @@ def test_accepted_proposals_are_learned(tmp_path: Path, waited: bool) -> None:
         assert running.workspace.learning.summary()["learned"] == 1
     finally:
         running.stop()
+
+
+def test_nothing_is_accepted_that_cannot_be_fixed_next(
+    server: Annotator, labels: NDArray[np.int_]
+) -> None:
+    first, *_ = server.ids()
+    ann, proposals = server.person(), server.project.proposals
+    proposals.put("a", {first: [NewProposal("disc", Rle.from_mask(labels == 1), 0.5, (8, 8))]})
+    number = ann.get("/api/proposals/next")["next"]["id"]
+    ann.post(f"/api/images/{first}/click", x=48, y=8, positive=True)
+    status, text = ann.refused(f"/api/proposals/{number}/accept", fix=True)
+    assert (status, "finish or skip" in text) == (409, True)
+    assert server.project.objects.all() == []
+    assert proposals.count() == 1
+
+
+def test_an_accept_that_was_lost_is_answered_though_the_proposal_is_gone(
+    server: Annotator, labels: NDArray[np.int_]
+) -> None:
+    first, *_ = server.ids()
+    ann, proposals = server.person(), server.project.proposals
+    proposals.put("a", {first: [NewProposal("disc", Rle.from_mask(labels == 1), 0.5, (8, 8))]})
+    number = ann.get("/api/proposals/next")["next"]["id"]
+    made = ann.post(f"/api/proposals/{number}/accept", "the-key-of-it")["object"]["id"]
+    bob = server.person()  # as a tab after a restart: no answer of it is kept
+    assert bob.post(f"/api/proposals/{number}/accept", "the-key-of-it")["object"]["id"] == made
+    assert len(server.project.objects.all()) == 1
+
+
+@pytest.mark.parametrize("task", ["../../etc", "/etc", "a/b", "", "a" * 9000, "task:none"])
+def test_only_tasks_of_the_project_are_proposed(server: Annotator, task: str) -> None:
+    status, text = server.person().refused("/api/proposals/run", task=task)
+    assert (status, text.splitlines()) == (
+        404,
+        ["this project has no such task: choose one that it was taught"],
+    )

@@ -33,6 +33,7 @@ def test_a_task_is_taught_and_proposes_on_other_images(annotator: Annotator) -> 
     ann, (first, second, *_) = annotator.person(), annotator.ids()
     number = annotator.project.labels.named(["disc"], "")["disc"]
     assert "accept 3 or more" in ann.refused("/api/teaching", label="disc", steps=2)[1]
+    assert "no label of this name" in ann.refused("/api/teaching", label="none", steps=2)[1]
     for image in (first, second):
         for left in (4, 24):
             mask = np.zeros((40, 56), np.bool_)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from samadapt.models.click_consistency import is_inside
 from samadapt.models.geometry import OUTSIDE, InputGeometry
 from samadapt.models.prediction import Prediction
 from samadapt.prompts import Prompt
@@ -33,10 +34,10 @@ def without_unclicked_parts(found: Prediction, prompt: Prompt, seen: InputGeomet
         seen: geometry of the view that the logits belong to.
     """
     drawn = prompt.mask is not None and prompt.mask.dtype == np.bool_
-    points = [(click.x, click.y) for click in prompt.clicks if click.positive]
-    if not points or prompt.box is not None or drawn:
+    clicked = [click for click in prompt.clicks if click.positive]
+    if not clicked or prompt.box is not None or drawn:
         return found
-    cells = _cells(points, seen, found.logits.shape[1:])
+    cells = _cells([(click.x, click.y) for click in clicked], seen, found.logits.shape[1:])
     masks, logits = found.masks, found.logits
     for index, grid in enumerate(found.logits > 0):
         unclicked = _unclicked(grid, cells)
@@ -44,9 +45,12 @@ def without_unclicked_parts(found: Prediction, prompt: Prompt, seen: InputGeomet
             continue
         if logits is found.logits:
             masks, logits = masks.copy(), logits.copy()
-        logits[index][unclicked] = OUTSIDE
         soft = torch.from_numpy(unclicked.astype(np.float32))[None, None]
-        masks[index] &= (seen.to_original(soft)[0, 0] <= _EDGE).numpy()
+        rest = masks[index] & (seen.to_original(soft)[0, 0] <= _EDGE).numpy()
+        if any(is_inside(masks[index], c) and not is_inside(rest, c) for c in clicked):
+            continue  # the grid is too coarse for this mask
+        masks[index] = rest
+        logits[index][unclicked] = OUTSIDE
     return found if logits is found.logits else replace(found, masks=masks, logits=logits)
 
 
@@ -55,9 +59,8 @@ def _unclicked(grid: NDArray[np.bool_], cells: NDArray[np.int64]) -> NDArray[np.
     count, parts = cv2.connectedComponents(cv2.dilate(grid.astype(np.uint8), _REACH))
     if count <= 2:
         return None
-    held = grid[cells[:, 0], cells[:, 1]]
-    clicked = parts[cells[held, 0], cells[held, 1]]
-    if not len(clicked):
+    clicked = parts[cells[:, 0], cells[:, 1]]
+    if not clicked.any():
         return None
     unclicked = grid & ~np.isin(parts, clicked)
     return unclicked if unclicked.any() else None
@@ -66,7 +69,12 @@ def _unclicked(grid: NDArray[np.bool_], cells: NDArray[np.int64]) -> NDArray[np.
 def _cells(
     points: list[tuple[float, float]], seen: InputGeometry, size: tuple[int, ...]
 ) -> NDArray[np.int64]:
-    """(N, 2) row and column of the cell under each point that the view shows."""
-    at = seen.to_input(torch.tensor(points, dtype=torch.float64)).numpy()
-    cells = np.floor(at[:, ::-1] * np.array(size) / np.array(seen.padded)).astype(np.int64)
-    return np.asarray(cells[((cells >= 0) & (cells < size)).all(1)])
+    """(N, 2) row and column of the cell under each point that the view shows.
+
+    A point on the border, or in a cell of padding, belongs to the last cell that shows image.
+    """
+    at = seen.to_input(torch.tensor(points, dtype=torch.float64)).numpy()[:, ::-1]
+    shown = ((at >= 0) & (at <= seen.resized)).all(1)
+    scale = np.array(size) / np.array(seen.padded)
+    last = np.ceil(np.array(seen.resized) * scale).astype(np.int64) - 1
+    return np.asarray(np.minimum(np.floor(at[shown] * scale).astype(np.int64), last))

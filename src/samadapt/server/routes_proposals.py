@@ -51,6 +51,8 @@ def counts(here: Here) -> Json:
 def run(wanted: ProposeRequest, here: Here) -> Json:
     """Look for objects on all unfinished images, behind the work."""
     if wanted.task is not None:
+        if wanted.task not in {task["spec"] for task in here.learning.tasks()}:
+            raise MissingError("this project has no such task: choose one that it was taught")
         source, find = f"task {wanted.task}", _by_task(here, wanted.task)
     else:
         name = _label_name(here, wanted.label)
@@ -96,13 +98,16 @@ def waiting(image_id: ImageId, here: Here) -> Json:
 @router.post("/proposals/{number}/accept")
 def accept(number: ObjectId, wanted: FixRequest, here: Here, me: Me) -> Json:
     """Make a proposal an object, and learn it; with `fix`, clicks improve it next."""
-    image_id = here.project.proposals.get(number).image_id
-    known = None if me.key is None else here.project.objects.find_key(me.key, image_id)
+    known = None if me.key is None else here.project.objects.find_key(me.key)
     if known is not None:  # the answer to the first request was lost
-        return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
+        now = acted(here, me, known.image_id, lambda found: None)
+        return {"object": object_json(known), **now}
+    image_id = here.project.proposals.get(number).image_id
     made: list[int] = []
 
     def action(found: ClientSession) -> None:
+        if wanted.fix and not found.session.state.object.is_blank:
+            raise SessionError("finish or skip the present object first")
         made.append(here.accept_proposal(found, number, me.person))
         if wanted.fix:
             found.session.edit(saved_object(here.project.objects.get(made[0])))

@@ -69,8 +69,10 @@ class Teaching(BackgroundRun[TeachingProgress]):
             DataError: too few objects.
         """
         numbers = {one.name: one.id for one in self._project.labels.all()[0]}
-        count = self._project.objects.label_counts().get(numbers.get(label), 0)
-        if label not in numbers or count < FEWEST:
+        if label not in numbers:
+            raise DataError("there is no label of this name in the project: choose another")
+        count = self._project.objects.label_counts().get(numbers[label], 0)
+        if count < FEWEST:
             raise DataError(f"{label!r} has {count} objects: accept {FEWEST} or more first")
         progress = TeachingProgress(label=label)
         busy = f"{self.progress.label!r} is being taught: stop that, or wait"

@@ -118,8 +118,8 @@ class ObjectTable:
         with self._database.read() as tx:
             return self._get(tx, object_id)
 
-    def find_key(self, key: str, image_id: int) -> StoredObject | None:
-        """The object that was added to an image under `key`.
+    def find_key(self, key: str, image_id: int | None = None) -> StoredObject | None:
+        """The object that was added under `key`, to an image if one is named.
 
         Raises:
             ConflictError: the key belongs to an object of another image.
@@ -318,9 +318,9 @@ class ObjectTable:
     def _mine(self) -> Any:
         return select(objects).where(objects.c.project_id == self._project)
 
-    def _find_key(self, tx: Connection, key: str, image_id: int) -> StoredObject | None:
+    def _find_key(self, tx: Connection, key: str, image_id: int | None) -> StoredObject | None:
         row = tx.execute(self._mine().where(objects.c.key == key)).first()
-        if row is not None and row.image_id != image_id:
+        if row is not None and image_id not in (None, row.image_id):
             raise ConflictError(
                 f"the key {key!r} belongs to an object of another image (nothing was saved): use "
                 "a new key for every object"

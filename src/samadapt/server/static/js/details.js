@@ -9,6 +9,7 @@ import { $, h } from "./ui.js";
 export function startDetails() {
   on("image", look);
   on("details selected objects labels", render);
+  $("said").addEventListener("focusout", () => setTimeout(render)); // what came while something was typed
 }
 
 function look() {
@@ -31,7 +32,7 @@ export async function refreshDetails() {
   }
 }
 
-let shown = "";
+let shown = "", shownPlace = "";
 
 function render() {
   const box = $("said");
@@ -39,22 +40,24 @@ function render() {
   const fields = (object && labelOf(object.label)?.attributes) || [];
   box.hidden = !state.details;
   if (!state.details) return;
-  // What is being typed stays: the fields are made anew only when they are other ones.
-  const now = JSON.stringify([state.image?.id, object?.id, fields, state.details]);
-  if (now === shown && box.children.length) return;
-  shown = now;
+  const { image, details } = state; // what is typed belongs to this image, whatever is open by then
+  // What is being typed stays: until it is left, only fields of something else take its place.
+  const place = JSON.stringify([image?.id, object?.id, fields]), now = JSON.stringify([place, details]);
+  if (box.children.length && (now === shown || (place === shownPlace && box.contains(document.activeElement)))) return;
+  [shown, shownPlace] = [now, place];
   box.replaceChildren(
     ...(fields.length ? [h("h3", {}, `${labelOf(object.label).name} #${object.id}`), ...fields.map((field) => line(object.id, field))] : []),
     h("label.field", {}, h("span", {}, "Tags of this image"), h("span"), h("input", {
       id: "tags", type: "text", value: state.details.tags.join(", "), placeholder: "night, blurred", spellcheck: false, "aria-label": "Tags of this image",
-      onchange: (event) => tag(event.target.value), onkeydown: leave,
+      onchange: (event) => tag(image, present(image, details), event.target.value), onkeydown: leave,
     })),
   );
 }
 
 function line(id, field) {
-  const value = state.details.attributes[id]?.[field.name];
-  const change = (next) => describe(id, field.name, next);
+  const { image, details } = state, { label } = state.objects.get(id);
+  const value = details.attributes[id]?.[field.name];
+  const change = (next) => describe(present(image, details), id, label, field.name, next);
   if (field.kind === "flag") {
     return h("label.check", {}, h("input", { type: "checkbox", checked: value === true, onchange: (event) => change(event.target.checked) }), h("span", {}, field.name));
   }
@@ -68,13 +71,17 @@ function line(id, field) {
   return h("label.field", {}, h("span", {}, field.name), h("span"), input);
 }
 
+/** What is known of an image now, or, when another one is open, what was known of it. */
+function present(image, details) {
+  return state.image?.id === image.id && state.details ? state.details : details;
+}
+
 function leave(event) {
   if (event.key === "Enter" || event.key === "Escape") event.target.blur();
 }
 
-function describe(id, name, value) {
-  const { details } = state;
-  const fields = labelOf(state.objects.get(id)?.label)?.attributes ?? [];
+function describe(details, id, label, name, value) {
+  const fields = labelOf(label)?.attributes ?? [];
   // What was said of it under another label does not belong to this one.
   const values = Object.fromEntries(Object.entries(details.attributes[id] ?? {}).filter(([known]) => fields.some((field) => field.name === known)));
   if (value === null) delete values[name];
@@ -85,8 +92,8 @@ function describe(id, name, value) {
   return edited(`${name} of #${id}`, store, values, before);
 }
 
-function tag(text) {
-  const { image, details } = state, before = details.tags;
+function tag(image, details, text) {
+  const before = details.tags;
   const tags = text.split(",").map((one) => one.trim()).filter(Boolean);
   details.tags = tags;
   const store = (wanted) => save("PUT", `/api/images/${image.id}/tags`, { tags: wanted });

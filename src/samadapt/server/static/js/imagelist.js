@@ -2,6 +2,7 @@
 
 import { leaveTo, shownImage } from "./images.js";
 import { on, state } from "./state.js";
+import { thumbnail } from "./thumbnails.js";
 import { $, h } from "./ui.js";
 
 const ROW = 54;
@@ -99,6 +100,6 @@ function imageRow([id, name, kind, objects, why, holds, review, assignee, commen
     "data-image": id, "aria-current": String(id === shownImage()?.id), title: why ? `${name}: ${why}` : `${name}\n${text}`,
     style: { top: `${index * ROW}px` }, onclick: () => leaveTo(id),
   },
-  why ? h("span.swatch") : h("img", { src: `/api/images/${id}/thumbnail`, loading: "lazy", alt: "" }),
+  why ? h("span.swatch") : thumbnail(id),
   h("div", {}, h("div.name", {}, name), h("span.state", { "data-state": kind, "data-review": review || null, "data-holds": holds ? "true" : null }, text)));
 }

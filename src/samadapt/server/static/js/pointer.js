@@ -66,7 +66,11 @@ function down(event) {
     pinch = spread();
     return;
   }
-  if (pinch || fingers.size > 2 || current.image === null) return;
+  if (current.image === null) {
+    toast("The image is still being opened.");
+    return;
+  }
+  if (pinch || fingers.size > 2) return;
   press = { id: event.pointerId, x, y, kind: kindOf(event), moved: false, began: performance.now() };
   press.touch = event.pointerType === "touch";
   press.also = event.shiftKey;

@@ -16,12 +16,14 @@ export function startReview() {
   on("review tab images settings", render);
 }
 
+let edits = 0; // of this page; an answer from before one of them does not know it
+
 /** Look again: somebody else may have changed something. */
 export async function refreshReview() {
-  const id = state.image?.id;
+  const id = state.image?.id, asked = edits;
   if (!id) return;
   const answer = await get(`/api/images/${id}/review`).catch(() => null);
-  if (answer) take(answer);
+  if (answer && asked === edits) take(answer);
 }
 
 // -- actions ----------------------------------------------------------------------------------
@@ -37,7 +39,8 @@ export async function approve() {
 /** Send the image back, with a comment on the place that is to be worked on. */
 export async function sendBack() {
   await whoAmI();
-  pin(async (comment) => (await setState("returned", comment)) && leaving(() => go(1, "review")));
+  const id = state.image?.id;
+  pin(async (comment) => (await setState("returned", comment, id)) && leaving(() => go(1, "review")));
 }
 
 /** Pin a comment to a place. */
@@ -47,8 +50,7 @@ export async function pinComment() {
   pin((comment) => ask(`/api/images/${id}/comments`, comment));
 }
 
-async function setState(wanted, comment = null) {
-  const image = state.image?.id;
+async function setState(wanted, comment = null, image = state.image?.id) {
   await whoAmI();
   if (state.review?.image !== image) await refreshReview();
   if (!image || state.review?.image !== image) return false; // another image was opened meanwhile
@@ -78,8 +80,11 @@ async function assignListed() {
 }
 
 async function ask(path, body) {
+  edits += 1;
   try {
-    take(await save("POST", path, body));
+    const answer = await save("POST", path, body);
+    edits += 1; // what was asked for meanwhile may be older
+    take(answer);
     return true;
   } catch (error) {
     complain(error);
@@ -108,11 +113,15 @@ function take(answer) {
 
 // -- the panel --------------------------------------------------------------------------------
 
+let shownImage; // whose panel it is
+
 function render() {
   header();
   const panel = $("review-image");
-  if (state.tab !== "review" || panel.contains(document.activeElement)) return;
+  if (state.tab !== "review") return;
   const { review } = state;
+  if (panel.contains(document.activeElement) && review?.image === shownImage) return;
+  shownImage = review?.image;
   if (!review) {
     panel.replaceChildren();
     return;
@@ -133,10 +142,11 @@ function render() {
 }
 
 function assigneeInput(assignee) {
+  const image = state.image.id; // whatever is open when its turn comes
   const input = h("input", {
     id: "assignee", type: "text", value: assignee, maxLength: 60, spellcheck: false, placeholder: "nobody's", "aria-label": "Whose task it is",
     onfocus: fillNames, onkeydown: leave,
-    onchange: () => inOrder(() => assign([state.image.id], input.value.trim())),
+    onchange: () => inOrder(() => assign([image], input.value.trim())),
   });
   input.setAttribute("list", "people");
   return h("span", {}, input, h("datalist", { id: "people" }));
