@@ -41,7 +41,13 @@ _NEEDED = (
     "uvicorn",
     "sqlalchemy",
 )
-_OPTIONAL = {"accelerate": "samadapt[train]", "ray": "samadapt[ray]"}
+_OPTIONAL = {
+    "accelerate": "samadapt[train]",
+    "ray": "samadapt[ray]",
+    "onnxruntime": "samadapt[onnx]",
+    "imagecodecs": "samadapt[tiff]",
+    "av": "samadapt[video]",
+}
 _FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 _GIB = 1 << 30
 _LITTLE_MEMORY, _LITTLE_DISK = 2 * _GIB, 3 * _GIB
@@ -223,7 +229,7 @@ def check_extras() -> tuple[Status, str]:
     parts = []
     for name, extra in _OPTIONAL.items():
         version = _version(name)
-        parts.append(f"{name} {version}" if version else f"{name}: pip install '{extra}'")
+        parts.append(f"{name} {version}" if version else f"no {name} (pip install '{extra}')")
     return "ok", ", ".join(parts)
 
 

@@ -18,10 +18,11 @@ def export_model(
     adapter: AdapterOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a model as ONNX, with adapters merged where they can be; the folder is a --model then.
+    r"""Write a model as ONNX, with adapters merged where they can be; the folder is a --model then.
 
     vision_encoder.onnx encodes images, prompt_encoder_mask_decoder.onnx answers
     prompts. Both are compared with the model before the folder appears.
+    Needs the extra: pip install 'samadapt\[onnx]'.
     """
     from samadapt.adapters.registry import create_adapter
     from samadapt.exporting.export import check_packages, check_target

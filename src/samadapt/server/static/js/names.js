@@ -24,7 +24,7 @@ export async function askAmongOthers() {
     $("name-note").replaceChildren();
   };
   const form = h("form.note", { onsubmit: (event) => { event.preventDefault(); end(input.value.trim()); } },
-    h("span", {}, `${people.slice(0, 3).join(", ")}${people.length > 3 ? " and others" : ""} work here, too. Who are you?`), input,
+    h("span", {}, `${people.slice(0, 3).join(", ")}${people.length > 3 ? " and others" : ""} ${people.length > 1 ? "work" : "works"} here, too. Who are you?`), input,
     h("button.button.small.main", { type: "submit" }, "OK"), h("button.button.small", { type: "button", onclick: () => end("") }, "No name"));
   $("name-note").replaceChildren(form);
 }
