@@ -31,6 +31,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 TOKEN = "latency-benchmark"  # noqa: S105
@@ -179,13 +180,17 @@ def _draw(folder: Path, size: tuple[int, int], seed: int, images: int = IMAGES) 
     for index in range(images):
         rng = np.random.default_rng((seed, index))
         picture = rng.normal(50, 6, (height, width, 3))
-        for _ in range(30):
-            y, x = rng.uniform(0, height), rng.uniform(0, width)
-            a, b = rng.uniform(12, 45, 2)
+        for y, x, a, b in _ellipses(size, seed, index):
             inside = ((rows - y) / a) ** 2 + ((columns - x) / b) ** 2 < 1
             picture[inside] += rng.uniform(60, 130, 3)
         Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"{index:02d}.png")
     return folder
+
+
+def _ellipses(size: tuple[int, int], seed: int, index: int) -> NDArray[np.float64]:
+    """(30, 4) rows, columns, and half axes along both, of the ellipses in one picture."""
+    rng = np.random.default_rng((seed, index, 1))
+    return rng.uniform((0, 0, 12, 12), (*size, 45, 45), (30, 4))
 
 
 def _many_files(folder: Path, target: Path, count: int) -> Path:
@@ -274,10 +279,7 @@ def _clicks(browser: Any, url: str, options: argparse.Namespace) -> dict[str, fl
             const v = samadapt.view; return [r.left + v.x, r.top + v.y, v.scale]; }"""
     )
     page.evaluate(_MEASURE)
-    rng = np.random.default_rng(options.seed)
-    height, width = options.size
-    for index in range(options.clicks):
-        x, y = rng.uniform(20, width - 20), rng.uniform(20, height - 80)
+    for index, (x, y) in enumerate(_places(options)):
         page.mouse.click(frame[0] + x * frame[2], frame[1] + y * frame[2])
         page.wait_for_function(f"times.length === {index + 1}", timeout=30_000)
         if index % 3 == 2:
@@ -298,6 +300,16 @@ def _pan(browser: Any, url: str) -> dict[str, float]:
     times = page.evaluate(_PAN)
     page.context.close()
     return _summary(times)
+
+
+def _places(options: argparse.Namespace) -> Iterator[tuple[float, float]]:
+    """(x, y) of clicks on ellipses of the first picture that lie inside it, three on each."""
+    size = options.size
+    found = _ellipses(size, options.seed, 0)
+    found = found[((found[:, :2] > 45) & (found[:, :2] < np.array(size) - 45)).all(1)]
+    for index in range(options.clicks):
+        y, x, a, _ = found[index // 3 % len(found)]
+        yield x, y + (0, 0.5, -0.5)[index % 3] * a
 
 
 def _next_images(browser: Any, url: str) -> dict[str, float]:
@@ -355,15 +367,13 @@ def _people(url: str, count: int, options: argparse.Namespace) -> dict[str, floa
 
 
 def _alone(folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    """The same kind of clicks in one process: the model without server, page and adapter."""
+    """The same clicks as in the page, in one process: no server, page or adapter."""
     import samadapt
 
     session = samadapt.Session(samadapt.load(options.model))
-    session.open(folder / "01.png")
-    rng = np.random.default_rng(options.seed)
+    session.open(folder / "00.png")
     times = []
-    for index in range(options.clicks):
-        x, y = rng.uniform(1, options.size[1] - 1), rng.uniform(1, options.size[0] - 1)
+    for index, (x, y) in enumerate(_places(options)):
         time.sleep(0.1)
         began = time.perf_counter()
         session.click(x, y)

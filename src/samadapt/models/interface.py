@@ -125,7 +125,10 @@ class ModelInterface(ABC):
     """Name and version of the preprocessing; part of every cache key."""
     device: torch.device
     encoder_dtype: torch.dtype
-    """Type in which images are encoded; embeddings themselves are always float32."""
+    """Type in which images are encoded, and prompts answered where no gradients are recorded.
+
+    Embeddings, logits and scores themselves are always float32.
+    """
     runtime: str = "torch"
     """What runs the image encoder: torch or onnxruntime."""
     decoder: nn.Module

@@ -1,7 +1,8 @@
-"""Devices, and number formats of the image encoder."""
+"""Devices, and number formats of image encoder and mask decoder."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -51,6 +52,15 @@ def resolve_dtype(encoder_dtype: str | torch.dtype, device: torch.device) -> tor
         if encoder_dtype in (name, dtype):
             return dtype
     raise ModelError(f'encoder_dtype {encoder_dtype!r}: use "auto", "float32" or "bfloat16"')
+
+
+def reduced_precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Matrix products in `dtype` inside the block, unless gradients are recorded.
+
+    What learns from an answer computes it in float32.
+    """
+    reduced = dtype != torch.float32 and not torch.is_grad_enabled()
+    return torch.autocast(device.type, dtype=dtype if reduced else None, enabled=reduced)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

@@ -17,6 +17,7 @@ from samadapt.models.clicked_parts import without_unclicked_parts
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import DecoderOutput, ModelInterface, PromptEmbedding
 from samadapt.models.local_refinement import correction_window, inner_part, merge
+from samadapt.models.precision import reduced_precision
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams, active, decoder_grid
 from samadapt.models.sequential_clicks import answer_sequentially, is_click_sequence
@@ -254,17 +255,20 @@ class Predictor:
                 "prompts of different structure cannot share a decoder call; use predict()"
             )
         model = self._model
-        own = embedded = model.embed_prompts(view, prompts, self._mask_logits(view, prompts))
-        decoder = model.decoder
-        for seam in adapters:
-            embedded = self._checked(seam, embedded, seam.prompt(embedded, view))
-            decoder = seam.mask_decoder(decoder)
-        is_changed = embedded.dense is not own.dense or embedded.prior is not own.prior
-        can_yield = model.spec.has_merged_dense or (is_changed and not embedded.keeps_dense)
-        if own_dense:
-            embedded = replace(embedded, dense=own.dense, prior=own.prior, own_dense=True)
-        with active(adapters), decoder_grid(view.grid):
-            return model.run_decoder(decoder, view, embedded, multimask), can_yield
+        masks = self._mask_logits(view, prompts)
+        with reduced_precision(model.device, model.encoder_dtype):
+            own = embedded = model.embed_prompts(view, prompts, masks)
+            decoder = model.decoder
+            for seam in adapters:
+                embedded = self._checked(seam, embedded, seam.prompt(embedded, view))
+                decoder = seam.mask_decoder(decoder)
+            is_changed = embedded.dense is not own.dense or embedded.prior is not own.prior
+            can_yield = model.spec.has_merged_dense or (is_changed and not embedded.keeps_dense)
+            if own_dense:
+                embedded = replace(embedded, dense=own.dense, prior=own.prior, own_dense=True)
+            with active(adapters), decoder_grid(view.grid):
+                output = model.run_decoder(decoder, view, embedded, multimask)
+        return DecoderOutput(output.logits.float(), output.scores.float()), can_yield
 
     def _checked(
         self, seam: Seams, before: PromptEmbedding, after: PromptEmbedding

@@ -193,8 +193,9 @@ def load(
             registered family takes.
         device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda", "cuda:1", ...
         encoder_dtype: "auto" (bfloat16 where the device computes it fast, else float32),
-            "float32", "bfloat16" or the torch type. Only the image encoder computes in it;
-            embeddings and the mask decoder are float32. `model.encoder_dtype` tells the choice.
+            "float32", "bfloat16" or the torch type. The image encoder computes in it, and so does
+            the mask decoder where no gradients are recorded; what is learned, embeddings, logits
+            and scores are float32. `model.encoder_dtype` tells the choice.
         hq_token_only: SAM-HQ only: the mask of the high-quality token alone, instead of its sum
             with SAM's mask.
         runtime: "auto", or "torch" or "onnxruntime" to insist on it. Exported models run in
