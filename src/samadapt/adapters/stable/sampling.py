@@ -71,9 +71,10 @@ def sample_at(features: Tensor, offsets: Tensor, grid: tuple[int, int]) -> Tenso
     """
     height, width = grid
     batch, count, channels = features.shape
-    cells = torch.arange(count, device=features.device)
-    x = (cells % width + offsets[..., 0]).clamp(0, width - 1)
-    y = (cells // width + offsets[..., 1]).clamp(0, height - 1)
+    across = torch.arange(width, device=features.device).expand(height, width).flatten()
+    down = torch.arange(height, device=features.device)[:, None].expand(height, width).flatten()
+    x = (across + offsets[..., 0]).clamp(0, width - 1)
+    y = (down + offsets[..., 1]).clamp(0, height - 1)
     left, top = x.detach().floor(), y.detach().floor()
     right_share, lower_share = x - left, y - top
     shares = torch.stack(

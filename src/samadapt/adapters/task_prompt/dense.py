@@ -83,7 +83,7 @@ class DensePrompt(nn.Module):
         Raises:
             AdapterError: the decoder has no prior to add to.
         """
-        every = image.expand(len(embedded.tokens), -1, -1, -1)
+        every = image.expand(embedded.tokens.shape[0], -1, -1, -1)
         dense, prior = self(every, embedded.tokens)
         changed = replace(embedded, dense=embedded.dense + strength * dense)
         if prior is None:

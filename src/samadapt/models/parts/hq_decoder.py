@@ -95,7 +95,8 @@ class HqMaskDecoder(nn.Module):
         scores = self.iou_prediction_head(found[:, :, 0])
         if multimask_output:
             scores, order = scores[:, :, 1:].sort(dim=2, descending=True)
-            masks = masks[:, :, 1:].take_along_dim(order[..., None, None], dim=2)
+            candidates = masks[:, :, 1:]
+            masks = candidates.gather(2, order[..., None, None].expand_as(candidates))
         else:
             scores, masks = scores[:, :, :1], masks[:, :, :1]
         return (mask_hq if hq_token_only else masks + mask_hq), scores
