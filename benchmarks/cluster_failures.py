@@ -1,8 +1,8 @@
-"""Many nodes on one machine, some of which fail: is every image done, and what does it cost?
+"""Many workers on one machine, whose nodes fail: is every image done, and what does it cost?
 
-    python benchmarks/cluster_failures.py --nodes 100 --failures 10 --batches 2000
+    python benchmarks/cluster_failures.py --nodes 10 --workers 10 --failures 2 --batches 4000
 
-Ray's own cluster utility starts the nodes; a batch sleeps as long as an image takes. What is
+Ray's own cluster utility starts the nodes, each with some workers; a batch sleeps as long as an image takes. What is
 measured is the cost of scheduling and of failures, not that of the work.
 """
 
@@ -35,7 +35,8 @@ class Sleep:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nodes", type=int, default=4)
-    parser.add_argument("--failures", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="of each node")
+    parser.add_argument("--failures", type=int, default=1, help="nodes that are taken away")
     parser.add_argument("--batches", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=0.5)
     given = parser.parse_args()
@@ -43,10 +44,10 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     with quiet_ray():
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-        nodes = [cluster.add_node(num_cpus=1) for _ in range(given.nodes)]
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        nodes = [cluster.add_node(num_cpus=given.workers) for _ in range(given.nodes)]
         ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-        engine = RayEngine(given.nodes)
+        engine = RayEngine(given.nodes * given.workers)
         done: Counter[int] = Counter()
         started = first = 0.0
         begun = time.perf_counter()
@@ -61,11 +62,12 @@ def main() -> None:
         seconds = time.perf_counter() - started
         ray.shutdown()
         cluster.shutdown()
-    ideal = given.batches * given.seconds / given.nodes
+    ideal = given.batches * given.seconds / (given.nodes * given.workers)
     print(
         json.dumps(
             {
                 "nodes": given.nodes,
+                "workers_of_each": given.workers,
                 "failed": given.nodes - len(nodes),
                 "batches": given.batches,
                 "missing": given.batches - len(done),
