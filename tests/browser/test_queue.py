@@ -72,7 +72,7 @@ def test_proposals_of_all_images_are_reviewed_by_key(
             story.press("Shift+Enter")
             story.idle()
     story.until("samadapt.state.proposals === null")
-    assert annotator.project.proposals.counts() == {}
+    assert annotator.project.proposals.numbers() == {}
     things = annotator.project.objects.all()
     assert len(things) == 7  # one was rejected, one was drawn
     assert {thing.source for thing in things} == {"clicks", "similar"}

@@ -16,7 +16,10 @@ from samadapt.cli import common
 from samadapt.errors import DataError
 from tiny_dataset import TinyDataset
 
-HEAVY = ("torch", "transformers", "cv2", "numpy", "matplotlib", "PIL", "huggingface_hub")
+HEAVY = (
+    *("torch", "transformers", "cv2", "numpy", "matplotlib", "PIL", "huggingface_hub"),
+    "accelerate",
+)
 
 
 def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -26,12 +29,15 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class TestStart:
-    def test_help_imports_nothing_heavy(self):
+    def test_help_and_the_list_of_models_import_nothing_heavy(self):
         code = (
             "import sys\n"
             "from samadapt.cli import app\n"
-            "for args in (['--help'], ['benchmark', 'interactive', '--help'], ['--version']):\n"
+            "wanted = ['benchmark interactive', 'benchmark robustness', 'fit', 'annotate']\n"
+            "for args in ([*words.split(), '--help'] for words in ['', *wanted]):\n"
             "    assert app(args, standalone_mode=False) == 0\n"
+            "assert app(['--version'], standalone_mode=False) == 0\n"
+            "from samadapt.models.registry import known_models; known_models()\n"
             f"print('loaded:', *(m for m in {HEAVY} if m in sys.modules))"
         )
         result = python(code)

@@ -118,6 +118,22 @@ def test_a_slow_but_steady_request_is_answered(annotator: Annotator) -> None:
         assert status(raw) == 200
 
 
+def test_a_connection_that_is_used_is_never_late(annotator: Annotator) -> None:
+    """Requests that are answered between two looks at the connection."""
+    with connect(annotator) as raw:
+        began = time.monotonic()
+        while time.monotonic() - began < 3 * LIMITS.head_seconds:
+            raw.sendall(head(annotator, "Content-Length: 2\r\n\r\n{}"))
+            assert status(raw) == 200
+            time.sleep(0.06)
+
+
+def test_a_connection_without_a_request_is_closed_without_a_word(annotator: Annotator) -> None:
+    """An answer would be taken for that of the next request."""
+    with connect(annotator) as raw:
+        assert raw.recv(200) == b""
+
+
 def test_when_all_are_at_work_the_next_is_told(annotator: Annotator) -> None:
     limits = ConnectionLimits(total=12, per_address=3, body_seconds=5.0)
     annotator.server.config.http_protocol_class.limits = limits  # type: ignore[union-attr]

@@ -26,7 +26,6 @@ from samadapt.session.events import (
     ObjectVersion,
     Opened,
     Painted,
-    Record,
     Redone,
     Relabelled,
     Reopened,
@@ -35,6 +34,7 @@ from samadapt.session.events import (
     Undone,
 )
 from samadapt.session.options import SessionOptions
+from samadapt.session.record import Record
 
 OPENED = Opened(
     image=ImageReference(40, 56, "a.png", "/pictures/a.png", "c0ffee"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,3 +43,16 @@ def test_a_moved_corner_moves_the_mask() -> None:
     expected = np.zeros((12, 12), np.bool_)
     expected[2:8, 2:10] = True
     assert np.array_equal(moved, expected)
+
+
+def test_many_rings_are_filled_in_time() -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 1990, (10_000, 2))
+    rings = [[(x, y), (x + 9.0, y), (x + 9.0, y + 9.0), (x, y + 9.0)] for x, y in corners.tolist()]
+    began = time.process_time()
+    found = filled(rings, (2000, 2000))
+    assert time.process_time() - began < 5
+    expected = np.zeros((2000, 2000), np.int_)
+    for x, y in corners.tolist():
+        expected[y : y + 9, x : x + 9] += 1
+    assert np.array_equal(found, expected % 2 == 1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce as fold
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.images import ImageLike
+from samadapt.data.rle import Rle
 from samadapt.errors import PromptError, SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
@@ -25,6 +26,7 @@ from samadapt.session.events import (
     Chosen,
     Clicked,
     Deleted,
+    Edited,
     Event,
     Forgotten,
     ImageReference,
@@ -32,6 +34,7 @@ from samadapt.session.events import (
     Opened,
     Painted,
     Redone,
+    Rejected,
     Relabelled,
     Reopened,
     Reset,
@@ -45,6 +48,15 @@ from samadapt.session.log import EventLog
 from samadapt.session.options import SessionOptions
 from samadapt.session.state import SavedObject, reduce
 from samadapt.version import installed_version
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewObject:
+    """An object to add: its mask (H, W), its label, and its number if it was a proposal."""
+
+    mask: NDArray[np.bool_]
+    label: str | None = None
+    proposal: int | None = None
 
 
 class Session(SessionEditing):
@@ -243,14 +255,30 @@ class Session(SessionEditing):
         self._take(Accepted.from_mask(object_id, label, mask))
         return mask
 
-    def add(self, mask: NDArray[np.bool_], label: str | None = None) -> None:
+    def add(
+        self, mask: NDArray[np.bool_], label: str | None = None, *, proposal: int | None = None
+    ) -> None:
         """Add a whole mask (H, W) as an object beside the current one: an accepted proposal.
+
+        Args:
+            mask: of the object.
+            label: its class.
+            proposal: the number under which it waited in a project.
 
         Raises:
             SessionError: an empty mask, or one of another size than the image.
         """
-        self._part("mask", mask)
-        self._take(Added.from_mask(self.state.last_id + 1, _checked_label(label), mask))
+        self._take(self._added(0, NewObject(mask, label, proposal)))
+
+    def add_all(self, found: Sequence[NewObject]) -> None:
+        """Add several objects as `add` does, as one step of undo."""
+        added = tuple(self._added(place, one) for place, one in enumerate(found))
+        if added:
+            self._take(Edited("accept all", added=added))
+
+    def reject(self, proposal: int) -> None:
+        """Reject a proposal that waits in a project; undo makes it wait again."""
+        self._take(Rejected(proposal))
 
     def skip(self) -> None:
         """Give the current object up and go on to the next one.
@@ -324,6 +352,13 @@ class Session(SessionEditing):
             interaction = self._interaction(replace(now, asked=now.asked[:count], chosen=None))
             for adapter in self.lease.learners():
                 adapter.on_click(interaction)
+
+    def _added(self, place: int, new: NewObject) -> Added:
+        """The event of an object; in a project it gets a number there."""
+        self._part("mask", new.mask)
+        label, rle = _checked_label(new.label), Rle.from_mask(new.mask)
+        number, counts = self.state.last_id + 1 + place, rle.counts.decode("ascii")
+        return Added(number, label, *rle.size, counts, new.proposal)
 
 
 def _checked_label(label: str | None) -> str | None:
