@@ -275,6 +275,10 @@ def test_two_browsers_at_one_project(annotator: Annotator, open_page: Opener) ->
     bob.page.wait_for_selector(".toast.bad >> text=meanwhile")
     bob.until(f"samadapt.state.objects.get({number})?.revision === 2")
     assert annotator.project.objects.get(number).label_id == 2
+    # Who leaves is gone at once.
+    ann.page.wait_for_selector("#others:not([hidden])")
+    bob.page.goto("about:blank")
+    ann.page.wait_for_selector("#others", state="hidden", timeout=3000)
 
 
 def test_import_in_the_page(annotator: Annotator, open_page: Opener, tmp_path: Path) -> None:

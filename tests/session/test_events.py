@@ -84,6 +84,7 @@ events = st.one_of(
         ).map(tuple),
     ),
     st.builds(Forgotten, st.booleans()),
+    st.builds(Rejected, whole),
     st.sampled_from([Undone(), Redone(), Reset(), Skipped()]),
 )
 
@@ -115,7 +116,7 @@ def test_the_json_is_plain_to_read() -> None:
 def test_kinds_are_known_by_their_own_name() -> None:
     assert set(KINDS) == {
         "opened", "clicked", "boxed", "painted", "trimmed", "labelled", "chosen", "reset",
-        "reopened", "deleted", "relabelled", "edited", "accepted", "added", "skipped",
+        "reopened", "deleted", "relabelled", "edited", "accepted", "added", "rejected", "skipped",
         "undone", "redone", "forgotten",
     }  # fmt: skip
     assert all(name == kind.kind for name, kind in KINDS.items())

@@ -8,6 +8,7 @@ from typing import Any
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.who import Here, Me
 from samadapt.server.wire import current_json, object_json
+from samadapt.session.state import SavedObject
 
 Json = dict[str, Any]
 
@@ -21,7 +22,7 @@ def acted(here: Here, me: Me, image_id: int, action: Callable[[ClientSession], o
 
     def whole(found: ClientSession) -> Json:
         if found.has_done(me.key):  # before a restart: everything that this session changed
-            before, decided = {}, set[int]()
+            before, decided = dict[int, SavedObject](), set[int]()
         else:
             before = dict(found.session.state.objects)
             decided = set(found.session.state.decided)

@@ -272,8 +272,8 @@ def _step_back(state: SessionState, *, is_undo: bool) -> SessionState:
     other = Step(now, present, state.decided)
     undo = state.undo[:-1] if is_undo else (*state.undo, other)
     redo = (*state.redo, other) if is_undo else state.redo[:-1]
-    changed = {"objects": MappingProxyType(objects), "decided": step.decided}
-    after = replace(state, object=back, undo=undo, redo=redo, **changed)
+    changed = replace(state, objects=MappingProxyType(objects), decided=step.decided)
+    after = replace(changed, object=back, undo=undo, redo=redo)
     return after if back.edited is not None else replace(after, label=back.label)
 
 

@@ -201,6 +201,8 @@ class ProposalTable:
 
 def rename_proposals(tx: Connection, project_id: int, names: Mapping[str, str]) -> list[int]:
     """Labels have other names now (old: new): so have their proposals; returns which ones."""
+    if not names:
+        return []
     named = proposals.c.project_id == project_id, proposals.c.label.in_(names)
     rows = tx.execute(select(proposals.c.id, proposals.c.label).where(*named)).all()
     for old, new in names.items():  # all were looked up before: two names may change places

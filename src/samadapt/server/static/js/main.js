@@ -34,7 +34,7 @@ import { on, set, state } from "./state.js";
 import { redoStep, undoStep } from "./steps.js";
 import { startTeaching } from "./teaching.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
-import { acceptAllWaiting, acceptWaiting, fixed, fixWaiting, isFixing, isQueue, openQueue, passOver, rejectWaiting, startQueue } from "./waiting.js";
+import { acceptAllWaiting, acceptWaiting, fixed, fixWaiting, isFixing, isQueue, openQueue, passOver, redone, rejectWaiting, startQueue } from "./waiting.js";
 import { fit, view, zoomAt } from "./view.js";
 
 const EVERY = 8000; // milliseconds between two signs of life
@@ -61,7 +61,7 @@ const ordered = {
     return null;
   },
   cycle: () => cycle(),
-  undo: async () => (isCutting() ? cutBack() : (await undoStep()) || undo()), redo: async () => (await redoStep()) || redo().then(() => isQueue() && openQueue()),
+  undo: async () => (isCutting() ? cutBack() : (await undoStep()) || undo()), redo: async () => (await redoStep()) || redo().then(() => isQueue() && redone()),
   edit: () => (isQueue() && !hasObject() ? fixWaiting() : editSelected()), remove: deleteSelected,
   similar: findSimilar, acceptAll: () => (isQueue() ? acceptAllWaiting() : acceptAll()), reject: () => (isQueue() ? rejectWaiting() : rejectProposal()),
   proposalNext: () => (isQueue() ? passOver() : step(1)), proposalPrevious: () => step(-1),

@@ -103,16 +103,20 @@ async function stepAt(image, way) {
   return true;
 }
 
-/** A decision was undone: show what waits again. */
+/** A decision was undone: show what waits again. False if nothing waits on this image. */
 async function showAgain(id) {
-  const { waiting } = await get("/api/proposals");
-  await show({ id, image: state.image?.id }, waiting);
   refresh();
+  return show({ id, image: state.image?.id });
+}
+
+/** A decision was done again: go on with what is left here, or elsewhere. */
+export async function redone() {
+  if (!(await showAgain(0))) await following(0);
 }
 
 /** The proposal that follows in the order of doubt, on whatever image it is. */
 async function following(after) {
-  const { next, waiting } = await get(`/api/proposals/next?after=${after}`);
+  const { next } = await get(`/api/proposals/next?after=${after}`);
   refresh();
   if (!next) {
     endProposals();
@@ -124,19 +128,21 @@ async function following(after) {
     await leaving(() => openImage(next.image));
     if (state.image?.id !== next.image) return;
   }
-  await show(next, waiting);
+  await show(next);
 }
 
-async function show({ id, image }, waiting) {
-  const { proposals } = await get(`/api/images/${image}/proposals`);
-  if (state.image?.id !== image) return;
+/** Show the proposals of an image, `id` first; false if none waits there. */
+async function show({ id, image }) {
+  const [{ proposals }, now] = await Promise.all([get(`/api/images/${image}/proposals`), get("/api/proposals")]);
+  if (state.image?.id !== image) return false;
   const colour = (name) => colourOf(state.labels.find((label) => label.name === name)?.id ?? null);
   const list = proposals.map((one) => ({ ...one, label: one.label ?? NO_LABEL, mask: fromCrop(one.mask), colour: colour(one.label) })).filter(({ mask }) => mask);
   const index = Math.max(0, list.findIndex((one) => one.id === id));
-  if (!list.length) return;
-  const unlike = standing?.run.unlike.includes(image) ?? false;
-  set({ proposals: { list, index, more: false, unlike, queue: { waiting } }, selected: null });
+  if (!list.length) return false;
+  const unlike = now.run.unlike.includes(image);
+  set({ proposals: { list, index, more: false, unlike, queue: { waiting: now.waiting } }, selected: null });
   reveal(list[index].mask);
+  return true;
 }
 
 // -- looking for them -------------------------------------------------------------------------
