@@ -14,7 +14,7 @@ from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 _LONG = ("accelerate", "samadapt.training.fit", "samadapt.server.app", "samadapt.server.workspace")
-CONTEXT.set_forkserver_preload([*_LONG, "fakes"])
+CONTEXT.set_forkserver_preload([*_LONG, "engines"])
 
 
 class Program:

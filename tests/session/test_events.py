@@ -27,6 +27,7 @@ from samadapt.session.events import (
     Opened,
     Painted,
     Redone,
+    Rejected,
     Relabelled,
     Reopened,
     Reset,

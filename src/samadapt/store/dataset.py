@@ -112,8 +112,9 @@ def to_dataset(
 
 def _title(project: Project, folder: Path | None) -> str:
     """A project's name; that of its folder where it has none of its own."""
-    is_named = project.name != UNNAMED or folder is None
-    return project.name if is_named else folder.absolute().name
+    if folder is None or project.name != UNNAMED:
+        return project.name
+    return folder.absolute().name
 
 
 def _size_now(image: StoredImage, folder: Path | None) -> tuple[int, int] | None:
