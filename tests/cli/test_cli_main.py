@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from forked import Program
 from samadapt.cli import common
 from samadapt.errors import DataError
 from tiny_dataset import TinyDataset
@@ -149,8 +150,8 @@ class TestErrors:
 
 
 FAKE = """
-import sys, time
-sys.path.insert(0, {tests!r})
+import sys, time, warnings
+warnings.simplefilter("error", ResourceWarning)
 from samadapt.cli import common, main
 from tiny_dataset import oracle
 def load(*_):
@@ -165,46 +166,33 @@ def load(*_):
 common.load_model = load
 main()
 """
-TESTS = str(Path(__file__).parents[1])
 
 
 class TestProcess:
     def test_a_run_from_outside(self, tiny: TinyDataset, tmp_path: Path):
         out = tmp_path / "r.json"
-        result = subprocess.run(
-            [
-                *(sys.executable, "-W", "error::ResourceWarning", "-c"),
-                FAKE.format(tests=TESTS, seconds=0),
-                *("benchmark", "interactive", "--images", str(tiny.images)),
-                *("--masks", str(tiny.masks), "--json", str(out), "--threads", "1"),
-            ],
-            capture_output=True,
-            text=True,
-        )
-        assert result.returncode == 0, result.stderr
+        result = Program(
+            FAKE.format(seconds=0),
+            *("benchmark", "interactive", "--images", str(tiny.images)),
+            *("--masks", str(tiny.masks), "--json", str(out), "--threads", "1"),
+        ).ended()
+        assert result.exitcode == 0, result.stderr
         assert set(result.stderr.split()) == {"encoding"}
         assert json.loads(out.read_text())["environment"]["threads"] == 1
 
     def test_ctrl_c_in_the_middle(self, tiny: TinyDataset, tmp_path: Path):
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", FAKE.format(tests=TESTS, seconds=30)),
-                *("benchmark", "interactive", "--images", str(tiny.images)),
-                *("--masks", str(tiny.masks), "--json", str(tmp_path / "r.json")),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # Whoever runs the tests in the background may have made them deaf to it.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        program = Program(
+            FAKE.format(seconds=30),
+            *("benchmark", "interactive", "--images", str(tiny.images)),
+            *("--masks", str(tiny.masks), "--json", str(tmp_path / "r.json")),
         )
-        assert process.stderr.readline() == "encoding\n"
+        program.says("encoding")
         time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert errors.strip() == "interrupted"
-        assert output == ""
+        program.send(signal.SIGINT)
+        program.ended(60)
+        assert program.exitcode == 130
+        assert program.stderr.splitlines() == ["encoding", "interrupted"]
+        assert program.stdout == ""
         assert [p.name for p in tmp_path.iterdir()] == ["tiny"]
 
     def test_the_reader_goes_away(self):

@@ -47,12 +47,12 @@ def test_a_moved_corner_moves_the_mask() -> None:
 
 def test_many_rings_are_filled_in_time() -> None:
     rng = np.random.default_rng(0)
-    corners = rng.integers(0, 1990, (10_000, 2))
-    rings = [[(x, y), (x + 9.0, y), (x + 9.0, y + 9.0), (x, y + 9.0)] for x, y in corners.tolist()]
+    corners = rng.integers(0, 990, (4000, 2)).tolist()
+    rings = [[(x, y), (x + 9.0, y), (x + 9.0, y + 9.0), (x, y + 9.0)] for x, y in corners]
     began = time.process_time()
-    found = filled(rings, (2000, 2000))
-    assert time.process_time() - began < 5
-    expected = np.zeros((2000, 2000), np.int_)
-    for x, y in corners.tolist():
-        expected[y : y + 9, x : x + 9] += 1
-    assert np.array_equal(found, expected % 2 == 1)
+    found = filled(rings, (1000, 1000))
+    assert time.process_time() - began < 2
+    expected = np.zeros((1000, 1000), np.bool_)
+    for x, y in corners:
+        expected[y : y + 9, x : x + 9] ^= True
+    assert np.array_equal(found, expected)
