@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 
@@ -21,12 +22,20 @@ if TYPE_CHECKING:  # the process that hands tests out to others needs no model
     from samadapt.models.embedding import ImageEmbedding
     from toy_adapter import ToyAdapter
 
+# Nothing that is imported is ever garbage: it is not looked through again and again.
+gc.disable()
+
 # The same examples on every run, and no failures because the machine is busy. Many others, where
 # SAMADAPT_HYPOTHESIS=thorough, for tests that name no number of their own.
 _EACH = settings(deadline=None, database=None)
 settings.register_profile("samadapt", _EACH, derandomize=True, max_examples=40)
 settings.register_profile("thorough", _EACH, max_examples=1000)
 settings.load_profile(os.environ.get("SAMADAPT_HYPOTHESIS", "samadapt"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
