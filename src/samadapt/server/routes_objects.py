@@ -30,7 +30,7 @@ from samadapt.server.wire import (
     object_json,
     proposal_crop,
 )
-from samadapt.session.session import NewObject
+from samadapt.session.session import Addition
 from samadapt.session.state import SavedObject
 from samadapt.store.errors import ConflictError
 from samadapt.store.events import Source
@@ -149,7 +149,7 @@ def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> Json:
 
     def action(found: ClientSession) -> None:
         mask = wanted.mask.mask(found.session.image_size)
-        new = NewObject(mask, label_text(wanted.label))
+        new = Addition(Rle.from_mask(mask), label_text(wanted.label))
         here.add(found, [new], cast(Source, wanted.source))
 
     now = acted(here, me, image_id, action)
@@ -162,7 +162,7 @@ def add_all(image_id: ImageId, wanted: AddAllRequest, here: Here, me: Me) -> Jso
 
     def action(found: ClientSession) -> None:
         size, label = found.session.image_size, label_text(wanted.label)
-        new = [NewObject(crop.mask(size), label) for crop in wanted.masks]
+        new = [Addition(Rle.from_mask(crop.mask(size)), label) for crop in wanted.masks]
         here.add(found, new, cast(Source, wanted.source))
 
     return {"accepted": len(wanted.masks), **acted(here, me, image_id, action)}

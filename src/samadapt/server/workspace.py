@@ -29,7 +29,7 @@ from samadapt.server.pictures import Pictures
 from samadapt.server.proposing import Proposing
 from samadapt.server.teaching import Teaching
 from samadapt.session.candidates import under_click
-from samadapt.session.session import NewObject
+from samadapt.session.session import Addition
 from samadapt.session.state import SessionState, Step
 from samadapt.store.dataset import UNLABELLED
 from samadapt.store.embeddings import EmbeddingStore
@@ -240,25 +240,21 @@ class Workspace:
         if fresh:
             known = self.project.labels.named(fresh, person)
         objects = [
-            NewObject(one.proposal.rle.mask(), label_text(known.get(one.proposal.label)), one.id)
+            Addition(one.proposal.rle, label_text(known.get(one.proposal.label)), one.id)
             for one in some
         ]
         self.add(found, objects, "similar")
 
-    def add(self, found: ClientSession, objects: Sequence[NewObject], source: Source) -> None:
+    def add(self, found: ClientSession, objects: Sequence[Addition], source: Source) -> None:
         """Add objects that were not clicked, as one step; what was proposed is learned."""
         found.objects.source = source
         try:
-            if len(objects) == 1:
-                (one,) = objects
-                found.session.add(one.mask, one.label, proposal=one.proposal)
-            else:
-                found.session.add_all(objects)
+            found.session.add_all(objects)
         finally:
             found.objects.source = "brush"
         if source == "similar":
             for one in objects:
-                found.session.teach(one.mask)
+                found.session.teach(one.rle.mask())
 
     def searched(self, client: str, image_id: int) -> tuple[int, int]:
         """How many of how many places a search has looked at; (0, 0) while there is none."""

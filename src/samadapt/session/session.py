@@ -50,11 +50,11 @@ from samadapt.session.state import SavedObject, reduce
 from samadapt.version import installed_version
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class NewObject:
-    """An object to add: its mask (H, W), its label, and its number if it was a proposal."""
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """An object to add: its mask, its label, and its number if it was a proposal."""
 
-    mask: NDArray[np.bool_]
+    rle: Rle
     label: str | None = None
     proposal: int | None = None
 
@@ -255,26 +255,19 @@ class Session(SessionEditing):
         self._take(Accepted.from_mask(object_id, label, mask))
         return mask
 
-    def add(
-        self, mask: NDArray[np.bool_], label: str | None = None, *, proposal: int | None = None
-    ) -> None:
+    def add(self, mask: NDArray[np.bool_], label: str | None = None) -> None:
         """Add a whole mask (H, W) as an object beside the current one: an accepted proposal.
-
-        Args:
-            mask: of the object.
-            label: its class.
-            proposal: the number under which it waited in a project.
 
         Raises:
             SessionError: an empty mask, or one of another size than the image.
         """
-        self._take(self._added(0, NewObject(mask, label, proposal)))
+        self.add_all([Addition(Rle.from_mask(mask), label)])
 
-    def add_all(self, found: Sequence[NewObject]) -> None:
-        """Add several objects as `add` does, as one step of undo."""
+    def add_all(self, found: Sequence[Addition]) -> None:
+        """Add objects as `add` does, as one step of undo."""
         added = tuple(self._added(place, one) for place, one in enumerate(found))
         if added:
-            self._take(Edited("accept all", added=added))
+            self._take(added[0] if len(added) == 1 else Edited("accept all", added=added))
 
     def reject(self, proposal: int) -> None:
         """Reject a proposal that waits in a project; undo makes it wait again."""
@@ -353,12 +346,14 @@ class Session(SessionEditing):
             for adapter in self.lease.learners():
                 adapter.on_click(interaction)
 
-    def _added(self, place: int, new: NewObject) -> Added:
+    def _added(self, place: int, new: Addition) -> Added:
         """The event of an object; in a project it gets a number there."""
-        self._part("mask", new.mask)
-        label, rle = _checked_label(new.label), Rle.from_mask(new.mask)
-        number, counts = self.state.last_id + 1 + place, rle.counts.decode("ascii")
-        return Added(number, label, *rle.size, counts, new.proposal)
+        if new.rle.size != self.image_size:
+            raise SessionError(f"a mask of {new.rle.size} for an image of {self.image_size}")
+        if not new.rle.area:
+            raise SessionError("the mask is empty: paint something first")
+        number, counts = self.state.last_id + 1 + place, new.rle.counts.decode("ascii")
+        return Added(number, _checked_label(new.label), *new.rle.size, counts, new.proposal)
 
 
 def _checked_label(label: str | None) -> str | None:
