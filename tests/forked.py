@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import signal
 import socket
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,19 +30,6 @@ class Program:
         told = script, arguments, dict(environment or {}), self._folder.name
         self._process = CONTEXT.Process(target=_run, args=told, daemon=True)
         self._process.start()
-
-    def says(self, text: str, seconds: float = 240) -> None:
-        """Wait until it has written a text to its standard error."""
-        path, until = Path(self._folder.name) / "stderr", time.monotonic() + seconds
-        while not path.exists() or text not in path.read_text():
-            assert self._process.is_alive(), "it has ended"
-            assert time.monotonic() < until, f"it never said {text!r}"
-            time.sleep(0.01)
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
 
     def ended(self, seconds: float = 240) -> Program:
         """Wait until it has ended; one that takes longer is killed."""
@@ -82,8 +67,6 @@ def run_two(script: str, *arguments: str) -> tuple[Any, Any]:
 
 def _run(script: str, arguments: tuple[str, ...], environment: dict[str, str], folder: str) -> None:
     os.environ.update(environment)
-    # Whoever runs the tests in the background may have made them deaf to it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("stdout", "stderr"):
         getattr(sys, name).flush()
         handle = os.open(Path(folder) / name, os.O_WRONLY | os.O_CREAT)
