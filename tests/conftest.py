@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 
@@ -8,19 +9,33 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No model of this machine may be chosen where a command names none.
 os.environ["SAMADAPT_MODELS"] = os.environ["HF_HUB_CACHE"] = os.devnull + "-models"
 
-import numpy as np
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import settings
-from numpy.typing import NDArray
 
-from fakes import FakeModel, blobs
-from samadapt.adapters import registry
-from samadapt.models.embedding import ImageEmbedding
-from toy_adapter import ToyAdapter
+if TYPE_CHECKING:  # the process that hands tests out to others needs no model
+    import numpy as np
+    from numpy.typing import NDArray
 
-# The same examples on every run, and no failures because the machine is busy.
-settings.register_profile("samadapt", deadline=None, derandomize=True, database=None)
-settings.load_profile("samadapt")
+    from fakes import FakeModel
+    from samadapt.models.embedding import ImageEmbedding
+    from toy_adapter import ToyAdapter
+
+# Nothing that is imported is ever garbage: it is not looked through again and again.
+gc.disable()
+
+# The same examples on every run, and no failures because the machine is busy. Many others, where
+# SAMADAPT_HYPOTHESIS=thorough, for tests that name no number of their own.
+_EACH = settings(deadline=None, database=None)
+settings.register_profile("samadapt", _EACH, derandomize=True, max_examples=40)
+settings.register_profile("thorough", _EACH, max_examples=1000)
+settings.load_profile(os.environ.get("SAMADAPT_HYPOTHESIS", "samadapt"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -36,12 +51,16 @@ def own_cache(
 
 @pytest.fixture
 def fake_model() -> FakeModel:
+    from fakes import FakeModel
+
     return FakeModel()
 
 
 @pytest.fixture
 def image() -> NDArray[np.uint8]:
     """40 x 56 RGB with a red disc at (14, 12), a green square and a blue bar."""
+    from fakes import blobs
+
     return blobs()
 
 
@@ -53,6 +72,9 @@ def embedding(fake_model: FakeModel, image: NDArray[np.uint8]) -> ImageEmbedding
 @pytest.fixture
 def toy_method(monkeypatch: pytest.MonkeyPatch) -> type[ToyAdapter]:
     """The toy adapter as a registered method, for one test."""
+    from samadapt.adapters import registry
+    from toy_adapter import ToyAdapter
+
     registry.method_names()  # methods register when they are first imported: not into a copy
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
     registry.register("toy")(ToyAdapter)

@@ -6,10 +6,11 @@ import torch
 from numpy.typing import NDArray
 
 from fakes import FakeModel, OracleModel, blobs
-from samadapt.adapters.online.domains import Domain, DomainBook, Signature
+from samadapt.adapters.online.domains import Domain, DomainBook
 from samadapt.adapters.online.evidence import Evidence, first_answers, mean_gain
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import GuardSettings
+from samadapt.models.signature import Signature
 from samadapt.prompts import Prompt
 
 GUARD = GuardSettings(evidence=6)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
+from forked import CONTEXT
 from samadapt.benchmark.baselines.base import Baseline, Clicked
 from samadapt.benchmark.baselines.comparison import compare_baselines, comparison_table
 from samadapt.benchmark.baselines.geodesic import edge_cost, geodesic_distance
@@ -305,7 +307,8 @@ class TestRun:
         found.save(tmp_path / "r.json")
         assert InteractiveResult.load(tmp_path / "r.json").summary == found.summary
 
-    def test_processes_change_nothing(self, tiny: TinyDataset):
+    def test_processes_change_nothing(self, tiny: TinyDataset, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(multiprocessing, "get_context", lambda *_: CONTEXT)
         baseline = BASELINES["grabcut"]()
         threads = cv2.getNumThreads()
         alone = run_baseline(tiny.open(), baseline, SHORT, options=BaselineOptions(max_objects=2))

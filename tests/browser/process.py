@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -10,9 +9,7 @@ from typing import Any
 
 import httpx
 
-# What takes long to import is imported once, in the process that the servers are forked from.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["samadapt.server.app", "samadapt.server.workspace", "fakes"])
+from forked import CONTEXT
 
 
 @dataclass
@@ -34,9 +31,9 @@ class ServerProcess:
         return f"{home}/?code={code}"
 
     def start(self, folder: Path | None = None) -> ServerProcess:
-        ours, theirs = _CONTEXT.Pipe()
+        ours, theirs = CONTEXT.Pipe()
         arguments = (folder or self.folder, self.cache, self.port, self.token, theirs)
-        self.running = _CONTEXT.Process(target=_serve, args=arguments, daemon=True)
+        self.running = CONTEXT.Process(target=_serve, args=arguments, daemon=True)
         self.running.start()
         theirs.close()
         assert ours.poll(60), "the server did not start"

@@ -93,37 +93,6 @@ def test_undo_survives_changing_the_image_and_an_import_is_one_step(
     assert objects.all() == []
 
 
-def test_a_used_key_is_not_taken_without_asking(open_page: Opener) -> None:
-    story = Story(open_page())
-    page = story.page
-    story.press("?")
-    line = ".keys .line:has-text('Find similar') button"
-    page.click(line)
-    story.press("b")
-    page.wait_for_selector("text=B is the key for “Brush”")
-    page.click(".dialog >> text=Cancel")
-    assert page.inner_text(line) == "F"
-    page.click(line)
-    story.press("b")
-    page.click(".dialog >> text=Use it here")
-    page.wait_for_function("document.querySelectorAll('.dialog').length === 1")
-    assert page.inner_text(line) == "B"
-    brush = page.locator(".keys .line:has-text('Brush')").first
-    assert "B" not in brush.inner_text().split()
-
-
-def test_light_or_dark_follows_the_system(open_page: Opener) -> None:
-    page = open_page(color_scheme="dark")
-    theme = "document.documentElement.dataset.theme"
-    assert page.evaluate(theme) == "dark"
-    page.emulate_media(color_scheme="light")
-    page.wait_for_function(f"{theme} === 'light'")
-    page.click("[data-action=theme]")  # now dark, whatever the system says
-    page.emulate_media(color_scheme="dark")
-    page.emulate_media(color_scheme="light")
-    assert page.evaluate(theme) == "dark"
-
-
 def test_a_contrast_fit_is_of_each_image_unless_locked(
     annotator: Annotator, open_page: Opener
 ) -> None:

@@ -60,7 +60,19 @@ def numbers(annotator: Annotator) -> list[int]:
     return add(annotator, BLOCKS[:3]) + add(annotator, BLOCKS[3:], "square")
 
 
-def test_shift_lasso_and_label_select_and_bulk_changes_are_one_step(
+def test_many_objects_at_once(annotator: Annotator, story: Story, numbers: list[int]) -> None:
+    for tell in (
+        shift_lasso_and_label_select_and_bulk_changes_are_one_step,
+        the_list_sorts_filters_and_points,
+        each_object_can_have_a_colour_of_its_own,
+        hidden_locked_and_alone,
+    ):
+        tell(annotator, story, numbers)
+        story.press("Escape", "w")
+        story.idle()
+
+
+def shift_lasso_and_label_select_and_bulk_changes_are_one_step(
     annotator: Annotator, story: Story, numbers: list[int]
 ) -> None:
     before = stored(annotator)
@@ -99,7 +111,7 @@ def test_shift_lasso_and_label_select_and_bulk_changes_are_one_step(
     assert stored(annotator) == before
 
 
-def test_hidden_locked_and_alone(annotator: Annotator, story: Story, numbers: list[int]) -> None:
+def hidden_locked_and_alone(annotator: Annotator, story: Story, numbers: list[int]) -> None:
     def seen(x: float, y: float) -> bool:
         return story.pixel("objects-layer", x, y)[3] > 60
 
@@ -128,7 +140,9 @@ def test_hidden_locked_and_alone(annotator: Annotator, story: Story, numbers: li
     assert set(stored(annotator)) == {numbers[2]}
 
 
-def test_the_list_sorts_filters_and_points(story: Story, numbers: list[int]) -> None:
+def the_list_sorts_filters_and_points(
+    annotator: Annotator, story: Story, numbers: list[int]
+) -> None:
     page = story.page
 
     def listed() -> list[int]:
@@ -157,7 +171,9 @@ def test_the_list_sorts_filters_and_points(story: Story, numbers: list[int]) -> 
     story.until(f"samadapt.state.hovered === {numbers[5]}")
 
 
-def test_each_object_can_have_a_colour_of_its_own(story: Story) -> None:
+def each_object_can_have_a_colour_of_its_own(
+    annotator: Annotator, story: Story, numbers: list[int]
+) -> None:
     one, other = (story.pixel("objects-layer", x, 8.5)[:3] for x in (8.5, 33.5))
     assert np.abs(np.subtract(one, other)).max() < 4
     story.press("j")

@@ -23,7 +23,25 @@ def numbers(annotator: Annotator) -> list[int]:
     return add(annotator, [DOTTED, BAR])
 
 
-def test_tools_change_the_selected_objects(
+def test_every_tool_is_one_step_of_undo(
+    annotator: Annotator, story: Story, numbers: list[int]
+) -> None:
+    before = stored(annotator)
+    for tell in (
+        tools_change_the_selected_objects,
+        a_tool_changes_the_object_under_way,
+        a_stroke_splits_the_object_below_it,
+        corners_are_dragged_and_simplified,
+        scissors_paint_a_path_as_one_step,
+    ):
+        tell(annotator, story, numbers)
+        story.press("Escape", "Escape", "w")
+        story.idle()
+        assert stored(annotator) == before, tell.__name__
+        assert not story.mask().any(), tell.__name__
+
+
+def tools_change_the_selected_objects(
     annotator: Annotator, story: Story, numbers: list[int]
 ) -> None:
     before = stored(annotator)
@@ -46,7 +64,9 @@ def test_tools_change_the_selected_objects(
         assert story.page.locator(".keys .line", has_text=text).is_visible()
 
 
-def test_a_tool_changes_the_object_under_way(story: Story) -> None:
+def a_tool_changes_the_object_under_way(
+    annotator: Annotator, story: Story, numbers: list[int]
+) -> None:
     story.press("b")
     story.drag((80, 20), (80, 21))
     story.drag((80, 60), (100, 60))
@@ -59,7 +79,7 @@ def test_a_tool_changes_the_object_under_way(story: Story) -> None:
     assert np.array_equal(story.mask(), before)
 
 
-def test_a_stroke_splits_the_object_below_it(
+def a_stroke_splits_the_object_below_it(
     annotator: Annotator, story: Story, numbers: list[int]
 ) -> None:
     before = stored(annotator)
@@ -79,7 +99,7 @@ def test_a_stroke_splits_the_object_below_it(
     assert stored(annotator) == before
 
 
-def test_corners_are_dragged_and_simplified(
+def corners_are_dragged_and_simplified(
     annotator: Annotator, story: Story, numbers: list[int]
 ) -> None:
     shift_click(story, (30, 64))
@@ -108,7 +128,9 @@ def test_corners_are_dragged_and_simplified(
     assert stored(annotator)[numbers[1]][1] == BAR.tobytes()
 
 
-def test_scissors_paint_a_path_as_one_step(story: Story) -> None:
+def scissors_paint_a_path_as_one_step(
+    annotator: Annotator, story: Story, numbers: list[int]
+) -> None:
     story.page.evaluate("samadapt.state.settings.brush = 3")
     story.press("s")
     for place in ((70, 10), (100, 10), (100, 40)):

@@ -93,6 +93,12 @@ def test_work_is_assigned_reviewed_sent_back_and_approved(
     ann.open(first)
     ann.page.wait_for_selector("#review-state:has-text('sent back · 1 comment')")
     assert "The corner is missing" in ann.page.inner_text(".comment")
+    ann.page.click("[data-tab=images]")
+    row = ann.page.locator(".image-row:has-text('1.png') .state")
+    assert "sent back" in row.inner_text()
+    assert "for Ann" in row.inner_text()
+    assert row.evaluate("(e) => e.scrollHeight <= e.clientHeight && e.scrollWidth <= e.clientWidth")
+    ann.page.click("[data-tab=review]")
     assert ann.pixel("overlay", 37, 27)[:3] != [0, 0, 0]
     # She answers on another place, says that it is dealt with, and is done: it is for review.
     ann.press("u")
@@ -106,7 +112,8 @@ def test_work_is_assigned_reviewed_sent_back_and_approved(
         ("Ann", False),
     ]
     bob.open(first)
-    bob.press("Shift+Y")
+    bob.press("Shift+Y")  # a comment is open: one has to insist
+    bob.page.click(".dialog:has-text('1 comment still waits') button:has-text('Approve')")
     bob.until("samadapt.state.images[0][6] === 'approved'")
     assert reviews.get(first).state == "approved"
     # The approved alone are exported; what is changed afterwards is looked at again.

@@ -135,25 +135,7 @@ def test_a_click_begins_an_object_while_proposals_are_open(
     story.until("samadapt.state.proposals === null")
 
 
-def test_an_answer_that_does_not_follow_a_click_is_told(
-    stubborn: Annotator, open_page: Opener
-) -> None:
-    story = Story(open_page())
-    remark = story.page.locator("#remark:not(:empty)")
-    story.click(12.5, 10.5)
-    assert remark.count() == 0
-    story.click(60.5, 60.5)
-    assert "could not add what you clicked: paint it (B)" in remark.inner_text()
-    story.click(12.5, 10.5, button="right")
-    assert "could not take away what you clicked: erase it (D)" in remark.inner_text()
-    story.press("Control+z", "b")
-    story.drag((55, 60), (66, 60))
-    story.idle()
-    assert remark.count() == 0
-    assert story.mask()[60, 60]
-
-
-def test_a_click_shows_the_part_under_it_and_what_else_it_may_mean(
+def test_a_click_shows_the_part_under_it_what_else_it_may_mean_and_what_is_not_followed(
     stubborn: Annotator, open_page: Opener
 ) -> None:
     story = Story(open_page())
@@ -174,3 +156,15 @@ def test_a_click_shows_the_part_under_it_and_what_else_it_may_mean(
     buttons.nth(0).click()
     story.until("samadapt.current.chosen === 0")
     assert story.mask().sum() == 36
+    # An answer that does not follow a click is told.
+    remark = story.page.locator("#remark:not(:empty)")
+    assert remark.count() == 0
+    story.click(60.5, 60.5)
+    assert "could not add what you clicked: paint it (B)" in remark.inner_text()
+    story.click(12.5, 10.5, button="right")
+    assert "could not take away what you clicked: erase it (D)" in remark.inner_text()
+    story.press("Control+z", "b")
+    story.drag((55, 60), (66, 60))
+    story.idle()
+    assert remark.count() == 0
+    assert story.mask()[60, 60]

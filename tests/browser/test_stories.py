@@ -275,6 +275,10 @@ def test_two_browsers_at_one_project(annotator: Annotator, open_page: Opener) ->
     bob.page.wait_for_selector(".toast.bad >> text=meanwhile")
     bob.until(f"samadapt.state.objects.get({number})?.revision === 2")
     assert annotator.project.objects.get(number).label_id == 2
+    # Who leaves is gone at once.
+    ann.page.wait_for_selector("#others:not([hidden])")
+    bob.page.goto("about:blank")
+    ann.page.wait_for_selector("#others", state="hidden", timeout=3000)
 
 
 def test_import_in_the_page(annotator: Annotator, open_page: Opener, tmp_path: Path) -> None:
@@ -312,22 +316,45 @@ def test_import_in_the_page(annotator: Annotator, open_page: Opener, tmp_path: P
     assert same(on_disk(annotator, annotator.ids()[0]), {number: better})
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_it_fits_and_keys_can_be_changed(open_page: Opener, theme: str) -> None:
-    story = Story(open_page(color_scheme=theme))
-    assert story.page.evaluate("document.documentElement.dataset.theme") == theme
-    wide, high = story.page.evaluate(
+def test_it_fits_follows_the_system_and_keys_can_be_changed(open_page: Opener) -> None:
+    story = Story(open_page(color_scheme="dark"))
+    page, theme = story.page, "document.documentElement.dataset.theme"
+    assert page.evaluate(theme) == "dark"
+    wide, high = page.evaluate(
         "() => [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
     )
     assert (wide, high) == (1280, 720)
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function(f"{theme} === 'light'")
+    page.click("[data-action=theme]")  # now dark, whatever the system says
+    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="light")
+    assert page.evaluate(theme) == "dark"
+    # All keys are in sight at once.
     story.press("?")
-    story.page.click(".keys .line:has-text('Find similar') button")
+    whole = "(e) => e.scrollHeight <= e.clientHeight && e.getBoundingClientRect().bottom <= 720"
+    assert page.locator(".dialog").evaluate(whole)
+    # One that is used is not taken without asking.
+    line = ".keys .line:has-text('Find similar') button"
+    page.click(line)
+    story.press("b")
+    page.wait_for_selector("text=B is the key for “Brush”")
+    page.click(".dialog >> text=Cancel")
+    assert page.inner_text(line) == "F"
+    page.click(line)
+    story.press("b")
+    page.click(".dialog >> text=Use it here")
+    page.wait_for_function("document.querySelectorAll('.dialog').length === 1")
+    assert page.inner_text(line) == "B"
+    brush = page.locator(".keys .line:has-text('Brush')").first
+    assert "B" not in brush.inner_text().split()
+    page.click(line)
     story.press("Shift+j")
-    story.page.keyboard.press("Escape")
-    story.page.wait_for_selector(".veil", state="detached")
-    story.page.reload()
-    story.page.wait_for_selector("html[data-ready=true]")
-    assert "(Shift+J)" in story.page.locator("#similar-button").get_attribute("title")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".veil", state="detached")
+    page.reload()
+    page.wait_for_selector("html[data-ready=true]")
+    assert "(Shift+J)" in page.locator("#similar-button").get_attribute("title")
 
 
 def test_similar_objects_are_proposed_until_none_is_left(

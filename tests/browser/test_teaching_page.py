@@ -82,3 +82,22 @@ def test_a_folder_is_imported_and_taught_and_steps_are_taken_back(
     story.press("Control+y")
     story.idle()
     assert project.details.attributes()[1] == {"worn": False}
+    # What is refused is not shown any more, and is no step that every later undo fails at.
+    page.fill("#tags", "night, " + "x" * 101)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".toast.bad >> text=use 100 or fewer")
+    story.until("document.getElementById('tags').value === ''")
+    page.fill("#tags", "dusk")
+    page.keyboard.press("Enter")
+    story.idle()
+    page.locator("#said [type=checkbox]").check()
+    story.idle()
+    labels, revision = project.labels.all()
+    bare = [label.model_copy(update={"attributes": ()}) for label in labels]
+    project.labels.set(bare, revision, "")
+    story.press("Control+z")
+    page.wait_for_selector(".toast.bad >> text=has no attribute 'worn'")
+    story.idle()
+    story.press("Control+z")
+    story.idle()
+    assert project.details.tags() == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from outcome import one_error
 
 from engines import Here, make_images, tiny_weights
+from forked import CONTEXT
 from samadapt.data.coco import CocoDataset
 from samadapt.distributed import engine
 from samadapt.models.registry import load
@@ -56,7 +58,7 @@ def test_one_file_a_folder_and_a_project(run: Any, here: Here, images: Path, wei
     result = run("annotate-all", images, "--project", images, *SMALL, *model)
     assert f"{len(data.annotations)} proposals wait in {images}" in result.stdout
     with Project.open(images / "samadapt.sqlite") as project:
-        assert sum(project.proposals.counts().values()) == len(data.annotations)
+        assert sum(map(len, project.proposals.numbers().values())) == len(data.annotations)
     assert not list(Path().glob("*.journal"))
     assert not list(images.glob(".samadapt*.journal"))
 
@@ -64,6 +66,7 @@ def test_one_file_a_folder_and_a_project(run: Any, here: Here, images: Path, wei
 def test_workers_of_this_machine_give_the_same_file(
     run: Any, images: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(multiprocessing, "get_context", lambda *_: CONTEXT)
     arguments = ("annotate-all", images, *SMALL, "--model", weights, "--batch", "1")
     result = run(*arguments, "--out", "two.json", "--workers", "2")
     assert result.exit_code == 0, result.output

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -148,14 +146,3 @@ class TestRobustness:
         self, arguments: tuple[str, ...], words: str, run, nano, data
     ) -> None:
         assert words in one_error(run("benchmark", "robustness", *data, *arguments))
-
-
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys\nfrom typer.testing import CliRunner\nfrom samadapt.cli import app\n"
-        "for words in (['--help'], ['fit', '--help'], ['benchmark', 'robustness', '--help']):\n"
-        "    assert CliRunner().invoke(app, words).exit_code == 0\n"
-        "print([m for m in ('torch', 'numpy', 'cv2', 'accelerate') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -283,7 +283,7 @@ def test_empty_mask_has_no_polygon():
         mask_to_polygons(np.zeros((2, 2, 2), bool))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(masks)
 def test_polygons_give_back_the_very_same_mask(mask):
     polygons = mask_to_polygons(mask)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
 
 from engines import Square
+from forked import CONTEXT
 from samadapt.distributed.engine import WorkerError, in_batches, make_engine
 from samadapt.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that need not import torch anew."""
+    monkeypatch.setattr(multiprocessing, "get_context", lambda *_: CONTEXT)
 
 
 def test_every_batch_once_and_a_mistake_arrives_as_it_was_raised() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -254,6 +255,7 @@ def bilinear(values: NDArray[Any], size: tuple[int, int]) -> NDArray[np.float64]
     return rows @ values.astype(np.float64) @ columns.T
 
 
+@cache
 def _weights(old: int, new: int) -> NDArray[np.float64]:
     matrix = np.zeros((new, old))
     for i in range(new):

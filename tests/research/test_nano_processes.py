@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from forked import run_two
 from samadapt.models.nano.network import NanoNetwork
 from samadapt.models.nano.weights import write_weights
 from small_models import TINY_NANO
-from two_processes import run_two
 
 pytest.importorskip("accelerate")
 

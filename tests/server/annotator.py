@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import uvicorn.server
 from numpy.typing import NDArray
 
 from fakes import FakeModel
@@ -26,6 +28,20 @@ from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.projects import Project, project_file
 
 TOKEN = "a-secret-for-tests"  # noqa: S105
+
+
+class _Impatient:
+    """asyncio for uvicorn's server, which looks every 10 ms whether it is to end, not every 100."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 10)
+
+
+uvicorn.server.asyncio = _Impatient()  # type: ignore[attr-defined]
+
 SIZE = (40, 56)
 
 Json = dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import socket
 import time
@@ -116,6 +117,26 @@ def test_a_slow_but_steady_request_is_answered(annotator: Annotator) -> None:
             raw.sendall(body[start : start + 300])
             time.sleep(0.1)
         assert status(raw) == 200
+
+
+def test_a_connection_that_is_used_is_never_late(annotator: Annotator) -> None:
+    """Requests that are answered between two looks at the connection."""
+    used = http.client.HTTPConnection("127.0.0.1", annotator.port, timeout=10)
+    used.auto_open = 0  # one connection for all of them
+    used.connect()
+    began = time.monotonic()
+    while time.monotonic() - began < 3 * LIMITS.head_seconds:
+        used.request("POST", "/api/leave", "{}", {"authorization": f"Bearer {TOKEN}"})
+        answer = used.getresponse()
+        assert (answer.status, answer.read()) == (200, b"{}")
+        time.sleep(0.06)
+    used.close()
+
+
+def test_a_connection_without_a_request_is_closed_without_a_word(annotator: Annotator) -> None:
+    """An answer would be taken for that of the next request."""
+    with connect(annotator) as raw:
+        assert raw.recv(200) == b""
 
 
 def test_when_all_are_at_work_the_next_is_told(annotator: Annotator) -> None:

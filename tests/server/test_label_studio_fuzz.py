@@ -107,7 +107,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 PLACES = list(places(good()))
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(PATHS), at=st.sampled_from(PLACES), odd=ODD)
 def test_one_odd_value_anywhere(
     client: TestClient, path: str, at: tuple[Any, ...], odd: Any

@@ -29,7 +29,7 @@ schemathesis = pytest.importorskip(
 
 requests = pytest.importorskip("requests")  # comes with it
 
-EXAMPLES = 6
+EXAMPLES = 4
 STUDIO_INPUTS = ("/predict", "/webhook", "/train")
 
 _HEADERS = {"authorization": f"Bearer {TOKEN}", "x-samadapt-client": "schema"}
@@ -140,14 +140,16 @@ def _run(server: Annotator, web: Any, operation: Any, mode: Any, statuses: set[i
         if not mode.is_negative:  # any other number is an image or object that is not there
             case.path_parameters = dict.fromkeys(case.path_parameters or {}, 1)
         answer = case.call(base_url=server.url, session=web, headers=_HEADERS)
+        is_first = not statuses
         statuses.add(answer.status_code)
         assert answer.status_code < 500, answer.text
         if answer.status_code >= 400:
             told = answer.json()["error"]
             assert told.strip()
             assert len(told.splitlines()) == 1
-        stranger = case.call(base_url=server.url, session=web)
-        assert stranger.status_code in (400, 401), stranger.text
+        if is_first:
+            stranger = case.call(base_url=server.url, session=web)
+            assert stranger.status_code in (400, 401), stranger.text
 
     check()
 

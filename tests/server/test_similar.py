@@ -14,7 +14,7 @@ from PIL import Image
 from fakes import OracleModel
 from samadapt.data.rle import Rle
 from samadapt.proposals import likeness, similar
-from samadapt.proposals.likeness import Frame, blurred
+from samadapt.proposals.likeness import ExampleImage, Frame, blurred
 from samadapt.proposals.similar import propose_similar
 
 RED, BLUE = (220, 40, 40), (40, 60, 210)
@@ -51,6 +51,27 @@ def test_all_others_of_a_kind_are_found_and_nothing_else(
     numbers = sorted(int(labels[p.mask].max()) for p in found)
     assert numbers == [2, 3, 4, 5]
     assert all(np.array_equal(p.mask, labels == labels[p.mask].max()) for p in found)
+
+
+def test_an_image_of_another_kind_than_the_examples_is_told(
+    labels: NDArray[np.int_], pixels: NDArray[np.uint8]
+) -> None:
+    model = OracleModel(labels)
+    noise = np.random.default_rng(0).integers(0, 60, pixels.shape, np.uint8)
+    example, elsewhere = Rle.from_mask(labels == 1), []
+    for shift in range(3):
+        seen = np.roll(pixels, shift, axis=1)
+        rle = Rle.from_mask(np.roll(labels == 1, shift, axis=1))
+        elsewhere.append(ExampleImage(model.encode(seen), seen, [rle]))
+
+    def unlike(picture: NDArray[np.uint8], examples: list[Rle]) -> bool:
+        embedding = model.encode(picture)
+        found = propose_similar(model, embedding, picture, examples, [], elsewhere=elsewhere)
+        return found.is_unlike
+
+    assert unlike(noise, [])
+    assert not unlike(np.roll(pixels, 4, axis=1), [])
+    assert not unlike(noise, [example])  # it has examples of its own
 
 
 def test_known_objects_are_not_proposed_again(

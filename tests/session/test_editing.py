@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fakes import FakeModel, blobs
 from samadapt.errors import SessionError
-from samadapt.session.events import Edited, Record
+from samadapt.session.events import Edited
+from samadapt.session.record import Record
 from samadapt.session.session import Session
 from samadapt.session.state import SavedObject, SessionState, reduce
 

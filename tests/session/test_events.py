@@ -26,8 +26,8 @@ from samadapt.session.events import (
     ObjectVersion,
     Opened,
     Painted,
-    Record,
     Redone,
+    Rejected,
     Relabelled,
     Reopened,
     Reset,
@@ -35,6 +35,7 @@ from samadapt.session.events import (
     Undone,
 )
 from samadapt.session.options import SessionOptions
+from samadapt.session.record import Record
 
 OPENED = Opened(
     image=ImageReference(40, 56, "a.png", "/pictures/a.png", "c0ffee"),
@@ -84,6 +85,7 @@ events = st.one_of(
         ).map(tuple),
     ),
     st.builds(Forgotten, st.booleans()),
+    st.builds(Rejected, whole),
     st.sampled_from([Undone(), Redone(), Reset(), Skipped()]),
 )
 
@@ -115,7 +117,7 @@ def test_the_json_is_plain_to_read() -> None:
 def test_kinds_are_known_by_their_own_name() -> None:
     assert set(KINDS) == {
         "opened", "clicked", "boxed", "painted", "trimmed", "labelled", "chosen", "reset",
-        "reopened", "deleted", "relabelled", "edited", "accepted", "added", "skipped",
+        "reopened", "deleted", "relabelled", "edited", "accepted", "added", "rejected", "skipped",
         "undone", "redone", "forgotten",
     }  # fmt: skip
     assert all(name == kind.kind for name, kind in KINDS.items())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,3 +43,16 @@ def test_a_moved_corner_moves_the_mask() -> None:
     expected = np.zeros((12, 12), np.bool_)
     expected[2:8, 2:10] = True
     assert np.array_equal(moved, expected)
+
+
+def test_many_rings_are_filled_in_time() -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.integers(0, 990, (4000, 2)).tolist()
+    rings = [[(x, y), (x + 9.0, y), (x + 9.0, y + 9.0), (x, y + 9.0)] for x, y in corners]
+    began = time.process_time()
+    found = filled(rings, (1000, 1000))
+    assert time.process_time() - began < 2
+    expected = np.zeros((1000, 1000), np.bool_)
+    for x, y in corners:
+        expected[y : y + 9, x : x + 9] ^= True
+    assert np.array_equal(found, expected)

@@ -146,7 +146,7 @@ def run(session: Session, todo: list[Action]) -> list[tuple[object, ...]]:
     return states
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(
     st.lists(actions, max_size=25),
     st.booleans(),

@@ -208,7 +208,7 @@ masks = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(masks, st.booleans(), st.integers(0, 4))
 def test_the_click_is_where_a_slow_search_finds_it(
     pair: tuple[Mask, Mask], padding: bool, count: int

@@ -55,19 +55,20 @@ def test_a_label_is_merged_into_another_on_all_images(filled: Project) -> None:
         merge_label(filled, 1, 2, 0, "bob")
     assert [thing.label_id for thing in filled.objects.all()] == [1, 1, 2]
     merged = merge_label(filled, 1, 2, 1, "bob")
-    assert [thing.id for thing in merged] == [1, 2]
+    assert [thing.id for thing in merged.objects] == [1, 2]
     assert [thing.label_id for thing in filled.objects.all()] == [2, 2, 2]
     assert [label.name for label in filled.labels.all()[0]] == ["dog"]
     # Taken back: the label with its attributes, and what nobody changed since.
     filled.objects.delete(2, 2, "ann")
-    back = unmerge_label(filled, 1, [(one.id, one.revision) for one in merged], "bob")
-    assert [thing.id for thing in back] == [1]
+    versions = [(one.id, one.revision) for one in merged.objects]
+    back = unmerge_label(filled, 1, versions, "bob")
+    assert [thing.id for thing in back.objects] == [1]
     labels, revision = filled.labels.all()
     assert {label.name: len(label.attributes) for label in labels} == {"dog": 0, "cat": 4}
     assert [thing.label_id for thing in filled.objects.all()] == [1, 2]
     filled.objects.restore(2, 3, "ann")
     merge_label(filled, 1, 2, revision, "bob")
-    assert len(merge_label(filled, 2, None, revision + 1, "bob")) == 3
+    assert len(merge_label(filled, 2, None, revision + 1, "bob").objects) == 3
     assert filled.objects.label_counts() == {None: 3}
     assert differences(filled, read_log(filled)) == ""
 
@@ -76,7 +77,7 @@ def test_attributes_and_tags_are_kept_and_rebuilt(filled: Project) -> None:
     values = {"colour": "black", "age": 3.5, "asleep": True, "remark": "on the sofa"}
     filled.details.describe(1, values, "ann")
     filled.details.describe(2, {"age": 1}, "ann")
-    filled.details.describe(2, {}, "ann")
+    filled.details.describe(2, {"age": None}, "ann")
     image = min(filled.images.all())
     assert filled.details.tag(image, [" night ", "blurred", "night"], "ann") == ["night", "blurred"]
     found = filled.details.attributes(), filled.details.tags(), filled.labels.all()
@@ -85,6 +86,23 @@ def test_attributes_and_tags_are_kept_and_rebuilt(filled: Project) -> None:
     assert differences(filled, read_log(filled)) == ""
     rebuild(filled)
     assert (filled.details.attributes(), filled.details.tags(), filled.labels.all()) == found
+
+
+def test_two_people_who_change_different_things_lose_nothing(filled: Project) -> None:
+    filled.details.describe(1, {"age": 3, "remark": "old"}, "ann")
+    filled.details.describe(1, {"colour": "white"}, "bob")
+    assert filled.details.describe(1, {"remark": None}, "ann") == {"age": 3, "colour": "white"}
+    image = min(filled.images.all())
+    filled.details.tag(image, ["night", "blurred"], "ann")
+    filled.details.tag(image, ["dawn"], "bob", remove=["night"])
+    assert filled.details.tag(image, ["blurred", "late"], "ann") == ["blurred", "dawn", "late"]
+    # What was said while the object was a cat goes with the first thing that is said of the dog.
+    labels, revision = filled.labels.all()
+    dog = labels[1].model_copy(update={"attributes": (Attribute(name="age", kind="number"),)})
+    filled.labels.set([labels[0], dog], revision, "ann")
+    filled.objects.change(1, 1, "ann", 2, None)
+    assert filled.details.describe(1, {"age": 4}, "bob") == {"age": 4}
+    assert differences(filled, read_log(filled)) == ""
 
 
 @pytest.mark.parametrize(
@@ -97,6 +115,8 @@ def test_attributes_and_tags_are_kept_and_rebuilt(filled: Project) -> None:
         {"asleep": "yes"},
         {"remark": 3.0},
         {"remark": "half \ud800"},
+        {"remark": "bell \x07"},
+        {"remark": "escape \x1b[31m"},
         {"remark": "x" * 1001},
         {"size": "large"},
     ],

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from samadapt.data.rle import Rle
+from samadapt.store.dataset import to_dataset
 from samadapt.store.export import FORMATS, export_project
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
@@ -33,6 +34,17 @@ def project(tmp_path: Path) -> Iterator[Project]:
     project.images.mark(numbers["c"], "skipped", 0, "")
     yield project
     project.close()
+
+
+def test_a_dataset_is_called_as_its_folder_or_as_its_project(
+    project: Project, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    described = to_dataset(project, folder).extra["info"]
+    assert described == {"description": "pictures, annotated with samadapt"}
+    with Project.open(tmp_path / "q.samadapt", "cells") as named:
+        described = to_dataset(named, folder).extra["info"]
+        assert described == {"description": "cells, annotated with samadapt"}
 
 
 @pytest.mark.parametrize(

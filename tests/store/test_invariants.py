@@ -194,7 +194,7 @@ def test_a_project_of_the_first_schema_opens_with_everything(where: str) -> None
             assert reading.objects == {o.id: o for o in things.values()}
             assert (reading.labels, reading.labels_revision) == project.labels.all()
             assert project.journal.last_number() == 13
-            assert project.proposals.counts() == {}
+            assert project.proposals.numbers() == {}
     with Project.open(where) as project:
         added = project.objects.add(NewMask(a.id, things["one"].rle, 2, key="five"), "ann")
         assert added.id == 5

@@ -65,6 +65,21 @@ def test_a_sound_project_stays_as_it_is(path: Path) -> None:
     assert keys(path) == all_keys(40)
 
 
+def test_a_project_in_use_is_checked_and_not_repaired(path: Path) -> None:
+    with Project.open(path) as project:
+        label = project.labels.named(["cell"], "ann")["cell"]
+        new = NewMask(project.images.entries()[0].id, project.objects.get(1).rle, label, key="k40")
+        project.objects.add(new, "ann")  # only in the write-ahead log
+        there = sorted(path.parent.iterdir())
+        found = examine(str(path), repair=False)
+        assert (found.is_whole, found.lost) == (True, 0)
+        assert any("41 objects" in line for _, line in found.lines)
+        assert sorted(path.parent.iterdir()) == there
+        with pytest.raises(ConflictError, match="in use"):
+            examine(str(path))
+    assert keys(path) == all_keys(41)
+
+
 @pytest.mark.parametrize("emptied", [True, False])
 def test_a_lost_file_comes_back_from_the_copy(path: Path, emptied: bool) -> None:
     path.unlink()
@@ -178,6 +193,19 @@ def test_nothing_at_all_is_said_so(path: Path, tmp_path: Path) -> None:
         kept.unlink()
     found = examine(str(path))
     assert (found.is_whole, found.lost, path.exists()) == (False, 42, False)
+
+
+@pytest.mark.parametrize("name", ["never", "never/a.sqlite", "empty"])
+def test_what_never_was_is_not_said_to_be_gone(
+    run: Callable[..., Result], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run("doctor", tmp_path / name, "--check")
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert "there is no project" in line
+    assert "give a folder that was annotated" in line
+    assert "gone" not in line
 
 
 def test_the_command_tells_and_exits_accordingly(run: Callable[..., Result], path: Path) -> None:

@@ -13,8 +13,9 @@ from samadapt.store.dataset import to_dataset
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
+from samadapt.store.proposals import NewProposal
 from samadapt.store.rebuild import differences, read_log, rebuild
-from samadapt.store.records import Review
+from samadapt.store.records import ImageFacts, Review
 
 MASK = Rle.from_mask(np.ones((40, 56), np.bool_))
 
@@ -96,16 +97,64 @@ def test_a_comment_that_cannot_be_is_refused(project: Project, text: str) -> Non
     assert project.reviews.all() == {}
 
 
+@pytest.mark.parametrize("place", [(-0.1, 1), (1, 1e6), (float("nan"), 1), (float("inf"), 1)])
+def test_a_comment_outside_the_image_is_refused(
+    project: Project, place: tuple[float, float]
+) -> None:
+    image, *_ = project.images.all()
+    project.images.note(image, ImageFacts(40, 56, None, 1, 1))
+    with pytest.raises(DataError, match="inside the image"):
+        project.reviews.comment(image, "here", place, "ann")
+    assert project.reviews.comment(image, "at the end", (56, 40), "ann") == 1
+
+
 def test_a_project_of_the_schema_before_opens(where: str, folder: Path) -> None:
     from sqlalchemy import text
 
     with Project.open(where) as project:
         project.images.scan(folder)
         with project.database.write() as tx:
-            for table in ("comments", "reviews", "rejected_proposals", "learning", "codes"):
+            for table in ("comments", "reviews", "learning", "codes"):
                 tx.execute(text(f"DROP TABLE {table}"))
+            tx.execute(text("DROP INDEX proposals_of_state"))
+            tx.execute(text("ALTER TABLE proposals DROP COLUMN state"))
+            tx.execute(text("CREATE INDEX proposals_of_image ON proposals (project_id, image_id)"))
             tx.execute(text("DELETE FROM samadapt_schema WHERE version >= 5"))
     with Project.open(where) as project:
         image, *_ = project.images.all()
         assert project.reviews.all() == {}
         assert project.reviews.set_state(image, "review", 0, "ann").revision == 1
+
+
+def test_proposals_of_the_schema_before_wait_or_are_rejected(where: str, folder: Path) -> None:
+    from sqlalchemy import text
+
+    rle = Rle.from_mask(np.eye(40, 56) > 0)
+    found = [NewProposal("cell", rle, 0.5, (1, 1)), NewProposal("dust", rle, 0.7, (1, 1))]
+    with Project.open(where) as project:
+        project.images.scan(folder)
+        image, *_ = project.images.all()
+        project.proposals.put("a", {image: found})
+        with project.database.write() as tx:
+            tx.execute(text("DROP INDEX proposals_of_state"))
+            tx.execute(text("CREATE INDEX proposals_of_image ON proposals (project_id, image_id)"))
+            tx.execute(text("ALTER TABLE proposals DROP COLUMN state"))
+            columns = (
+                "project_id INTEGER, image_id INTEGER, label TEXT, height INTEGER, width INTEGER"
+            )
+            tx.execute(
+                text(f"CREATE TABLE rejected_proposals (id INTEGER, {columns}, counts TEXT)")
+            )
+            names = "project_id, image_id, label, height, width, counts"
+            tx.execute(
+                text(
+                    f"INSERT INTO rejected_proposals (id, {names}) SELECT 7, {names} "  # noqa: S608
+                    "FROM proposals WHERE label = 'dust'"
+                )
+            )
+            tx.execute(text("DELETE FROM proposals WHERE label = 'dust'"))
+            tx.execute(text("DELETE FROM samadapt_schema WHERE version >= 7"))
+    with Project.open(where) as project:
+        assert [one.proposal.label for one in project.proposals.waiting(image)] == ["cell"]
+        assert [one.label for one in project.proposals.rejected(image)] == ["dust"]
+        assert project.proposals.put("b", {image: found}) == 1  # dust stays out

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import torch
 
 import samadapt
 from fakes import FakeModel
+from forked import Program
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.fitting import Fitting
 from samadapt.adapters.stable import StableAdapter, StableConfig
@@ -243,16 +241,8 @@ class TestInterruptions:
     def test_a_killed_run_goes_on_and_ends_where_it_would_have(
         self, train: Callable[..., FitReport], tmp_path: Path, one_thread: None
     ) -> None:
-        here = Path(__file__).parents[1]
-        process = subprocess.run(
-            [sys.executable, "-c", KILLED, str(tmp_path)],
-            env={**os.environ, "PYTHONPATH": str(here), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert process.returncode == -signal.SIGKILL, process.stderr
+        process = Program(KILLED, str(tmp_path)).ended()
+        assert process.exitcode == -signal.SIGKILL, process.stderr
         assert not (tmp_path / "out" / "adapter_config.json").exists()
         resumed = train(checkpoint_steps=1)
         assert resumed.resumed_at == 2

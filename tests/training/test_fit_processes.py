@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from forked import run_two
 from samadapt.adapters.registry import load_adapter
 from samadapt.training.fit import run_fit
 from small_models import tiny_nano
 from tiny_dataset import make_dataset
-from two_processes import run_two
 
 pytest.importorskip("accelerate")
 

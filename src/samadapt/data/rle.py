@@ -118,8 +118,6 @@ class Rle:
         """
         from pycocotools import mask as coco
 
-        _check_size(size)
-        height, width = size
         if polygons and (
             all(_is_number(value) for value in polygons)
             or (len(polygons) > _FEWEST - 1 and all(_is_point(value) for value in polygons))
@@ -127,10 +125,21 @@ class Rle:
             polygons = [polygons]
         if not polygons:
             raise DataError("the list of polygons is empty")
-        enclosing = [(i, p) for i, p in enumerate(polygons, 1) if not _is_line(p)]
-        checked = [_polygon(p, size, i) for i, p in enclosing or enumerate(polygons, 1)]
-        merged = coco.merge(coco.frPyObjects(checked, height, width))
+        merged = coco.merge(_drawn(polygons, size))
         return cls(size, bytes(merged["counts"]))
+
+    @classmethod
+    def even_odd(cls, polygons: Sequence[Any], size: tuple[int, int]) -> Rle:
+        """Rasterise polygons by the even-odd rule: one inside another one is a hole.
+
+        Time grows with the outlines and with the image once, not with their product.
+        """
+        ends = [np.cumsum(_unpack(bytes(one["counts"])))[:-1] for one in _drawn(polygons, size)]
+        # A pixel is inside an odd number of polygons where an odd number of runs began before it.
+        edges, counts = np.unique(np.concatenate(ends), return_counts=True)
+        pixels = size[0] * size[1]
+        edges = edges[(counts % 2 == 1) & (edges < pixels)]
+        return cls.from_runs(np.diff(edges, prepend=0, append=pixels), size)
 
     @classmethod
     def from_coco(cls, segmentation: Any, size: tuple[int, int]) -> Rle:
@@ -351,7 +360,25 @@ def _is_line(points: Any) -> bool:
     return all(_is_number(v) for v in points) and len(points) in range(0, 2 * _FEWEST, 2)
 
 
-def _polygon(points: Any, size: tuple[int, int], index: int) -> list[float]:
+def _drawn(polygons: Sequence[Any], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Packed run lengths of every polygon that encloses something, as COCO's tools draw it."""
+    from pycocotools import mask as coco
+
+    _check_size(size)
+    enclosing = [(i, p) for i, p in enumerate(polygons, 1) if not _is_line(p)]
+    checked = [_polygon(p, size, i) for i, p in enclosing or enumerate(polygons, 1)]
+    if sum(map(_length, checked)) > _LONGEST_OUTLINE:
+        raise DataError("the outlines of the polygons are too long to draw: store them as RLE")
+    found: list[dict[str, Any]] = coco.frPyObjects([one.tolist() for one in checked], *size)
+    return found
+
+
+def _length(polygon: NDArray[np.float64]) -> float:
+    """How many points drawing a polygon takes."""
+    return float(np.abs(np.diff(polygon.reshape(-1, 2), axis=0)).max(axis=1).sum())
+
+
+def _polygon(points: Any, size: tuple[int, int], index: int) -> NDArray[np.float64]:
     """Check one polygon so that rasterising it can neither fail nor run out of memory."""
     try:
         array = np.asarray(points, dtype=np.float64)
@@ -368,7 +395,6 @@ def _polygon(points: Any, size: tuple[int, int], index: int) -> list[float]:
         raise DataError(
             f"polygon {index} has points far outside the image of {size[1]} x {size[0]} pixels"
         )
-    steps = np.abs(np.diff(array.reshape(-1, 2), axis=0)).max(axis=1)
-    if steps.sum() > _LONGEST_OUTLINE:
+    if _length(array) > _LONGEST_OUTLINE:
         raise DataError(f"polygon {index} has an outline too long to draw: store it as RLE")
-    return [float(value) for value in array]
+    return array

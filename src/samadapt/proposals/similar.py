@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce as fold
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
+from samadapt.models.signature import REACH_OF_ONE, Signature
 from samadapt.prompts import Prompt
 from samadapt.proposals.likeness import (
     ExampleImage,
@@ -52,6 +54,8 @@ class SimilarObjects:
         more: whether there are places left to click on.
         looked: how many places were looked at.
         places: how many there were.
+        is_unlike: whether the examples are of other images, and this one is of another kind: what
+            the likeness says of it is worth little.
     """
 
     proposals: tuple[Proposal, ...] = ()
@@ -59,6 +63,7 @@ class SimilarObjects:
     more: bool = False
     looked: int = 0
     places: int = 0
+    is_unlike: bool = False
 
 
 def propose_similar(
@@ -138,7 +143,15 @@ def propose_similar(
     progress(looked, len(points))
     found.sort(key=lambda proposal: -proposal.score)
     more = more or len(found) > most
-    return SimilarObjects(tuple(found[:most]), tuple(failed), more, looked, len(points))
+    unlike = not examples and _is_unlike(embedding, images)
+    return SimilarObjects(tuple(found[:most]), tuple(failed), more, looked, len(points), unlike)
+
+
+def _is_unlike(embedding: ImageEmbedding, images: Sequence[ExampleImage]) -> bool:
+    """Whether an image is of another kind than those with examples; see `Signature.reach`."""
+    first, *others = [Signature.of(image.embedding) for image in images]
+    kind = fold(Signature.joined, others, first)
+    return kind.distance(Signature.of(embedding)) > kind.reach(REACH_OF_ONE)
 
 
 def _judged(

@@ -245,8 +245,8 @@ class ClientSessions:
     ) -> ClientSession:
         session = Session(self._model, self._shared.lease(self._adapters()), options=options)
         session.log = log
-        table, content_hash = self._project.objects, facts.content_hash
-        objects = SessionObjects(table, image.id, content_hash, self._is_adapted, log.person)
+        tables, content_hash = (self._project.objects, self._project.proposals), facts.content_hash
+        objects = SessionObjects(*tables, image.id, content_hash, self._is_adapted, log.person)
         log.complete = lambda tx, event: objects.complete(tx, session.state, event)
         return ClientSession(client, image, facts, session, log, objects)
 

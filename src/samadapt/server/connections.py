@@ -81,7 +81,7 @@ class _LimitedProtocol(H11Protocol):
         self._waited = 0.0
         self._received = 0
         self._unsent = 0
-        self._stage = ""
+        self._stage, self._request = "", self.cycle
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -121,10 +121,13 @@ class _LimitedProtocol(H11Protocol):
         return self._waited
 
     def _look(self) -> None:
-        """Look how long the client has kept the server waiting; close when it is too long."""
+        """Look how long the client has kept the server waiting; close when it is too long.
+
+        At a stage that is seen again, other requests may have been answered meanwhile.
+        """
         limits, stage = self.limits, self._stage_now()
-        if stage != self._stage:
-            self._stage, self._waited, self._received = stage, 0.0, 0
+        if stage != self._stage or self.cycle is not self._request:
+            self._stage, self._request, self._waited, self._received = stage, self.cycle, 0.0, 0
             self._unsent = self.transport.get_write_buffer_size()
         elif stage == "answer" and (left := self.transport.get_write_buffer_size()) < self._unsent:
             self._waited, self._unsent = 0.0, left
@@ -133,6 +136,10 @@ class _LimitedProtocol(H11Protocol):
         late = self._waited - limits.body_seconds
         if stage == "answer" and self._waited > limits.answer_seconds:
             self.transport.abort()
+            return
+        if stage == "head" and self._waited > limits.head_seconds and not self._received:
+            # No request is under way: an answer would be taken for that of the next one.
+            self.transport.close()
             return
         if (stage == "head" and self._waited > limits.head_seconds) or (
             stage == "body" and late > 0 and self._received < late * limits.body_rate

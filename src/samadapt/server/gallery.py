@@ -10,6 +10,7 @@ from typing import Any, Literal
 from samadapt.data.images import image_size
 from samadapt.errors import ImageError
 from samadapt.server.pictures import path_inside
+from samadapt.server.waiting import WaitingQueue
 from samadapt.store.errors import MissingError
 from samadapt.store.projects import Project
 from samadapt.store.records import ImageEntry, ImageFacts, Review, StoredImage
@@ -25,10 +26,14 @@ class Gallery:
     Args:
         project: the project.
         folder: its images.
+
+    Attributes:
+        waiting: the proposals that wait for review.
     """
 
     def __init__(self, project: Project, folder: Path) -> None:
         self.project, self.folder = project, folder
+        self.waiting = WaitingQueue(project)
         self._order: list[int] = []
         self._folder_times: dict[str, int] = {}
         self._broken_links: set[int] = set()
@@ -151,7 +156,7 @@ class Gallery:
             holding: images where the client has an object under way.
         """
         reviews, comments = self.project.reviews.all(), self.project.reviews.open_comments()
-        waiting = self.project.proposals.counts()
+        waiting = self.waiting.counts()
         found = []
         for e in entries:
             review = reviews.get(e.id, Review())

@@ -239,6 +239,12 @@ class Learning:
             self.teaches = True
             self._forget(number)
 
+    @property
+    def learned(self) -> int:
+        """From how many objects the adapter in use has learned."""
+        learner = self._learner()
+        return 0 if learner is None else learner.report().objects
+
     def summary(self) -> dict[str, Any]:
         """What the page shows: how it goes, object by object.
 

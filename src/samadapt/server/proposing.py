@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from samadapt.errors import SamadaptError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.server.background import BackgroundRun, RunProgress
 from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
+from samadapt.server.waiting import is_known
 from samadapt.store.proposals import NewProposal
 from samadapt.store.records import StoredImage
 
-Find = Callable[[StoredImage, ImageEmbedding], Sequence[NewProposal]]
-"""What is found on an image."""
 
-COVERED = 0.5
-"""Share of a proposal inside an accepted object from which on it is known already."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is found on an image, and whether it is of another kind than what was learned from."""
+
+    proposals: Sequence[NewProposal]
+    is_unlike: bool = False
+
+
+Find = Callable[[StoredImage, ImageEmbedding], Found]
 
 
 @dataclass(slots=True)
@@ -30,6 +36,7 @@ class Progress(RunProgress):
         looked: looked at so far.
         found: proposals so far.
         failed: images that could not be used.
+        unlike: images with proposals that are of another kind than those with examples.
     """
 
     what: str = ""
@@ -37,6 +44,7 @@ class Progress(RunProgress):
     looked: int = 0
     found: int = 0
     failed: int = 0
+    unlike: list[int] = field(default_factory=list)
 
 
 class Proposing(BackgroundRun[Progress]):
@@ -77,16 +85,19 @@ class Proposing(BackgroundRun[Progress]):
         for number in numbers:
             self.check()
             try:
-                progress.found += self._look(source, number, find)
+                self._look(progress, source, number, find)
             except (SamadaptError, OSError, MemoryError):
                 progress.failed += 1  # whoever opens the image is told why
             progress.looked += 1
 
-    def _look(self, source: str, number: int, find: Find) -> int:
+    def _look(self, progress: Progress, source: str, number: int, find: Find) -> None:
         image = self._gallery.looked_at(number)
         path = self._gallery.path(image)
         embedding, _ = self._encoder.behind(number, path, image.facts)
         found = find(image, embedding)
         known = [o.rle for o in self._gallery.project.objects.of_image(number)]
-        fresh = [one for one in found if all(one.rle.share_in(other) < COVERED for other in known)]
-        return self._gallery.project.proposals.put(source, {number: fresh})
+        fresh = [one for one in found.proposals if not is_known(one.rle, known)]
+        count = self._gallery.project.proposals.put(source, {number: fresh})
+        progress.found += count
+        if count and found.is_unlike:
+            progress.unlike.append(number)

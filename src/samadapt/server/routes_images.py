@@ -12,7 +12,7 @@ from samadapt.server.gallery import Wanted
 from samadapt.server.who import Here, ImageId, Me
 from samadapt.server.wire import LARGEST_ID, MarkRequest, current_json, object_json
 from samadapt.server.workspace import Workspace
-from samadapt.store.records import StoredImage
+from samadapt.store.records import Claim, StoredImage
 from samadapt.store.session_objects import label_number
 
 router = APIRouter(prefix="/api")
@@ -43,14 +43,17 @@ def changes(
     `images` are rows as in the list, but for objects under way, which the client knows itself; null
     if there are too many of them: then ask for the list.
     `open` says how `image` is if anything changed there: number and revision of its objects, and
-    its mark. `proposals` is how many wait in all: they are not in the log.
+    its mark. `others` are there, too. `proposals` is how many wait in all, and
+    `learned` from how many objects the model learned: neither is in the log.
     """
     number = here.project.journal.last_number()
-    waiting = here.project.proposals.count()
+    claims = [claim for claim in here.project.claims.all() if claim.client != me.client]
     answer: dict[str, Any] = {
         "number": number,
-        "taken": _taken(here, me.client),
-        "proposals": waiting,
+        "taken": {claim.image_id: _name(claim) for claim in claims},
+        "others": [_name(claim) for claim in claims if claim.image_id == image],
+        "proposals": here.gallery.waiting.count(),
+        "learned": here.learning.learned,
     }
     if number == after:
         return answer
@@ -107,7 +110,7 @@ def open_image(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
         "label": label_number(state.object.label),
         "can_undo": bool(state.undo),
         "can_redo": bool(state.redo),
-        "others": [c.person or "somebody" for c in others],
+        "others": [*map(_name, others)],
         "warnings": warnings,
         "change": here.project.journal.last_change(image_id),
     }
@@ -170,7 +173,7 @@ def still_here(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
     image = here.project.images.get(image_id)
     others = here.project.claims.take(me.client, image_id, me.person)
     return {
-        "others": [c.person or "somebody" for c in others],
+        "others": [*map(_name, others)],
         "taken": _taken(here, me.client),
         "change": here.project.journal.last_change(image_id),
         "ready": here.encoder.is_ready(image.facts),
@@ -192,4 +195,8 @@ def _version(image: StoredImage) -> str:
 
 def _taken(here: Workspace, client: str) -> dict[int, str]:
     claims = here.project.claims.all()
-    return {c.image_id: c.person or "somebody" for c in claims if c.client != client}
+    return {claim.image_id: _name(claim) for claim in claims if claim.client != client}
+
+
+def _name(claim: Claim) -> str:
+    return claim.person or "somebody"

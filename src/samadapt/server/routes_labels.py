@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,12 +11,11 @@ from samadapt.server.wire import (
     AttributesRequest,
     LabelsRequest,
     MergeRequest,
-    ObjectsRequest,
     TagsRequest,
+    UnmergeRequest,
 )
 from samadapt.store.events import Label
-from samadapt.store.label_merging import merge_label, unmerge_label
-from samadapt.store.records import StoredObject
+from samadapt.store.label_merging import Merged, merge_label, unmerge_label
 
 router = APIRouter(prefix="/api")
 
@@ -49,18 +47,18 @@ def counts(here: Here) -> Json:
 
 
 @router.post("/labels/{label_id}/merge")
-def merge(label_id: ImageId, wanted: MergeRequest, here: Here, me: Me) -> Json:
+def merge(label_id: ObjectId, wanted: MergeRequest, here: Here, me: Me) -> Json:
     """Give all objects of a label another one, and remove it."""
-    changed = merge_label(here.project, label_id, wanted.into, wanted.revision, me.person)
-    return {**_labels(here), "changed": len(changed), "objects": _versions(changed)}
+    merged = merge_label(here.project, label_id, wanted.into, wanted.revision, me.person)
+    return _merged(here, merged)
 
 
 @router.post("/labels/{label_id}/unmerge")
-def unmerge(label_id: ImageId, wanted: ObjectsRequest, here: Here, me: Me) -> Json:
+def unmerge(label_id: ObjectId, wanted: UnmergeRequest, here: Here, me: Me) -> Json:
     """Bring a label back that was merged, with those of its objects that nobody changed since."""
-    merged = [(one.id, one.revision) for one in wanted.objects]
-    changed = unmerge_label(here.project, label_id, merged, me.person)
-    return {**_labels(here), "changed": len(changed), "objects": _versions(changed)}
+    objects = [(one.id, one.revision) for one in wanted.objects]
+    merged = unmerge_label(here.project, label_id, objects, me.person, wanted.proposals)
+    return _merged(here, merged)
 
 
 @router.get("/images/{image_id}/details")
@@ -75,21 +73,23 @@ def details(image_id: ImageId, here: Here) -> Json:
     }
 
 
-@router.put("/images/{image_id}/tags")
+@router.patch("/images/{image_id}/tags")
 def tag(image_id: ImageId, wanted: TagsRequest, here: Here, me: Me) -> Json:
-    """Set the tags of an image."""
-    return {"tags": here.project.details.tag(image_id, wanted.tags, me.person)}
+    """Give an image tags, and take others away."""
+    details = here.project.details
+    return {"tags": details.tag(image_id, wanted.add, me.person, remove=wanted.remove)}
 
 
-@router.put("/objects/{object_id}/attributes")
+@router.patch("/objects/{object_id}/attributes")
 def describe(object_id: ObjectId, wanted: AttributesRequest, here: Here, me: Me) -> Json:
-    """Set the attributes of an object."""
-    here.project.details.describe(object_id, wanted.attributes, me.person)
-    return {"attributes": wanted.attributes}
+    """Change attributes of an object."""
+    return {"attributes": here.project.details.describe(object_id, wanted.attributes, me.person)}
 
 
-def _versions(things: Sequence[StoredObject]) -> list[Json]:
-    return [{"id": thing.id, "revision": thing.revision} for thing in things]
+def _merged(here: Here, merged: Merged) -> Json:
+    versions = [{"id": thing.id, "revision": thing.revision} for thing in merged.objects]
+    found = {"changed": len(versions), "objects": versions, "proposals": list(merged.proposals)}
+    return {**_labels(here), **found}
 
 
 def _labels(here: Here) -> Json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -13,6 +14,7 @@ from samadapt.server.client_sessions import ClientSession
 from samadapt.server.who import Here, ImageId, Me, ObjectId
 from samadapt.server.wire import (
     AcceptRequest,
+    AddAllRequest,
     AddRequest,
     BoxRequest,
     ChangeRequest,
@@ -28,10 +30,13 @@ from samadapt.server.wire import (
     object_json,
     proposal_crop,
 )
+from samadapt.session.session import Addition
 from samadapt.session.state import SavedObject
 from samadapt.store.errors import ConflictError
 from samadapt.store.events import Source
-from samadapt.store.session_objects import saved_object
+from samadapt.store.object_rows import is_done
+from samadapt.store.records import StoredObject
+from samadapt.store.session_objects import label_text, saved_object
 
 router = APIRouter(prefix="/api")
 
@@ -80,7 +85,7 @@ def candidates(image_id: ImageId, here: Here, me: Me) -> Json:
 @router.post("/images/{image_id}/label")
 def label(image_id: ImageId, wanted: ObjectLabelRequest, here: Here, me: Me) -> Json:
     """Give the current object a label, and those that follow."""
-    name = None if wanted.label is None else str(wanted.label)
+    name = label_text(wanted.label)
     return acted(here, me, image_id, lambda found: found.session.label(name))
 
 
@@ -144,10 +149,23 @@ def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> Json:
 
     def action(found: ClientSession) -> None:
         mask = wanted.mask.mask(found.session.image_size)
-        here.add(found, mask, wanted.label, cast(Source, wanted.source))
+        new = Addition(Rle.from_mask(mask), label_text(wanted.label))
+        here.add(found, [new], cast(Source, wanted.source))
 
     now = acted(here, me, image_id, action)
     return {"object": now["saved"][-1], **now}
+
+
+@router.post("/images/{image_id}/objects/add")
+def add_all(image_id: ImageId, wanted: AddAllRequest, here: Here, me: Me) -> Json:
+    """Add several objects as one step: all that were proposed, or none."""
+
+    def action(found: ClientSession) -> None:
+        size, label = found.session.image_size, label_text(wanted.label)
+        new = [Addition(Rle.from_mask(crop.mask(size)), label) for crop in wanted.masks]
+        here.add(found, new, cast(Source, wanted.source))
+
+    return {"accepted": len(wanted.masks), **acted(here, me, image_id, action)}
 
 
 @router.post("/images/{image_id}/similar")
@@ -166,6 +184,7 @@ def similar(image_id: ImageId, wanted: SimilarRequest, here: Here, me: Me) -> Js
             "more": similar.more,
             "looked": similar.looked,
             "places": similar.places,
+            "unlike": similar.is_unlike,
         }
 
     return here.act(me.client, me.person, image_id, action)
@@ -181,21 +200,34 @@ def similar_progress(image_id: ImageId, here: Here, me: Me) -> Json:
 @router.post("/objects/{object_id}")
 def change(object_id: ObjectId, wanted: ChangeRequest, here: Here, me: Me) -> Json:
     """Give an object another label."""
-    image_id, saved = _version(here, object_id, wanted.revision)
-    label = None if wanted.label is None else str(wanted.label)
-    now = acted(here, me, image_id, lambda found: found.session.relabel([saved], label))
-    return {"object": object_json(here.project.objects.get(object_id)), **now}
+
+    def action(found: ClientSession) -> None:
+        thing = here.project.objects.get(object_id)
+        again = is_done(thing, wanted.revision, me.person, deleted=False)
+        if not (again and thing.label_id == wanted.label):
+            saved = _version(thing, wanted.revision)
+            found.session.relabel([saved], label_text(wanted.label))
+
+    return _changed(here, me, object_id, action)
 
 
 @router.post("/objects/{object_id}/delete")
 def delete(object_id: ObjectId, wanted: RevisionRequest, here: Here, me: Me) -> Json:
-    """Delete an object; undo brings it back."""
-    image_id, saved = _version(here, object_id, wanted.revision)
-    now = acted(here, me, image_id, lambda found: found.session.delete([saved]))
+    """Delete an object; undo brings it back. To ask again for what was done changes nothing."""
+
+    def action(found: ClientSession) -> None:
+        thing = here.project.objects.get(object_id)
+        if not is_done(thing, wanted.revision, me.person, deleted=True):
+            found.session.delete([_version(thing, wanted.revision)])
+
+    return _changed(here, me, object_id, action)
+
+
+def _changed(here: Here, me: Me, object_id: int, action: Callable[[ClientSession], None]) -> Json:
+    now = acted(here, me, here.project.objects.get(object_id).image_id, action)
     return {"object": object_json(here.project.objects.get(object_id)), **now}
 
 
-def _version(here: Here, object_id: int, revision: int) -> tuple[int, SavedObject]:
-    """An object's image, and the version of it that a request is based on."""
-    thing = here.project.objects.get(object_id)
-    return thing.image_id, replace(saved_object(thing), revision=revision, rle=None, deleted=False)
+def _version(thing: StoredObject, revision: int) -> SavedObject:
+    """The version of an object that a request is based on."""
+    return replace(saved_object(thing), revision=revision, rle=None, deleted=False)

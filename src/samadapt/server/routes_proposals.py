@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from fastapi import APIRouter
@@ -10,13 +11,14 @@ from samadapt.adapters.tasks import Tasks
 from samadapt.errors import SessionError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.proposals.grid import ProposalOptions, propose
+from samadapt.proposals.proposal import Proposal
 from samadapt.proposals.similar import propose_similar
 from samadapt.server.acting import Json, acted
 from samadapt.server.client_sessions import ClientSession
-from samadapt.server.proposing import COVERED, Find
+from samadapt.server.proposing import Find, Found
 from samadapt.server.who import Here, ImageId, Me, ObjectId
 from samadapt.server.wire import crop_of, object_json
-from samadapt.server.wire_review import FixRequest, ProposeRequest
+from samadapt.server.wire_review import FixRequest, ProposalsRequest, ProposeRequest
 from samadapt.server.workspace import Workspace
 from samadapt.store.dataset import UNLABELLED
 from samadapt.store.errors import MissingError
@@ -35,7 +37,7 @@ _SECONDS = 10.0
 def standing(here: Here) -> Json:
     """How many proposals wait, what tasks can be proposed, and how far the run is."""
     return {
-        "waiting": here.project.proposals.count(),
+        "waiting": here.gallery.waiting.count(),
         "tasks": here.learning.tasks(),
         "run": here.proposing.progress.to_json(),
     }
@@ -44,7 +46,7 @@ def standing(here: Here) -> Json:
 @router.get("/proposals/counts")
 def counts(here: Here) -> Json:
     """How many proposals wait on each image; images without any are left out."""
-    return {"counts": here.project.proposals.counts()}
+    return {"counts": here.gallery.waiting.counts()}
 
 
 @router.post("/proposals/run")
@@ -56,9 +58,10 @@ def run(wanted: ProposeRequest, here: Here) -> Json:
         source, find = f"task {wanted.task}", _by_task(here, wanted.task)
     else:
         name = _label_name(here, wanted.label)
+        kind = "objects without a label" if wanted.label is None else name
         if not here.examples.of(wanted.label):
-            raise SessionError(f"there is no object of {name!r} yet: accept some first")
-        source, find = f"similar to {name}", _by_examples(here, wanted.label, name)
+            raise SessionError(f"there is no object of this kind yet ({kind}): accept some first")
+        source, find = f"similar to {kind}", _by_examples(here, wanted.label, name)
     here.proposing.start(source, source, find)
     return standing(here)
 
@@ -73,26 +76,36 @@ def stop(here: Here) -> Json:
 @router.get("/proposals/next")
 def following(here: Here, after: int = 0) -> Json:
     """The most doubtful proposal, or the one that follows `after` in that order."""
-    numbers = here.project.proposals.by_doubt()
+    waiting = here.gallery.waiting.by_doubt()
+    numbers = [number for _, number in waiting]
+    if not waiting:
+        return {"next": None, "waiting": 0}
     at = numbers.index(after) + 1 if after in numbers else 0
-    for number in [*numbers[at:], *numbers[:at]]:
-        try:
-            waiting = here.project.proposals.get(number)
-        except MissingError:
-            continue
-        if _is_known(here, waiting):
-            here.project.proposals.remove([number])
-        elif number != after or len(numbers) == 1:
-            return {"next": {"id": number, "image": waiting.image_id}, "waiting": len(numbers)}
-    return {"next": None, "waiting": 0}
+    image, number = waiting[at % len(waiting)]
+    return {"next": {"id": number, "image": image}, "waiting": len(waiting)}
 
 
 @router.get("/images/{image_id}/proposals")
 def waiting(image_id: ImageId, here: Here) -> Json:
     """The proposals of an image, the most doubtful first."""
-    some = [one for one in here.project.proposals.waiting(image_id) if not _is_known(here, one)]
+    some = here.gallery.waiting.of_image(image_id)
     some.sort(key=lambda one: (abs(one.proposal.score - 0.5), one.id))
-    return {"proposals": [_proposal_json(one) for one in some]}
+    names = {label.name for label in here.project.labels.all()[0]}
+    return {"proposals": [_proposal_json(one, names) for one in some]}
+
+
+@router.post("/images/{image_id}/proposals/accept")
+def accept_all(image_id: ImageId, wanted: ProposalsRequest, here: Here, me: Me) -> Json:
+    """Make proposals of an image objects, as one step; those that are gone are left out."""
+    found: list[ClientSession] = []
+
+    def action(session: ClientSession) -> None:
+        here.accept_proposals(session, wanted.proposals, me.person)
+
+    now = acted(here, me, image_id, action)
+    here.act(me.client, me.person, image_id, found.append)
+    decided = found[0].session.state.decided
+    return {"accepted": sum(decided.get(one, False) for one in set(wanted.proposals)), **now}
 
 
 @router.post("/proposals/{number}/accept")
@@ -102,39 +115,33 @@ def accept(number: ObjectId, wanted: FixRequest, here: Here, me: Me) -> Json:
     if known is not None:  # the answer to the first request was lost
         now = acted(here, me, known.image_id, lambda found: None)
         return {"object": object_json(known), **now}
-    image_id = here.project.proposals.get(number).image_id
     made: list[int] = []
 
     def action(found: ClientSession) -> None:
         if wanted.fix and not found.session.state.object.is_blank:
             raise SessionError("finish or skip the present object first")
-        made.append(here.accept_proposal(found, number, me.person))
+        here.accept_proposals(found, [number], me.person)
+        made.append(found.session.state.last_id)
         if wanted.fix:
             found.session.edit(saved_object(here.project.objects.get(made[0])))
 
-    now = acted(here, me, image_id, action)
+    now = acted(here, me, here.project.proposals.image_of(number), action)
     return {"object": object_json(here.project.objects.get(made[0])) if made else None, **now}
 
 
 @router.post("/proposals/{number}/reject")
-def reject(number: ObjectId, here: Here) -> Json:
-    """Take a proposal out; nothing like it is proposed there again."""
-    here.project.proposals.reject(number)
-    return {}
+def reject(number: ObjectId, here: Here, me: Me) -> Json:
+    """Take a proposal out; nothing like it is proposed there again, unless that is undone."""
 
+    def action(found: ClientSession) -> None:
+        here.project.proposals.get(number)
+        found.session.reject(number)
 
-def _is_known(here: Workspace, waiting: WaitingProposal) -> bool:
-    """Whether most of it lies in an accepted object, or the image has another size now."""
-    image = here.project.images.get(waiting.image_id)
-    facts, rle = image.facts, waiting.proposal.rle
-    if facts is not None and rle.size != (facts.height, facts.width):
-        return True
-    things = here.project.objects.of_image(waiting.image_id)
-    return any(rle.share_in(thing.rle) >= COVERED for thing in things)
+    return acted(here, me, here.project.proposals.image_of(number), action)
 
 
 def _by_examples(here: Workspace, label_id: int | None, name: str) -> Find:
-    def find(image: StoredImage, embedding: ImageEmbedding) -> list[NewProposal]:
+    def find(image: StoredImage, embedding: ImageEmbedding) -> Found:
         things = here.project.objects.of_image(image.id)
         with here.decoder.reading(here.gallery.path(image)) as pixels:
             found = propose_similar(
@@ -156,7 +163,7 @@ def _by_examples(here: Workspace, label_id: int | None, name: str) -> Find:
                 _SECONDS,
                 elsewhere=here.examples.of(label_id, image.id),
             )
-        return [NewProposal(name, one.rle, one.score, one.point) for one in found.proposals]
+        return Found([_named(name, one) for one in found.proposals], found.is_unlike)
 
     return find
 
@@ -166,11 +173,15 @@ def _by_task(here: Workspace, spec: str) -> Find:
     (name,) = adapters.names
     options = ProposalOptions(most=_MOST, coarse=True)
 
-    def find(image: StoredImage, embedding: ImageEmbedding) -> list[NewProposal]:
+    def find(image: StoredImage, embedding: ImageEmbedding) -> Found:
         found = propose(here.model, embedding, [adapters[name]], options)
-        return [NewProposal(name, one.rle, one.score, one.point) for one in found]
+        return Found([_named(name, one) for one in found])
 
     return find
+
+
+def _named(name: str, found: Proposal) -> NewProposal:
+    return NewProposal(name, found.rle, found.score, found.point)
 
 
 def _label_name(here: Workspace, label_id: int | None) -> str:
@@ -182,11 +193,13 @@ def _label_name(here: Workspace, label_id: int | None) -> str:
     raise MissingError(f"there is no label {label_id} in this project: choose another")
 
 
-def _proposal_json(waiting: WaitingProposal) -> dict[str, Any]:
+def _proposal_json(waiting: WaitingProposal, names: Set[str]) -> dict[str, Any]:
+    """A proposal; its label is null where it will have none."""
     one = waiting.proposal
+    is_unlabelled = one.label == UNLABELLED and one.label not in names
     return {
         "id": waiting.id,
-        "label": one.label,
+        "label": None if is_unlabelled else one.label,
         "score": round(one.score, 3),
         "mask": crop_of(one.rle.mask()),
     }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter
 
+from samadapt.errors import ImageError
 from samadapt.server.who import Here, ImageId, Me, ObjectId
 from samadapt.server.wire_review import (
     AssignRequest,
@@ -13,6 +15,7 @@ from samadapt.server.wire_review import (
     ResolveRequest,
     ReviewRequest,
 )
+from samadapt.store.reviews import Place
 
 router = APIRouter(prefix="/api")
 
@@ -28,7 +31,6 @@ def people(here: Here) -> Json:
 @router.get("/images/{image_id}/review")
 def review(image_id: ImageId, here: Here) -> Json:
     """How far the review of an image is, with its comments."""
-    here.project.images.get(image_id)
     return _review(here, image_id)
 
 
@@ -36,7 +38,7 @@ def review(image_id: ImageId, here: Here) -> Json:
 def set_state(image_id: ImageId, wanted: ReviewRequest, here: Here, me: Me) -> Json:
     """Mark an image for review, approve it, or send it back with a comment."""
     said = wanted.comment
-    comment = None if said is None else (said.text, (said.x, said.y))
+    comment = None if said is None else _said(here, image_id, said)
     here.project.reviews.set_state(image_id, wanted.state, wanted.revision, me.person, comment)
     return _review(here, image_id)
 
@@ -44,7 +46,7 @@ def set_state(image_id: ImageId, wanted: ReviewRequest, here: Here, me: Me) -> J
 @router.post("/images/{image_id}/comments")
 def comment(image_id: ImageId, wanted: CommentRequest, here: Here, me: Me) -> Json:
     """Pin a comment to a place."""
-    here.project.reviews.comment(image_id, wanted.text, (wanted.x, wanted.y), me.person)
+    here.project.reviews.comment(image_id, *_said(here, image_id, wanted), me.person)
     return _review(here, image_id)
 
 
@@ -59,6 +61,13 @@ def assign(wanted: AssignRequest, here: Here, me: Me) -> Json:
     """Make images somebody's task."""
     here.project.reviews.assign(wanted.images, wanted.assignee, me.person)
     return {}
+
+
+def _said(here: Here, image_id: int, wanted: CommentRequest) -> tuple[str, Place]:
+    """Text and place of a comment, on an image whose size is known then."""
+    with suppress(ImageError):  # one that cannot be read can be talked about all the same
+        here.gallery.looked_at(image_id)
+    return wanted.text, (wanted.x, wanted.y)
 
 
 def _review(here: Here, image_id: int) -> Json:

@@ -24,7 +24,7 @@ from samadapt.session.outline import filled, rings_of
 from samadapt.session.scissors import edge_path
 from samadapt.session.state import SavedObject
 from samadapt.store.errors import ConflictError
-from samadapt.store.session_objects import saved_object
+from samadapt.store.session_objects import label_text, saved_object
 
 router = APIRouter(prefix="/api/images/{image_id}/objects")
 
@@ -43,10 +43,10 @@ def delete(image_id: ImageId, wanted: ObjectsRequest, here: Here, me: Me) -> Jso
 @router.post("/label")
 def relabel(image_id: ImageId, wanted: RelabelRequest, here: Here, me: Me) -> Json:
     """Give objects another label."""
-    label = None if wanted.label is None else str(wanted.label)
 
     def action(found: ClientSession) -> None:
-        found.session.relabel(_versions(here, image_id, wanted.objects), label)
+        saved = _versions(here, image_id, wanted.objects)
+        found.session.relabel(saved, label_text(wanted.label))
 
     return acted(here, me, image_id, action)
 

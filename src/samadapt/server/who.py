@@ -50,5 +50,13 @@ def _who(
 
 Here = Annotated[Workspace, Depends(_workspace)]
 Me = Annotated[Who, Depends(_who)]
-ImageId = Annotated[int, Path(ge=1, le=LARGEST_ID)]
+
+
+def _image(image_id: Annotated[int, Path(ge=1, le=LARGEST_ID)], here: Here) -> int:
+    """The number of an image of the project; whatever is asked of another one is refused."""
+    here.project.images.get(image_id)
+    return image_id
+
+
+ImageId = Annotated[int, Depends(_image)]
 ObjectId = Annotated[int, Path(ge=1, le=LARGEST_ID)]

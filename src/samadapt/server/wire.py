@@ -144,6 +144,14 @@ class AddRequest(Request):
     source: Annotated[str, Field(pattern="^(brush|similar)$")] = "brush"
 
 
+class AddAllRequest(Request):
+    """Add several objects, as one step."""
+
+    masks: Annotated[list[Crop], Field(max_length=LONGEST_TEXT)]
+    label: Id | None = None
+    source: Annotated[str, Field(pattern="^(brush|similar)$")] = "similar"
+
+
 class ChangeRequest(Request):
     """Another label for an object."""
 
@@ -232,6 +240,12 @@ class MergeRequest(Request):
     revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
+class UnmergeRequest(ObjectsRequest):
+    """Objects and proposals that get a label back, as merging it told them."""
+
+    proposals: Annotated[list[Id], Field(max_length=_MOST_OBJECTS)] = []
+
+
 class ImportedRequest(Request):
     """Objects that an import added: take them back, or bring them again."""
 
@@ -240,16 +254,20 @@ class ImportedRequest(Request):
     """The one at which the import, or the last undo or redo of it, left them."""
 
 
-class TagsRequest(Request):
-    """The tags of an image."""
+Tags = Annotated[list[Annotated[str, Field(max_length=LONGEST_TEXT)]], Field(max_length=500)]
 
-    tags: Annotated[list[Annotated[str, Field(max_length=LONGEST_TEXT)]], Field(max_length=500)]
+
+class TagsRequest(Request):
+    """Tags that an image gets, and tags that it loses; the others stay."""
+
+    add: Tags = []
+    remove: Tags = []
 
 
 class AttributesRequest(Request):
-    """The attributes of an object."""
+    """Attributes of an object that change; null takes a value away, the others stay."""
 
-    attributes: Annotated[dict[str, Value], Field(max_length=50)]
+    attributes: Annotated[dict[str, Value | None], Field(max_length=50)]
 
 
 class LabelsRequest(Request):

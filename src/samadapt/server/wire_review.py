@@ -46,6 +46,12 @@ class ProposeRequest(Request):
     task: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
 
 
+class ProposalsRequest(Request):
+    """Accept proposals of an image, as one step."""
+
+    proposals: Annotated[list[Id], Field(max_length=LONGEST_TEXT)]
+
+
 class FixRequest(Request):
     """Accept a proposal; with `fix`, to improve it next."""
 

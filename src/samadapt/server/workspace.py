@@ -6,7 +6,6 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,13 +29,15 @@ from samadapt.server.pictures import Pictures
 from samadapt.server.proposing import Proposing
 from samadapt.server.teaching import Teaching
 from samadapt.session.candidates import under_click
+from samadapt.session.session import Addition
+from samadapt.session.state import SessionState, Step
 from samadapt.store.dataset import UNLABELLED
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import Source
 from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
-from samadapt.store.session_objects import saved_object
+from samadapt.store.session_objects import label_text, saved_object
 
 Mask = NDArray[np.bool_]
 Result = TypeVar("Result")
@@ -90,6 +91,7 @@ class Workspace:
         self._watch = LearningWatch(
             self.learning, self.changing_adapters, self.sessions.adapters_learned
         )
+        self.project.claims.release_all()  # of pages that were closed while no server ran
         self.importing = threading.Lock()
         self.imported: tuple[int, int] = (0, 0)
 
@@ -145,8 +147,7 @@ class Workspace:
         clicks, box = session.clicks, session.current_box
         strokes = session.state.object.strokes
         without = self._others(found) if keep_earlier else None
-        label = None if label_id is None else str(label_id)
-        mask = session.accept(label, without=without)
+        mask = session.accept(label_text(label_id), without=without)
         number = session.state.last_id if edited is None else edited.object_id
         is_clicked = bool(clicks or box is not None)
         if (is_clicked or (edited is not None and strokes)) and self.learning.is_learning:
@@ -221,33 +222,39 @@ class Workspace:
                 elsewhere=elsewhere,
             )
 
-    def accept_proposal(self, found: ClientSession, number: int, person: str) -> int:
-        """Make a proposal that waits an object of its image, and learn it; returns its number.
+    def accept_proposals(self, found: ClientSession, numbers: Sequence[int], person: str) -> None:
+        """Make proposals of an image objects, as one step of undo, and learn them.
+
+        Those that somebody else decided about meanwhile are left out, unless that is all of them.
 
         Raises:
-            MissingError: it was dealt with meanwhile.
+            MissingError: all were dealt with meanwhile.
         """
-        waiting = self.project.proposals.get(number)
-        one, label = waiting.proposal, None
-        names = {known.name: known.id for known in self.project.labels.all()[0]}
-        if one.label != UNLABELLED or one.label in names:
-            label = self.project.labels.named([one.label], person)[one.label]
-        found.objects.accepting = partial(self.project.proposals.take_in, number=number)
-        try:
-            self.add(found, one.rle.mask(), label, "similar")
-        finally:
-            found.objects.accepting = None
-        return found.session.state.last_id
+        waiting = {one.id: one for one in self.project.proposals.waiting(found.image.id)}
+        some = [waiting[number] for number in dict.fromkeys(numbers) if number in waiting]
+        if not some:
+            raise MissingError("this was dealt with meanwhile: go on to the next one")
+        known = {label.name: label.id for label in self.project.labels.all()[0]}
+        named = {one.proposal.label for one in some if one.proposal.label not in known}
+        fresh = sorted(named - {UNLABELLED})
+        if fresh:
+            known = self.project.labels.named(fresh, person)
+        objects = [
+            Addition(one.proposal.rle, label_text(known.get(one.proposal.label)), one.id)
+            for one in some
+        ]
+        self.add(found, objects, "similar")
 
-    def add(self, found: ClientSession, mask: Mask, label_id: int | None, source: Source) -> None:
-        """Add an object (H, W) that was not clicked; what was proposed is learned."""
+    def add(self, found: ClientSession, objects: Sequence[Addition], source: Source) -> None:
+        """Add objects that were not clicked, as one step; what was proposed is learned."""
         found.objects.source = source
         try:
-            found.session.add(mask, None if label_id is None else str(label_id))
+            found.session.add_all(objects)
         finally:
             found.objects.source = "brush"
         if source == "similar":
-            found.session.teach(mask)
+            for one in objects:
+                found.session.teach(one.rle.mask())
 
     def searched(self, client: str, image_id: int) -> tuple[int, int]:
         """How many of how many places a search has looked at; (0, 0) while there is none."""
@@ -283,13 +290,19 @@ class Workspace:
             yield
         except (ConflictError, MissingError):
             stack = session.state.redo if redo else session.state.undo
-            for saved in stack[-1].saved:
-                now = self.project.objects.get(saved.object_id)
-                known = session.state.objects[saved.object_id]
-                if (now.revision, now.deleted) != (known.revision, known.deleted):
-                    session.forget(redo=redo)
-                    break
+            if self._is_outdated(session.state, stack[-1]):
+                session.forget(redo=redo)
             raise
+
+    def _is_outdated(self, state: SessionState, step: Step) -> bool:
+        """Whether somebody else changed an object of a step, or decided about its proposals."""
+        for saved in step.saved:
+            now, known = self.project.objects.get(saved.object_id), state.objects[saved.object_id]
+            if (now.revision, now.deleted) != (known.revision, known.deleted):
+                return True
+        proposals = step.decided.keys() - state.decided.keys()
+        waiting = {one for some in self.project.proposals.numbers().values() for one in some}
+        return not proposals <= waiting
 
     def _measured(self, object_id: int, prompts: int) -> None:
         self.project.objects.set_frozen_prompts(object_id, prompts, "")

@@ -8,6 +8,7 @@ up when there is too much, and computed again if an undo leads there.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,9 +21,10 @@ from samadapt.models.geometry import Window
 from samadapt.models.prediction import Prediction
 from samadapt.prompts import Box, Prompt
 from samadapt.session.candidates import under_click
+from samadapt.session.events import MaskPart, Painted
 from samadapt.session.lease import AdapterLease
 from samadapt.session.options import SessionOptions
-from samadapt.session.state import CurrentObject, SessionState, painted
+from samadapt.session.state import CurrentObject, SessionState
 
 MOST_BYTES = 128 << 20
 """Of the answers to finished objects and to prompts taken back, per session."""
@@ -155,7 +157,7 @@ def final_mask(
     """The mask (H, W) of an object with its strokes, read-only; None while it has neither."""
     mask = model_mask(now, answer)
     if now.strokes:
-        mask = painted(np.zeros(size, np.bool_) if mask is None else mask, now.strokes)
+        mask = _painted(np.zeros(size, np.bool_) if mask is None else mask, now.strokes)
     if mask is not None:
         mask.setflags(write=False)
     return mask
@@ -193,3 +195,15 @@ class _Packed:
         masks = np.unpackbits(self.bits, axis=-1, count=self.width).view(np.bool_)
         rest = self.scores, self.logits, self.window, self.best
         return Answer(self.prompt, Prediction(masks, *rest))
+
+
+def _painted(mask: NDArray[np.bool_], strokes: Sequence[MaskPart]) -> NDArray[np.bool_]:
+    """The mask (H, W) with strokes on it."""
+    out = mask.copy()
+    for stroke in strokes:
+        place, part = out[stroke.rows_and_columns()], stroke.part()
+        if isinstance(stroke, Painted) and stroke.positive:
+            place |= part
+        else:
+            place &= ~part
+    return out

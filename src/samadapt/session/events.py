@@ -1,4 +1,4 @@
-"""What happened in a session, as values: one frozen dataclass per kind of event, and its JSON."""
+"""What happened in a session, as values: one frozen dataclass per kind of event."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
-from samadapt.session.event_json import DAMAGED, build, checksum_of, dump, parse, plain, value_of
 from samadapt.session.options import SessionOptions
-
-FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,9 +300,22 @@ class Accepted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Added(Accepted):
-    """A whole mask was added as an object beside the current one: a proposal was accepted."""
+    """A whole mask was added as an object beside the current one: a proposal was accepted.
+
+    Attributes:
+        proposal: number of the proposal, if it waited in a project.
+    """
 
     kind: ClassVar[str] = "added"
+    proposal: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected(Event):
+    """A proposal that waited in a project was rejected."""
+
+    kind: ClassVar[str] = "rejected"
+    proposal: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,62 +345,7 @@ KINDS: Mapping[str, type[Event]] = {
         Chosen,
         Accepted,
         Added,
+        Rejected,
         Skipped,
     )
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One entry of a log.
-
-    Attributes:
-        sequence: 0, 1, 2, ...; the order of events.
-        time: seconds since 1970 by the wall clock, for people only: clocks jump.
-        event: what happened.
-        key: of the request that did it, if it had one: the same request again does nothing.
-    """
-
-    sequence: int
-    time: float
-    event: Event
-    key: str | None = None
-
-    def to_json(self) -> str:
-        """One line of JSON, with a checksum (CRC-32) that tells damage from content."""
-        body = {
-            "version": FORMAT_VERSION,
-            "sequence": self.sequence,
-            "time": self.time,
-            "kind": self.event.kind,
-            **({} if self.key is None else {"key": self.key}),
-            **plain(self.event),
-        }
-        return dump({**body, "crc": checksum_of(body)})
-
-    @classmethod
-    def from_json(cls, text: str) -> Record:
-        """Read what `to_json` wrote.
-
-        Raises:
-            SessionError: damaged, of a newer version, or of an unknown kind.
-        """
-        body = parse(text)
-        version = body.pop("version", None)
-        if type(version) is not int or version < 1:
-            raise SessionError("not an event of samadapt (it has no version number)")
-        if version > FORMAT_VERSION:
-            raise SessionError(
-                f"event of format version {version}, this samadapt reads up to {FORMAT_VERSION}: "
-                "install a newer samadapt"
-            )
-        checksum = body.pop("crc", None)
-        if checksum != checksum_of({"version": version, **body}):
-            raise SessionError(DAMAGED.format("its checksum does not match"))
-        kind = KINDS.get(str(body.pop("kind", "")))
-        if kind is None:
-            raise SessionError(f"unknown kind of event in {text[:80]!r}: install a newer samadapt")
-        sequence = value_of(int, body.pop("sequence", None), "sequence")
-        time = value_of(float, body.pop("time", None), "time")
-        key = value_of(str | None, body.pop("key", None), "key")
-        return cls(sequence, time, build(kind, body), key)

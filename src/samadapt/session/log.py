@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from samadapt.errors import SessionError
-from samadapt.session.events import Event, Record
+from samadapt.session.events import Event
+from samadapt.session.record import Record
 
 try:
     import fcntl

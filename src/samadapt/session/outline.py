@@ -42,9 +42,5 @@ def filled(rings: Sequence[Ring], size: tuple[int, int]) -> NDArray[np.bool_]:
 
     With tolerance 0, `filled(rings_of(mask), mask.shape)` is the mask.
     """
-    mask = np.zeros(size, np.bool_)
-    for ring in rings:
-        if len(ring) >= _FEWEST:
-            corners = [value for corner in ring for value in corner]
-            mask ^= Rle.from_polygons([corners], size).mask()
-    return mask
+    enclosing = [np.asarray(ring, np.float64) for ring in rings if len(ring) >= _FEWEST]
+    return Rle.even_odd(enclosing, size).mask() if enclosing else np.zeros(size, np.bool_)

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from samadapt.errors import SamadaptError, SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
-from samadapt.session.events import Accepted, Added, Chosen, Event, Opened, Record
+from samadapt.session.events import Accepted, Added, Chosen, Event, Opened
 from samadapt.session.images import Images, find_image
 from samadapt.session.log import EventLog
 from samadapt.session.options import SessionOptions
+from samadapt.session.record import Record
 from samadapt.session.session import Session
 from samadapt.session.state import reduce
 

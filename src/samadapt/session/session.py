@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce as fold
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.images import ImageLike
+from samadapt.data.rle import Rle
 from samadapt.errors import PromptError, SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
@@ -25,6 +26,7 @@ from samadapt.session.events import (
     Chosen,
     Clicked,
     Deleted,
+    Edited,
     Event,
     Forgotten,
     ImageReference,
@@ -32,6 +34,7 @@ from samadapt.session.events import (
     Opened,
     Painted,
     Redone,
+    Rejected,
     Relabelled,
     Reopened,
     Reset,
@@ -45,6 +48,15 @@ from samadapt.session.log import EventLog
 from samadapt.session.options import SessionOptions
 from samadapt.session.state import SavedObject, reduce
 from samadapt.version import installed_version
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """An object to add: its mask, its label, and its number if it was a proposal."""
+
+    rle: Rle
+    label: str | None = None
+    proposal: int | None = None
 
 
 class Session(SessionEditing):
@@ -249,8 +261,17 @@ class Session(SessionEditing):
         Raises:
             SessionError: an empty mask, or one of another size than the image.
         """
-        self._part("mask", mask)
-        self._take(Added.from_mask(self.state.last_id + 1, _checked_label(label), mask))
+        self.add_all([Addition(Rle.from_mask(mask), label)])
+
+    def add_all(self, found: Sequence[Addition]) -> None:
+        """Add objects as `add` does, as one step of undo."""
+        added = tuple(self._added(place, one) for place, one in enumerate(found))
+        if added:
+            self._take(added[0] if len(added) == 1 else Edited("accept all", added=added))
+
+    def reject(self, proposal: int) -> None:
+        """Reject a proposal that waits in a project; undo makes it wait again."""
+        self._take(Rejected(proposal))
 
     def skip(self) -> None:
         """Give the current object up and go on to the next one.
@@ -324,6 +345,15 @@ class Session(SessionEditing):
             interaction = self._interaction(replace(now, asked=now.asked[:count], chosen=None))
             for adapter in self.lease.learners():
                 adapter.on_click(interaction)
+
+    def _added(self, place: int, new: Addition) -> Added:
+        """The event of an object; in a project it gets a number there."""
+        if new.rle.size != self.image_size:
+            raise SessionError(f"a mask of {new.rle.size} for an image of {self.image_size}")
+        if not new.rle.area:
+            raise SessionError("the mask is empty: paint something first")
+        number, counts = self.state.last_id + 1 + place, new.rle.counts.decode("ascii")
+        return Added(number, _checked_label(new.label), *new.rle.size, counts, new.proposal)
 
 
 def _checked_label(label: str | None) -> str | None:

@@ -11,9 +11,6 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.prompts import Box, Click
@@ -33,6 +30,7 @@ from samadapt.session.events import (
     Opened,
     Painted,
     Redone,
+    Rejected,
     Relabelled,
     Reopened,
     Reset,
@@ -41,6 +39,8 @@ from samadapt.session.events import (
     Undone,
 )
 from samadapt.session.options import SessionOptions
+
+_NONE: Mapping[int, bool] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +131,12 @@ class Step:
     Attributes:
         object: the current object.
         saved: the accepted objects that it changes, as they were.
+        decided: the decisions about proposals, as they were.
     """
 
     object: CurrentObject
     saved: tuple[SavedObject, ...] = ()
+    decided: Mapping[int, bool] = field(default_factory=lambda: _NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class SessionState:
         object: the object under way; blank before its first click, box or stroke.
         label: the label of new objects.
         objects: accepted objects of the open image by number, as far as this session knows them.
+        decided: proposals that were accepted (True) or rejected (False), by number.
         undo, redo: steps, the next one last.
         last_id: the highest number of an accepted object so far.
     """
@@ -156,6 +159,7 @@ class SessionState:
     object: CurrentObject = CurrentObject()
     label: str | None = None
     objects: Mapping[int, SavedObject] = field(default_factory=lambda: MappingProxyType({}))
+    decided: Mapping[int, bool] = field(default_factory=lambda: _NONE)
     undo: tuple[Step, ...] = ()
     redo: tuple[Step, ...] = ()
     last_id: int = 0
@@ -207,9 +211,12 @@ def reduce(state: SessionState, event: Event) -> SessionState:
             return _go_on(state, replace(now, label=known.label, edited=saved))
         case Skipped():
             after = replace(state, object=_next_object(state))
-            return after if now.is_blank else _remember(after, Step(now))
+            return after if now.is_blank else _remember(after, _step(state))
         case Added():
-            return _save(state, _new(event), now)
+            return _save(_deciding(state, event), _new(event), now, _step(state))
+        case Rejected():
+            decided = MappingProxyType({**state.decided, event.proposal: False})
+            return _remember(replace(state, decided=decided), _step(state))
         case Accepted():
             return _accept(state, event)
         case Deleted():
@@ -244,7 +251,7 @@ def _accept(state: SessionState, event: Accepted) -> SessionState:
         saved = replace(saved, object_id=now.edited.object_id, revision=now.edited.revision + 1)
         known = {now.edited.object_id: now.edited}
         state = replace(state, objects=MappingProxyType({**state.objects, **known}))
-    return _save(state, saved, _next_object(state))
+    return _save(state, saved, _next_object(state), _step(state))
 
 
 def _step_back(state: SessionState, *, is_undo: bool) -> SessionState:
@@ -262,10 +269,11 @@ def _step_back(state: SessionState, *, is_undo: bool) -> SessionState:
     edited = back.edited
     if edited is not None and edited.object_id in objects:
         back = replace(back, edited=replace(edited, revision=objects[edited.object_id].revision))
-    other = Step(now, present)
+    other = Step(now, present, state.decided)
     undo = state.undo[:-1] if is_undo else (*state.undo, other)
     redo = (*state.redo, other) if is_undo else state.redo[:-1]
-    after = replace(state, object=back, objects=MappingProxyType(objects), undo=undo, redo=redo)
+    changed = replace(state, objects=MappingProxyType(objects), decided=step.decided)
+    after = replace(changed, object=back, undo=undo, redo=redo)
     return after if back.edited is not None else replace(after, label=back.label)
 
 
@@ -274,7 +282,18 @@ def _step_back(state: SessionState, *, is_undo: bool) -> SessionState:
 
 def _go_on(state: SessionState, now: CurrentObject) -> SessionState:
     """Another value of the current object, as one step of undo."""
-    return _remember(replace(state, object=now), Step(state.object))
+    return _remember(replace(state, object=now), _step(state))
+
+
+def _step(state: SessionState, saved: tuple[SavedObject, ...] = ()) -> Step:
+    """What brings a state back."""
+    return Step(state.object, saved, state.decided)
+
+
+def _deciding(state: SessionState, *accepted: Added) -> SessionState:
+    """A state in which the proposals are accepted from which objects were added."""
+    fresh = {one.proposal: True for one in accepted if one.proposal is not None}
+    return replace(state, decided=MappingProxyType({**state.decided, **fresh})) if fresh else state
 
 
 def _remember(state: SessionState, step: Step) -> SessionState:
@@ -287,13 +306,13 @@ def _next_object(state: SessionState) -> CurrentObject:
     return CurrentObject(state.object.number + 1, label=state.label)
 
 
-def _save(state: SessionState, saved: SavedObject, now: CurrentObject) -> SessionState:
+def _save(state: SessionState, saved: SavedObject, now: CurrentObject, step: Step) -> SessionState:
     """An accepted object becomes `saved`, and the current object `now`, as one step of undo."""
     before = state.objects.get(saved.object_id, replace(saved, deleted=True))
     objects = MappingProxyType({**state.objects, saved.object_id: saved})
     last_id = max(state.last_id, saved.object_id)
     after = replace(state, object=now, objects=objects, last_id=last_id)
-    return _remember(after, Step(state.object, (before,)))
+    return _remember(after, replace(step, saved=(before,)))
 
 
 def _change(state: SessionState, versions: Sequence[ObjectVersion], **changes: Any) -> SessionState:
@@ -321,7 +340,7 @@ def _edit(state: SessionState, event: Edited) -> SessionState:
         _check_inside(state.opened, stroke)
     now = replace(after.object, strokes=(*after.object.strokes, *event.strokes))
     last_id = max((state.last_id, *(new.object_id for new in event.added)))
-    return replace(after, object=now, last_id=last_id)
+    return replace(_deciding(after, *event.added), object=now, last_id=last_id)
 
 
 def _next_version(saved: SavedObject, **changes: Any) -> SavedObject:
@@ -341,7 +360,7 @@ def _replace(
             number = now.edited.object_id
             raise SessionError(f"object {number} is being edited: accept or skip it first")
         changed = replace(changed, object=_next_object(state))  # nothing is left to be edited
-    return _remember(changed, Step(now, before))
+    return _remember(changed, _step(state, before))
 
 
 def _known(state: SessionState, version: ObjectVersion) -> SavedObject:
@@ -365,15 +384,3 @@ def _check_inside(opened: Opened | None, part: MaskPart) -> None:
     height, width = opened.image.height, opened.image.width
     if part.x + part.width > width or part.y + part.height > height:
         raise SessionError(f"a stroke outside the image of {width} x {height} pixels")
-
-
-def painted(mask: NDArray[np.bool_], strokes: Sequence[MaskPart]) -> NDArray[np.bool_]:
-    """The mask (H, W) with strokes on it."""
-    out = mask.copy()
-    for stroke in strokes:
-        place, part = out[stroke.rows_and_columns()], stroke.part()
-        if isinstance(stroke, Painted) and stroke.positive:
-            place |= part
-        else:
-            place &= ~part
-    return out

@@ -40,6 +40,11 @@ class ClaimTable:
         with self._database.write() as tx:
             tx.execute(delete(claims).where(*mine))
 
+    def release_all(self) -> None:
+        """Give all claims up; pages that are still open renew theirs within seconds."""
+        with self._database.write() as tx:
+            tx.execute(delete(claims).where(claims.c.project_id == self._project))
+
     def all(self) -> list[Claim]:
         """Return all valid claims. Those from the future (the clock was set back) are void."""
         wanted = select(claims).where(claims.c.project_id == self._project)

@@ -10,7 +10,7 @@ from samadapt.data.images import image_size
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError, ImageError
-from samadapt.store.projects import Project
+from samadapt.store.projects import UNNAMED, Project
 from samadapt.store.records import StoredImage, StoredObject
 
 UNLABELLED = "object"
@@ -106,8 +106,15 @@ def to_dataset(
         tuple(categories),
         folder,
         f"project {project.name!r}",
-        {"info": {"description": f"samadapt project {project.name}"}},
+        {"info": {"description": f"{_title(project, folder)}, annotated with samadapt"}},
     )
+
+
+def _title(project: Project, folder: Path | None) -> str:
+    """A project's name; that of its folder where it has none of its own."""
+    if folder is None or project.name != UNNAMED:
+        return project.name
+    return folder.absolute().name
 
 
 def _size_now(image: StoredImage, folder: Path | None) -> tuple[int, int] | None:

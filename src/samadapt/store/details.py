@@ -14,7 +14,7 @@ from samadapt.store.database import Database
 from samadapt.store.errors import MissingError
 from samadapt.store.events import Attribute, ImageTagged, Label, ObjectDescribed, Value
 from samadapt.store.journal import Journal
-from samadapt.store.label_names import clean_name
+from samadapt.store.label_names import clean_name, has_control
 from samadapt.store.label_rows import present_labels
 from samadapt.store.review_rows import follow_change
 from samadapt.store.tables import details, images, objects
@@ -42,8 +42,16 @@ class DetailTable:
         with self._database.read() as tx:
             return self._all(tx, "image")
 
-    def describe(self, object_id: int, values: Mapping[str, Value], person: str) -> None:
-        """Set the attributes of an object; those that are left out have no value any more.
+    def describe(
+        self, object_id: int, changes: Mapping[str, Value | None], person: str
+    ) -> dict[str, Value]:
+        """Change attributes of an object; None takes a value away, the others stay.
+
+        Two people who change different attributes lose nothing by that. What was said of an object
+        while it had another label goes with the next change.
+
+        Returns:
+            All attributes of the object, as they are stored.
 
         Raises:
             DataError: no attribute of its label, or a value that it cannot have.
@@ -60,32 +68,50 @@ class DetailTable:
             if row is None:
                 raise MissingError(f"there is no object {object_id} in this project any more")
             labels = {label.id: label for label in present_labels(tx, self._project)}
-            checked = _checked(values, labels.get(row.label_id))
-            event = ObjectDescribed(object=object_id, attributes=checked)
+            label = labels.get(row.label_id)
+            _check(changes, label)
+            names = [attribute.name for attribute in (label.attributes if label else ())]
+            after = self._one(tx, "object", object_id, {}) | changes
+            kept = {k: v for k, v in after.items() if v is not None and k in names}
+            event = ObjectDescribed(object=object_id, attributes=kept)
             self._journal.add(tx, event, person=person, image_id=int(row.image_id))
             follow_change(tx, self._project, self._journal, int(row.image_id), person)
-            put_detail(tx, self._project, "object", object_id, checked)
+            put_detail(tx, self._project, "object", object_id, kept)
+        return kept
 
-    def tag(self, image_id: int, tags: Iterable[str], person: str) -> list[str]:
-        """Set the tags of an image, and return them as they are stored.
+    def tag(
+        self, image_id: int, add: Iterable[str], person: str, *, remove: Iterable[str] = ()
+    ) -> list[str]:
+        """Give an image tags, and take others away; returns all that it has then.
 
         Raises:
             DataError: too many, or one that cannot be.
             MissingError: no such image.
         """
-        clean = list(dict.fromkeys(clean_name(tag) for tag in tags))
-        if len(clean) > MOST_TAGS:
-            raise DataError(f"{len(clean)} tags: an image can have {MOST_TAGS}")
+        fresh, gone = [clean_name(tag) for tag in add], set(remove)
         with self._database.write() as tx:
             self._journal.lock(tx)
             here = images.c.project_id == self._project, images.c.id == image_id
             if tx.execute(select(images.c.id).where(*here)).first() is None:
                 raise MissingError(f"there is no image {image_id} in this project")
-            event = ImageTagged(image=image_id, tags=tuple(clean))
+            before: list[str] = self._one(tx, "image", image_id, [])
+            after = [tag for tag in dict.fromkeys((*before, *fresh)) if tag not in gone]
+            if len(after) > max(MOST_TAGS, len(before)):
+                raise DataError(f"{len(after)} tags: an image can have {MOST_TAGS}")
+            event = ImageTagged(image=image_id, tags=tuple(after))
             self._journal.add(tx, event, person=person, image_id=image_id)
             follow_change(tx, self._project, self._journal, image_id, person)
-            put_detail(tx, self._project, "image", image_id, clean)
-        return clean
+            put_detail(tx, self._project, "image", image_id, after)
+        return after
+
+    def _one(self, tx: Connection, kind: Kind, number: int, nothing: Any) -> Any:
+        wanted = select(details.c.body).where(
+            details.c.project_id == self._project,
+            details.c.kind == kind,
+            details.c.number == number,
+        )
+        body = tx.execute(wanted).scalar()
+        return nothing if body is None else json.loads(body)
 
     def _all(self, tx: Connection, kind: Kind) -> dict[int, Any]:
         wanted = select(details.c.number, details.c.body).where(
@@ -103,19 +129,8 @@ def put_detail(tx: Connection, project_id: int, kind: Kind, number: int, value: 
         tx.execute(insert(details).values(project_id=project_id, **row))
 
 
-def _checked(values: Mapping[str, Value], label: Label | None) -> dict[str, Value]:
-    known = {attribute.name: attribute for attribute in (label.attributes if label else ())}
-    for name, value in values.items():
-        if label is None or name not in known:
-            of = f"the label {label.name!r}" if label else "an object without a label"
-            raise DataError(f"{of} has no attribute {name!r}: look again which ones there are")
-        if not _fits(known[name], value):
-            text = f"one of {', '.join(known[name].choices)}" if known[name].choices else ""
-            raise DataError(f"{name!r} cannot be {value!r}: give {text or f'a {known[name].kind}'}")
-    return dict(values)
-
-
-def _fits(attribute: Attribute, value: Value) -> bool:
+def fits(attribute: Attribute, value: Value) -> bool:
+    """Whether an attribute can have a value."""
     match attribute.kind:
         case "flag":
             return isinstance(value, bool)
@@ -125,9 +140,22 @@ def _fits(attribute: Attribute, value: Value) -> bool:
             return math.isfinite(value)
         case "choice":
             return value in attribute.choices
-    return isinstance(value, str) and len(value) <= LONGEST_TEXT and _is_text(value)
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT and not has_control(value)
 
 
-def _is_text(value: str) -> bool:
-    """Whether every database and file can hold it: it has no halves of characters and no NUL."""
-    return not any(0xD800 <= ord(character) < 0xE000 or character == "\0" for character in value)
+def _check(changes: Mapping[str, Value | None], label: Label | None) -> None:
+    known = {attribute.name: attribute for attribute in (label.attributes if label else ())}
+    for name, value in changes.items():
+        if value is None:
+            continue
+        if label is None or name not in known:
+            of = f"the label {label.name!r}" if label else "an object without a label"
+            raise DataError(f"{of} has no attribute {name!r}: look again which ones there are")
+        attribute = known[name]
+        if not fits(attribute, value):
+            wanted = {
+                "choice": f"one of {', '.join(attribute.choices)}",
+                "text": f"up to {LONGEST_TEXT} characters, none of them a control character",
+            }
+            needed = wanted.get(attribute.kind, f"a {attribute.kind}")
+            raise DataError(f"{name!r} cannot be {value!r}: give {needed}")

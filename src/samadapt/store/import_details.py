@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from samadapt.data.import_issues import ImportIssues
 from samadapt.errors import DataError
-from samadapt.store.details import MOST_TAGS
+from samadapt.store.details import MOST_TAGS, fits
 from samadapt.store.errors import ConflictError
 from samadapt.store.events import Attribute, Label, Value
 from samadapt.store.label_names import check_attributes
@@ -117,7 +117,7 @@ def import_tags(
         after = list(dict.fromkeys((*before, *some)))[:MOST_TAGS]
         if after != before:
             try:
-                project.details.tag(image_id, after, person)
+                project.details.tag(image_id, after[len(before) :], person)
             except DataError as error:
                 findings.remark(project.images.get(image_id).name, f"its tags stay: {error}")
 
@@ -168,8 +168,7 @@ def _fitting(one: Described, label: Label, findings: ImportIssues) -> dict[str, 
             continue
         if attribute.kind == "text" and not isinstance(value, str):
             value = str(value)
-        is_choice = attribute.kind == "choice" and value in attribute.choices
-        if is_choice or attribute.kind == _kind(value):
+        if fits(attribute, value):
             fitting[name] = value
         else:
             findings.remark(one.where, f"{name!r} cannot be {value!r} here: it is left out")

@@ -15,12 +15,12 @@ from samadapt.session.events import (
     Event,
     ObjectVersion,
     Opened,
-    Record,
     Reopened,
     Skipped,
     Trimmed,
 )
 from samadapt.session.log import EventLog
+from samadapt.session.record import Record
 from samadapt.store.database import Database
 from samadapt.store.errors import BehindError
 from samadapt.store.events import (

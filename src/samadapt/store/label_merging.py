@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from samadapt.store.errors import ConflictError
-from samadapt.store.label_rows import check_label
+from samadapt.store.dataset import UNLABELLED
+from samadapt.store.errors import ConflictError, MissingError
+from samadapt.store.label_rows import present_labels
 from samadapt.store.projects import Project
+from samadapt.store.proposals import name_proposals, rename_proposals
 from samadapt.store.records import StoredObject
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What got another label.
+
+    Attributes:
+        objects: as they are now.
+        proposals: their numbers.
+    """
+
+    objects: Sequence[StoredObject]
+    proposals: Sequence[int] = ()
 
 
 def merge_label(
     project: Project, label_id: int, into: int | None, revision: int, person: str
-) -> list[StoredObject]:
-    """Give all objects of a label another one (None: none), and remove the label.
+) -> Merged:
+    """Give all objects and proposals of a label another one (None: none), and remove the label.
 
     Args:
         project: where.
@@ -21,9 +37,6 @@ def merge_label(
         into: the label that its objects get.
         revision: of the list of labels.
         person: who does it.
-
-    Returns:
-        The objects that got the other label, as they are now.
 
     Raises:
         ConflictError: somebody else changed the list of labels meanwhile.
@@ -33,19 +46,28 @@ def merge_label(
         project.journal.lock(tx)
         if into == label_id:
             raise ConflictError("a label cannot be merged with itself: choose another one")
-        check_label(tx, project.id, into)
+        names = {label.id: label.name for label in present_labels(tx, project.id)}
+        for number in (label_id, into):
+            if number is not None and number not in names:
+                raise MissingError(f"there is no label {number} in this project: choose another")
         changed = [
             project.objects.change_in(tx, thing.id, thing.revision, person, into, None)
             for thing in project.objects.with_label_in(tx, label_id)
         ]
+        name = UNLABELLED if into is None else names[into]
+        renamed = rename_proposals(tx, project.id, {names[label_id]: name})
         project.labels.take_out(tx, label_id, revision, person)
-    return changed
+    return Merged(changed, renamed)
 
 
 def unmerge_label(
-    project: Project, label_id: int, merged: Sequence[tuple[int, int]], person: str
-) -> list[StoredObject]:
-    """Put a label onto the list again, and give it back to the objects that it was taken from.
+    project: Project,
+    label_id: int,
+    merged: Sequence[tuple[int, int]],
+    person: str,
+    proposals: Sequence[int] = (),
+) -> Merged:
+    """Put a label onto the list again, and give it back to what it was taken from.
 
     Args:
         project: where.
@@ -53,16 +75,17 @@ def unmerge_label(
         merged: number and revision of each object as `merge_label` left it; those that were
             changed or deleted since stay as they are.
         person: who does it.
-
-    Returns:
-        The objects that have the label again.
+        proposals: their numbers, as `merge_label` told them.
     """
     with project.database.write() as tx:
         project.journal.lock(tx)
         project.labels.bring_back(tx, label_id, person)
         known = {thing.id: thing for thing in project.objects.some_in(tx, [n for n, _ in merged])}
-        return [
+        changed = [
             project.objects.change_in(tx, number, revision, person, label_id, None)
             for number, revision in merged
             if number in known and known[number].revision == revision and not known[number].deleted
         ]
+        (name,) = (one.name for one in present_labels(tx, project.id) if one.id == label_id)
+        name_proposals(tx, project.id, proposals, name)
+    return Merged(changed, proposals)

@@ -15,6 +15,12 @@ LONGEST = 100
 
 _NEVER = ("Cc", "Cs", "Zl", "Zp")
 """Unicode categories of characters that no line of text has: control, half characters, breaks."""
+_BETWEEN_LINES = "\n\t"
+
+
+def has_control(text: str) -> bool:
+    """Whether a text has control characters other than line breaks and tabs, or half characters."""
+    return any(unicodedata.category(c) in ("Cc", "Cs") and c not in _BETWEEN_LINES for c in text)
 
 
 def clean_name(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select
 
@@ -62,17 +62,31 @@ def check_label(tx: Connection, project_id: int, label_id: int | None) -> None:
 
 def earlier_labels(tx: Connection, project_id: int) -> dict[int, Label]:
     """Every label that a project ever had, as it was last, by number."""
+    return {label.id: label for label in _all_labels(tx, project_id)}
+
+
+def _all_labels(tx: Connection, project_id: int) -> Iterator[Label]:
+    """Every label of every list that a project ever had, in order."""
     wanted = (
         select(events.c.body)
         .where(events.c.project_id == project_id, events.c.kind == LabelsSet.kind)
         .order_by(events.c.number)
     )
-    found: dict[int, Label] = {}
-    for body in tx.execute(wanted).scalars():
+    for body in tx.execute(wanted).scalars().all():
         event = read_event(LabelsSet.kind, body)
         if isinstance(event, LabelsSet):
-            found |= {label.id: label for label in event.labels}
-    return found
+            yield from event.labels
+
+
+def present_names(tx: Connection, project_id: int, names: Iterable[str]) -> dict[str, str]:
+    """What labels are called now, by names that they had earlier and that no label has now."""
+    present = {label.id: label.name for label in present_labels(tx, project_id)}
+    missing = set(names) - set(present.values())
+    return {
+        label.name: present[label.id]
+        for label in (_all_labels(tx, project_id) if missing else ())
+        if label.name in missing and label.id in present
+    }
 
 
 def with_missing(

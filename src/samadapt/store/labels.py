@@ -19,6 +19,7 @@ from samadapt.store.label_rows import (
     put_labels,
     with_missing,
 )
+from samadapt.store.proposals import rename_proposals
 from samadapt.store.tables import objects, projects
 
 COLOURS = (
@@ -145,6 +146,10 @@ class LabelTable:
 
     def _put(self, tx: Connection, labels: Sequence[Label], revision: int, person: str) -> None:
         event = LabelsSet(labels=tuple(labels), revision=revision)
+        now = {label.id: label.name for label in labels}
+        before = {label.id: label.name for label in present_labels(tx, self._project)}
+        changed = {name: now[k] for k, name in before.items() if now.get(k, name) != name}
+        rename_proposals(tx, self._project, changed)
         self._journal.add(tx, event, person=person)
         put_labels(tx, self._project, event.labels)
         put_label_attributes(tx, self._project, event.labels)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    insert,
+    inspect,
+    literal,
+    select,
+)
 
 from samadapt.store.errors import StoreError
 from samadapt.store.label_migration import put_labels_into_a_table
@@ -18,12 +29,24 @@ from samadapt.store.tables import (
     learning,
     metadata,
     proposals,
-    rejected,
     reviews,
     versions,
 )
 
 Migration = Callable[[Connection], None]
+
+_REJECTED = Table(
+    "rejected_proposals",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("project_id", Integer, nullable=False),
+    Column("image_id", Integer, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("counts", Text, nullable=False),
+)
+"""Schemas 5 and 6 kept rejected proposals apart."""
 
 
 def _labels_in_a_table(tx: Connection) -> None:
@@ -42,7 +65,7 @@ def _details(tx: Connection) -> None:
 
 
 def _reviews(tx: Connection) -> None:
-    for table in (reviews, comments, rejected):
+    for table in (reviews, comments, _REJECTED):
         table.create(tx)
 
 
@@ -51,12 +74,28 @@ def _several_servers(tx: Connection) -> None:
         table.create(tx)
 
 
+def _proposals_with_a_state(tx: Connection) -> None:
+    known = {column["name"] for column in inspect(tx).get_columns(proposals.name)}
+    if proposals.c.state.name not in known:
+        tx.exec_driver_sql("ALTER TABLE proposals ADD COLUMN state TEXT NOT NULL DEFAULT 'waiting'")
+        tx.exec_driver_sql("DROP INDEX proposals_of_image")
+        for index in proposals.indexes:
+            index.create(tx)
+    same = [column for column in _REJECTED.c if column.name != "id"]
+    told = {"source": "", "score": 0.0, "x": 0.0, "y": 0.0, "state": "rejected"}
+    columns = [*same, *(literal(value).label(name) for name, value in told.items())]
+    names = [column.name for column in same] + list(told)
+    tx.execute(insert(proposals).from_select(names, select(*columns).order_by(_REJECTED.c.id)))
+    _REJECTED.drop(tx)
+
+
 MIGRATIONS: Mapping[int, Migration] = {
     2: _labels_in_a_table,
     3: _waiting_proposals,
     4: _details,
     5: _reviews,
     6: _several_servers,
+    7: _proposals_with_a_state,
 }
 """Number k brings version k - 1 to version k. Never change one that was released: add another.
 

@@ -23,6 +23,8 @@ from samadapt.store.tables import projects
 
 PROJECT_FILE = "samadapt.sqlite"
 """Name of a project's file, beside its images."""
+UNNAMED = "project"
+"""What a project is called in its database if no name was given."""
 
 
 class Project:
@@ -73,7 +75,7 @@ class Project:
                         f"{database.name} has several projects, name one of them: "
                         + ", ".join(sorted(known))
                     )
-                wanted = wanted or "project"
+                wanted = wanted or UNNAMED
                 if wanted not in known:
                     if not create:
                         raise StoreError(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from samadapt.data.rle import Rle
 from samadapt.store.database import Database
 from samadapt.store.errors import MissingError
-from samadapt.store.tables import proposals, rejected
+from samadapt.store.label_rows import present_names
+from samadapt.store.tables import proposals
 
+State = Literal["waiting", "accepted", "rejected"]
 _SAME = 0.5
 """Two masks are of the same object when they overlap (intersection over union) by so much."""
 
@@ -56,7 +58,7 @@ class ProposalTable:
     """Proposals that wait in one project.
 
     They are no part of its log: a machine made them, and can make them again. What a person
-    accepts becomes an object, and is taken out here.
+    accepts becomes an object and waits no more, nor does what is rejected, until that is undone.
     """
 
     def __init__(self, database: Database, project_id: int) -> None:
@@ -66,13 +68,20 @@ class ProposalTable:
         """Put in what a source found on images (by number), instead of what it found before.
 
         Images that are not named keep their proposals, and so do other sources. What is like
-        something that a person rejected there is left out. Returns how many were put in.
+        something that a person rejected there is left out. A label that has another name by now
+        stands under that. Returns how many were put in.
         """
         count = 0
         with self._database.write() as tx:
             for image_id, some in found.items():
-                here = proposals.c.image_id == image_id, proposals.c.source == source
-                tx.execute(delete(proposals).where(proposals.c.project_id == self._project, *here))
+                here = (
+                    self._in("waiting"),
+                    proposals.c.image_id == image_id,
+                    proposals.c.source == source,
+                )
+                tx.execute(delete(proposals).where(*here))
+                now = present_names(tx, self._project, [one.label for one in some])
+                some = [replace(one, label=now.get(one.label, one.label)) for one in some]
                 fresh = self._without_rejected(tx, image_id, some)
                 rows = [_values(self._project, image_id, source, one) for one in fresh]
                 if rows:
@@ -82,8 +91,8 @@ class ProposalTable:
 
     def waiting(self, image_id: int) -> list[WaitingProposal]:
         """The proposals of an image, the best first."""
-        here = proposals.c.project_id == self._project, proposals.c.image_id == image_id
         order = proposals.c.score.desc(), proposals.c.id
+        here = self._in("waiting"), proposals.c.image_id == image_id
         with self._database.read() as tx:
             return [
                 _waiting(r) for r in tx.execute(select(proposals).where(*here).order_by(*order))
@@ -95,86 +104,89 @@ class ProposalTable:
         Raises:
             MissingError: it does not wait any more.
         """
+        here = self._in("waiting"), proposals.c.id == number
         with self._database.read() as tx:
-            return self._get(tx, number)
+            row = tx.execute(select(proposals).where(*here)).first()
+        if row is None:
+            raise _dealt_with(number)
+        return _waiting(row)
 
-    def by_doubt(self) -> list[int]:
-        """The numbers of all proposals, the most doubtful (whose score is nearest to 0.5) first."""
-        doubt = func.abs(proposals.c.score - 0.5)
-        wanted = select(proposals.c.id).where(proposals.c.project_id == self._project)
+    def standing(self) -> tuple[int, int]:
+        """How many wait, and the highest number of one: what changes when others are put in."""
+        wanted = select(func.count(), func.coalesce(func.max(proposals.c.id), 0))
         with self._database.read() as tx:
-            return list(tx.execute(wanted.order_by(doubt, proposals.c.id)).scalars())
+            count, highest = tx.execute(wanted.where(self._in("waiting"))).one()
+        return int(count), int(highest)
 
-    def reject(self, number: int) -> None:
-        """Take a proposal out, and let nothing like it in again.
+    def image_of(self, number: int) -> int:
+        """The image of a proposal, whether it still waits or not.
 
         Raises:
-            MissingError: it does not wait any more.
+            MissingError: there is none of this number any more.
         """
-        with self._database.write() as tx:
-            values = _values_of(self._get(tx, number))
-            tx.execute(insert(rejected).values(project_id=self._project, **values))
-            self.remove_in(tx, [number])
+        here = proposals.c.project_id == self._project, proposals.c.id == number
+        with self._database.read() as tx:
+            found = tx.execute(select(proposals.c.image_id).where(*here)).scalar()
+        if found is None:
+            raise _dealt_with(number)
+        return int(found)
+
+    def numbers(self) -> dict[int, list[int]]:
+        """The numbers of all that wait, in order, by image; images without any are left out."""
+        wanted = select(proposals.c.image_id, proposals.c.id).where(self._in("waiting"))
+        found: dict[int, list[int]] = {}
+        with self._database.read() as tx:
+            for image, number in tx.execute(wanted.order_by(proposals.c.id)):
+                found.setdefault(int(image), []).append(int(number))
+        return found
+
+    def by_doubt(self) -> list[tuple[int, int]]:
+        """(image, number) of all, the most doubtful (whose score is nearest to 0.5) first."""
+        doubt = func.abs(proposals.c.score - 0.5)
+        wanted = select(proposals.c.image_id, proposals.c.id).where(self._in("waiting"))
+        with self._database.read() as tx:
+            rows = tx.execute(wanted.order_by(doubt, proposals.c.id)).all()
+        return [(int(image), int(number)) for image, number in rows]
 
     def rejected(self, image_id: int) -> list[NewProposal]:
-        """What was rejected on an image; score and point are not known any more."""
+        """What was rejected on an image."""
         with self._database.read() as tx:
             return self._rejected(tx, image_id)
 
-    def count(self) -> int:
-        """How many proposals wait."""
-        mine = proposals.c.project_id == self._project
-        wanted = select(func.count()).select_from(proposals).where(mine)
-        with self._database.read() as tx:
-            return int(tx.execute(wanted).scalar_one())
-
-    def counts(self) -> dict[int, int]:
-        """How many proposals wait, by image; images without any are left out."""
-        wanted = (
-            select(proposals.c.image_id, func.count())
-            .where(proposals.c.project_id == self._project)
-            .group_by(proposals.c.image_id)
-        )
-        with self._database.read() as tx:
-            return {int(image): int(count) for image, count in tx.execute(wanted)}
-
-    def remove(self, ids: Iterable[int]) -> int:
-        """Take out proposals that were accepted or refused; returns how many were there."""
-        with self._database.write() as tx:
-            return self.remove_in(tx, ids)
-
-    def remove_in(self, tx: Connection, ids: Iterable[int]) -> int:
-        """As `remove`, in the caller's transaction."""
-        gone = 0
-        for number in ids:
-            here = proposals.c.project_id == self._project, proposals.c.id == number
-            gone += tx.execute(delete(proposals).where(*here)).rowcount
-        return gone
-
-    def take_in(self, tx: Connection, number: int) -> None:
-        """Take out a proposal that becomes an object in the same transaction.
+    def decide_in(self, tx: Connection, number: int, image_id: int, is_accepted: bool) -> None:
+        """A person accepts or rejects a proposal of an image, in the caller's transaction.
 
         Raises:
-            MissingError: it does not wait any more.
+            MissingError: it does not wait any more, or belongs to another image.
         """
-        self._get(tx, number)
-        self.remove_in(tx, [number])
+        after: State = "accepted" if is_accepted else "rejected"
+        here = self._in("waiting"), proposals.c.id == number, proposals.c.image_id == image_id
+        if tx.execute(update(proposals).where(*here).values(state=after)).rowcount != 1:
+            raise _dealt_with(number)
+
+    def bring_back_in(self, tx: Connection, number: int) -> None:
+        """A decision is undone: the proposal waits again, in the caller's transaction."""
+        here = proposals.c.project_id == self._project, proposals.c.id == number
+        tx.execute(update(proposals).where(*here).values(state="waiting"))
+
+    def remove(self, ids: Iterable[int]) -> int:
+        """Take out proposals, as if they had never been made; returns how many were there."""
+        gone = 0
+        with self._database.write() as tx:
+            for number in ids:
+                here = self._in("waiting"), proposals.c.id == number
+                gone += tx.execute(delete(proposals).where(*here)).rowcount
+        return gone
 
     # -- private ----------------------------------------------------------------------------
 
-    def _get(self, tx: Connection, number: int) -> WaitingProposal:
-        here = proposals.c.project_id == self._project, proposals.c.id == number
-        row = tx.execute(select(proposals).where(*here)).first()
-        if row is None:
-            raise MissingError(f"proposal {number} was dealt with meanwhile: go on to the next one")
-        return _waiting(row)
+    def _in(self, state: State) -> ColumnElement[bool]:
+        """Those of this project in a state."""
+        return (proposals.c.project_id == self._project) & (proposals.c.state == state)
 
     def _rejected(self, tx: Connection, image_id: int) -> list[NewProposal]:
-        here = rejected.c.project_id == self._project, rejected.c.image_id == image_id
-        return [
-            NewProposal(row.label, Rle((row.height, row.width), row.counts.encode()), 0, (0, 0))
-            for row in tx.execute(select(rejected).where(*here))
-        ]
+        here = self._in("rejected"), proposals.c.image_id == image_id
+        return [_waiting(row).proposal for row in tx.execute(select(proposals).where(*here))]
 
     def _without_rejected(
         self, tx: Connection, image_id: int, found: Sequence[NewProposal]
@@ -185,6 +197,25 @@ class ProposalTable:
             for one in found
             if all(one.label != other.label or one.rle.iou(other.rle) < _SAME for other in refused)
         ]
+
+
+def rename_proposals(tx: Connection, project_id: int, names: Mapping[str, str]) -> list[int]:
+    """Labels have other names now (old: new): so have their proposals; returns which ones."""
+    if not names:
+        return []
+    named = proposals.c.project_id == project_id, proposals.c.label.in_(names)
+    rows = tx.execute(select(proposals.c.id, proposals.c.label).where(*named)).all()
+    for old, new in names.items():  # all were looked up before: two names may change places
+        name_proposals(tx, project_id, [row.id for row in rows if row.label == old], new)
+    return [int(row.id) for row in rows]
+
+
+def name_proposals(tx: Connection, project_id: int, ids: Sequence[int], name: str) -> None:
+    """Give proposals another label."""
+    for start in range(0, len(ids), 500):
+        some = proposals.c.id.in_(ids[start : start + 500])
+        here = proposals.c.project_id == project_id
+        tx.execute(update(proposals).where(here, some).values(label=name))
 
 
 def _values(project: int, image: int, source: str, one: NewProposal) -> dict[str, Any]:
@@ -203,13 +234,8 @@ def _values(project: int, image: int, source: str, one: NewProposal) -> dict[str
     }
 
 
-def _values_of(waiting: WaitingProposal) -> dict[str, Any]:
-    """The columns of what is rejected."""
-    one = waiting.proposal
-    height, width = one.rle.size
-    counts = one.rle.counts.decode("ascii")
-    where = {"image_id": waiting.image_id, "label": one.label}
-    return {**where, "height": height, "width": width, "counts": counts}
+def _dealt_with(number: int) -> MissingError:
+    return MissingError(f"proposal {number} was dealt with meanwhile: go on to the next one")
 
 
 def _waiting(row: Row[Any]) -> WaitingProposal:

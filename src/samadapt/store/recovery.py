@@ -61,7 +61,7 @@ def examine(where: str, *, repair: bool = True) -> Diagnosis:
         repair: whether to change anything.
 
     Raises:
-        StoreError: it is in use, or there is nothing at all.
+        StoreError: it is to be repaired and in use, or there is nothing at all.
     """
     found = Diagnosis()
     where = where.removeprefix("sqlite:///")
@@ -71,8 +71,10 @@ def examine(where: str, *, repair: bool = True) -> Diagnosis:
     path = Path(where).absolute()
     try:
         with (
-            in_use(path, alone=True),
-            tempfile.TemporaryDirectory(dir=path.parent, prefix=".samadapt-doctor-") as scratch,
+            in_use(path, alone=repair),
+            tempfile.TemporaryDirectory(
+                dir=path.parent if repair else None, prefix=".samadapt-doctor-"
+            ) as scratch,
         ):
             _examine_file(path, Path(scratch), found, repair)
     except OSError as error:
@@ -82,14 +84,17 @@ def examine(where: str, *, repair: bool = True) -> Diagnosis:
 
 def _examine_file(path: Path, scratch: Path, found: Diagnosis, repair: bool) -> None:
     before = _receipt(path, found)
-    main = look_at(path, scratch / "main")
+    main = look_at(path, scratch / "main", is_in_use=not repair)
     places = kept_copies(path)
     if main.contents is None:  # a repair may have been killed
         aside = sorted(path.parent.glob(f"{path.name}{_ASIDE}*"), reverse=True)
         places += [place for place in aside if not place.name.endswith(PARTS[1:])]
     sources = [main, *(look_at(place, scratch / str(k)) for k, place in enumerate(places))]
     if main.contents is None and before is None and len(sources) == 1:
-        raise StoreError(f"there is no project {path} ({main.problem}): give the file or folder")
+        why = main.problem if path.exists() else "nor a copy of one"
+        raise StoreError(
+            f"there is no project {path} ({why}): give a folder that was annotated, or its file"
+        )
     if main.is_sound:
         found.say("ok", f"{path.name}: {main.contents.events if main.contents else 0} changes")
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import unicodedata
 from collections.abc import Sequence
 
@@ -14,6 +14,7 @@ from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import CommentAdded, CommentResolved, ImageAssigned, Mark, ReviewState
 from samadapt.store.images import ImageTable
 from samadapt.store.journal import Journal
+from samadapt.store.label_names import has_control
 from samadapt.store.records import Comment, Review
 from samadapt.store.review_rows import present_review, put_review, set_state
 from samadapt.store.tables import comments, images, objects, reviews
@@ -141,7 +142,7 @@ class ReviewTable:
         """Pin a comment to a place (x, y) of an image; returns its number.
 
         Raises:
-            DataError: an empty or too long text, or no place.
+            DataError: an empty or too long text, or no place inside the image.
             MissingError: no such image.
         """
         with self._database.write() as tx:
@@ -172,8 +173,10 @@ class ReviewTable:
     def _add(self, tx: Connection, image_id: int, text: str, place: Place, person: str) -> int:
         text = clean_text(text, "the comment", LONGEST_COMMENT)
         x, y = place
-        if not (math.isfinite(x) and math.isfinite(y)):
-            raise DataError(f"a comment at {place}: give a place of the image")
+        size = select(images.c.width, images.c.height).where(images.c.id == image_id)
+        ends = [sys.float_info.max if end is None else end for end in tx.execute(size).one()]
+        if not all(0 <= at <= end for at, end in zip(place, ends, strict=True)):
+            raise DataError(f"a comment at {place}: give a place inside the image")
         highest = select(func.max(comments.c.number)).where(comments.c.project_id == self._project)
         number = int(tx.execute(highest).scalar() or 0) + 1
         event = CommentAdded(comment=number, image=image_id, text=text, x=x, y=y)
@@ -204,6 +207,6 @@ def clean_text(text: str, what: str, most: int) -> str:
         raise DataError(f"{what} is empty: write something")
     if len(clean) > most:
         raise DataError(f"{what} has {len(clean)} characters: use {most} or fewer")
-    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t" for c in clean):
+    if has_control(clean):
         raise DataError(f"{what} has control characters: leave them out")
     return clean

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from samadapt.errors import SamadaptError
-from samadapt.session.events import Record
+from samadapt.session.record import Record
 from samadapt.store.events import read_event
 from samadapt.store.sqlite_file import WAL, Contents, connected, contents, copy_database, is_sound
 
@@ -41,10 +41,22 @@ class Source:
     problem: str
 
 
-def look_at(origin: Path, scratch: Path) -> Source:
-    """Look at a file, with its write-ahead log, in a folder of its own."""
+def look_at(origin: Path, scratch: Path, *, is_in_use: bool = False) -> Source:
+    """Look at a file, with its write-ahead log, in a folder of its own.
+
+    Args:
+        origin: the file.
+        scratch: the folder, which is made.
+        is_in_use: whether somebody may write to it meanwhile; it is looked at as of one moment.
+    """
     scratch.mkdir()
     path = scratch / "project.sqlite"
+    if is_in_use and origin.is_file():
+        try:
+            with connected(origin, "ro") as connection:
+                return Source(origin, path, copy_database(connection, path), True, "")
+        except sqlite3.Error:
+            path.unlink(missing_ok=True)  # damaged: looked at as it is
     found, sound, problem = None, False, ""
     try:
         shutil.copyfile(origin, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -12,6 +12,7 @@ from samadapt.session.events import Accepted, Added, Edited, Event, Painted
 from samadapt.session.state import SavedObject, SessionState, reduce
 from samadapt.store.events import Source
 from samadapt.store.objects import NewMask, ObjectTable
+from samadapt.store.proposals import ProposalTable
 from samadapt.store.records import StoredObject
 
 
@@ -19,49 +20,49 @@ from samadapt.store.records import StoredObject
 class SessionObjects:
     """The objects of one image, as one session changes them.
 
-    The session's state says which objects there should be; what differs from the state before is
-    changed in the project, in the transaction that saves the event.
+    The session's state says which objects there should be, and which proposals were decided about;
+    what differs from the state before is changed in the project, in the transaction that saves the
+    event.
 
     Attributes:
         table: the project's objects.
+        proposals: those that wait in the project.
         image_id: the session's image.
         content_hash: of its pixels.
         is_adapted: tells whether answers use something that was learned.
         person: who acts.
         key: of the request, which a new object gets.
         source: of an object that is added without clicks.
-        accepting: called with the transaction that adds an object: for what becomes an object by
-            that, such as a proposal that waited.
     """
 
     table: ObjectTable
+    proposals: ProposalTable
     image_id: int
     content_hash: str | None
     is_adapted: Callable[[], bool]
     person: str = ""
     key: str | None = None
     source: Source = "brush"
-    accepting: Callable[[Connection], object] | None = None
 
     def complete(self, tx: Connection, before: SessionState, event: Event) -> Event:
         """Make the changes of an event; returns it with the numbers of new objects.
 
         Raises:
             ConflictError: somebody else changed an object meanwhile.
-            MissingError: the label was removed.
+            MissingError: the label was removed, or somebody else decided about the proposal.
         """
+        new: set[int] = set()
         is_new = isinstance(event, Added) or before.object.edited is None
         if isinstance(event, Accepted) and is_new:
-            if self.accepting is not None:
-                self.accepting(tx)
-            return replace(event, object_id=self._add(tx, before, event, self.key).id)
-        new: set[int] = set()
-        if isinstance(event, Edited):
+            event = replace(event, object_id=self._add(tx, before, event, self.key).id)
+            new.add(event.object_id)
+        elif isinstance(event, Edited):
             added = [self._add(tx, before, one, None).id for one in event.added]
             numbered = zip(event.added, added, strict=True)
             event = replace(event, added=tuple(replace(e, object_id=n) for e, n in numbered))
             new.update(added)
         after = reduce(before, event)
+        self._decide(tx, before.decided, after.decided)
         for number, saved in after.objects.items():
             if number in new:
                 continue
@@ -90,6 +91,14 @@ class SessionObjects:
         )
         return self.table.add_in(tx, new, self.person)
 
+    def _decide(
+        self, tx: Connection, before: Mapping[int, bool], after: Mapping[int, bool]
+    ) -> None:
+        for number in before.keys() - after.keys():
+            self.proposals.bring_back_in(tx, number)
+        for number in after.keys() - before.keys():
+            self.proposals.decide_in(tx, number, self.image_id, after[number])
+
     def _change(
         self, tx: Connection, known: SavedObject | None, saved: SavedObject, more_prompts: int
     ) -> None:
@@ -107,10 +116,16 @@ def label_number(label: str | None) -> int | None:
     return None if label is None else int(label)
 
 
+def label_text(label_id: int | None) -> str | None:
+    """How sessions name the label of a number."""
+    return None if label_id is None else str(label_id)
+
+
 def saved_object(thing: StoredObject) -> SavedObject:
     """A project's object as sessions know it."""
-    label = None if thing.label_id is None else str(thing.label_id)
-    return SavedObject(thing.id, thing.revision, label, thing.rle, thing.deleted)
+    return SavedObject(
+        thing.id, thing.revision, label_text(thing.label_id), thing.rle, thing.deleted
+    )
 
 
 def _prompts_in_force(state: SessionState) -> int:

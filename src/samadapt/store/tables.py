@@ -161,25 +161,15 @@ proposals = Table(
     Column("score", Float, nullable=False),
     Column("x", Float, nullable=False),
     Column("y", Float, nullable=False),
-    Index("proposals_of_image", "project_id", "image_id"),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Index("proposals_of_state", "project_id", "state", "image_id"),
     sqlite_autoincrement=True,
 )
-"""Objects that were found without a person and wait for review; no part of the log."""
+"""Objects that were found without a person; no part of the log.
 
-rejected = Table(
-    "rejected_proposals",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("project_id", ForeignKey("projects.id"), nullable=False),
-    Column("image_id", ForeignKey("images.id"), nullable=False),
-    Column("label", Text, nullable=False),
-    Column("height", Integer, nullable=False),
-    Column("width", Integer, nullable=False),
-    Column("counts", Text, nullable=False),
-    Index("rejected_of_image", "project_id", "image_id"),
-    sqlite_autoincrement=True,
-)
-"""Proposals that a person rejected: the like of them is not put in again."""
+`state` is "waiting" for review, "accepted" (an object now) or "rejected" (the like of it is not put
+in again). Undo makes a proposal wait again.
+"""
 
 reviews = Table(
     "reviews",

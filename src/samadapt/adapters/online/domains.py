@@ -2,70 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
 
 from samadapt.adapters.online.depths import LateEvidence
 from samadapt.adapters.online.evidence import Evidence
 from samadapt.adapters.online.optimiser import Moments
-from samadapt.models.embedding import ImageEmbedding
-
-_SPREADS = 3 * math.sqrt(math.pi / 2)
-"""Three standard deviations of a half-normal distribution, in units of its mean."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Signature:
-    """Feature statistics of a kind of images.
-
-    Attributes:
-        mean: (C,) mean of each feature channel over the image, averaged over the images.
-        deviation: (C,) its standard deviation within an image, averaged likewise.
-        images: how many images were averaged.
-        spread: mean distance of an image to the mean of those before it.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-    images: int = 1
-    spread: float = 0.0
-
-    def reach(self, prior: float) -> float:
-        """Return the distance up to which an image is of this kind.
-
-        Distances to the mean are taken as half-normal: 99.7 % of a kind's images lie within
-        3 sqrt(pi / 2) times their mean distance, the spread. That estimate counts as the images
-        it was made of, `prior` as one more: kinds of images that vary much reach further.
-        """
-        seen = self.images - 1
-        return (prior + seen * _SPREADS * self.spread) / (1 + seen)
-
-    @classmethod
-    def of(cls, embedding: ImageEmbedding) -> Signature:
-        """Return the signature of one image without its padding."""
-        there = embedding.geometry.valid(embedding.grid, embedding.image.device)
-        features = embedding.image[0][:, there].float()
-        return cls(features.mean(1).cpu(), features.std(1, correction=0).cpu())
-
-    def distance(self, other: Signature) -> float:
-        """Root mean square over channels of (m1 - m2) / ((s1 + s2) / 2)."""
-        width = (self.deviation + other.deviation) / 2 + 1e-6
-        return float(((self.mean - other.mean) / width).square().mean().sqrt())
-
-    def joined(self, image: Signature) -> Signature:
-        """Return the signature with one more image."""
-        count = self.images
-        share = 1 / (count + 1)
-        return Signature(
-            torch.lerp(self.mean, image.mean, share),
-            torch.lerp(self.deviation, image.deviation, share),
-            count + 1,
-            self.spread + (self.distance(image) - self.spread) / count,
-        )
+from samadapt.models.signature import Signature
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@ from samadapt.adapters.online.backlog import Backlog, Waiting
 from samadapt.adapters.online.clicked_object import ClickedObject
 from samadapt.adapters.online.decoder_trainer import DecoderTrainer, Interrupted, NotFinite
 from samadapt.adapters.online.depths import BOUNDS, depth_of, late_prompts
-from samadapt.adapters.online.domains import Domain, DomainBook, Signature
+from samadapt.adapters.online.domains import Domain, DomainBook
 from samadapt.adapters.online.memory import MEGABYTE, ReplayMemory
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.prompt_evaluator import PromptEvaluator
@@ -29,6 +29,7 @@ from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
+from samadapt.models.signature import Signature
 from samadapt.prompts import Prompt
 
 Result = TypeVar("Result")

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 from samadapt.adapters.online.optimiser import Descent
 from samadapt.adapters.online.retired import without_retired
 from samadapt.errors import AdapterError
+from samadapt.models.signature import REACH_OF_ONE
 from samadapt.spelling import did_you_mean
 
 ClickLoss = Literal["none", "sparse", "gaussian", "distill"]
@@ -189,7 +190,7 @@ class GuardSettings:
     reject_outliers: bool = True
     depths: bool = False
     domains: int = 6
-    distance: float = 1.0
+    distance: float = REACH_OF_ONE
 
     def __post_init__(self) -> None:
         _at_least("guard", 0, evidence=self.evidence)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from samadapt.adapters.online.depths import BOUNDS, LateEvidence
-from samadapt.adapters.online.domains import Domain, DomainBook, Signature
+from samadapt.adapters.online.domains import Domain, DomainBook
 from samadapt.adapters.online.evidence import Evidence
 from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.weights import Layout
 from samadapt.errors import AdapterError
+from samadapt.models.signature import Signature
 
 _BOOK = "book"
 _VECTORS = ("delta", "first", "second")

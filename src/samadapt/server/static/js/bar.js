@@ -7,7 +7,7 @@ import { keyOf, run } from "./keys.js";
 import { onBusy } from "./queue.js";
 import { isPinning } from "./pins.js";
 import { request } from "./stage.js";
-import { configure, labelOf, on, state } from "./state.js";
+import { configure, labelName, on, state } from "./state.js";
 import { selectedObjects } from "./selection.js";
 import { $, h, icon } from "./ui.js";
 
@@ -43,13 +43,14 @@ function remark() {
   const waiting = state.proposals?.list.length;
   if (text || !waiting) return text;
   if (isUnderWay()) return `An object of your own; ${waiting === 1 ? "1 proposal waits" : `${waiting} proposals wait`}.`;
+  if (state.proposals.unlike) return "This image looks unlike those with examples: look closely, whatever the score says.";
   return "A click begins an object of your own; Shift click picks a proposal.";
 }
 
 function forObject() {
   const candidates = candidateButtons();
   const waiting = state.proposals?.list.length;
-  const name = current.edited ? `${labelOf(current.label)?.name ?? "object"} #${current.edited.id}` : labelOf(state.label)?.name ?? "object";
+  const name = current.edited ? `${labelName(current.label)} #${current.edited.id}` : labelName(state.label);
   return [
     ...candidates, ...(candidates.length ? [key("cycle"), separator()] : []),
     small("undo", "undo", "Undo"), small("redo", "redo", "Redo"), separator(),
@@ -87,7 +88,7 @@ function forSelected() {
     ];
   }
   return [
-    h("span.info", {}, `${labelOf(object.label)?.name ?? "object"} #${object.id}`), separator(),
+    h("span.info", {}, `${labelName(object.label)} #${object.id}`), separator(),
     plain("edit", "Improve"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),
   ];
 }

@@ -18,6 +18,7 @@ const EMPTY = {
 export const current = { ...blank(), image: null, waiting: [], waitingBoxes: [], waitingStrokes: [] };
 const listeners = new Set();
 const changedObjects = new Set();
+const returned = new Set();
 let composed = { of: null, mask: null };
 
 export function onCurrent(listener) {
@@ -27,6 +28,11 @@ export function onCurrent(listener) {
 /** Be told of accepted objects that an answer brings: (saved, removed). */
 export function onObjects(listener) {
   changedObjects.add(listener);
+}
+
+/** Be told of proposals that an undo made wait again, by their numbers. */
+export function onWaiting(listener) {
+  returned.add(listener);
 }
 
 /** Whether an object is under way, as far as the server answered. */
@@ -193,6 +199,7 @@ function show(answer) {
   if (answer.saved?.length || answer.removed?.length) {
     for (const listener of changedObjects) listener(answer.saved, answer.removed);
   }
+  if (answer.waiting?.length) for (const listener of returned) listener(answer.waiting);
   changed();
 }
 

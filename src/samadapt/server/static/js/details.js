@@ -55,9 +55,9 @@ function render() {
 }
 
 function line(id, field) {
-  const { image, details } = state, { label } = state.objects.get(id);
+  const { image, details } = state;
   const value = details.attributes[id]?.[field.name];
-  const change = (next) => describe(present(image, details), id, label, field.name, next);
+  const change = (next) => describe(present(image, details), id, field.name, next);
   if (field.kind === "flag") {
     return h("label.check", {}, h("input", { type: "checkbox", checked: value === true, onchange: (event) => change(event.target.checked) }), h("span", {}, field.name));
   }
@@ -80,37 +80,36 @@ function leave(event) {
   if (event.key === "Enter" || event.key === "Escape") event.target.blur();
 }
 
-function describe(details, id, label, name, value) {
-  const fields = labelOf(label)?.attributes ?? [];
-  // What was said of it under another label does not belong to this one.
-  const values = Object.fromEntries(Object.entries(details.attributes[id] ?? {}).filter(([known]) => fields.some((field) => field.name === known)));
-  if (value === null) delete values[name];
-  else values[name] = value;
-  const before = details.attributes[id] ?? {};
-  details.attributes[id] = values;
-  const store = (attributes) => save("PUT", `/api/objects/${id}/attributes`, { attributes });
-  return edited(`${name} of #${id}`, store, values, before);
+function describe(details, id, name, value) {
+  const before = details.attributes[id]?.[name] ?? null;
+  details.attributes[id] = { ...details.attributes[id], [name]: value ?? undefined };
+  const store = (wanted) => save("PATCH", `/api/objects/${id}/attributes`, { attributes: { [name]: wanted } });
+  return edited(`${name} of #${id}`, store, value, before);
 }
 
 function tag(image, details, text) {
   const before = details.tags;
   const tags = text.split(",").map((one) => one.trim()).filter(Boolean);
   details.tags = tags;
-  const store = (wanted) => save("PUT", `/api/images/${image.id}/tags`, { tags: wanted });
-  return edited(`the tags of ${image.name}`, store, tags, before);
+  const add = tags.filter((one) => !before.includes(one)), remove = before.filter((one) => !tags.includes(one));
+  const store = (changes) => save("PATCH", `/api/images/${image.id}/tags`, changes);
+  return edited(`the tags of ${image.name}`, store, { add, remove }, { add: remove, remove: add });
 }
 
-/** Save what the page shows already, as a step that can be taken back. */
+/** Save what the page shows already, as a step that can be taken back. What is refused goes from the page, too. */
 function edited(what, store, now, before) {
   const stored = async (value) => {
     edits += 1;
     unsaved += 1;
     try {
       await store(value);
+    } catch (error) {
+      shownPlace = ""; // also a field that has the focus
+      throw error;
     } finally {
       unsaved -= 1;
+      await refreshDetails();
     }
-    await refreshDetails();
   };
   edits += 1;
   unsaved += 1; // until its turn comes

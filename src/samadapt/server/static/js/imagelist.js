@@ -5,7 +5,7 @@ import { on, state } from "./state.js";
 import { thumbnail } from "./thumbnails.js";
 import { $, h } from "./ui.js";
 
-const ROW = 54;
+const ROW = 60;
 /** What a review has come to, in words. */
 export const STATES = { review: "for review", approved: "approved", returned: "sent back" };
 // Rows are as the server's `Gallery.rows` says.

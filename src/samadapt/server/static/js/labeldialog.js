@@ -7,7 +7,7 @@ import { chooseLabel, takeLabels } from "./labels.js";
 import { refreshObjects } from "./objects.js";
 import { inOrder } from "./queue.js";
 import { rememberStep } from "./steps.js";
-import { state } from "./state.js";
+import { NO_LABEL, state } from "./state.js";
 import { complain, dialog, h, icon, toast } from "./ui.js";
 
 const KINDS = { text: "text", number: "number", choice: "choice", flag: "yes or no" };
@@ -70,7 +70,7 @@ function attributeList(given) {
 function removal(known, close) {
   const count = h("span.muted", {}, "…");
   get("/api/labels/counts").then(({ counts }) => { count.textContent = `Its ${counts[known.id] ?? 0} objects on all images get`; }, complain);
-  const into = h("select", { "aria-label": "Label that its objects get" }, h("option", { value: "" }, "no label"),
+  const into = h("select", { "aria-label": "Label that its objects get" }, h("option", { value: "" }, NO_LABEL),
     state.labels.filter(({ id }) => id !== known.id).map(({ id, name }) => h("option", { value: id }, name)));
   const go = () => {
     const target = into.value ? Number(into.value) : null;
@@ -80,7 +80,7 @@ function removal(known, close) {
       const answer = await save("POST", `/api/labels/${known.id}/merge`, { into: target, revision: state.labelsRevision });
       takeLabels(answer);
       await refreshObjects();
-      remember(known, target, answer.objects);
+      remember(known, target, answer);
       toast(`${known.name} is removed, ${answer.changed} objects were relabelled; ${keyOf("undo")} takes that back.`);
     });
   };
@@ -89,15 +89,15 @@ function removal(known, close) {
 }
 
 /** Merging is one step of undo, though it changes objects of many images. */
-function remember(label, into, objects) {
-  let now = objects;
+function remember(label, into, merged) {
+  let now = merged;
   const step = (what, body) => async () => {
     const answer = await save("POST", `/api/labels/${label.id}/${what}`, body());
-    now = answer.objects;
+    now = answer;
     takeLabels(answer);
     await refreshObjects();
   };
-  rememberStep(`the removal of the label ${label.name}`, step("unmerge", () => ({ objects: now })), step("merge", () => ({ into, revision: state.labelsRevision })));
+  rememberStep(`the removal of the label ${label.name}`, step("unmerge", () => ({ objects: now.objects, proposals: now.proposals })), step("merge", () => ({ into, revision: state.labelsRevision })));
 }
 
 async function store(labels, then) {

@@ -5,7 +5,7 @@ import { current, hasObject, label as labelCurrent } from "./current.js";
 import { editLabel } from "./labeldialog.js";
 import { relabel } from "./objects.js";
 import { inOrder } from "./queue.js";
-import { keep, load, on, set, state } from "./state.js";
+import { keep, load, NO_LABEL, on, set, state } from "./state.js";
 import { $, h, icon } from "./ui.js";
 
 export function startLabels() {
@@ -85,7 +85,7 @@ function render() {
   for (const object of state.objects.values()) counts.set(object.label, (counts.get(object.label) ?? 0) + 1);
   const isSearched = $("label-search").value.trim() !== "";
   const rows = isSearched ? found().map((label) => row(label, label.name, 0, counts)) : treeRows(counts);
-  if (!isSearched) rows.push(row(NONE, state.labels.length ? "no label" : "object (no label)", 0, counts));
+  if (!isSearched) rows.push(row(NONE, NO_LABEL, 0, counts));
   else if (!rows.length) rows.push(h("div.empty", {}, "No label fits."));
   list.replaceChildren(...rows);
   list.scrollTop = top;

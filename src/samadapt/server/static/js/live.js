@@ -5,6 +5,7 @@ import { hasObject } from "./current.js";
 import { refreshDetails } from "./details.js";
 import { refreshImages } from "./images.js";
 import { takeLabels } from "./labels.js";
+import { refreshLearning } from "./learning.js";
 import { link } from "./link.js";
 import { refreshObjects } from "./objects.js";
 import { isBusy } from "./queue.js";
@@ -28,6 +29,11 @@ async function look() {
   const image = state.image?.id ?? 0;
   const answer = await get(`/api/changes?after=${state.changesUntil}&image=${image}`);
   if (JSON.stringify(answer.taken) !== JSON.stringify(state.taken)) set({ taken: answer.taken });
+  if (state.image?.id === image && JSON.stringify(answer.others) !== JSON.stringify(state.image?.others)) {
+    state.image.others = answer.others;
+    tell(["others"]);
+  }
+  if (state.learning && answer.learned !== state.learning.learned) refreshLearning(0);
   if (answer.proposals !== proposals) await takeCounts(answer.proposals);
   // What is being saved may be missing in the answer: it is asked for again.
   if (answer.number === state.changesUntil || isSaving() || isBusy()) return;

@@ -34,7 +34,7 @@ import { on, set, state } from "./state.js";
 import { redoStep, undoStep } from "./steps.js";
 import { startTeaching } from "./teaching.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
-import { acceptAllWaiting, acceptWaiting, fixed, fixWaiting, isFixing, isQueue, openQueue, passOver, rejectWaiting, startQueue } from "./waiting.js";
+import { acceptAllWaiting, acceptWaiting, fixed, fixWaiting, isFixing, isQueue, openQueue, passOver, redone, rejectWaiting, startQueue } from "./waiting.js";
 import { fit, view, zoomAt } from "./view.js";
 
 const EVERY = 8000; // milliseconds between two signs of life
@@ -61,7 +61,7 @@ const ordered = {
     return null;
   },
   cycle: () => cycle(),
-  undo: async () => (isCutting() ? cutBack() : (await undoStep()) || undo()), redo: async () => (await redoStep()) || redo(),
+  undo: async () => (isCutting() ? cutBack() : (await undoStep()) || undo()), redo: async () => (await redoStep()) || redo().then(() => isQueue() && redone()),
   edit: () => (isQueue() && !hasObject() ? fixWaiting() : editSelected()), remove: deleteSelected,
   similar: findSimilar, acceptAll: () => (isQueue() ? acceptAllWaiting() : acceptAll()), reject: () => (isQueue() ? rejectWaiting() : rejectProposal()),
   proposalNext: () => (isQueue() ? passOver() : step(1)), proposalPrevious: () => step(-1),
@@ -132,10 +132,12 @@ async function start() {
   onLink(linked);
   on("tool negative", tools);
   on("image", warnings);
+  on("image others", others);
   on("image", () => state.image && refitContrast(shownBitmap()));
   tools();
   document.addEventListener("auto-levels", actions.autoLevels);
   addEventListener("pagehide", leave);
+  addEventListener("pageshow", (event) => event.persisted && signOfLife());
   addEventListener("beforeunload", (event) => (isSaving() || isBusy()) && event.preventDefault());
   for (const note of project.notes) toast(note, true);
   await startImages();
@@ -235,10 +237,11 @@ function warnings() {
     const note = h("div.note", {}, h("span", {}, text), h("button.button.small", { onclick: () => note.remove() }, "OK"));
     return note;
   }));
-  others(state.image?.others ?? []);
 }
 
-function others(names) {
+/** Who else is at this image. */
+function others() {
+  const names = state.image?.others ?? [];
   $("others").hidden = !names.length;
   const named = names.filter((name) => name !== "somebody");
   const who = named.length ? named.join(", ") : names.length > 1 ? `${names.length} others` : "Somebody";
@@ -251,10 +254,7 @@ async function signOfLife() {
   const image = state.image?.id;
   if (!image || document.hidden) return;
   try {
-    const answer = await post(`/api/here/${image}`);
-    if (state.image?.id !== image) return;
-    others(answer.others);
-    set({ taken: answer.taken });
+    await post(`/api/here/${image}`);
   } catch {
     // The line over the image says it.
   }

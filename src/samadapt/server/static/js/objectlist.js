@@ -7,7 +7,7 @@ import { colourFor, hide, isHidden, isLocked, lock } from "./marks.js";
 import { deleteSelected, editSelected } from "./objects.js";
 import { inOrder } from "./queue.js";
 import { hover, select, selectAlso, selectedIds } from "./selection.js";
-import { labelOf, on, set, state } from "./state.js";
+import { labelName, on, set, state } from "./state.js";
 import { $, h, icon } from "./ui.js";
 import { reveal } from "./view.js";
 
@@ -144,7 +144,7 @@ function swatch(object) {
 }
 
 function nameOf({ label }) {
-  return labelOf(label)?.name ?? "object";
+  return labelName(label);
 }
 
 function areaOf(object) {

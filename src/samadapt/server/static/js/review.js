@@ -33,7 +33,16 @@ export async function forReview() {
 }
 
 export async function approve() {
-  if (await setState("approved")) await go(1, "review");
+  if ((await mayApprove()) && (await setState("approved"))) await go(1, "review");
+}
+
+/** Whether the image may be approved although something on it is open: asks. */
+async function mayApprove() {
+  const waiting = state.image ? (await get(`/api/images/${state.image.id}/proposals`)).proposals.length : 0;
+  const comments = state.review?.comments.filter((one) => !one.resolved).length ?? 0;
+  const open = [[waiting, "proposal"], [comments, "comment"]].filter(([count]) => count).map(([count, noun]) => `${count} ${noun}${count === 1 ? "" : "s"}`);
+  if (!open.length) return true;
+  return confirmed("Approve this image", `${open.join(" and ")} still wait${waiting + comments === 1 ? "s" : ""} here. Approve the image all the same?`, "Approve");
 }
 
 /** Send the image back, with a comment on the place that is to be worked on. */

@@ -30,7 +30,7 @@ export async function findSimilar() {
     present.tried = found.more ? [...tried, ...found.tried] : [];
     const list = found.proposals.map(({ mask, likeness }) => ({ mask: fromCrop(mask), likeness })).filter(({ mask }) => mask);
     if (list.length) {
-      set({ proposals: { list, index: 0, more: found.more }, selected: null });
+      set({ proposals: { list, index: 0, more: found.more, unlike: found.unlike }, selected: null });
       reveal(list[0].mask);
     } else if (found.more) {
       toast(`Nothing yet, ${found.looked} of ${found.places} places looked at: look on with the same key.`);
@@ -78,12 +78,23 @@ export async function rejectProposal() {
   await goOn();
 }
 
+/** Accept all, as one step; they stay on the screen until they are saved. */
 export async function acceptAll() {
-  if (mustWait()) return;
-  const { list, more } = state.proposals ?? { list: [] };
+  if (mustWait() || !state.proposals) return;
+  const { list, more } = state.proposals, image = state.image.id;
+  const masks = [];
+  for (const { mask } of list) masks.push(freeOf([...[...state.objects.values()].map((object) => object.mask), ...masks], mask));
+  const left = masks.filter((mask) => mask && area(mask));
+  if (left.length) {
+    try {
+      await request(`/api/images/${image}/objects/add`, { masks: left.map(toCrop), label: state.label, source: "similar" });
+    } catch (error) {
+      complain(error);
+      return;
+    }
+  }
   endProposals();
-  for (const proposal of list) await keepOne(proposal);
-  toast(`${list.length} objects accepted.`);
+  tellAccepted(left.length, list.length);
   if (more) await findSimilar();
 }
 
@@ -130,7 +141,7 @@ function leave(index) {
     return;
   }
   const next = Math.min(index, list.length - 1);
-  set({ proposals: { list, index: next, more } });
+  set({ proposals: { ...state.proposals, list, index: next } });
   reveal(list[next].mask);
 }
 
@@ -143,16 +154,26 @@ async function goOn() {
 
 async function keepOne(proposal) {
   const image = state.image.id;
-  let mask = proposal.mask;
-  if (state.settings.keepEarlier) {
-    for (const object of state.objects.values()) {
-      if (mask && object.mask && overlaps(mask, object.mask)) mask = merged(mask, object.mask, 0);
-    }
-  }
+  const mask = freeOf([...state.objects.values()].map((object) => object.mask), proposal.mask);
   if (!mask || !area(mask)) return;
   try {
     await request(`/api/images/${image}/objects`, { mask: toCrop(mask), label: state.label, source: "similar" });
   } catch (error) {
     complain(error);
   }
+}
+
+/** A mask without the pixels of earlier ones, where that is wanted; null if nothing is left. */
+function freeOf(earlier, mask) {
+  if (!state.settings.keepEarlier) return mask;
+  let left = mask;
+  for (const other of earlier) if (left && other && overlaps(left, other)) left = merged(left, other, 0);
+  return left;
+}
+
+/** Say how many of the proposals became objects. */
+export function tellAccepted(count, of) {
+  const many = `${count} object${count === 1 ? "" : "s"}`;
+  if (count === of) toast(`${many} accepted.`);
+  else toast(`${many} accepted, ${of - count} could not be.`, true);
 }

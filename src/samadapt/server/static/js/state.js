@@ -17,7 +17,7 @@ export const state = {
   hovered: null, // id
   tool: "click",
   negative: false,
-  proposals: null, // {list, index, more}
+  proposals: null, // {list, index, more, unlike}
   review: null, // of the image: {state, assignee, revision, comments}
   learning: null,
   tab: "objects",
@@ -72,8 +72,15 @@ export function configure(changes) {
   tell(["settings"]);
 }
 
+/** What the page calls the absence of a label. */
+export const NO_LABEL = "no label";
+
 export function labelOf(id) {
   return state.labels.find((label) => label.id === id) ?? null;
+}
+
+export function labelName(id) {
+  return labelOf(id)?.name ?? NO_LABEL;
 }
 
 export function colourOf(id) {

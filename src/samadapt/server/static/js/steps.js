@@ -4,7 +4,7 @@ import { onAsked } from "./api.js";
 import { current } from "./current.js";
 import { confirmed, toast } from "./ui.js";
 
-const STEPS = /^\/api\/(images\/\d+\/(click|box|stroke|choose|skip|edit|accept|objects|undo|redo)|objects\/\d+(\/delete)?$|proposals\/\d+\/accept)/;
+const STEPS = /^\/api\/(images\/\d+\/(click|box|stroke|choose|skip|edit|accept|objects|proposals|undo|redo)|objects\/\d+(\/delete)?$|proposals\/\d+\/(accept|reject))/;
 const done = []; // {text, undo, redo, at}
 const undone = [];
 let at = 0; // steps that were done in this tab on images, less those that were undone
@@ -16,7 +16,7 @@ onAsked((path) => {
   if (!/\/(undo|redo)$/.test(path)) undone.length = 0;
 });
 
-/** Something was done: `text` names it, `undo` and `redo` do it back and again. */
+/** Something was done: `text` names it, `undo` and `redo` do it back and again; false: not now. */
 export function rememberStep(text, undo, redo) {
   done.push({ text, undo, redo, at });
   undone.length = 0;
@@ -28,19 +28,24 @@ export async function undoStep() {
   if (!last || (last.at !== at && current.canUndo)) return false;
   // Something was done since, on other images.
   if (last.at !== at && !(await confirmed("Undo", `Nothing else can be undone on this image. Take back ${last.text}?`, "Take it back"))) return true;
-  await last.undo();
-  done.pop();
-  undone.push({ ...last, at });
-  toast(`Taken back: ${last.text}.`);
+  await go(done, undone, last.undo, "Taken back");
   return true;
 }
 
 export async function redoStep() {
   const last = undone.at(-1);
   if (!last || last.at !== at) return false;
-  await last.redo();
-  undone.pop();
-  done.push({ ...last, at });
-  toast(`Done again: ${last.text}.`);
+  await go(undone, done, last.redo, "Done again");
   return true;
+}
+
+/** A step that is refused can never be taken any more: it is passed over, and what comes before it is next. */
+async function go(from, to, step, what) {
+  const last = from.pop();
+  if ((await step()) === false) {
+    from.push(last);
+    return;
+  }
+  to.push({ ...last, at });
+  toast(`${what}: ${last.text}.`);
 }

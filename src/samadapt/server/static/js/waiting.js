@@ -1,14 +1,15 @@
 // Proposals on all images: looking for them behind the work, and the queue in which they wait.
 
 import { get, post } from "./api.js";
-import { current, hasObject, request } from "./current.js";
+import { current, hasObject, onWaiting, request } from "./current.js";
 import { openImage } from "./images.js";
 import { keyOf, run } from "./keys.js";
 import { mayLeave } from "./leaving.js";
 import { fromCrop } from "./mask.js";
 import { inOrder, leaving } from "./queue.js";
-import { endProposals } from "./similar.js";
-import { colourOf, labelOf, on, set, state } from "./state.js";
+import { endProposals, tellAccepted } from "./similar.js";
+import { colourOf, labelName, NO_LABEL, on, set, state } from "./state.js";
+import { rememberStep } from "./steps.js";
 import { $, complain, h, toast } from "./ui.js";
 import { reveal } from "./view.js";
 
@@ -20,6 +21,7 @@ export function startQueue() {
   on("tab label labels images", render);
   on("tab images", refresh);
   on("image", () => { fixing = null; });
+  onWaiting(([id]) => showAgain(id).catch(complain));
 }
 
 /** Whether the proposals on the screen are those that wait. */
@@ -30,28 +32,23 @@ export const isFixing = () => fixing !== null;
 export const openQueue = () => following(0);
 
 export async function acceptWaiting() {
-  const { id } = present();
-  await decide(id, () => request(`/api/proposals/${id}/accept`, {}));
+  const { id, label } = present();
+  await decide(`the acceptance of “${label}”`, () => request(`/api/proposals/${id}/accept`, {}));
 }
 
 export async function rejectWaiting() {
   if (hasObject()) return;
-  const { id } = present();
-  await decide(id, () => post(`/api/proposals/${id}/reject`));
+  const { id, label } = present();
+  await decide(`the rejection of “${label}”`, () => request(`/api/proposals/${id}/reject`, {}));
 }
 
-/** Accept what waits on this image. */
+/** Accept what waits on this image, as one step. */
 export async function acceptAllWaiting() {
-  const { list } = state.proposals;
-  for (const { id } of list) {
-    try {
-      await request(`/api/proposals/${id}/accept`, {});
-    } catch (error) {
-      complain(error);
-    }
-  }
-  toast(`${list.length} objects accepted.`);
-  await following(0);
+  const proposals = state.proposals.list.map(({ id }) => id);
+  await decide("the acceptance of all that waited there", async () => {
+    const { accepted } = await request(`/api/images/${state.image.id}/proposals/accept`, { proposals });
+    tellAccepted(accepted, proposals.length);
+  });
 }
 
 /** Improve it with clicks; when that is saved, or given up, the queue goes on. */
@@ -80,18 +77,46 @@ export const passOver = () => following(present().id);
 
 const present = () => state.proposals.list[state.proposals.index];
 
-async function decide(id, action) {
+async function decide(what, action) {
+  const { id } = present(), { image } = state, ownObject = hasObject();
+  let isDone = true;
   try {
     await action();
   } catch (error) {
+    isDone = false;
     complain(error); // somebody else dealt with it
   }
   await following(id);
+  if (!isDone || ownObject || state.image?.id === image.id) return;
+  // The image is left: undo leads back to it.
+  rememberStep(`${what} on ${image.name}`, () => stepAt(image.id, "undo"), () => stepAt(image.id, "redo"));
+}
+
+/** Undo or redo the last decision on another image; false if this one may not be left. */
+async function stepAt(image, way) {
+  if (state.image?.id !== image) {
+    if (!(await mayLeave())) return false;
+    await leaving(() => openImage(image));
+  }
+  await request(`/api/images/${image}/${way}`, {});
+  if (way === "redo") await following(0);
+  return true;
+}
+
+/** A decision was undone: show what waits again. False if nothing waits on this image. */
+async function showAgain(id) {
+  refresh();
+  return show({ id, image: state.image?.id });
+}
+
+/** A decision was done again: go on with what is left here, or elsewhere. */
+export async function redone() {
+  if (!(await showAgain(0))) await following(0);
 }
 
 /** The proposal that follows in the order of doubt, on whatever image it is. */
 async function following(after) {
-  const { next, waiting } = await get(`/api/proposals/next?after=${after}`);
+  const { next } = await get(`/api/proposals/next?after=${after}`);
   refresh();
   if (!next) {
     endProposals();
@@ -103,18 +128,21 @@ async function following(after) {
     await leaving(() => openImage(next.image));
     if (state.image?.id !== next.image) return;
   }
-  await show(next, waiting);
+  await show(next);
 }
 
-async function show({ id, image }, waiting) {
-  const { proposals } = await get(`/api/images/${image}/proposals`);
-  if (state.image?.id !== image) return;
+/** Show the proposals of an image, `id` first; false if none waits there. */
+async function show({ id, image }) {
+  const [{ proposals }, now] = await Promise.all([get(`/api/images/${image}/proposals`), get("/api/proposals")]);
+  if (state.image?.id !== image) return false;
   const colour = (name) => colourOf(state.labels.find((label) => label.name === name)?.id ?? null);
-  const list = proposals.map((one) => ({ ...one, mask: fromCrop(one.mask), colour: colour(one.label) })).filter(({ mask }) => mask);
+  const list = proposals.map((one) => ({ ...one, label: one.label ?? NO_LABEL, mask: fromCrop(one.mask), colour: colour(one.label) })).filter(({ mask }) => mask);
   const index = Math.max(0, list.findIndex((one) => one.id === id));
-  if (!list.length) return;
-  set({ proposals: { list, index, more: false, queue: { waiting } }, selected: null });
+  if (!list.length) return false;
+  const unlike = now.run.unlike.includes(image);
+  set({ proposals: { list, index, more: false, unlike, queue: { waiting: now.waiting } }, selected: null });
   reveal(list[index].mask);
+  return true;
 }
 
 // -- looking for them -------------------------------------------------------------------------
@@ -140,7 +168,7 @@ function render() {
   const panel = $("review-queue");
   if (state.tab !== "review" || !standing || panel.contains(document.activeElement)) return;
   const { waiting, tasks, run: now } = standing;
-  const name = labelOf(state.label)?.name ?? "object";
+  const name = labelName(state.label);
   panel.replaceChildren(
     h("h3", {}, "Proposals on all images"),
     waiting ? h("div.buttons", {}, h("button.button.small.main", { id: "open-queue", onclick: () => run("queue") },
@@ -151,6 +179,7 @@ function render() {
       h("div.buttons", {}, h("button.button.small", { onclick: () => ask("/api/proposals/stop") }, "Stop")),
     ] : [
       now.what && h("div.muted", { role: "status" }, `Last run, ${now.what}: ${now.found} found on ${now.looked} images${now.failed ? `, ${now.failed} could not be read` : ""}${now.problem ? ` (${now.problem})` : ""}.`),
+      now.unlike.length > 0 && h("div.muted", { id: "unlike" }, `${now.unlike.length === 1 ? "1 image looks" : `${now.unlike.length} images look`} unlike those with examples: look closely there, whatever the score says.`),
       h("div.buttons", {},
         h("button.button.small", { id: "propose-similar", title: "From accepted objects anywhere in the project, on all images that are not finished", onclick: () => inOrder(() => ask("/api/proposals/run", { label: state.label })) }, `Look for more “${name}”`),
         ...tasks.map((task) => h("button.button.small", { "data-task": task.spec, onclick: () => inOrder(() => ask("/api/proposals/run", { task: task.spec })) }, `Task “${task.name}”`))),
