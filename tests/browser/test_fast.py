@@ -23,7 +23,7 @@ Opener = Callable[..., Any]
 Made = list[tuple[int | None, bytes]]
 
 DISC, SQUARE, BACK = (14.5, 12.5), (37.5, 29.5), (80.5, 50.5)
-ACTIONS = 90
+ACTIONS = 200
 WEIGHTS = {
     "click": 6, "background": 2, "box": 2, "stroke": 2, "accept": 6, "drop": 1, "undo": 3,
     "redo": 1, "cycle": 2, "label": 3, "select": 2, "remove": 1, "edit": 1,
