@@ -5,7 +5,7 @@ import { current, hasObject, request } from "./current.js";
 import { openImage } from "./images.js";
 import { keyOf, run } from "./keys.js";
 import { mayLeave } from "./leaving.js";
-import { fromCrop } from "./mask.js";
+import { extent, fromCrop } from "./mask.js";
 import { inOrder, leaving } from "./queue.js";
 import { endProposals } from "./similar.js";
 import { colourOf, labelOf, on, set, state } from "./state.js";
@@ -114,7 +114,7 @@ async function show({ id, image }, waiting) {
   const index = Math.max(0, list.findIndex((one) => one.id === id));
   if (!list.length) return;
   set({ proposals: { list, index, more: false, queue: { waiting } }, selected: null });
-  reveal(list[index].mask);
+  reveal(extent(list[index].mask));
 }
 
 // -- looking for them -------------------------------------------------------------------------
