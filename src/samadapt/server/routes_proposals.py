@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
 
 from samadapt.adapters.tasks import Tasks
+from samadapt.data.tiled import TiledImage
 from samadapt.errors import SessionError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.proposals.grid import ProposalOptions, propose
 from samadapt.proposals.similar import propose_similar
+from samadapt.proposals.windows import propose_in_windows
 from samadapt.server.acting import Json, acted
 from samadapt.server.client_sessions import ClientSession
-from samadapt.server.proposing import COVERED, Find
+from samadapt.server.proposing import COVERED, Find, FindLarge
 from samadapt.server.who import Here, ImageId, Me, ObjectId
-from samadapt.server.wire import crop_of, object_json
+from samadapt.server.wire import object_json, rle_crop
 from samadapt.server.wire_review import FixRequest, ProposeRequest
 from samadapt.server.workspace import Workspace
 from samadapt.store.dataset import UNLABELLED
@@ -53,13 +56,15 @@ def run(wanted: ProposeRequest, here: Here) -> Json:
     if wanted.task is not None:
         if wanted.task not in {task["spec"] for task in here.learning.tasks()}:
             raise MissingError("this project has no such task: choose one that it was taught")
-        source, find = f"task {wanted.task}", _by_task(here, wanted.task)
+        source = f"task {wanted.task}"
+        find, find_large = _by_task(here, wanted.task)
     else:
         name = _label_name(here, wanted.label)
         if not here.examples.of(wanted.label):
             raise SessionError(f"there is no object of {name!r} yet: accept some first")
-        source, find = f"similar to {name}", _by_examples(here, wanted.label, name)
-    here.proposing.start(source, source, find)
+        source = f"similar to {name}"
+        find, find_large = _by_examples(here, wanted.label, name), None
+    here.proposing.start(source, source, find, find_large)
     return standing(here)
 
 
@@ -161,7 +166,7 @@ def _by_examples(here: Workspace, label_id: int | None, name: str) -> Find:
     return find
 
 
-def _by_task(here: Workspace, spec: str) -> Find:
+def _by_task(here: Workspace, spec: str) -> tuple[Find, FindLarge]:
     adapters = Tasks(here.model, here.learning.load(spec))
     (name,) = adapters.names
     options = ProposalOptions(most=_MOST, coarse=True)
@@ -170,7 +175,13 @@ def _by_task(here: Workspace, spec: str) -> Find:
         found = propose(here.model, embedding, [adapters[name]], options)
         return [NewProposal(name, one.rle, one.score, one.point) for one in found]
 
-    return find
+    def find_large(image: TiledImage, check: Callable[[], None]) -> list[NewProposal]:
+        found = propose_in_windows(
+            here.model, image, [adapters[name]], options, progress=lambda done, total: check()
+        )
+        return [NewProposal(name, one.rle, one.score, one.point) for one in found]
+
+    return find, find_large
 
 
 def _label_name(here: Workspace, label_id: int | None) -> str:
@@ -188,5 +199,5 @@ def _proposal_json(waiting: WaitingProposal) -> dict[str, Any]:
         "id": waiting.id,
         "label": one.label,
         "score": round(one.score, 3),
-        "mask": crop_of(one.rle.mask()),
+        "mask": rle_crop(one.rle),
     }
