@@ -18,10 +18,10 @@ def fingerprint(path: Path) -> str:
     digest = hashlib.sha256()
     if path.is_dir():
         for name in (".zattrs", ".zgroup", ".zarray", "zarr.json"):
-            for file in sorted([path / name, *path.glob(f"*/{name}")]):
-                if file.is_file():
-                    digest.update(f"{file.relative_to(path).as_posix()}\n".encode())
-                    digest.update(file.read_bytes())
+            for header in sorted([path / name, *path.glob(f"*/{name}")]):
+                if header.is_file():
+                    digest.update(f"{header.relative_to(path).as_posix()}\n".encode())
+                    digest.update(header.read_bytes())
         return digest.hexdigest()
     length = path.stat().st_size
     digest.update(f"{length}\n".encode())

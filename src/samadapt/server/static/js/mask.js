@@ -85,7 +85,7 @@ export function merged(base, patch, value) {
   if (!base) return value ? patch : null;
   if (!value && !overlaps(base, patch)) return base;
   const step = Math.max(base.step, patch.step);
-  if (step > 1) [base, patch] = [onGrid(base, step), onGrid(patch, step)];
+  if (step > 1) [base, patch] = [onGrid(base, step, base), onGrid(patch, step, base)];
   const x = value ? Math.min(base.x, patch.x) : base.x;
   const y = value ? Math.min(base.y, patch.y) : base.y;
   const right = value ? Math.max(base.x + base.w * step, patch.x + patch.w * step) : base.x + base.w * step;
@@ -97,16 +97,20 @@ export function merged(base, patch, value) {
   return tight(out);
 }
 
-/** A mask whose bits stand on the grid of a coarser step: each is set of which anything was. */
-function onGrid(mask, step) {
-  const x = Math.floor(mask.x / step) * step, y = Math.floor(mask.y / step) * step;
+/** A mask on the grid of a coarser step through a corner: each bit is set of which anything was. */
+function onGrid(mask, step, corner) {
+  if (mask.step === step && (mask.x - corner.x) % step === 0 && (mask.y - corner.y) % step === 0) return mask;
+  const start = (value, from) => from + Math.floor((value - from) / step) * step;
+  const x = start(mask.x, corner.x), y = start(mask.y, corner.y);
   const w = Math.ceil((mask.x + mask.w * mask.step - x) / step), h = Math.ceil((mask.y + mask.h * mask.step - y) / step);
-  if (mask.step === step && mask.x === x && mask.y === y) return mask;
   const out = { x, y, w, h, step, bits: new Uint8Array(w * h) };
+  const cells = (index, from, to) => [0, mask.step - 1].map((more) => Math.floor((from + index * mask.step + more - to) / step));
   for (let row = 0, k = 0; row < mask.h; row++) {
-    const at = Math.floor((mask.y + row * mask.step - y) / step) * w;
+    const [top, bottom] = cells(row, mask.y, y);
     for (let column = 0; column < mask.w; column++, k++) {
-      if (mask.bits[k]) out.bits[at + Math.floor((mask.x + column * mask.step - x) / step)] = 1;
+      if (!mask.bits[k]) continue;
+      const [left, right] = cells(column, mask.x, x);
+      out.bits[top * w + left] = out.bits[top * w + right] = out.bits[bottom * w + left] = out.bits[bottom * w + right] = 1;
     }
   }
   return out;

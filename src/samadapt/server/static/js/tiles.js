@@ -10,6 +10,7 @@ const KEPT = 160; // tiles in memory
 const AT_ONCE = 6; // requests
 let viewer = null;
 let shown = null; // what `open` answered
+let isSmooth = true;
 
 /** Show the tiles of an image, as `open` answered; none for other images. */
 export async function showTiles(image) {
@@ -32,6 +33,7 @@ export function moveTiles() {
   if (size.x !== width || size.y !== height) viewport.resize(new OpenSeadragon.Point(width, height), true);
   const part = new OpenSeadragon.Rect(-x / scale / imageWidth, -y / scale / imageWidth, width / scale / imageWidth, height / scale / imageWidth);
   viewport.fitBounds(part, true);
+  smooth();
 }
 
 async function begin() {
@@ -44,11 +46,16 @@ async function begin() {
     element: $("tiles"), drawer: "canvas", showNavigationControl: false, mouseNavEnabled: false, keyboardNavEnabled: false,
     animationTime: 0, blendTime: 0, autoResize: false, immediateRender: true, maxTilesPerFrame: 8, imageLoaderLimit: AT_ONCE, maxImageCacheCount: KEPT,
     minZoomImageRatio: 0, maxZoomPixelRatio: Infinity, visibilityRatio: 0, smoothTileEdgesMinZoom: Infinity,
-    imageSmoothingEnabled: state.settings.smooth,
   });
   made.canvas.tabIndex = -1;
-  on("settings", () => made.drawer.setImageSmoothingEnabled(state.settings.smooth));
+  on("settings", smooth);
   return made;
+}
+
+/** Pixels are sharp where they are enlarged, unless that is not wanted. */
+function smooth() {
+  const wanted = view.scale < 1 || state.settings.smooth;
+  if (viewer && wanted !== isSmooth) viewer.drawer.setImageSmoothingEnabled((isSmooth = wanted));
 }
 
 /** The image for OpenSeadragon: a level is every 2^k-th pixel, as the server has tiles for any of them. */
