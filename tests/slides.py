@@ -35,14 +35,18 @@ def write_slide(path: Path, side: int, discs: Sequence[Disc], levels: int = 0) -
 
 
 def _tiles(count: int, step: int, discs: Sequence[Disc]) -> Iterator[bytes]:
+    side = TILE * step
     for row in range(count):
         for column in range(count):
-            tile = np.zeros((TILE, TILE, 3), np.uint8)
-            y, x = (np.ogrid[:TILE, :TILE][k] * step + step // 2 for k in (0, 1))
-            y, x = y + row * TILE * step, x + column * TILE * step
-            for cx, cy, radius in discs:
-                if abs(cx - x.mean()) < radius + TILE * step and (
-                    abs(cy - y.mean()) < radius + TILE * step
-                ):
-                    tile[(x + 0.5 - cx) ** 2 + (y + 0.5 - cy) ** 2 < radius**2] = RED
-            yield zlib.compress(tile.tobytes(), 1) if tile.any() else b""
+            middle = np.array([column + 0.5, row + 0.5]) * side
+            near = [d for d in discs if abs(middle - d[:2]).max() < d[2] + side]
+            yield _tile(row, column, step, near) if near else b""
+
+
+def _tile(row: int, column: int, step: int, discs: Sequence[Disc]) -> bytes:
+    y, x = (np.ogrid[:TILE, :TILE][k] * step + step // 2 + 0.5 for k in (0, 1))
+    y, x = y + row * TILE * step, x + column * TILE * step
+    tile = np.zeros((TILE, TILE, 3), np.uint8)
+    for cx, cy, radius in discs:
+        tile[(x - cx) ** 2 + (y - cy) ** 2 < radius**2] = RED
+    return zlib.compress(tile.tobytes(), 1) if tile.any() else b""

@@ -14,7 +14,7 @@ from fakes import FakeModel
 from slides import write_slide
 
 SIDE = 20_000
-SMALL, LARGE = (15_000, 4_000, 150), (6_000, 12_000, 3_000)
+SMALL, LARGE = (15_000, 4_000, 150), (6_000, 12_000, 2_000)
 Opener = Callable[..., Any]
 
 

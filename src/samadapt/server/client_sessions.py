@@ -110,6 +110,10 @@ class ClientSessions:
         pixels: ImageEmbedding | ImageWindows
         if self._tiled.is_tiled(path) and facts is not None:
             pixels = self._tiled.get(path)
+            frame = self.state(client, image_id).object.frame
+            if frame is not None:  # encoded before anybody has to wait for it
+                with suppress(SamadaptError):
+                    pixels.embedding(frame)
         else:
             pixels, facts = self._encoder.get(image_id, path, facts)
         with self._lock:

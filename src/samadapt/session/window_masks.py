@@ -13,6 +13,7 @@ from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
+from samadapt.models.seams import Seams
 from samadapt.session.answers import begun, model_mask
 from samadapt.session.events import Accepted, MaskPart, Painted
 from samadapt.session.lease import AdapterLease
@@ -32,11 +33,11 @@ class WindowMasks(SessionSteps):
         self,
         model: SegmentationModel,
         windows: ImageWindows,
-        adapters: AdapterLease | None = None,
+        adapters: Sequence[Seams] | AdapterLease = (),
         log: EventLog | None = None,
         options: SessionOptions | None = None,
     ) -> None:
-        lease = AdapterLease(()) if adapters is None else adapters
+        lease = adapters if isinstance(adapters, AdapterLease) else AdapterLease(adapters)
         log = EventLog() if log is None else log
         super().__init__(model, lease, log, options or SessionOptions())
         self.windows = windows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -69,8 +70,11 @@ class WindowSession(WindowEditing):
 
     # -- clicks, boxes and strokes ----------------------------------------------------------
 
-    def open(self, reference: ImageReference) -> None:
-        """Begin with the image."""
+    def open(self, reference: ImageReference | None = None) -> None:
+        """Begin with the image; `reference` is what the log says of it, its path if left out."""
+        if reference is None:
+            path = Path(self.windows.image.name).absolute()
+            reference = ImageReference(*self.image_size, path.name, str(path))
         self._take(self.opening(reference))
 
     def click(self, x: float, y: float, positive: bool = True, step: int = 1) -> None:

@@ -33,7 +33,7 @@ class ImageWindows:
     ) -> None:
         self._model, self.image, self._limit, self.side = model, image, limit, side
         self._kept: OrderedDict[Frame, ImageEmbedding] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._encoding = threading.Lock(), threading.Lock()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -56,13 +56,25 @@ class ImageWindows:
         Raises:
             ImageError: it cannot be read.
         """
+        if (found := self._known(frame)) is not None:
+            return found
+        with self._encoding:
+            if (found := self._known(frame)) is None:
+                pixels = self.image.view(frame.window, max(frame.size))
+                found = self._model.encode(pixels)
+                self._keep(frame, found)
+            return found
+
+    def _known(self, frame: Frame) -> ImageEmbedding | None:
         with self._lock:
             found = self._kept.get(frame)
-            if found is None:
-                pixels = self.image.view(frame.window, max(frame.size))
-                found = self._kept[frame] = self._model.encode(pixels)
-                total = sum(one.nbytes for one in self._kept.values())
-                while total > self._limit and len(self._kept) > 1:
-                    total -= self._kept.popitem(last=False)[1].nbytes
-            self._kept.move_to_end(frame)
+            if found is not None:
+                self._kept.move_to_end(frame)
             return found
+
+    def _keep(self, frame: Frame, found: ImageEmbedding) -> None:
+        with self._lock:
+            self._kept[frame] = found
+            total = sum(one.nbytes for one in self._kept.values())
+            while total > self._limit and len(self._kept) > 1:
+                total -= self._kept.popitem(last=False)[1].nbytes
