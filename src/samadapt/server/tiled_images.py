@@ -6,7 +6,7 @@ import logging
 import threading
 import weakref
 from collections import OrderedDict
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import cv2
@@ -169,7 +169,7 @@ class TiledImages:
             self._under_way.pop(key, None)
         done.set()
 
-    def _room(self, path: Path) -> object:
+    def _room(self, path: Path) -> AbstractContextManager[None]:
         return self._decoder.room_for(path) if is_decoded_whole(path) else nullcontext()
 
 
