@@ -136,7 +136,8 @@ class Session(SessionEditing):
             PromptError: not finite numbers, empty, or outside the image.
             SessionError: no image is open, or the log cannot be written.
         """
-        self._take(Boxed(*checked_numbers("box", x0, y0, x1, y1)))
+        x0, y0, x1, y1 = checked_numbers("box", x0, y0, x1, y1)
+        self._take(Boxed(x0, y0, x1, y1))
         return self._shown()
 
     def choose(self, index: int) -> NDArray[np.bool_]:

@@ -145,8 +145,9 @@ class CarelessSession(Session):
 
     def _interaction(self, now: CurrentObject) -> Interaction | None:
         found = super()._interaction(now)
-        is_plain = found is None or self._spoilt is None
-        return found if is_plain else replace(found, mask=self._spoilt)
+        if found is None or self._spoilt is None:
+            return found
+        return replace(found, mask=self._spoilt)
 
     def _spoiled(self, mask: NDArray[np.bool_], rng: Generator) -> NDArray[np.bool_]:
         kinds: tuple[Mistake, ...] = get_args(Mistake)
