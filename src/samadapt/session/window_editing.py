@@ -38,7 +38,8 @@ class WindowEditing(WindowMasks):
 
     def split(self, cut: Rle, saved: Sequence[SavedObject] = ()) -> int:
         """Split objects along a stroke; as `SessionEditing.split`."""
-        changed, pieces, strokes = list[ChangedMask](), list[tuple[Rle, str | None]](), ()
+        changed, pieces = list[ChangedMask](), list[tuple[Rle, str | None]]()
+        strokes: tuple[Painted, ...] = ()
         if saved:
             for one in saved:
                 mask = self._saved(one)
