@@ -42,6 +42,10 @@ async function begin() {
     Object.assign(script, { src: SCRIPT, onload: done, onerror: () => failed(new Error("The view of large images cannot be loaded: load the page again.")) });
     document.head.append(script);
   });
+  // It would add a sheet of styles for its focus, which the page's policy refuses, unless there is one.
+  const none = document.createElementNS("none", "style");
+  none.setAttribute("data-openseadragon-mobile-css", "true");
+  document.head.append(none);
   const made = new OpenSeadragon.Viewer({
     element: $("tiles"), drawer: "canvas", showNavigationControl: false, mouseNavEnabled: false, keyboardNavEnabled: false,
     animationTime: 0, blendTime: 0, autoResize: false, immediateRender: true, maxTilesPerFrame: 8, imageLoaderLimit: AT_ONCE, maxImageCacheCount: KEPT,
