@@ -2,8 +2,8 @@
 
     python benchmarks/cluster_failures.py --nodes 10 --workers 10 --failures 2 --batches 4000
 
-Ray's own cluster utility starts the nodes, each with some workers; a batch sleeps as long as an image takes. What is
-measured is the cost of scheduling and of failures, not that of the work.
+Ray's own cluster utility starts the nodes, each with some workers; a batch sleeps as long as an
+image takes. What is measured is the cost of scheduling and of failures, not that of the work.
 """
 
 from __future__ import annotations

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from samadapt.session.options import SessionOptions
     from samadapt.session.robot import ClickProtocol, annotate_object
     from samadapt.session.session import Session
+    from samadapt.session.window_session import WindowSession
+    from samadapt.session.windows import ImageWindows
     from samadapt.tracking.carrying import CarryOptions, Propagator
     from samadapt.tracking.propagation import Propagation, Stop, fill, propagate
     from samadapt.training.fit import fit
@@ -59,6 +61,7 @@ __all__ = [
     "HugeAnswer",
     "ImageEmbedding",
     "ImageError",
+    "ImageWindows",
     "ModelError",
     "OnlineAdapter",
     "Prediction",
@@ -85,6 +88,7 @@ __all__ = [
     "UnknownModelError",
     "VoxelSize",
     "WindowOptions",
+    "WindowSession",
     "__version__",
     "annotate_object",
     "export_model",
@@ -137,6 +141,8 @@ _HOMES = {
     "samadapt.session.options": ("SessionOptions",),
     "samadapt.session.robot": ("ClickProtocol", "annotate_object"),
     "samadapt.session.session": ("Session",),
+    "samadapt.session.window_session": ("WindowSession",),
+    "samadapt.session.windows": ("ImageWindows",),
     "samadapt.tracking.carrying": ("CarryOptions", "Propagator"),
     "samadapt.tracking.propagation": ("Propagation", "Stop", "fill", "propagate"),
     "samadapt.training.fit": ("fit",),

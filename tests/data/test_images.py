@@ -492,6 +492,17 @@ def test_images_are_listed_in_natural_order(tmp_path):
     assert deep == ["img1.tiff", "img2.JPG", "img10.png", "sub/img0.png"]
 
 
+def test_slides_and_zarr_stores_are_listed_where_they_are_asked_for(tmp_path):
+    (tmp_path / "a.zarr" / "0").mkdir(parents=True)
+    (tmp_path / "sub.zarr.old").mkdir()
+    for name in ("b.png", "c.SVS", "a.zarr/0/inside.png", "sub.zarr.old/d.ndpi"):
+        (tmp_path / name).touch()
+    plain = list_images(tmp_path, recursive=True)
+    assert [path.name for path in plain] == ["b.png"]
+    large = list_images(tmp_path, recursive=True, large=True)
+    assert [path.name for path in large] == ["a.zarr", "b.png", "c.SVS", "d.ndpi"]
+
+
 def test_folder_without_images(tmp_path):
     (tmp_path / "a.txt").touch()
     with pytest.raises(DataError, match="no image in"):

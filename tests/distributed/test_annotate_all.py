@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from engines import Here, make_images, tiny_weights
+from fakes import FakeModel
 from samadapt.data.coco import CocoDataset
+from samadapt.data.tiled import image as tiled_image
 from samadapt.distributed.annotate import AnnotateWork, FoundImage, ImageAnnotator
 from samadapt.distributed.annotate_all import AnnotatedImages, annotate_all, describe_run
 from samadapt.distributed.annotate_output import write_coco, write_shards
@@ -21,6 +23,7 @@ from samadapt.distributed.worker_model import WorkerModel
 from samadapt.errors import DataError, ModelError
 from samadapt.proposals.grid import ProposalOptions, propose
 from samadapt.store.projects import Project
+from slides import write_slide
 from small_models import tiny_nano
 
 OPTIONS = ProposalOptions(points=3, most=4, min_area=1, max_area=1.0)
@@ -108,6 +111,25 @@ def test_bytes_and_broken_bytes(tmp_path: Path) -> None:
     named, given, broken = annotator.find([path, path.read_bytes(), b"no image"])
     assert named == given
     assert "8 bytes are no image" in str(broken.problem)
+
+
+def test_an_image_larger_than_memory_is_searched_in_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAMADAPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tiled_image, "HUGE_PIXELS", 10_000_000)
+    folder = make_images(tmp_path / "images", 1)
+    write_slide(folder / "slide.tif", 3300, [(1000, 1000, 150), (3000, 3000, 200)], 1)
+    (folder / "z.svs").write_bytes(b"no slide")
+    images = ImageList.find(str(folder))
+    assert images.names == ("img0.png", "slide.tif", "z.svs")
+    annotator = ImageAnnotator(FakeModel(side=32), options=ProposalOptions(points=2, min_area=1))
+    small, large, broken = annotator.find([images.path(name) for name in images.names])
+    assert small.problem is None
+    assert large.size == (3300, 3300)
+    assert large.objects
+    assert FoundImage.from_dict(large.to_dict()) == large
+    assert "z.svs" in str(broken.problem)
 
 
 def test_a_worker_without_the_model_or_with_another(tmp_path: Path) -> None:

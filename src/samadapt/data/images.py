@@ -26,6 +26,11 @@ IMAGE_SUFFIXES = frozenset(
 )
 """File name endings (lower case) that count as images in a folder."""
 
+SLIDE_SUFFIXES = frozenset({".svs", ".ndpi", ".scn", ".bif", ".qptiff", ".btf", ".tf8"})
+"""Endings of files that are TIFF inside and mostly larger than memory."""
+ZARR_SUFFIX = ".zarr"
+"""Ending of a folder that is one image."""
+
 _RGB_BYTES = 12
 """Bytes per pixel while an image becomes RGB: four in Pillow, and up to three copies."""
 _WORK_BYTES = {"I": 16, "F": 16, "I;16": 12, "I;16B": 12, "I;16L": 12}
@@ -135,7 +140,9 @@ def decoding_bytes(path: str | os.PathLike[str]) -> int:
         return pixels * (_RGB_BYTES + more)
 
 
-def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list[Path]:
+def list_images(
+    folder: str | os.PathLike[str], recursive: bool = False, large: bool = False
+) -> list[Path]:
     """The image files of a folder, in natural order (img2 before img10).
 
     Hidden files and folders (names that start with a dot) are left out.
@@ -143,6 +150,7 @@ def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list
     Args:
         folder: where to look.
         recursive: look into subfolders as well.
+        large: take slide scanners' files and zarr stores, too, which are read in windows.
 
     Raises:
         DataError: not a folder, or no image in it.
@@ -151,10 +159,15 @@ def list_images(folder: str | os.PathLike[str], recursive: bool = False) -> list
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: give the folder that holds the images")
     found = []
+    suffixes = IMAGE_SUFFIXES | SLIDE_SUFFIXES if large else IMAGE_SUFFIXES
     for root, folders, names in os.walk(folder):
-        folders[:] = [n for n in folders if recursive and not n.startswith(".")]
+        seen = [name for name in folders if not name.startswith(".")]
+        stores = [name for name in seen if name.lower().endswith(ZARR_SUFFIX)]
+        folders[:] = [name for name in seen if recursive and name not in stores]
+        if large:
+            found += [Path(root, name) for name in stores]
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
                 found.append(Path(root, name))
     if not found:
         raise DataError(

@@ -16,11 +16,15 @@ from samadapt.adapters.registry import create_adapter
 from samadapt.adapters.tasks import Tasks
 from samadapt.data.images import read_image
 from samadapt.data.rle import Rle
+from samadapt.data.tiled import TiledImage
+from samadapt.data.tiled.image import is_huge
 from samadapt.distributed.worker_model import WorkerModel
 from samadapt.errors import AdapterError, ImageError, SamadaptError, first_line
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.proposals.grid import ProposalOptions, propose
+from samadapt.proposals.proposal import Proposal
+from samadapt.proposals.windows import propose_in_windows
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 EVERYTHING = "object"
@@ -156,31 +160,51 @@ class ImageAnnotator:
         return tuple(self._rows)
 
     def find(self, images: Sequence[ImageInput]) -> list[FoundImage]:
-        """The objects of each image; one that cannot be used is a `problem` of its own."""
-        pixels, problems = list[NDArray[np.uint8]](), dict[int, str]()
+        """The objects of each image; one that cannot be used is a `problem` of its own.
+
+        Files that are larger than memory are searched in windows.
+        """
+        pixels, done = list[NDArray[np.uint8]](), dict[int, FoundImage]()
         for index, image in enumerate(images):
             try:
-                pixels.append(read_image(_opened(image)))
+                if isinstance(image, str | os.PathLike) and is_huge(image):
+                    done[index] = self._searched_in_windows(image)
+                else:
+                    pixels.append(read_image(_opened(image)))
             except SamadaptError as error:
-                problems[index] = str(error)
+                done[index] = FoundImage(None, problem=str(error))
         embedded = iter(self._model.encode_several(pixels))
         return [
-            FoundImage(None, problem=problems[index])
-            if index in problems
-            else self._searched(next(embedded))
+            done[index] if index in done else self._searched(next(embedded))
             for index in range(len(images))
         ]
 
     def _searched(self, embedding: ImageEmbedding) -> FoundImage:
+        def search(adapters: Sequence[Adapter]) -> Sequence[Proposal]:
+            return propose(self._model, embedding, adapters, self._options)
+
+        return self._found(embedding.original_size, search)
+
+    def _searched_in_windows(self, image: str | os.PathLike[str]) -> FoundImage:
+        with TiledImage.open(image) as tiled:
+
+            def search(adapters: Sequence[Adapter]) -> Sequence[Proposal]:
+                return propose_in_windows(self._model, tiled, adapters, self._options)
+
+            return self._found(tiled.size, search)
+
+    def _found(
+        self, size: tuple[int, int], search: Callable[[Sequence[Adapter]], Sequence[Proposal]]
+    ) -> FoundImage:
         try:
             objects = tuple(
                 FoundObject(label, one.rle, round(one.score, 6), one.point)
                 for label, adapters in self._rows.items()
-                for one in propose(self._model, embedding, adapters, self._options)
+                for one in search(adapters)
             )
         except (MemoryError, RuntimeError) as error:  # torch tells of full memory by the latter
             return FoundImage(None, problem=f"could not be searched ({first_line(error)})")
-        return FoundImage(embedding.original_size, objects)
+        return FoundImage(size, objects)
 
 
 def _opened(image: ImageInput) -> Any:

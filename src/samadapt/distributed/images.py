@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samadapt.data.images import list_images, natural_key
+from samadapt.data.stacks.opening import is_zarr
 from samadapt.errors import DataError
 
 _LISTS = (".txt", ".lst", ".list")
@@ -41,15 +42,17 @@ class ImageList:
             DataError: nothing is there, or no image is named.
         """
         place = Path(given)
+        if is_zarr(place):
+            return cls._of([place])
         if place.is_dir():
-            return cls._of(list_images(place, recursive=True), place)
+            return cls._of(list_images(place, recursive=True, large=True), place)
         if place.is_file() and place.suffix.lower() in _LISTS:
             return cls._of(_listed(place))
         if place.is_file():
             return cls._of([place])
         if glob.has_magic(given):
             found = [Path(name) for name in glob.glob(given, recursive=True)]  # noqa: PTH207
-            files = [path for path in found if path.is_file()]
+            files = [path for path in found if path.is_file() or is_zarr(path)]
             if not files:
                 raise DataError(f"no file fits {given}: put the pattern in quotes, and check it")
             return cls._of(files)

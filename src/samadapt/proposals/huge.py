@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -95,6 +95,47 @@ def predict_in_window(
     return HugeAnswer(full, score, window, scale, refined)
 
 
+def refine_outline(
+    model: SegmentationModel,
+    image: TiledImage,
+    mask: Rle,
+    reach: float,
+    adapters: Sequence[Seams] = (),
+    *,
+    side: int = 1024,
+) -> Rle | None:
+    """A mask whose outline is answered again at full resolution, window by window.
+
+    Args:
+        model: answers.
+        image: the image.
+        mask: in pixels of the image.
+        reach: pixels on each side of the outline within which the answers count.
+        adapters: applied in order.
+        side: pixels of a window along each side.
+
+    Returns:
+        The mask; None where its outline runs through more than 64 windows.
+
+    Raises:
+        ImageError: a window that cannot be read.
+    """
+    x, y, width, height = mask.box
+    parts = []
+    for tile in _tiles((x, y, x + width, y + height), side):
+        part = mask.crop(*tile)
+        if part.any():
+            parts.append((tile, part))
+    if sum(not part.all() for _, part in parts) > _MOST_TILES:
+        return None
+    crops = []
+    for tile, part in parts:
+        if not part.all():
+            part = _refined(model, image.read(0, *tile), part, reach, adapters)
+        crops.append((part, tile[0], tile[1]))
+    return Rle.from_crops(crops, image.size)
+
+
 # -- private ------------------------------------------------------------------------------
 
 
@@ -152,21 +193,20 @@ def _full(
     """The mask in pixels of the image, tile by tile, refined along its outline."""
     if scale <= 1:
         return Rle.from_crops([(mask, window[0], window[1])], image.size), False
-    tiles = []
+    crops = []
+    for tile in _tiles(window, side):
+        part = _enlarged(mask, tile, window, scale)
+        if part.any():
+            crops.append((part, tile[0], tile[1]))
+    coarse = Rle.from_crops(crops, image.size)
+    found = refine_outline(model, image, coarse, 2 * scale, adapters, side=side)
+    return (coarse, False) if found is None else (found, True)
+
+
+def _tiles(window: Window, side: int) -> Iterator[Window]:
     for y in range(window[1], window[3], side):
         for x in range(window[0], window[2], side):
-            tile = x, y, min(x + side, window[2]), min(y + side, window[3])
-            part = _enlarged(mask, tile, window, scale)
-            if part.any():
-                tiles.append((tile, part))
-    mixed = sum(not part.all() for _, part in tiles)
-    refine = mixed <= _MOST_TILES
-    crops = []
-    for tile, part in tiles:
-        if refine and not part.all():
-            part = _refined(model, image, tile, part, scale, adapters)
-        crops.append((part, tile[0], tile[1]))
-    return Rle.from_crops(crops, image.size), refine
+            yield x, y, min(x + side, window[2]), min(y + side, window[3])
 
 
 def _enlarged(
@@ -184,14 +224,13 @@ def _enlarged(
 
 def _refined(
     model: SegmentationModel,
-    image: TiledImage,
-    tile: Window,
+    pixels: NDArray[np.uint8],
     coarse: NDArray[np.bool_],
-    scale: float,
+    reach: float,
     adapters: Sequence[Seams],
 ) -> NDArray[np.bool_]:
     """The answer at full resolution near the outline of the coarse mask, which stays elsewhere."""
-    embedding = model.encode(image.read(0, *tile))
+    embedding = model.encode(pixels)
     inside = cv2.distanceTransform(np.pad(coarse, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     row, column = np.unravel_index(int(inside.argmax()), inside.shape)
     prompt = Prompt([(float(column) + 0.5, float(row) + 0.5)], mask=coarse)
@@ -199,5 +238,5 @@ def _refined(
     fine = answer.masks[answer.best]
     outside = cv2.distanceTransform((~coarse).astype(np.uint8), cv2.DIST_L2, 5)
     own = cv2.distanceTransform(coarse.astype(np.uint8), cv2.DIST_L2, 5)
-    near = np.where(coarse, own, outside) <= 2 * scale
+    near = np.where(coarse, own, outside) <= reach
     return np.asarray(np.where(near, fine, coarse))

@@ -7,8 +7,9 @@ from typing import Any
 
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.who import Here, Me
-from samadapt.server.wire import current_json, object_json
+from samadapt.server.wire import object_json
 from samadapt.session.state import SavedObject
+from samadapt.store.session_objects import label_number
 
 Json = dict[str, Any]
 
@@ -32,10 +33,32 @@ def acted(here: Here, me: Me, image_id: int, action: Callable[[ClientSession], o
         changed = [number for number, saved in after.items() if before.get(number) != saved]
         things = [here.project.objects.get(number) for number in changed]
         return {
-            **current_json(found.session),
+            **current_json(found),
             "saved": [object_json(thing) for thing in things if not thing.deleted],
             "removed": [thing.id for thing in things if thing.deleted],
             "waiting": sorted(decided - found.session.state.decided.keys()),
         }
 
     return here.act(me.client, me.person, image_id, whole)
+
+
+def current_json(client: ClientSession) -> Json:
+    """The object under way: its mask with strokes, what was said so far, and what can be undone."""
+    session = client.session
+    found, now, box = session.prediction, session.state.object, session.current_box
+    edited = now.edited
+    mask, shown = client.masks.current()
+    return {
+        "mask": mask,
+        "digest": shown,
+        "clicks": [[c.x, c.y, int(c.positive)] for c in session.clicks],
+        "box": None if box is None else list(box.as_tuple()),
+        "strokes": len(now.strokes),
+        "label": label_number(now.label),
+        "candidates": 0 if found is None else len(found.masks),
+        "scores": [] if found is None else [round(float(s), 3) for s in found.scores],
+        "chosen": session.chosen,
+        "can_undo": session.can_undo,
+        "can_redo": session.can_redo,
+        "edited": None if edited is None else {"id": edited.object_id, "revision": edited.revision},
+    }

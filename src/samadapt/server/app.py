@@ -32,6 +32,7 @@ from samadapt.server import (
 from samadapt.server.idempotency import IdempotencyMiddleware
 from samadapt.server.json_bodies import JsonMiddleware
 from samadapt.server.security import STREAMED, Guard, GuardMiddleware
+from samadapt.server.tiled_images import PreparingError
 from samadapt.server.workspace import Workspace
 from samadapt.store.errors import ConflictError, FullError, MissingError
 
@@ -43,6 +44,7 @@ _STATUS: tuple[tuple[type[SamadaptError], int], ...] = (
     (SessionError, 409),
     (FullError, 507),
     (BusyError, 503),
+    (PreparingError, 425),
 )
 
 

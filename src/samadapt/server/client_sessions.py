@@ -14,13 +14,18 @@ from samadapt.adapters.base import Adapter
 from samadapt.errors import SamadaptError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
+from samadapt.server.client_masks import ClientMasks, PlainMasks
 from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
 from samadapt.server.leases import SharedAdapters
+from samadapt.server.tiled_images import TiledImages
+from samadapt.server.window_masks import LargeMasks
 from samadapt.session.events import Accepted, Event, ImageReference, Opened
 from samadapt.session.options import SessionOptions
 from samadapt.session.session import Session
 from samadapt.session.state import SessionState, reduce
+from samadapt.session.window_session import WindowSession
+from samadapt.session.windows import ImageWindows
 from samadapt.store.errors import BehindError, ConflictError
 from samadapt.store.journal import StoredLog
 from samadapt.store.records import ImageFacts, StoredImage
@@ -40,17 +45,13 @@ class ClientSession:
     client: str
     image: StoredImage
     facts: ImageFacts
-    session: Session
+    session: Session | WindowSession
+    masks: ClientMasks
     log: StoredLog
     objects: SessionObjects
     lock: threading.RLock = field(default_factory=threading.RLock)
     searched: tuple[int, int] = (0, 0)
     """How many of how many places the last search for similar objects has looked at."""
-
-    @property
-    def embedding(self) -> ImageEmbedding:
-        """The image, encoded."""
-        return self.session.embedding
 
     def searching(self, looked: int, places: int) -> None:
         """A search has come so far."""
@@ -76,6 +77,7 @@ class ClientSessions:
     Args:
         gallery: the images.
         encoder: encodes them.
+        tiled: those that are larger than memory.
         adapters: those in force now.
         is_adapted: tells whether answers use something that was learned.
     """
@@ -84,11 +86,12 @@ class ClientSessions:
         self,
         gallery: Gallery,
         encoder: Encoder,
+        tiled: TiledImages,
         adapters: Callable[[], Sequence[Adapter]],
         is_adapted: Callable[[], bool],
     ) -> None:
         self._shared = SharedAdapters()
-        self._gallery, self._encoder = gallery, encoder
+        self._gallery, self._encoder, self._tiled = gallery, encoder, tiled
         self._adapters, self._is_adapted = adapters, is_adapted
         self._project, self._model = gallery.project, encoder.model
         self._open: OrderedDict[tuple[str, int], ClientSession] = OrderedDict()
@@ -103,12 +106,21 @@ class ClientSessions:
                 self._open.move_to_end(key)
                 return known
         image = self._gallery.looked_at(image_id)
-        embedding, facts = self._encoder.get(image_id, self._gallery.path(image), image.facts)
+        path, facts = self._gallery.path(image), image.facts
+        pixels: ImageEmbedding | ImageWindows
+        if self._tiled.is_tiled(path) and facts is not None:
+            pixels = self._tiled.get(path)
+            frame = self.state(client, image_id).object.frame
+            if frame is not None:  # encoded before anybody has to wait for it
+                with suppress(SamadaptError):
+                    pixels.embedding(frame)
+        else:
+            pixels, facts = self._encoder.get(image_id, path, facts)
         with self._lock:
             known = self._open.get(key)
             if known is not None:
                 return known
-            session = self._begin(client, person, image, embedding, facts)
+            session = self._begin(client, person, image, pixels, facts)
             self._open[key] = session
             while len(self._open) > 1 and self._is_too_much():
                 _, old = self._open.popitem(last=False)
@@ -209,7 +221,7 @@ class ClientSessions:
         client: str,
         person: str,
         image: StoredImage,
-        embedding: ImageEmbedding,
+        pixels: ImageEmbedding | ImageWindows,
         facts: ImageFacts,
     ) -> ClientSession:
         """Go on from the client's last log at the image, if it is still the same picture."""
@@ -224,38 +236,56 @@ class ClientSessions:
         if log is not None:
             try:
                 events = self._events(log)
-                found = self._client_session(client, image, facts, log, _options_of(events))
+                options = _options_of(events)
+                found = self._client_session(client, image, pixels, facts, log, options)
                 if _image_of(events) == (facts.height, facts.width, facts.content_hash):
-                    found.session.restore(events, embedding)
+                    _restore(found.session, events, pixels)
                     return found
             except SamadaptError:
                 pass  # its clicks cannot be done again (another model): begin anew
         log = self._project.journal.log(client, image.id, person)
-        found = self._client_session(client, image, facts, log, SessionOptions.annotator())
-        found.session.open(embedding=embedding, reference=reference)
+        options = SessionOptions.annotator()
+        found = self._client_session(client, image, pixels, facts, log, options)
+        if isinstance(found.session, WindowSession):
+            found.session.open(reference)
+        elif isinstance(pixels, ImageEmbedding):
+            found.session.open(embedding=pixels, reference=reference)
         return found
 
     def _client_session(
         self,
         client: str,
         image: StoredImage,
+        pixels: ImageEmbedding | ImageWindows,
         facts: ImageFacts,
         log: StoredLog,
         options: SessionOptions,
     ) -> ClientSession:
-        session = Session(self._model, self._shared.lease(self._adapters()), options=options)
+        lease, path = self._shared.lease(self._adapters()), self._gallery.path(image)
+        session: Session | WindowSession
+        masks: ClientMasks
+        if isinstance(pixels, ImageWindows):
+            session = WindowSession(self._model, pixels, lease, options=options)
+            masks = LargeMasks(self._model, session)
+        else:
+            session = Session(self._model, lease, options=options)
+            masks = PlainMasks(self._model, session, lambda: self._encoder.decoder.reading(path))
         session.log = log
         tables, content_hash = (self._project.objects, self._project.proposals), facts.content_hash
         objects = SessionObjects(*tables, image.id, content_hash, self._is_adapted, log.person)
         log.complete = lambda tx, event: objects.complete(tx, session.state, event)
-        return ClientSession(client, image, facts, session, log, objects)
+        return ClientSession(client, image, facts, session, masks, log, objects)
 
     def _events(self, log: StoredLog) -> list[Event]:
         return self._project.journal.session_events(log)
 
     def _is_too_much(self) -> bool:
-        embeddings = {id(s.embedding): s.embedding.nbytes for s in self._open.values()}
-        return len(self._open) > MOST_SESSIONS or sum(embeddings.values()) > MOST_BYTES
+        held = dict[int, int]()
+        for one in self._open.values():
+            session = one.session
+            pixels = session.windows if isinstance(session, WindowSession) else session.embedding
+            held[id(pixels)] = pixels.nbytes
+        return len(self._open) > MOST_SESSIONS or sum(held.values()) > MOST_BYTES
 
     def _check_unchanged(self, session: ClientSession) -> None:
         """Raise `ConflictError` when the file is not the one that was opened any more."""
@@ -282,6 +312,15 @@ class ClientSessions:
         with self._lock:
             self._open.pop((session.client, session.image.id), None)
             self._shared.leave(session.session.lease)
+
+
+def _restore(
+    session: Session | WindowSession, events: Sequence[Event], pixels: ImageEmbedding | ImageWindows
+) -> None:
+    if isinstance(session, WindowSession):
+        session.restore(events)
+    elif isinstance(pixels, ImageEmbedding):
+        session.restore(events, pixels)
 
 
 def _options_of(events: Sequence[Event]) -> SessionOptions:

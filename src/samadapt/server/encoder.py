@@ -36,6 +36,11 @@ class Encoder:
         found: told about every file that was looked at.
         limit: bytes of embeddings in memory.
         decoder: decodes image files.
+        is_tiled: tells which images are larger than memory; those are encoded window by window,
+            and not here.
+
+    Attributes:
+        decoder: decodes image files.
     """
 
     def __init__(
@@ -45,8 +50,9 @@ class Encoder:
         found: Found,
         limit: int = 1 << 29,
         decoder: Decoder | None = None,
+        is_tiled: Callable[[Path], bool] = lambda path: False,
     ) -> None:
-        self._decoder = decoder or Decoder()
+        self.decoder, self._is_tiled = decoder or Decoder(), is_tiled
         self.model, self._store, self._found, self._limit = model, store, found, limit
         self._memory: OrderedDict[str, ImageEmbedding] = OrderedDict()
         self._bytes = 0
@@ -137,6 +143,8 @@ class Encoder:
     def _embedding(
         self, image_id: int, path: Path, facts: ImageFacts | None
     ) -> tuple[ImageEmbedding, ImageFacts]:
+        if self._is_windowed(path):
+            raise ImageError(f"{path.name} is larger than memory: it is only read in windows")
         with self._alone(path):
             state = path.stat() if path.exists() else None
             if facts is not None and facts.content_hash is not None and _is_same(facts, state):
@@ -145,11 +153,17 @@ class Encoder:
                     return known, facts
             return self._read(image_id, path, state)
 
+    def _is_windowed(self, path: Path) -> bool:
+        try:
+            return path.exists() and self._is_tiled(path)
+        except ImageError:
+            return False  # a broken header: what reads the file says why
+
     def _read(
         self, image_id: int, path: Path, state: os.stat_result | None
     ) -> tuple[ImageEmbedding, ImageFacts]:
         try:
-            with self._decoder.reading(path) as pixels:
+            with self.decoder.reading(path) as pixels:
                 content = hash_pixels(pixels)
                 size, modified = (0, 0) if state is None else (state.st_size, state.st_mtime_ns)
                 facts = ImageFacts(pixels.shape[0], pixels.shape[1], content, size, modified)

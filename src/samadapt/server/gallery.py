@@ -7,7 +7,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from samadapt.data.images import image_size
+from samadapt.data.images import ZARR_SUFFIX
+from samadapt.data.pixels import MAX_PIXELS
+from samadapt.data.tiled.fingerprint import fingerprint
+from samadapt.data.tiled.image import is_huge, shown_size
 from samadapt.errors import ImageError
 from samadapt.server.pictures import path_inside
 from samadapt.server.waiting import WaitingQueue
@@ -67,11 +70,14 @@ class Gallery:
         ):
             return image
         try:
-            height, width = image_size(path)
+            (height, width), content = shown_size(path), None
+            if is_huge(path):
+                _check_masks(image.name, height, width)
+                content = fingerprint(path)
         except ImageError as error:
             self.note(image_id, None, str(error))
             raise
-        fresh = ImageFacts(height, width, None, state.st_size, state.st_mtime_ns)
+        fresh = ImageFacts(height, width, content, state.st_size, state.st_mtime_ns)
         self.project.images.note(image_id, fresh)
         return self.project.images.get(image_id)
 
@@ -199,6 +205,15 @@ class Gallery:
         self.project.images.note(image_id, facts, problem)
 
 
+def _check_masks(name: str, height: int, width: int) -> None:
+    """Raise `ImageError` for an image on which no mask can be kept."""
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            f"{name} has {width} x {height} pixels: masks can be kept on at most {MAX_PIXELS} "
+            "pixels (32,768 x 32,768), cut it into parts"
+        )
+
+
 def _folder_times(folder: Path) -> dict[str, int]:
     """When something was last added to or removed from each folder, in nanoseconds."""
     found: dict[str, int] = {}
@@ -228,4 +243,6 @@ def _problem(entry: ImageEntry) -> str:
 
 
 def _is_subfolder(entry: os.DirEntry[str]) -> bool:
-    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+    name = entry.name.lower()
+    is_passed_over = name.startswith(".") or name.endswith(ZARR_SUFFIX)
+    return not is_passed_over and entry.is_dir(follow_symlinks=False)

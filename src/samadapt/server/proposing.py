@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from samadapt.errors import SamadaptError
+from samadapt.data.tiled import TiledImage
+from samadapt.errors import ImageError, SamadaptError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.server.background import BackgroundRun, RunProgress
 from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
+from samadapt.server.tiled_images import TiledImages
 from samadapt.server.waiting import is_known
 from samadapt.store.proposals import NewProposal
 from samadapt.store.records import StoredImage
+
+_LONGEST = 3600.0
+"""Seconds that the tiles of an image may take to be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,8 @@ class Found:
 
 
 Find = Callable[[StoredImage, ImageEmbedding], Found]
+FindLarge = Callable[[TiledImage, Callable[[], None]], Found]
+"""Looks at an image larger than memory; calls the function between windows."""
 
 
 @dataclass(slots=True)
@@ -53,19 +60,23 @@ class Proposing(BackgroundRun[Progress]):
     Args:
         gallery: the images.
         encoder: encodes them.
+        tiled: those that are larger than memory.
     """
 
-    def __init__(self, gallery: Gallery, encoder: Encoder) -> None:
-        self._gallery, self._encoder = gallery, encoder
+    def __init__(self, gallery: Gallery, encoder: Encoder, tiled: TiledImages) -> None:
+        self._gallery, self._encoder, self._tiled = gallery, encoder, tiled
         super().__init__("proposing", Progress())
 
-    def start(self, source: str, what: str, find: Find) -> None:
+    def start(
+        self, source: str, what: str, find: Find, find_large: FindLarge | None = None
+    ) -> None:
         """Look at all images that are not finished.
 
         Args:
             source: what the proposals come from: those that it made before give way.
             what: the same in words.
             find: looks at one image.
+            find_large: looks at one that is larger than memory; those fail if left out.
 
         Raises:
             BusyError: a run goes on already.
@@ -77,24 +88,41 @@ class Proposing(BackgroundRun[Progress]):
         ]
         progress = Progress(what=what, images=len(numbers))
         busy = "objects are being looked for already: stop that first, or wait"
-        self.begin(progress, lambda: self._look_at_all(progress, source, numbers, find), busy)
+        finders = find, find_large
+        self.begin(progress, lambda: self._look_at_all(progress, source, numbers, finders), busy)
 
     def _look_at_all(
-        self, progress: Progress, source: str, numbers: Sequence[int], find: Find
+        self,
+        progress: Progress,
+        source: str,
+        numbers: Sequence[int],
+        finders: tuple[Find, FindLarge | None],
     ) -> None:
         for number in numbers:
             self.check()
             try:
-                self._look(progress, source, number, find)
+                self._look(progress, source, number, finders)
             except (SamadaptError, OSError, MemoryError):
                 progress.failed += 1  # whoever opens the image is told why
             progress.looked += 1
 
-    def _look(self, progress: Progress, source: str, number: int, find: Find) -> None:
+    def _look(
+        self,
+        progress: Progress,
+        source: str,
+        number: int,
+        finders: tuple[Find, FindLarge | None],
+    ) -> None:
+        find, find_large = finders
         image = self._gallery.looked_at(number)
         path = self._gallery.path(image)
-        embedding, _ = self._encoder.behind(number, path, image.facts)
-        found = find(image, embedding)
+        if self._tiled.is_tiled(path):
+            if find_large is None:
+                raise ImageError(f"{image.name} is too large to be searched by examples")
+            found = find_large(self._tiled.get(path, _LONGEST).image, self.check)
+        else:
+            embedding, _ = self._encoder.behind(number, path, image.facts)
+            found = find(image, embedding)
         known = [o.rle for o in self._gallery.project.objects.of_image(number)]
         fresh = [one for one in found.proposals if not is_known(one.rle, known)]
         count = self._gallery.project.proposals.put(source, {number: fresh})

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from samadapt.errors import ImageError, SamadaptError
+from samadapt.server.acting import current_json
 from samadapt.server.gallery import Wanted
+from samadapt.server.pictures import THUMBNAIL_SIDE
+from samadapt.server.tiled_images import TILE
 from samadapt.server.who import Here, ImageId, Me
-from samadapt.server.wire import LARGEST_ID, MarkRequest, current_json, object_json
+from samadapt.server.wire import LARGEST_ID, MarkRequest, object_json
 from samadapt.server.workspace import Workspace
 from samadapt.store.records import Claim, StoredImage
 from samadapt.store.session_objects import label_number
@@ -84,13 +87,16 @@ def open_image(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
     facts = image.facts
     if facts is None:
         raise ImageError(f"{image.name} cannot be read")
+    is_tiled = here.tiled.is_tiled(here.gallery.path(image))
+    if is_tiled:
+        here.tiled.get(here.gallery.path(image))
     current, problem = None, None
     state = here.sessions.state(me.client, image_id)
     try:
         if not state.object.is_blank:
-            session = here.sessions.get(me.client, me.person, image_id).session
-            state = session.state
-            current = None if state.object.is_blank else current_json(session)
+            client = here.sessions.get(me.client, me.person, image_id)
+            state = client.session.state
+            current = None if state.object.is_blank else current_json(client)
     except SamadaptError as error:
         problem = str(error)
     warnings = here.gallery.warnings(image)
@@ -104,7 +110,8 @@ def open_image(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
         "version": _version(image),
         "mark": image.mark,
         "revision": image.revision,
-        "ready": here.encoder.is_ready(facts),
+        "tile": TILE if is_tiled else None,
+        "ready": is_tiled or here.encoder.is_ready(facts),
         "objects": [object_json(o) for o in here.project.objects.of_image(image_id)],
         "current": current,
         "label": label_number(state.object.label),
@@ -131,17 +138,43 @@ def list_objects(image_id: ImageId, here: Here) -> dict[str, Any]:
 
 @router.get("/images/{image_id}/pixels")
 def pixels(image_id: ImageId, here: Here) -> Response:
-    """The image, without loss; a header tells the version of the file."""
+    """The image, without loss, or a small view of a large one; a header tells the version."""
     image = here.gallery.looked_at(image_id)
-    body, kind = here.pictures.picture(here.gallery.path(image))
-    headers = {"x-samadapt-version": _version(image)}
+    path, headers = here.gallery.path(image), {"x-samadapt-version": _version(image)}
+    if here.tiled.is_tiled(path):
+        return Response(here.tiled.overview(path), media_type="image/jpeg", headers=headers)
+    body, kind = here.pictures.picture(path)
     return Response(body, media_type=kind, headers=headers)
+
+
+@router.get("/images/{image_id}/tiles/{step}/{column}/{row}")
+def tile(
+    image_id: ImageId,
+    step: Annotated[int, Path(ge=1, le=LARGEST_ID)],
+    column: Annotated[int, Path(ge=0, le=LARGEST_ID)],
+    row: Annotated[int, Path(ge=0, le=LARGEST_ID)],
+    here: Here,
+    version: Annotated[str, Query(max_length=64)] = "",
+) -> Response:
+    """A tile of a large image, every `step`-th pixel of it; kept by the browser for a version."""
+    image = here.gallery.looked_at(image_id)
+    path = here.gallery.path(image)
+    if not here.tiled.is_tiled(path):
+        raise ImageError(f"{image.name} fits into memory: it has no tiles")
+    body = here.tiled.tile(path, step, column, row)
+    is_this = version == _version(image)
+    kept = "private, max-age=31536000, immutable" if is_this else "no-store"
+    return Response(body, media_type="image/jpeg", headers={"cache-control": kept})
 
 
 @router.get("/images/{image_id}/thumbnail")
 def thumbnail(image_id: ImageId, here: Here) -> Response:
     """A small picture."""
-    body, kind = here.pictures.thumbnail(here.gallery.path(here.gallery.looked_at(image_id)))
+    path = here.gallery.path(here.gallery.looked_at(image_id))
+    if here.tiled.is_tiled(path):
+        body, kind = here.tiled.thumbnail(path, THUMBNAIL_SIDE), "image/jpeg"
+    else:
+        body, kind = here.pictures.thumbnail(path)
     return Response(body, media_type=kind, headers={"cache-control": "private, max-age=3600"})
 
 

@@ -8,7 +8,6 @@ from typing import cast
 
 from fastapi import APIRouter
 
-from samadapt.data.rle import Rle
 from samadapt.server.acting import Json, acted
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.who import Here, ImageId, Me, ObjectId
@@ -25,13 +24,10 @@ from samadapt.server.wire import (
     RevisionRequest,
     SimilarRequest,
     StrokeRequest,
-    crop_of,
-    digest,
     object_json,
-    proposal_crop,
 )
-from samadapt.session.session import Addition
 from samadapt.session.state import SavedObject
+from samadapt.session.steps import Addition
 from samadapt.store.errors import ConflictError
 from samadapt.store.events import Source
 from samadapt.store.object_rows import is_done
@@ -44,25 +40,21 @@ router = APIRouter(prefix="/api")
 @router.post("/images/{image_id}/click")
 def click(image_id: ImageId, wanted: ClickRequest, here: Here, me: Me) -> Json:
     """Click on the object, or on the background."""
-    x, y, positive = wanted.x, wanted.y, wanted.positive
-    return acted(here, me, image_id, lambda found: found.session.click(x, y, positive))
+    said = wanted.x, wanted.y, wanted.positive, wanted.view
+    return acted(here, me, image_id, lambda found: found.masks.click(*said))
 
 
 @router.post("/images/{image_id}/box")
 def box(image_id: ImageId, wanted: BoxRequest, here: Here, me: Me) -> Json:
     """Draw a box."""
-    corners = wanted.x0, wanted.y0, wanted.x1, wanted.y1
-    return acted(here, me, image_id, lambda found: found.session.box(*corners))
+    said = wanted.x0, wanted.y0, wanted.x1, wanted.y1, wanted.view
+    return acted(here, me, image_id, lambda found: found.masks.box(*said))
 
 
 @router.post("/images/{image_id}/stroke")
 def stroke(image_id: ImageId, wanted: StrokeRequest, here: Here, me: Me) -> Json:
     """Paint pixels, or erase them."""
-
-    def action(found: ClientSession) -> None:
-        found.session.paint(wanted.mask.mask(found.session.image_size), wanted.positive)
-
-    return acted(here, me, image_id, action)
+    return acted(here, me, image_id, lambda found: found.masks.paint(wanted.mask, wanted.positive))
 
 
 @router.post("/images/{image_id}/choose")
@@ -74,12 +66,9 @@ def choose(image_id: ImageId, wanted: ChooseRequest, here: Here, me: Me) -> Json
 @router.get("/images/{image_id}/candidates")
 def candidates(image_id: ImageId, here: Here, me: Me) -> Json:
     """The masks of all candidates for the object under way, without strokes."""
-
-    def masks(found: ClientSession) -> Json:
-        prediction = found.session.prediction
-        return {"candidates": [] if prediction is None else [*map(crop_of, prediction.masks)]}
-
-    return here.act(me.client, me.person, image_id, masks)
+    return here.act(
+        me.client, me.person, image_id, lambda found: {"candidates": found.masks.candidates()}
+    )
 
 
 @router.post("/images/{image_id}/label")
@@ -110,7 +99,8 @@ def skip(image_id: ImageId, here: Here, me: Me) -> Json:
 @router.post("/images/{image_id}/preview")
 def preview(image_id: ImageId, wanted: ClickRequest, here: Here, me: Me) -> Json:
     """What a click there would give; nothing happens."""
-    return {"mask": crop_of(here.preview(me.client, me.person, image_id, wanted.x, wanted.y))}
+    found = here.sessions.get(me.client, me.person, image_id)
+    return {"mask": found.masks.preview(wanted.x, wanted.y, wanted.view)}
 
 
 @router.post("/images/{image_id}/edit")
@@ -128,7 +118,7 @@ def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> Json
     saved: list[int] = []
 
     def action(found: ClientSession) -> None:
-        if wanted.shown is not None and wanted.shown != digest(crop_of(found.session.mask)):
+        if wanted.shown is not None and wanted.shown != found.masks.current()[1]:
             raise ConflictError(
                 "the mask is not the one that was shown (the model has learned since): look at it "
                 "and accept it again"
@@ -148,8 +138,7 @@ def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> Json:
         return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
 
     def action(found: ClientSession) -> None:
-        mask = wanted.mask.mask(found.session.image_size)
-        new = Addition(Rle.from_mask(mask), label_text(wanted.label))
+        new = Addition(found.masks.whole(wanted.mask), label_text(wanted.label))
         here.add(found, [new], cast(Source, wanted.source))
 
     now = acted(here, me, image_id, action)
@@ -161,8 +150,8 @@ def add_all(image_id: ImageId, wanted: AddAllRequest, here: Here, me: Me) -> Jso
     """Add several objects as one step: all that were proposed, or none."""
 
     def action(found: ClientSession) -> None:
-        size, label = found.session.image_size, label_text(wanted.label)
-        new = [Addition(Rle.from_mask(crop.mask(size)), label) for crop in wanted.masks]
+        label = label_text(wanted.label)
+        new = [Addition(found.masks.whole(crop), label) for crop in wanted.masks]
         here.add(found, new, cast(Source, wanted.source))
 
     return {"accepted": len(wanted.masks), **acted(here, me, image_id, action)}
@@ -171,23 +160,7 @@ def add_all(image_id: ImageId, wanted: AddAllRequest, here: Here, me: Me) -> Jso
 @router.post("/images/{image_id}/similar")
 def similar(image_id: ImageId, wanted: SimilarRequest, here: Here, me: Me) -> Json:
     """Propose further objects like the accepted ones."""
-
-    def action(found: ClientSession) -> Json:
-        size = found.session.image_size
-        rejected = [Rle.from_mask(crop.mask(size)) for crop in wanted.rejected]
-        similar = here.similar(found, wanted.label, wanted.most, rejected, wanted.tried)
-        return {
-            "proposals": [
-                {"mask": proposal_crop(p), "likeness": round(p.score, 3)} for p in similar.proposals
-            ],
-            "tried": [list(place) for place in similar.tried],
-            "more": similar.more,
-            "looked": similar.looked,
-            "places": similar.places,
-            "unlike": similar.is_unlike,
-        }
-
-    return here.act(me.client, me.person, image_id, action)
+    return here.act(me.client, me.person, image_id, lambda found: here.similar(found, wanted))
 
 
 @router.get("/images/{image_id}/similar")

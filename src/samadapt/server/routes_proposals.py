@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import Any
 
 from fastapi import APIRouter
 
 from samadapt.adapters.tasks import Tasks
+from samadapt.data.tiled import TiledImage
 from samadapt.errors import SessionError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.proposals.grid import ProposalOptions, propose
 from samadapt.proposals.proposal import Proposal
 from samadapt.proposals.similar import propose_similar
+from samadapt.proposals.windows import propose_in_windows
 from samadapt.server.acting import Json, acted
 from samadapt.server.client_sessions import ClientSession
-from samadapt.server.proposing import Find, Found
+from samadapt.server.proposing import Find, FindLarge, Found
 from samadapt.server.who import Here, ImageId, Me, ObjectId
-from samadapt.server.wire import crop_of, object_json
+from samadapt.server.wire import object_json, rle_crop
 from samadapt.server.wire_review import FixRequest, ProposalsRequest, ProposeRequest
 from samadapt.server.workspace import Workspace
 from samadapt.store.dataset import UNLABELLED
@@ -55,14 +57,16 @@ def run(wanted: ProposeRequest, here: Here) -> Json:
     if wanted.task is not None:
         if wanted.task not in {task["spec"] for task in here.learning.tasks()}:
             raise MissingError("this project has no such task: choose one that it was taught")
-        source, find = f"task {wanted.task}", _by_task(here, wanted.task)
+        source = f"task {wanted.task}"
+        find, find_large = _by_task(here, wanted.task)
     else:
         name = _label_name(here, wanted.label)
         kind = "objects without a label" if wanted.label is None else name
         if not here.examples.of(wanted.label):
             raise SessionError(f"there is no object of this kind yet ({kind}): accept some first")
-        source, find = f"similar to {kind}", _by_examples(here, wanted.label, name)
-    here.proposing.start(source, source, find)
+        source = f"similar to {kind}"
+        find, find_large = _by_examples(here, wanted.label, name), None
+    here.proposing.start(source, source, find, find_large)
     return standing(here)
 
 
@@ -168,7 +172,7 @@ def _by_examples(here: Workspace, label_id: int | None, name: str) -> Find:
     return find
 
 
-def _by_task(here: Workspace, spec: str) -> Find:
+def _by_task(here: Workspace, spec: str) -> tuple[Find, FindLarge]:
     adapters = Tasks(here.model, here.learning.load(spec))
     (name,) = adapters.names
     options = ProposalOptions(most=_MOST, coarse=True)
@@ -177,7 +181,13 @@ def _by_task(here: Workspace, spec: str) -> Find:
         found = propose(here.model, embedding, [adapters[name]], options)
         return Found([_named(name, one) for one in found])
 
-    return find
+    def find_large(image: TiledImage, check: Callable[[], None]) -> Found:
+        found = propose_in_windows(
+            here.model, image, [adapters[name]], options, progress=lambda done, total: check()
+        )
+        return Found([_named(name, one) for one in found])
+
+    return find, find_large
 
 
 def _named(name: str, found: Proposal) -> NewProposal:
@@ -201,5 +211,5 @@ def _proposal_json(waiting: WaitingProposal, names: Set[str]) -> dict[str, Any]:
         "id": waiting.id,
         "label": None if is_unlabelled else one.label,
         "score": round(one.score, 3),
-        "mask": crop_of(one.rle.mask()),
+        "mask": rle_crop(one.rle),
     }

@@ -20,8 +20,6 @@ from samadapt.server.wire import (
     ToolRequest,
     VersionRequest,
 )
-from samadapt.session.outline import filled, rings_of
-from samadapt.session.scissors import edge_path
 from samadapt.session.state import SavedObject
 from samadapt.store.errors import ConflictError
 from samadapt.store.session_objects import label_text, saved_object
@@ -66,7 +64,7 @@ def tool(image_id: ImageId, wanted: ToolRequest, here: Here, me: Me) -> Json:
     """Apply a mask tool."""
 
     def action(found: ClientSession) -> None:
-        found.session.apply(wanted.tool, _versions(here, image_id, wanted.objects))
+        found.masks.tool(wanted.tool, _versions(here, image_id, wanted.objects))
 
     return acted(here, me, image_id, action)
 
@@ -76,8 +74,7 @@ def split(image_id: ImageId, wanted: CutRequest, here: Here, me: Me) -> Json:
     """Split objects along a stroke."""
 
     def action(found: ClientSession) -> None:
-        cut = wanted.cut.mask(found.session.image_size)
-        found.session.split(cut, _versions(here, image_id, wanted.objects))
+        found.masks.split(wanted.cut, _versions(here, image_id, wanted.objects))
 
     return acted(here, me, image_id, action)
 
@@ -88,11 +85,7 @@ def outline(image_id: ImageId, wanted: OutlineRequest, here: Here, me: Me) -> Js
 
     def action(found: ClientSession) -> Json:
         saved = _one(_versions(here, image_id, wanted.objects))
-        if saved is None:
-            mask = found.session.mask
-        else:
-            mask = None if saved.rle is None else saved.rle.mask()
-        return {"rings": [] if mask is None else rings_of(mask, wanted.tolerance)}
+        return {"rings": found.masks.rings(saved, wanted.tolerance)}
 
     return here.act(me.client, me.person, image_id, action)
 
@@ -102,8 +95,7 @@ def polygon(image_id: ImageId, wanted: PolygonRequest, here: Here, me: Me) -> Js
     """Give an object the mask inside rings."""
 
     def action(found: ClientSession) -> None:
-        mask = filled(wanted.rings, found.session.image_size)
-        found.session.replace_mask(mask, _one(_versions(here, image_id, wanted.objects)))
+        found.masks.outline(wanted.rings, _one(_versions(here, image_id, wanted.objects)))
 
     return acted(here, me, image_id, action)
 
@@ -111,10 +103,9 @@ def polygon(image_id: ImageId, wanted: PolygonRequest, here: Here, me: Me) -> Js
 @router.post("/path")
 def path(image_id: ImageId, wanted: BoxRequest, here: Here, me: Me) -> Json:
     """The path along edges from (x0, y0) to (x1, y1); nothing happens."""
-    image = here.gallery.looked_at(image_id)
-    with here.decoder.reading(here.gallery.path(image)) as pixels:
-        found = edge_path(pixels, (wanted.x0, wanted.y0), (wanted.x1, wanted.y1))
-    return {"path": found}
+    found = here.sessions.get(me.client, me.person, image_id)
+    ends = (wanted.x0, wanted.y0), (wanted.x1, wanted.y1)
+    return {"path": found.masks.path(*ends, wanted.view)}
 
 
 def _one(saved: Sequence[SavedObject]) -> SavedObject | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from samadapt.errors import DataError
+from samadapt.data.coco import CocoDataset
+from samadapt.data.tiled.image import is_huge
+from samadapt.errors import DataError, ImageError
 from samadapt.models.base import SegmentationModel
 from samadapt.server.background import BackgroundRun, RunProgress
 from samadapt.store.dataset import to_dataset
@@ -85,7 +87,7 @@ class Teaching(BackgroundRun[TeachingProgress]):
             settings: dict[str, Any] = dict(method.task_changes) | {"category": progress.label}
             if steps is not None:
                 settings["steps"] = steps
-            dataset = to_dataset(self._project, self._images)
+            dataset = _in_memory(to_dataset(self._project, self._images), self._images)
             run_fit(
                 method.name,
                 self._model,
@@ -112,3 +114,27 @@ class Teaching(BackgroundRun[TeachingProgress]):
         while (place := self._folder / f"{plain}-{number}").exists():
             number += 1
         return place
+
+
+def _in_memory(dataset: CocoDataset, folder: Path) -> CocoDataset:
+    """A dataset without the images that are larger than memory.
+
+    Raises:
+        DataError: all objects are on such images.
+    """
+    large = {image.id for image in dataset.images if _is_huge(folder / image.file_name)}
+    images = tuple(image for image in dataset.images if image.id not in large)
+    annotations = tuple(one for one in dataset.annotations if one.image_id not in large)
+    if dataset.annotations and not annotations:
+        raise DataError(
+            "all objects are on images larger than memory, from which no task is taught yet: cut "
+            "parts out of them into images of their own"
+        )
+    return replace(dataset, images=images, annotations=annotations) if large else dataset
+
+
+def _is_huge(path: Path) -> bool:
+    try:
+        return is_huge(path)
+    except ImageError:
+        return False  # what reads it next says why

@@ -9,19 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from samadapt.data.frames import Frame, part_of
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 from samadapt.proposals.proposal import Proposal
-from samadapt.session.session import Session
 from samadapt.store.events import Attribute, Mark, Value
 from samadapt.store.records import StoredObject
-from samadapt.store.session_objects import label_number
 
 LARGEST_ID = 2**31 - 1
 LONGEST_TEXT = 10_000
 """Characters and entries that a request may hold at most; projects allow fewer, with a reason."""
 _MOST_OBJECTS = 1_000_000
+_LARGE = 1 << 26
+"""Pixels of an image from which on the page gets parts of masks."""
+_MOST_POINTS = 1 << 21
+"""Points of a mask of a large image, as the page gets it."""
 
 
 def _clean(text: str) -> str:
@@ -44,6 +47,7 @@ Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_named
 Client = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Side = Annotated[int, Field(ge=0, le=1 << 20)]
+Step = Annotated[int, Field(ge=1, le=1 << 15)]
 
 
 class Request(BaseModel):
@@ -52,14 +56,38 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class View(Request):
+    """What the person sees of a large image; images that fit into memory do not ask for it.
+
+    `step` pixels of the image are a pixel of the screen, `box` is the part in sight.
+    """
+
+    step: Step = 1
+    box: tuple[Number, Number, Number, Number] | None = None
+
+
 class Crop(Request):
-    """A mask: COCO's compressed run lengths of the part of the image that holds all of it."""
+    """A mask: COCO's compressed run lengths of the part of the image that holds all of it.
+
+    `step` x `step` pixels of the image are one point; `width` and `height` count points.
+    """
 
     x: Side
     y: Side
     width: Annotated[int, Field(ge=1, le=1 << 20)]
     height: Annotated[int, Field(ge=1, le=1 << 20)]
     counts: Annotated[str, Field(min_length=1, max_length=1 << 24)]
+    step: Step = 1
+
+    def rle(self) -> Rle:
+        """The mask of the part, in points.
+
+        Raises:
+            DataError: broken run lengths.
+        """
+        if self.width * self.height > MAX_PIXELS:
+            raise DataError("the mask has more points than can be kept")
+        return Rle((self.height, self.width), self.counts.encode("utf-8", "surrogatepass"))
 
     def mask(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask at the image's size (H, W).
@@ -69,14 +97,14 @@ class Crop(Request):
         """
         height, width = size
         if (
-            self.x + self.width > width
+            self.step > 1
+            or self.x + self.width > width
             or self.y + self.height > height
             or self.width * self.height > MAX_PIXELS
         ):
             raise DataError(f"the mask does not lie inside the image of {width} x {height} pixels")
         full = np.zeros(size, np.bool_)
-        part = Rle((self.height, self.width), self.counts.encode("utf-8", "surrogatepass")).mask()
-        full[self.y : self.y + self.height, self.x : self.x + self.width] = part
+        full[self.y : self.y + self.height, self.x : self.x + self.width] = self.rle().mask()
         return full
 
 
@@ -86,6 +114,7 @@ class ClickRequest(Request):
     x: Number
     y: Number
     positive: bool = True
+    view: View = View()
 
 
 class BoxRequest(Request):
@@ -95,6 +124,7 @@ class BoxRequest(Request):
     y0: Number
     x1: Number
     y1: Number
+    view: View = View()
 
 
 class ChooseRequest(Request):
@@ -288,6 +318,7 @@ class SimilarRequest(Request):
     most: Annotated[int, Field(ge=1, le=100)] = 40
     rejected: Annotated[list[Crop], Field(max_length=500)] = []
     tried: Annotated[list[tuple[Number, Number]], Field(max_length=5000)] = []
+    view: View = View()
 
 
 class NameRequest(Request):
@@ -341,8 +372,27 @@ def proposal_crop(proposal: Proposal) -> dict[str, Any]:
     return found | {"x": x, "y": y}
 
 
+def rle_crop(rle: Rle) -> dict[str, Any] | None:
+    """A mask as the page takes it: coarser where it is large on a large image; None if empty."""
+    if not rle.area:
+        return None
+    pixels = rle.size[0] * rle.size[1]
+    frame = Frame.over(rle.box, _MOST_POINTS if pixels > _LARGE else pixels)
+    small = part_of(rle, rle.box) if frame.step == 1 else Rle.from_mask(frame.points(rle))
+    return {
+        "x": frame.x,
+        "y": frame.y,
+        "width": small.size[1],
+        "height": small.size[0],
+        "counts": small.counts.decode("ascii"),
+        "step": frame.step,
+    }
+
+
 def object_json(thing: StoredObject) -> dict[str, Any]:
-    """An object with its mask: run lengths of the whole image, as they are stored."""
+    """An object with its mask: run lengths of the whole image, or of a part of a large one."""
+    is_large = thing.height * thing.width > _LARGE
+    mask = {"mask": rle_crop(thing.rle)} if is_large else {"counts": thing.counts}
     return {
         "id": thing.id,
         "key": thing.key,
@@ -350,29 +400,8 @@ def object_json(thing: StoredObject) -> dict[str, Any]:
         "label": thing.label_id,
         "height": thing.height,
         "width": thing.width,
-        "counts": thing.counts,
+        **mask,
         "source": thing.source,
         "person": thing.person,
         "prompts": thing.prompts,
-    }
-
-
-def current_json(session: Session) -> dict[str, Any]:
-    """The object under way: its mask with strokes, what was said so far, and what can be undone."""
-    found, now, box = session.prediction, session.state.object, session.current_box
-    edited = now.edited
-    mask = crop_of(session.mask)
-    return {
-        "mask": mask,
-        "digest": digest(mask),
-        "clicks": [[c.x, c.y, int(c.positive)] for c in session.clicks],
-        "box": None if box is None else list(box.as_tuple()),
-        "strokes": len(now.strokes),
-        "label": label_number(now.label),
-        "candidates": 0 if found is None else len(found.masks),
-        "scores": [] if found is None else [round(float(s), 3) for s in found.scores],
-        "chosen": session.chosen,
-        "can_undo": session.can_undo,
-        "can_redo": session.can_redo,
-        "edited": None if edited is None else {"id": edited.object_id, "revision": edited.revision},
     }

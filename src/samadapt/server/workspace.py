@@ -6,17 +6,12 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
-from samadapt.prompts import Prompt
-from samadapt.proposals.similar import SimilarObjects, propose_similar
 from samadapt.server.client_sessions import ClientSession, ClientSessions
 from samadapt.server.decoding import Decoder
 from samadapt.server.encoder import Encoder
@@ -24,13 +19,14 @@ from samadapt.server.examples import Examples
 from samadapt.server.gallery import Gallery
 from samadapt.server.learning import Learning
 from samadapt.server.learning_watch import LearningWatch
-from samadapt.server.measure import FrozenMeasure, Task
+from samadapt.server.measure import FrozenMeasure
 from samadapt.server.pictures import Pictures
 from samadapt.server.proposing import Proposing
 from samadapt.server.teaching import Teaching
-from samadapt.session.candidates import under_click
-from samadapt.session.session import Addition
+from samadapt.server.tiled_images import TiledImages
+from samadapt.server.wire import SimilarRequest
 from samadapt.session.state import SessionState, Step
+from samadapt.session.steps import Addition
 from samadapt.store.dataset import UNLABELLED
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.errors import ConflictError, MissingError
@@ -39,7 +35,6 @@ from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
 from samadapt.store.session_objects import label_text, saved_object
 
-Mask = NDArray[np.bool_]
 Result = TypeVar("Result")
 
 
@@ -76,16 +71,20 @@ class Workspace:
         self.gallery = Gallery(project, folder)
         decoder = Decoder()
         self.decoder, self.pictures = decoder, Pictures(decoder=decoder)
-        self.encoder = Encoder(model, store, self.gallery.note, decoder=decoder)
+        self.tiled = TiledImages(model, decoder)
+        self.encoder = Encoder(
+            model, store, self.gallery.note, decoder=decoder, is_tiled=self.tiled.is_tiled
+        )
         self.learning = Learning(project, model, adapters, specs)
         self.sessions = ClientSessions(
             self.gallery,
             self.encoder,
+            self.tiled,
             lambda: self.learning.adapters,
             lambda: self.learning.is_adapted,
         )
         self.examples = Examples(self.gallery, self.encoder, decoder)
-        self.proposing = Proposing(self.gallery, self.encoder)
+        self.proposing = Proposing(self.gallery, self.encoder, self.tiled)
         self.teaching = Teaching(project, folder, model, self.learning.tasks_folder, store.folder)
         self._measure = FrozenMeasure(model, self._measured)
         self._watch = LearningWatch(
@@ -108,6 +107,7 @@ class Workspace:
         self._watch.close()
         self._measure.close()
         self.encoder.close()
+        self.tiled.close()
         self.learning.close()
 
     def act(
@@ -116,17 +116,6 @@ class Workspace:
         """Do something in a client's session at an image; see `ClientSessions.act`."""
         self._measure.somebody_clicked()
         return self.sessions.act(client, person, image_id, action)
-
-    def preview(self, client: str, person: str, image_id: int, x: float, y: float) -> Mask | None:
-        """What one click there would give; no event, and no learning."""
-        session = self.sessions.get(client, person, image_id).session
-        if session.prediction is not None:
-            return None
-        adapters = session.lease.answering(self.model, session.embedding)
-        found = self.model.predict(session.embedding, Prompt([(x, y)]), True, adapters)
-        found = under_click(found, x, y)
-        shown: Mask = found.masks[found.best]
-        return shown
 
     def accept(
         self, found: ClientSession, label_id: int | None = None, keep_earlier: bool = False
@@ -144,16 +133,15 @@ class Workspace:
             SessionError: no mask.
         """
         session, edited = found.session, found.session.state.object.edited
-        clicks, box = session.clicks, session.current_box
         strokes = session.state.object.strokes
-        without = self._others(found) if keep_earlier else None
-        mask = session.accept(label_text(label_id), without=without)
+        is_clicked = bool(session.clicks or session.current_box is not None)
+        is_measured = is_clicked or (edited is not None and strokes)
+        others = self._others(found) if keep_earlier else ()
+        # What was said of an earlier version is unknown: the robot annotator says all of it.
+        task = found.masks.accept(label_text(label_id), others, edited is None)
         number = session.state.last_id if edited is None else edited.object_id
-        is_clicked = bool(clicks or box is not None)
-        if (is_clicked or (edited is not None and strokes)) and self.learning.is_learning:
-            # What was said of an earlier version is unknown: the robot annotator says all of it.
-            said = (clicks, box) if edited is None else ((), None)
-            self._measure.add(Task(number, found.embedding, *said, mask))
+        if task is not None and is_measured and self.learning.is_learning:
+            self._measure.add(replace(task, object_id=number))
         return number
 
     def edit(self, found: ClientSession, object_id: int, revision: int) -> None:
@@ -186,14 +174,7 @@ class Workspace:
         with self._passing_over(found, redo=True):
             found.session.redo()
 
-    def similar(
-        self,
-        found: ClientSession,
-        label_id: int | None,
-        most: int,
-        rejected: Sequence[Rle] = (),
-        tried: Sequence[tuple[float, float]] = (),
-    ) -> SimilarObjects:
+    def similar(self, found: ClientSession, wanted: SimilarRequest) -> dict[str, Any]:
         """Propose further objects like those of a label on this image; see `propose_similar`.
 
         Where the image has none of the label yet, those of other images are the examples.
@@ -202,25 +183,12 @@ class Workspace:
             SessionError: there is no example yet.
         """
         things = self._things(found)
-        examples = [o.rle for o in things if o.label_id == label_id]
-        others = [o.rle for o in things if o.label_id != label_id]
-        elsewhere = [] if examples else self.examples.of(label_id, found.image.id)
+        examples = [o.rle for o in things if o.label_id == wanted.label]
+        others = [o.rle for o in things if o.label_id != wanted.label]
+        elsewhere = [] if examples else self.examples.of(wanted.label, found.image.id)
         if not examples and not elsewhere:
             raise SessionError("accept an object of this label first: then similar ones are found")
-        with self.decoder.reading(self.gallery.path(found.image)) as pixels:
-            return propose_similar(
-                self.model,
-                found.embedding,
-                pixels,
-                examples,
-                others,
-                found.session.lease.answering(self.model, found.embedding),
-                most,
-                rejected=rejected,
-                tried=tried,
-                progress=found.searching,
-                elsewhere=elsewhere,
-            )
+        return found.masks.similar(wanted, examples, others, elsewhere, found.searching)
 
     def accept_proposals(self, found: ClientSession, numbers: Sequence[int], person: str) -> None:
         """Make proposals of an image objects, as one step of undo, and learn them.
@@ -254,7 +222,7 @@ class Workspace:
             found.objects.source = "brush"
         if source == "similar":
             for one in objects:
-                found.session.teach(one.rle.mask())
+                found.masks.teach(one.rle)
 
     def searched(self, client: str, image_id: int) -> tuple[int, int]:
         """How many of how many places a search has looked at; (0, 0) while there is none."""
@@ -273,14 +241,10 @@ class Workspace:
         things = self.project.objects.of_image(found.image.id)
         return [thing for thing in things if (thing.height, thing.width) == size]
 
-    def _others(self, found: ClientSession) -> Mask:
-        """All pixels of other objects than the one that is edited."""
+    def _others(self, found: ClientSession) -> list[StoredObject]:
+        """All other objects than the one that is edited."""
         edited = found.session.state.object.edited
-        union = np.zeros(found.session.image_size, np.bool_)
-        for thing in self._things(found):
-            if edited is None or thing.id != edited.object_id:
-                union |= thing.mask()
-        return union
+        return [o for o in self._things(found) if edited is None or o.id != edited.object_id]
 
     @contextmanager
     def _passing_over(self, found: ClientSession, *, redo: bool) -> Iterator[None]:

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.data.rle import Rle
 from samadapt.models.base import SegmentationModel
 from samadapt.models.click_consistency import violated_clicks
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.geometry import Window
 from samadapt.models.prediction import Prediction
-from samadapt.prompts import Box, Prompt
+from samadapt.prompts import Box, Click, Prompt
 from samadapt.session.candidates import under_click
 from samadapt.session.events import MaskPart, Painted
 from samadapt.session.lease import AdapterLease
@@ -106,18 +107,20 @@ class Answers:
     def _ask(self, now: CurrentObject, index: int, embedding: ImageEmbedding) -> Answer:
         asked = replace(now, asked=now.asked[: index + 1])
         mask, window = self._earlier(now, index, embedding)
-        prompt = Prompt.from_clicks(asked.clicks, asked.box, mask, window)
-        is_ambiguous = len(asked.clicks) == 1 and asked.box is None and now.edited is None
+        clicks, box = seen_prompts(asked)
+        prompt = Prompt.from_clicks(clicks, box, mask, window)
+        is_begun = now.edited is not None or now.base is not None
+        is_ambiguous = len(asked.clicks) == 1 and asked.box is None and not is_begun
         multimask = self._options.multimask and is_ambiguous
         adapters = self._lease.answering(self._model, embedding)
         answer = Answer(prompt, self._model.predict(embedding, prompt, multimask, adapters))
-        may_retry = self._options.retry and mask is not None and now.edited is None
+        may_retry = self._options.retry and mask is not None and not is_begun
         if may_retry and answer.missed:
             prompt = prompt.with_mask(None)
             again = Answer(prompt, self._model.predict(embedding, prompt, False, adapters))
             answer = again if again.missed < answer.missed else answer
         if self._options.default == "part" and multimask and asked.clicks[0].positive:
-            (click,) = asked.clicks
+            (click,) = clicks
             return replace(answer, prediction=under_click(answer.prediction, click.x, click.y))
         return answer
 
@@ -163,9 +166,42 @@ def final_mask(
     return mask
 
 
+def painted(mask: NDArray[np.bool_], strokes: Sequence[MaskPart]) -> NDArray[np.bool_]:
+    """The mask (H, W) with strokes on it."""
+    out = mask.copy()
+    for stroke in strokes:
+        place, part = out[stroke.rows_and_columns()], stroke.part()
+        if isinstance(stroke, Painted) and stroke.positive:
+            place |= part
+        else:
+            place &= ~part
+    return out
+
+
+def seen_prompts(now: CurrentObject) -> tuple[tuple[Click, ...], Box | None]:
+    """The clicks and the box of an object in pixels of what the model is shown."""
+    frame, box = now.frame, now.box
+    if frame is None:
+        return now.clicks, box
+    seen = [c for c in now.clicks if frame.has(c.x, c.y)]
+    clicks = tuple(Click(*frame.inside(c.x, c.y), c.positive) for c in seen)
+    if box is not None:
+        box = Box(*frame.inside(box.x0, box.y0), *frame.inside(box.x1, box.y1))
+    return clicks, box
+
+
+def begun(now: CurrentObject) -> Rle | None:
+    """The mask of an object before the prompts in force, in pixels of the image."""
+    if now.base is not None:
+        return now.base
+    return None if now.edited is None else now.edited.rle
+
+
 def _edited_mask(now: CurrentObject) -> NDArray[np.bool_] | None:
-    rle = None if now.edited is None else now.edited.rle
-    return None if rle is None else rle.mask()
+    rle = begun(now)
+    if rle is None:
+        return None
+    return rle.mask() if now.frame is None else now.frame.points(rle)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

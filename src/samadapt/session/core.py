@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from enum import StrEnum
+from functools import reduce as fold
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Click, Prompt
-from samadapt.session.answers import Answers, final_mask, model_mask
+from samadapt.session.answers import Answers, final_mask, model_mask, seen_prompts
 from samadapt.session.events import (
     Accepted,
     Added,
@@ -72,6 +74,7 @@ class SessionCore:
         lease.bind(model)
         self._answers = Answers(model, lease, options)
         self._embedding: ImageEmbedding | None = None
+        self._told: ImageEmbedding | None = None
         self._final: tuple[CurrentObject, NDArray[np.bool_] | None] | None = None
 
     # -- what one sees --------------------------------------------------------------------
@@ -79,7 +82,7 @@ class SessionCore:
     @property
     def status(self) -> SessionStatus:
         """Where the session stands."""
-        if self._embedding is None:
+        if self.state.opened is None:
             return SessionStatus.NO_IMAGE
         return SessionStatus.READY if self.state.object.is_blank else SessionStatus.CLICKING
 
@@ -101,6 +104,13 @@ class SessionCore:
         return None if self.state.opened is None else self.state.opened.image
 
     @property
+    def opened(self) -> ImageReference:
+        """The open image; `SessionError` without one."""
+        if self.state.opened is None:
+            raise SessionError("no image is open: call open(image) first")
+        return self.state.opened.image
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """(height, width) of the open image; `SessionError` without one."""
         return self.embedding.original_size
@@ -108,9 +118,10 @@ class SessionCore:
     @property
     def prediction(self) -> Prediction | None:
         """All candidates for the current object, None before its first click or box."""
-        if self._embedding is None:
+        embedding = self._embedding_of(self.state.object)
+        if embedding is None:
             return None
-        answer = self._answers.shown(self.state.object, self._embedding)
+        answer = self._answers.shown(self.state.object, embedding)
         return None if answer is None else answer.prediction
 
     @property
@@ -178,20 +189,39 @@ class SessionCore:
         after = reduce(before, event)
         is_prompt = isinstance(event, Clicked | Boxed)
         try:
-            if is_prompt:
-                self._answers.shown(after.object, self.embedding)
+            if is_prompt and (shown := self._embedding_of(after.object)) is not None:
+                self._tell_of(shown)
+                self._answers.shown(after.object, shown)
             ends = isinstance(event, Accepted | Skipped | Deleted)
             ends = ends and after.object.number > before.object.number
-            ending = self._interaction() if ends else None
+            ending = self._interaction(before.object) if ends else None
             saved = self.log.append(event).event
         except BaseException:
             self._answers.keep(before)
             raise
         self.state = after if saved is event else reduce(before, saved)
+        if isinstance(saved, Opened):
+            self._told = None
         if embedding is not None:
             self._embedding = embedding
         self._answers.keep(self.state)
         self._teach(saved, before.object, ending)
+
+    def _restore(self, events: Iterable[Event]) -> None:
+        """Take effect of events that are in the log already; only the current object is answered.
+
+        The adapters are told of its prompts.
+        """
+        self.state = fold(reduce, events, self.state)
+        now = self.state.object
+        if (embedding := self._embedding_of(now)) is not None:
+            self._told = None
+            self._tell_of(embedding)
+        for count in range(1, len(now.asked) + 1):
+            asked = replace(now, asked=now.asked[:count], chosen=None)
+            if (interaction := self._interaction(asked)) is not None:
+                for adapter in self.lease.learners():
+                    adapter.on_click(interaction)
 
     def _teach(self, event: Event, before: CurrentObject, ending: Interaction | None) -> None:
         """Tell the adapters of an event; `ending` is the object that it ended."""
@@ -200,26 +230,43 @@ class SessionCore:
             return
         match event:
             case Opened():
-                for adapter in learners:
-                    adapter.on_open(self.embedding)
+                if (embedding := self._embedding_of(now)) is not None:
+                    self._tell_of(embedding)
             case Clicked() | Boxed():
-                interaction = self._interaction()
-                for adapter in learners:
-                    adapter.on_click(interaction)
+                if (interaction := self._interaction(now)) is not None:
+                    for adapter in learners:
+                        adapter.on_click(interaction)
             case Undone() | Redone() | Reset():
                 if _answer_shown(before) != _answer_shown(now):
-                    interaction = self._interaction()
-                    for adapter in learners:
-                        adapter.on_undo(interaction)
+                    self._teach_step_back(now)
             case Added():
                 pass  # no click led to it
             case Accepted() if ending is not None and ending.prompts:
-                mask = event.mask()
+                mask = self._learned_mask(event, before)
                 for adapter in learners:
                     adapter.on_accept(ending, mask)
             case Skipped() | Deleted() if ending is not None:
                 for adapter in learners:
                     adapter.on_skip(ending)
+
+    def _teach_step_back(self, now: CurrentObject) -> None:
+        """Tell the adapters that an earlier answer is shown again."""
+        interaction = self._interaction(now)
+        if interaction is None:  # back before the first part of a large image
+            told, self._told = self._told, None
+            if told is not None:
+                self._tell_of(told)
+            return
+        self._tell_of(interaction.embedding)
+        for adapter in self.lease.learners():
+            adapter.on_undo(interaction)
+
+    def _tell_of(self, embedding: ImageEmbedding) -> None:
+        """Tell the adapters what the next prompts are about, where it is something else."""
+        if self._told is not embedding:
+            for adapter in self.lease.learners():
+                adapter.on_open(embedding)
+            self._told = embedding
 
     def teach(self, mask: NDArray[np.bool_]) -> None:
         """Let the adapters learn an accepted object (H, W) that no click led to.
@@ -227,12 +274,16 @@ class SessionCore:
         It is learned as if it had been accepted after one click on its middle. While another
         object is under way nothing is learned: adapters know of one at a time.
         """
+        self._teach_mask(mask, self.embedding)
+
+    def _teach_mask(self, mask: NDArray[np.bool_], embedding: ImageEmbedding) -> None:
         learners = self.lease.learners()
         if not learners or not self.state.object.is_blank:
             return
-        click, embedding = next_click(mask, np.zeros_like(mask)), self.embedding
+        click = next_click(mask, np.zeros_like(mask))
         if click is None:  # an empty mask
             return
+        self._tell_of(embedding)
         prompt = Prompt([(click.x, click.y)])
         adapters = self.lease.answering(self.model, embedding)
         found = self.model.predict(embedding, prompt, False, adapters)
@@ -250,8 +301,16 @@ class SessionCore:
         for adapter in learners:
             adapter.on_accept(interaction, mask)
 
+    def _embedding_of(self, now: CurrentObject) -> ImageEmbedding | None:
+        """What the prompts of an object are answered on; None where that is not known yet."""
+        return self._embedding
+
+    def _learned_mask(self, event: Accepted, ended: CurrentObject) -> NDArray[np.bool_]:
+        """The mask of an accepted object as the model was shown it."""
+        return event.mask()
+
     def _check_choice(self, event: Chosen) -> None:
-        _ = self.embedding
+        _ = self.opened
         found = self.prediction
         if found is None:
             raise SessionError("nothing to choose from: click on the object first")
@@ -287,18 +346,22 @@ class SessionCore:
         rle = Rle.from_mask(mask[top : bottom + 1, left : right + 1])
         return left, top, *rle.size, rle.counts.decode("ascii")
 
-    def _interaction(self, now: CurrentObject | None = None) -> Interaction:
-        now, embedding = now or self.state.object, self.embedding
+    def _interaction(self, now: CurrentObject) -> Interaction | None:
+        """An object as adapters see it; None where the model was shown nothing of it."""
+        embedding = self._embedding_of(now)
+        if embedding is None:
+            return None
         answer = self._answers.shown(now, embedding)
         found = None if answer is None else answer.prediction
         chosen = 0 if found is None else found.best if now.chosen is None else now.chosen
+        clicks, box = seen_prompts(now)
         return Interaction(
             model=self.model,
             adapters=self.adapters,
             embedding=embedding,
             prompts=self._answers.prompts(now, embedding),
-            clicks=now.clicks,
-            box=now.box,
+            clicks=clicks,
+            box=box,
             logits=None if found is None else found.logits[chosen],
             window=None if found is None else found.window,
             mask=model_mask(now, answer),

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
-from samadapt.session.core import SessionCore
 from samadapt.session.events import Added, ChangedMask, Edited, Painted
 from samadapt.session.mask_tools import apply_tool, split
 from samadapt.session.state import SavedObject
+from samadapt.session.steps import SessionSteps
 
 Mask = NDArray[np.bool_]
 
 
-class SessionEditing(SessionCore):
+class SessionEditing(SessionSteps):
     """Mask tools; each is one event, and one step of undo.
 
     Every tool works on the accepted objects that it is given, as they are now, or on the current

@@ -15,9 +15,10 @@ DAMAGED = "damaged event ({}): restore the log from a copy"
 
 
 def plain(value: Any) -> Any:
-    """A dataclass as plain JSON values."""
+    """A dataclass as plain JSON values; a field is left out that is None by default and now."""
     if is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        given = [(f, getattr(value, f.name)) for f in fields(value)]
+        return {f.name: plain(v) for f, v in given if v is not None or f.default is not None}
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     return value

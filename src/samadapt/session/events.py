@@ -9,34 +9,11 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.data.frames import Frame
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
+from samadapt.session.image_reference import ImageReference as ImageReference
 from samadapt.session.options import SessionOptions
-
-
-@dataclass(frozen=True, slots=True)
-class ImageReference:
-    """Which image: enough to find it again, and to notice when it is another one.
-
-    Attributes:
-        height, width: size in pixels, EXIF orientation applied.
-        name: what to call it; the file's name by default.
-        path: absolute path of the file, None for an image that came as an array.
-        content_hash: SHA-256 over the size and the RGB bytes; None when only an embedding of the
-            image was given.
-    """
-
-    height: int
-    width: int
-    name: str | None = None
-    path: str | None = None
-    content_hash: str | None = None
-
-    def __str__(self) -> str:
-        if self.path or self.name:
-            return str(self.path or self.name)
-        kind = f"{self.content_hash[:12]} " if self.content_hash else ""
-        return f"image {kind}of {self.width} x {self.height} pixels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +47,35 @@ class Opened(Event):
 
 @dataclass(frozen=True, slots=True)
 class Clicked(Event):
-    """A click at (x, y), on the object or (positive=False) on the background."""
+    """A click at (x, y), on the object or (positive=False) on the background.
+
+    Attributes:
+        x, y, positive: where, and what it marks.
+        frame: on a large image, the part of it on which the click is answered; None for all.
+        base: where that is another part than before, the mask so far, as COCO's compressed run
+            lengths of the image: it stays outside of the part. None for the accepted object that
+            was opened again, or for none.
+    """
 
     kind: ClassVar[str] = "clicked"
     x: float
     y: float
     positive: bool = True
+    frame: Frame | None = None
+    base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Boxed(Event):
-    """A box was drawn; it replaces an earlier one."""
+    """A box was drawn; it replaces an earlier one. `frame` and `base` are as in `Clicked`."""
 
     kind: ClassVar[str] = "boxed"
     x0: float
     y0: float
     x1: float
     y1: float
+    frame: Frame | None = None
+    base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

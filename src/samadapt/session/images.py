@@ -67,10 +67,10 @@ def find_image(
     source = _source(reference, images)
     if isinstance(source, ImageEmbedding):
         model.check_embedding(source)
-        _check_size(reference, source.original_size)
+        check_size(reference, source.original_size)
         return source
     pixels = read_image(source)
-    _check_size(reference, (pixels.shape[0], pixels.shape[1]))
+    check_size(reference, (pixels.shape[0], pixels.shape[1]))
     if reference.content_hash not in (None, hash_pixels(pixels)):
         raise SessionError(f"{reference} is no longer the image it was: its pixels have changed")
     return model.encode(pixels)
@@ -95,7 +95,8 @@ def _source(reference: ImageReference, images: Images | None) -> ImageSource:
     return reference.path
 
 
-def _check_size(reference: ImageReference, found: tuple[int, int]) -> None:
+def check_size(reference: ImageReference, found: tuple[int, int]) -> None:
+    """Raise `SessionError` where an image has another (height, width) than the log says."""
     if found != (reference.height, reference.width):
         raise SessionError(
             f"{reference} was {reference.width} x {reference.height} pixels, now it is "

@@ -8,16 +8,26 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from samadapt.data.rle import Rle
 from samadapt.errors import SamadaptError, SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
 from samadapt.session.events import Accepted, Added, Chosen, Event, Opened
-from samadapt.session.images import Images, find_image
+from samadapt.session.images import Images, check_size, find_image
+from samadapt.session.lease import AdapterLease
 from samadapt.session.log import EventLog
 from samadapt.session.options import SessionOptions
 from samadapt.session.record import Record
 from samadapt.session.session import Session
 from samadapt.session.state import reduce
+from samadapt.session.steps import SessionSteps
+from samadapt.session.window_session import WindowSession
+from samadapt.session.windows import ImageWindows
+
+_DIFFERS = (
+    "the mask differs from the accepted one ({}): other library versions, hardware or adapters "
+    "than then? verify=False goes on"
+)
 
 
 def replay(
@@ -48,6 +58,31 @@ def replay(
     records = list(log)
     session = _prepare(records, 0, model, adapters)
     return _finish(session, log, _run(session, records, images, verify))
+
+
+def replay_windows(
+    log: EventLog,
+    model: SegmentationModel,
+    windows: ImageWindows,
+    adapters: Sequence[Seams] = (),
+    *,
+    verify: bool = True,
+) -> WindowSession:
+    """As `replay`, for the log of a `WindowSession` on one large image.
+
+    Raises:
+        SessionError: as `replay`.
+    """
+    records = list(log)
+    lease, options = AdapterLease(adapters), _options_of(records)
+    session = WindowSession(model, windows, lease, _NoLog(), options)
+    for record in records:
+        try:
+            _apply_in_windows(session, record.event, verify)
+        except SamadaptError as error:
+            raise _told(record, error) from error
+    session.log = log
+    return session
 
 
 def resume(
@@ -96,9 +131,7 @@ def _prepare(
     records: Sequence[Record], start: int, model: SegmentationModel, adapters: Sequence[Seams]
 ) -> Session:
     """A session as it was before `records[start]`, that saves nothing."""
-    first = records[start].event if records else None
-    options = first.options if isinstance(first, Opened) else SessionOptions()
-    session = Session(model, adapters, _NoLog(), options)
+    session = Session(model, adapters, _NoLog(), _options_of(records[start:]))
     for record in records[:start]:
         session.state = reduce(session.state, record.event)
     return session
@@ -111,10 +144,17 @@ def _run(
         try:
             _apply(session, record.event, images, verify)
         except SamadaptError as error:
-            raise SessionError(
-                f"cannot replay event {record.sequence} ({record.event.kind}): {error}"
-            ) from error
+            raise _told(record, error) from error
         yield record, session
+
+
+def _told(record: Record, error: SamadaptError) -> SessionError:
+    return SessionError(f"cannot replay event {record.sequence} ({record.event.kind}): {error}")
+
+
+def _options_of(records: Sequence[Record]) -> SessionOptions:
+    first = records[0].event if records else None
+    return first.options if isinstance(first, Opened) else SessionOptions()
 
 
 def _finish(session: Session, log: EventLog, running: Iterator[tuple[Record, Session]]) -> Session:
@@ -143,7 +183,22 @@ def _apply(session: Session, event: Event, images: Images | None, verify: bool) 
     session._take(event, embedding)
 
 
-def _check_opened(session: Session, event: Opened) -> None:
+def _apply_in_windows(session: WindowSession, event: Event, verify: bool) -> None:
+    match event:
+        case Opened():
+            _check_opened(session, event)
+            check_size(event.image, session.image_size)
+        case Chosen():
+            session._check_choice(event)
+        case Accepted() if verify and not isinstance(event, Added):
+            logged = Rle((event.height, event.width), event.counts.encode())
+            if session.rle != logged:
+                different = "all" if session.rle is None else 1 - session.rle.iou(logged)
+                raise SessionError(_DIFFERS.format(f"1 - IoU is {different}"))
+    session._take(event)
+
+
+def _check_opened(session: SessionSteps, event: Opened) -> None:
     now = session.opening(event.image)
     if (event.model, event.weights_hash) != (now.model, now.weights_hash):
         raise SessionError(
@@ -159,7 +214,4 @@ def _check_opened(session: Session, event: Opened) -> None:
 def _check_mask(found: NDArray[np.bool_] | None, logged: NDArray[np.bool_]) -> None:
     if found is None or not np.array_equal(found, logged):
         count = "all" if found is None else int((found != logged).sum())
-        raise SessionError(
-            f"the mask differs from the accepted one ({count} of {logged.size} pixels): other "
-            "library versions, hardware or adapters than then? verify=False goes on"
-        )
+        raise SessionError(_DIFFERS.format(f"{count} of {logged.size} pixels"))

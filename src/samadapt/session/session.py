@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import reduce as fold
 
 import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.images import ImageLike
 from samadapt.data.rle import Rle
-from samadapt.errors import PromptError, SessionError
+from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
@@ -21,24 +18,14 @@ from samadapt.session.core import SessionStatus as SessionStatus
 from samadapt.session.editing import SessionEditing
 from samadapt.session.events import (
     Accepted,
-    Added,
     Boxed,
     Chosen,
     Clicked,
-    Deleted,
-    Edited,
     Event,
-    Forgotten,
     ImageReference,
-    Labelled,
-    Opened,
     Painted,
     Redone,
-    Rejected,
-    Relabelled,
     Reopened,
-    Reset,
-    Skipped,
     Trimmed,
     Undone,
 )
@@ -46,17 +33,8 @@ from samadapt.session.images import encode_image, refer
 from samadapt.session.lease import AdapterLease
 from samadapt.session.log import EventLog
 from samadapt.session.options import SessionOptions
-from samadapt.session.state import SavedObject, reduce
-from samadapt.version import installed_version
-
-
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """An object to add: its mask, its label, and its number if it was a proposal."""
-
-    rle: Rle
-    label: str | None = None
-    proposal: int | None = None
+from samadapt.session.state import SavedObject
+from samadapt.session.steps import Addition, checked_label, checked_numbers
 
 
 class Session(SessionEditing):
@@ -147,7 +125,7 @@ class Session(SessionEditing):
             PromptError: not finite numbers, or outside the image.
             SessionError: no image is open, or the log cannot be written.
         """
-        x, y = _numbers("click", x, y)
+        x, y = checked_numbers("click", x, y)
         self._take(Clicked(x, y, bool(positive)))
         return self._shown()
 
@@ -158,7 +136,8 @@ class Session(SessionEditing):
             PromptError: not finite numbers, empty, or outside the image.
             SessionError: no image is open, or the log cannot be written.
         """
-        self._take(Boxed(*_numbers("box", x0, y0, x1, y1)))
+        x0, y0, x1, y1 = checked_numbers("box", x0, y0, x1, y1)
+        self._take(Boxed(x0, y0, x1, y1))
         return self._shown()
 
     def choose(self, index: int) -> NDArray[np.bool_]:
@@ -187,22 +166,6 @@ class Session(SessionEditing):
         self._take(Painted(*part, positive=bool(positive)))
         return self._shown()
 
-    def label(self, label: str | None) -> None:
-        """Give the current object a label, and those that follow; None for no label.
-
-        The label that it has already is no event.
-        """
-        if _checked_label(label) != self.state.object.label:
-            self._take(Labelled(label))
-
-    def reset(self) -> None:
-        """Remove all clicks, strokes and the box of this object.
-
-        Raises:
-            SessionError: there are none.
-        """
-        self._take(Reset())
-
     # -- undo ---------------------------------------------------------------------------------
 
     def undo(self) -> NDArray[np.bool_] | None:
@@ -225,10 +188,6 @@ class Session(SessionEditing):
         self._take(Redone())
         return self.mask
 
-    def forget(self, *, redo: bool = False) -> None:
-        """Pass over the next step of undo, or redo, that cannot be taken any more."""
-        self._take(Forgotten(redo))
-
     # -- objects --------------------------------------------------------------------------------
 
     def accept(
@@ -243,7 +202,7 @@ class Session(SessionEditing):
         Raises:
             SessionError: there is no mask, or it is empty.
         """
-        label = self.state.object.label if label is None else _checked_label(label)
+        label = self.state.object.label if label is None else checked_label(label)
         mask = self._filled_mask()
         if without is not None and (covered := mask & without).any():
             if np.array_equal(covered, mask):
@@ -263,24 +222,6 @@ class Session(SessionEditing):
         """
         self.add_all([Addition(Rle.from_mask(mask), label)])
 
-    def add_all(self, found: Sequence[Addition]) -> None:
-        """Add objects as `add` does, as one step of undo."""
-        added = tuple(self._added(place, one) for place, one in enumerate(found))
-        if added:
-            self._take(added[0] if len(added) == 1 else Edited("accept all", added=added))
-
-    def reject(self, proposal: int) -> None:
-        """Reject a proposal that waits in a project; undo makes it wait again."""
-        self._take(Rejected(proposal))
-
-    def skip(self) -> None:
-        """Give the current object up and go on to the next one.
-
-        Raises:
-            SessionError: no image is open.
-        """
-        self._take(Skipped())
-
     def edit(self, saved: SavedObject) -> NDArray[np.bool_]:
         """Open an accepted object again; returns its mask.
 
@@ -295,38 +236,6 @@ class Session(SessionEditing):
         self._take(Reopened(saved.version, *saved.rle.size, counts))
         return self._shown()
 
-    def delete(self, saved: Iterable[SavedObject]) -> None:
-        """Delete accepted objects, as one step of undo.
-
-        Raises:
-            SessionError: one was deleted already.
-        """
-        self._take(Deleted(tuple(one.version for one in saved)))
-
-    def relabel(self, saved: Iterable[SavedObject], label: str | None) -> None:
-        """Give accepted objects another label, as one step of undo.
-
-        Those that have it already are left out.
-
-        Raises:
-            SessionError: one is being edited, or was deleted.
-        """
-        label = _checked_label(label)
-        if others := tuple(one.version for one in saved if one.label != label):
-            self._take(Relabelled(others, label))
-
-    def opening(self, image: ImageReference) -> Opened:
-        """The event of opening `image` in this session."""
-        return Opened(
-            image,
-            self.model.identity.name,
-            self.model.identity.weights_hash,
-            self.model.preprocessing,
-            tuple(adapter.title for adapter in self.adapters),
-            self.options,
-            installed_version(),
-        )
-
     def restore(self, events: Iterable[Event], embedding: ImageEmbedding) -> None:
         """Go on after events that are in the log already, of which the last image is `embedding`.
 
@@ -337,36 +246,5 @@ class Session(SessionEditing):
             SessionError: events that cannot be.
             SamadaptError: prompts that cannot be answered.
         """
-        self.state, self._embedding = fold(reduce, events, self.state), embedding
-        for adapter in self.lease.learners():
-            adapter.on_open(embedding)
-        now = self.state.object
-        for count in range(1, len(now.asked) + 1):
-            interaction = self._interaction(replace(now, asked=now.asked[:count], chosen=None))
-            for adapter in self.lease.learners():
-                adapter.on_click(interaction)
-
-    def _added(self, place: int, new: Addition) -> Added:
-        """The event of an object; in a project it gets a number there."""
-        if new.rle.size != self.image_size:
-            raise SessionError(f"a mask of {new.rle.size} for an image of {self.image_size}")
-        if not new.rle.area:
-            raise SessionError("the mask is empty: paint something first")
-        number, counts = self.state.last_id + 1 + place, new.rle.counts.decode("ascii")
-        return Added(number, _checked_label(new.label), *new.rle.size, counts, new.proposal)
-
-
-def _checked_label(label: str | None) -> str | None:
-    if label is not None and not isinstance(label, str):
-        raise SessionError(f"label {label!r}: give the name of the class as text")
-    return label
-
-
-def _numbers(what: str, *values: float) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(value) for value in values)
-    except (TypeError, ValueError):
-        raise PromptError(f"{what} at {values}: coordinates must be numbers") from None
-    if not all(math.isfinite(number) for number in numbers):
-        raise PromptError(f"{what} at {values}: coordinates must be finite numbers")
-    return numbers
+        self._embedding = embedding
+        self._restore(events)

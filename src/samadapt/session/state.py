@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from samadapt.data.frames import Frame
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.prompts import Box, Click
@@ -93,6 +94,9 @@ class CurrentObject:
         asked: prompts in force, in order; the answer to the last one is shown.
         chosen: index of the candidate shown; None is the best one.
         strokes: of the brush, in order, on top of the model's mask.
+        frame: on a large image, the part of it on which prompts are answered.
+        base: the mask so far, from other parts; inside the frame the answer stands for it.
+        kept: clicks in other parts so far.
     """
 
     number: int = 0
@@ -102,11 +106,14 @@ class CurrentObject:
     asked: tuple[Asked, ...] = ()
     chosen: int | None = None
     strokes: tuple[MaskPart, ...] = ()
+    frame: Frame | None = None
+    base: Rle | None = field(default=None, repr=False)
+    kept: tuple[Click, ...] = ()
 
     @property
     def is_blank(self) -> bool:
         """Whether nothing was said of it yet."""
-        return not self.asked and not self.strokes and self.edited is None
+        return not (self.asked or self.strokes or self.edited or self.base)
 
     @property
     def step(self) -> int:
@@ -116,7 +123,7 @@ class CurrentObject:
     @property
     def clicks(self) -> tuple[Click, ...]:
         """Clicks in force, in order."""
-        return tuple(a.given for a in self.asked if isinstance(a.given, Click))
+        return (*self.kept, *(a.given for a in self.asked if isinstance(a.given, Click)))
 
     @property
     def box(self) -> Box | None:
@@ -179,10 +186,12 @@ def reduce(state: SessionState, event: Event) -> SessionState:
     now = state.object
     match event:
         case Clicked():
+            now = _framed(state, event)
             earlier = (now.step, now.chosen) if now.asked else None
-            return _ask(state, Click(event.x, event.y, event.positive), earlier)
+            return _ask(state, now, Click(event.x, event.y, event.positive), earlier)
         case Boxed():
-            return _ask(state, Box(event.x0, event.y0, event.x1, event.y1), None)
+            now = _framed(state, event)
+            return _ask(state, now, Box(event.x0, event.y0, event.x1, event.y1), None)
         case Chosen():
             if not now.asked:
                 raise SessionError("nothing to choose from: click on the object first")
@@ -199,9 +208,10 @@ def reduce(state: SessionState, event: Event) -> SessionState:
                 state = replace(state, label=event.label)
             return replace(state, object=labelled) if now.is_blank else _go_on(state, labelled)
         case Reset():
-            if not now.asked and not now.strokes:
+            if not now.asked and not now.strokes and now.base is None:
                 raise SessionError("nothing to reset: this object has no click or box yet")
-            return _go_on(state, replace(now, asked=(), chosen=None, strokes=()))
+            fresh = replace(now, asked=(), chosen=None, strokes=(), frame=None, base=None, kept=())
+            return _go_on(state, fresh)
         case Reopened():
             if not now.is_blank:
                 raise SessionError("finish or skip the present object first")
@@ -234,10 +244,23 @@ def reduce(state: SessionState, event: Event) -> SessionState:
     raise SessionError(f"unknown kind of event {event.kind!r}: install a newer samadapt")
 
 
+def _framed(state: SessionState, event: Clicked | Boxed) -> CurrentObject:
+    """The current object, to be answered on the part of the image that a prompt names."""
+    now, opened = state.object, state.opened
+    if opened is None or event.frame in (None, now.frame):
+        return now
+    size = opened.image.height, opened.image.width
+    base = None if event.base is None else Rle(size, event.base.encode())
+    return replace(now, asked=(), chosen=None, frame=event.frame, base=base, kept=now.clicks)
+
+
 def _ask(
-    state: SessionState, given: Click | Box, earlier: tuple[int, int | None] | None
+    state: SessionState,
+    now: CurrentObject,
+    given: Click | Box,
+    earlier: tuple[int, int | None] | None,
 ) -> SessionState:
-    now, step = state.object, state.object.last_step + 1
+    step = now.last_step + 1
     asked = (*now.asked, Asked(step, given, earlier))
     return _go_on(state, replace(now, last_step=step, asked=asked, chosen=None))
 

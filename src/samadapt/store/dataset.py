@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from samadapt.data.coco import CocoDataset
-from samadapt.data.images import image_size
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
+from samadapt.data.tiled.image import shown_size
 from samadapt.errors import DataError, ImageError
 from samadapt.store.projects import UNNAMED, Project
 from samadapt.store.records import StoredImage, StoredObject
@@ -129,7 +129,7 @@ def _size_now(image: StoredImage, folder: Path | None) -> tuple[int, int] | None
                 state.st_mtime_ns,
             )
             if not is_known:
-                return image_size(path)
+                return shown_size(path)
         except (OSError, ImageError):
             pass  # what was seen last must do
     return None if facts is None else (facts.height, facts.width)
@@ -155,6 +155,6 @@ def _that_fit(
 
 def _size(path: Path) -> tuple[int, int] | None:
     try:
-        return image_size(path)
+        return shown_size(path)
     except ImageError:
         return None

@@ -15,6 +15,8 @@ from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage, Id
 _LONGEST_NAME = 255
 """Bytes of a file name, on all file systems in use."""
 _LABEL_MAP_VALUES = 65535
+LARGEST_PICTURE = 1 << 27
+"""Pixels of an image up to which a mask of all of them is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Limits:
         objects: most objects of one image; None for any number.
         categories: most categories; None for any number.
         details: whether attributes of objects and tags of images have a place.
+        pictures: whether masks become pictures of the size of the image.
     """
 
     target: Callable[[PurePosixPath], PurePosixPath]
@@ -34,16 +37,28 @@ class Limits:
     objects: Callable[[], int] | None = None
     categories: Callable[[], int] | None = None
     details: bool = False
+    pictures: bool = False
 
 
 LIMITS: Mapping[str, Limits] = {
-    "masks": Limits(lambda name: name.with_suffix("") / "00001.png", ("objects.csv",)),
+    "masks": Limits(
+        lambda name: name.with_suffix("") / "00001.png", ("objects.csv",), pictures=True
+    ),
     "label-maps": Limits(
-        lambda name: name.with_suffix(".png"), ("objects.csv",), lambda: _LABEL_MAP_VALUES
+        lambda name: name.with_suffix(".png"),
+        ("objects.csv",),
+        lambda: _LABEL_MAP_VALUES,
+        pictures=True,
     ),
     "yolo": Limits(lambda name: name.with_suffix(".txt")),
     "labelme": Limits(lambda name: name.with_suffix(".json"), details=True),
-    "voc": Limits(lambda name: name.with_suffix(".xml"), (), lambda: voc.MOST, lambda: voc.MOST),
+    "voc": Limits(
+        lambda name: name.with_suffix(".xml"),
+        (),
+        lambda: voc.MOST,
+        lambda: voc.MOST,
+        pictures=True,
+    ),
 }
 """By format; those that are not here (COCO) hold everything."""
 
@@ -131,13 +146,18 @@ def _images(dataset: CocoDataset, limits: Limits, left_out: list[str]) -> tuple[
         target = limits.target(name)
         other = files.get(target) or folders.get(target)
         other = other or next((files[p] for p in target.parents if p in files), None)
+        too_large = limits.pictures and image.height * image.width > LARGEST_PICTURE
         too_long = any(len(os.fsencode(part)) > _LONGEST_NAME for part in target.parts)
+        count = len(dataset.annotations_of(image.id))
+        if too_large:
+            reason = "too large for a picture of its masks, export it as coco"
+            left_out.append(f"{image.file_name} ({count} objects): {reason}")
+            continue
         if other is None and not too_long:
             files[target] = str(name)
             folders |= dict.fromkeys(target.parents, str(name))
             kept.add(image.id)
             continue
         reason = "its name is too long" if other is None else f"it would share a file with {other}"
-        count = len(dataset.annotations_of(image.id))
         left_out.append(f"{image.file_name} ({count} objects): {reason}, rename it")
     return tuple(image for image in dataset.images if image.id in kept)

@@ -33,7 +33,7 @@ class ImageTable:
         Raises:
             DataError: not a folder, or no image in it.
         """
-        found = [path.relative_to(folder).as_posix() for path in list_images(folder, True)]
+        found = [path.relative_to(folder).as_posix() for path in list_images(folder, True, True)]
         # A name that is no text (broken bytes on the disk) cannot be stored nor be asked for.
         names = [name for name in found if _is_text(name)]
         mine = images.c.project_id == self._project

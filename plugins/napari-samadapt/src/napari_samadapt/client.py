@@ -125,8 +125,18 @@ class Client:
         return int(answer["id"])
 
     def open(self, image: int) -> Json:
-        """The objects of an image, and the object under way."""
-        return self._post(f"images/{image}/open")
+        """The objects of an image, and the object under way.
+
+        Raises:
+            SamadaptError: the image is one that the server reads in windows.
+        """
+        found = self._post(f"images/{image}/open")
+        if found.get("tile"):
+            raise SamadaptError(
+                "this picture is larger than memory: annotate it in the browser with 'samadapt "
+                "annotate', or give napari a part of it"
+            )
+        return found
 
     # -- the object under way -------------------------------------------------------------
 

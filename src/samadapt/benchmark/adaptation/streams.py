@@ -143,9 +143,11 @@ class CarelessSession(Session):
     def _filled_mask(self) -> NDArray[np.bool_]:
         return super()._filled_mask() if self._spoilt is None else self._spoilt
 
-    def _interaction(self, now: CurrentObject | None = None) -> Interaction:
+    def _interaction(self, now: CurrentObject) -> Interaction | None:
         found = super()._interaction(now)
-        return found if self._spoilt is None else replace(found, mask=self._spoilt)
+        if found is None or self._spoilt is None:
+            return found
+        return replace(found, mask=self._spoilt)
 
     def _spoiled(self, mask: NDArray[np.bool_], rng: Generator) -> NDArray[np.bool_]:
         kinds: tuple[Mistake, ...] = get_args(Mistake)

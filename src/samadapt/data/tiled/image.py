@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.images import image_size, read_seen
+from samadapt.data.images import SLIDE_SUFFIXES, image_size, read_seen
 from samadapt.data.import_issues import LeftOut
 from samadapt.data.pixels import Limits, contrast_limits, to_rgb
 from samadapt.data.stacks.opening import is_zarr
@@ -24,9 +24,7 @@ from samadapt.errors import ImageError
 
 HUGE_PIXELS = 100_000_000
 """Pixels from which an image is better read in windows."""
-SLIDE_SUFFIXES = (".svs", ".ndpi", ".scn", ".bif", ".qptiff")
-"""Endings of slide scanners' files, which are TIFF inside."""
-_TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", *SLIDE_SUFFIXES)
+_TIFF_SUFFIXES = frozenset({".tif", ".tiff", *SLIDE_SUFFIXES})
 _BAND = 1024
 _SAMPLE = 128
 _SAMPLES = 8
@@ -233,6 +231,57 @@ def is_huge(path: str | os.PathLike[str]) -> bool:
         return height * width > HUGE_PIXELS
     height, width = image_size(path)
     return height * width > HUGE_PIXELS
+
+
+def shown_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """(height, width) of any image, larger than memory or not, from its header alone.
+
+    Raises:
+        ImageError: damaged, no image, or a package that is not installed.
+    """
+    path = Path(path)
+    return _stored_sizes(path)[0] if is_huge(path) else image_size(path)
+
+
+def makes_tiles(path: str | os.PathLike[str]) -> bool:
+    """Whether `TiledImage.open` has to make tiles or levels of an image first, which takes long.
+
+    Raises:
+        ImageError: damaged, or a package that is not installed.
+    """
+    path = Path(path)
+    if is_decoded_whole(path):
+        return True
+    sizes = _stored_sizes(path)
+    is_coarse = max(sizes[-1]) <= COARSE_ENOUGH
+    return not (is_coarse or cached_level(default_cache(), path, len(sizes)).is_file())
+
+
+def _stored_sizes(path: Path) -> list[tuple[int, int]]:
+    """(height, width) of every level that a file has, the finest first."""
+    if is_zarr(path):
+        from samadapt.data.tiled.zarr_levels import ZarrLevels
+
+        return ZarrLevels(path).sizes
+    if path.suffix.lower() in _TIFF_SUFFIXES:
+        with closing(TiffLevels(path)) as levels:
+            return levels.sizes
+    return [image_size(path)]
+
+
+def is_decoded_whole(path: str | os.PathLike[str]) -> bool:
+    """Whether `TiledImage.open` has to decode all of a file before it can be read in windows.
+
+    Raises:
+        ImageError: damaged.
+    """
+    path = Path(path)
+    if is_zarr(path) or cached_level(default_cache(), path, 0).is_file():
+        return False
+    source = _stored_tiles(path)
+    if source is not None:
+        source.close()
+    return source is None
 
 
 def _stored_tiles(path: Path) -> LevelSource | None:

@@ -48,14 +48,21 @@ export function resizeBrush(factor) {
 
 /** All pixels whose centre lies within `radius` of the line through `line`; null outside. */
 export function painted(line, radius) {
+  const { step } = view;
+  const mask = paintedPoints(line.map(([x, y]) => [x / step, y / step]), radius / step);
+  return mask && { ...mask, x: mask.x * step, y: mask.y * step, step };
+}
+
+/** The same in points of the view's step. */
+function paintedPoints(line, radius) {
   const reach = Math.max(radius, 0.5);
   const xs = line.map((p) => p[0]), ys = line.map((p) => p[1]);
   const x0 = Math.max(0, Math.floor(Math.min(...xs) - reach));
   const y0 = Math.max(0, Math.floor(Math.min(...ys) - reach));
-  const x1 = Math.min(view.imageWidth, Math.ceil(Math.max(...xs) + reach));
-  const y1 = Math.min(view.imageHeight, Math.ceil(Math.max(...ys) + reach));
+  const x1 = Math.min(Math.ceil(view.imageWidth / view.step), Math.ceil(Math.max(...xs) + reach));
+  const y1 = Math.min(Math.ceil(view.imageHeight / view.step), Math.ceil(Math.max(...ys) + reach));
   if (x1 <= x0 || y1 <= y0) return null;
-  const mask = { x: x0, y: y0, w: x1 - x0, h: y1 - y0, bits: new Uint8Array((x1 - x0) * (y1 - y0)) };
+  const mask = { x: x0, y: y0, w: x1 - x0, h: y1 - y0, step: 1, bits: new Uint8Array((x1 - x0) * (y1 - y0)) };
   for (let i = 0; i < line.length; i++) {
     segment(mask, line[Math.max(0, i - 1)], line[i], reach);
   }

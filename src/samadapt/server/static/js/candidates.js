@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { choose, current } from "./current.js";
-import { fromCrop, outline } from "./mask.js";
+import { extent, fromCrop, outline } from "./mask.js";
 import { inOrder } from "./queue.js";
 import { shownBitmap } from "./stage.js";
 import { colourOf, state } from "./state.js";
@@ -57,10 +57,11 @@ function candidateMasks() {
 /** The part of the image around a mask, with its outline. */
 function draw(canvas, mask) {
   const pen = canvas.getContext("2d");
-  const scale = 0.8 * Math.min(canvas.width / mask.w, canvas.height / mask.h);
+  const box = extent(mask);
+  const scale = 0.8 * Math.min(canvas.width / box.w, canvas.height / box.h);
   pen.translate(canvas.width / 2, canvas.height / 2);
   pen.scale(scale, scale);
-  pen.translate(-mask.x - mask.w / 2, -mask.y - mask.h / 2);
+  pen.translate(-box.x - box.w / 2, -box.y - box.h / 2);
   const bitmap = shownBitmap();
   if (bitmap) pen.drawImage(bitmap, 0, 0, view.imageWidth, view.imageHeight);
   const path = outline(mask);

@@ -87,14 +87,15 @@ export function begin(image, answer) {
 
 // -- what one does: each asks the server, and is called in order ---------------------------------
 
-export async function click(x, y, positive) {
+/** `seen` is what `sight` said when it was pressed. */
+export async function click(x, y, positive, seen = {}) {
   await bringLabel();
-  return act("click", { x, y, positive });
+  return act("click", { x, y, positive, ...seen });
 }
 
-export async function box(x0, y0, x1, y1) {
+export async function box(x0, y0, x1, y1, seen = {}) {
   await bringLabel();
-  return act("box", { x0, y0, x1, y1 });
+  return act("box", { x0, y0, x1, y1, ...seen });
 }
 
 export async function stroke(mask, positive) {
@@ -215,6 +216,6 @@ function blank() {
 /** An object of the server with its mask decoded; one that did not change keeps its drawing. */
 export function decoded(object, known) {
   if (known && known.revision === object.revision && known.mask) return { ...known, ...object, mask: known.mask };
-  const { counts, ...rest } = object;
-  return { ...rest, mask: counts ? decode(counts, object.height) : null };
+  const { counts, mask, ...rest } = object;
+  return { ...rest, mask: counts ? decode(counts, object.height) : fromCrop(mask ?? null) };
 }

@@ -30,7 +30,7 @@ export function strokeObject(pen, object, colour, width, scale) {
 }
 
 /** The border between pixels in four parts, each with the direction in which the object lies. */
-function sides({ x: left, y: top, w, h, bits }) {
+function sides({ x: left, y: top, w, h, bits, step }) {
   const at = (x, y) => (x >= 0 && y >= 0 && x < w && y < h && bits[y * w + x] ? 1 : 0);
   const [down, up, right, before] = Array.from({ length: 4 }, () => new Path2D());
   const runs = (length, side, path, draw) => {
@@ -45,12 +45,12 @@ function sides({ x: left, y: top, w, h, bits }) {
     }
   };
   for (let y = 0; y <= h; y++) {
-    const draw = (path, from, to) => { path.moveTo(left + from, top + y); path.lineTo(left + to, top + y); };
+    const draw = (path, from, to) => { path.moveTo(left + from * step, top + y * step); path.lineTo(left + to * step, top + y * step); };
     runs(w, (x) => at(x, y) && !at(x, y - 1), down, draw);
     runs(w, (x) => !at(x, y) && at(x, y - 1), up, draw);
   }
   for (let x = 0; x <= w; x++) {
-    const draw = (path, from, to) => { path.moveTo(left + x, top + from); path.lineTo(left + x, top + to); };
+    const draw = (path, from, to) => { path.moveTo(left + x * step, top + from * step); path.lineTo(left + x * step, top + to * step); };
     runs(h, (y) => at(x, y) && !at(x - 1, y), right, draw);
     runs(h, (y) => !at(x, y) && at(x - 1, y), before, draw);
   }

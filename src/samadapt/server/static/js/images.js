@@ -10,10 +10,13 @@ import { leaveInOrder } from "./queue.js";
 import { endProposals } from "./similar.js";
 import { keep, load, on, set, state, tell } from "./state.js";
 import { painted, showBitmaps } from "./stage.js";
+import { showTiles } from "./tiles.js";
 import { $, askText, complain, h, toast } from "./ui.js";
 import { show } from "./view.js";
 
 const KEPT = 4; // decoded images in memory
+const PREPARING = 425; // the status of an image whose tiles are being made
+const AGAIN = 1000; // milliseconds until it is asked for again
 const bitmaps = new Map(); // image -> promise of {version, levels}
 let opening = 0;
 
@@ -52,8 +55,9 @@ export async function openImage(id) {
     state.selected = null;
     takeObjects(objects);
     begin(id, standing(answer));
-    show(answer.width, answer.height);
+    show(answer.width, answer.height, Boolean(answer.tile));
     showBitmaps(picture.levels);
+    await showTiles(answer);
     broken = null;
     set({ image });
     $("blank").hidden = true;
@@ -62,7 +66,9 @@ export async function openImage(id) {
     await painted();
     prefetch(id);
   } catch (error) {
-    if (mine === opening) failed(id, error);
+    if (mine !== opening) return;
+    failed(id, error);
+    if (error.status === PREPARING) setTimeout(() => mine === opening && openImage(id), AGAIN);
   } finally {
     clearTimeout(waiting);
     if (mine === opening && $("working-text").textContent === "Opening…") working("");
@@ -166,6 +172,7 @@ function failed(id, error) {
   set({ image: null });
   takeObjects([]);
   showBitmaps([]);
+  showTiles(null);
   const row = state.images.find((entry) => entry[0] === id);
   const why = error.message || String(error);
   $("blank").replaceChildren(h("b", {}, row?.[1] ?? "This image"), h("span", {}, why));

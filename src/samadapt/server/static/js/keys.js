@@ -30,6 +30,7 @@ const ACTIONS = {
   holes: ["Mask", "Fill holes", ["Shift+F"]],
   largest: ["Mask", "Keep largest part", ["Shift+K"]],
   smooth: ["Mask", "Smooth", ["Shift+S"]],
+  refine: ["Mask", "Refine the outline (images larger than memory)", ["Shift+E"]],
   toolSplit: ["Mask", "Split by a stroke", ["Shift+X"]],
   toolPolygon: ["Mask", "Corners: drag, add on a line, Alt takes away", ["Shift+P"]],
   simplify: ["Mask", "Fewer corners", ["Shift+C"]],

@@ -35,7 +35,7 @@ import { redoStep, undoStep } from "./steps.js";
 import { startTeaching } from "./teaching.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
 import { acceptAllWaiting, acceptWaiting, fixed, fixWaiting, isFixing, isQueue, openQueue, passOver, redone, rejectWaiting, startQueue } from "./waiting.js";
-import { fit, view, zoomAt } from "./view.js";
+import { fit, showAt, view, zoomAt } from "./view.js";
 
 const EVERY = 8000; // milliseconds between two signs of life
 
@@ -70,6 +70,7 @@ const ordered = {
   hide: () => hide(selectedObjects()), lock: () => lock(selectedObjects()), solo: () => solo(selectedObjects()), showAll,
   toolPolygon: togglePolygon, simplify,
   islands: () => applyTool("remove islands"), holes: () => applyTool("fill holes"),
+  refine: () => applyTool("refine outline"),
   largest: () => applyTool("keep largest"), smooth: () => applyTool("smooth"),
 };
 
@@ -276,7 +277,7 @@ async function waitForModel() {
 }
 
 // For tests and benchmarks: what is on the screen, without reading pixels.
-window.samadapt = { link, state, set, current, view, finalMask, isBusy, corners, selectedIds: () => [...selectedIds()], openImage, painted, request };
+window.samadapt = { link, state, set, current, view, finalMask, isBusy, corners, selectedIds: () => [...selectedIds()], openImage, painted, request, show: showAt };
 
 start().catch((error) => {
   complain(error);

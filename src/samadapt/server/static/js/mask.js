@@ -1,4 +1,5 @@
-// Masks: a tight box {x, y, w, h} of bits, row by row, and COCO's compressed run lengths.
+// Masks: a tight box {x, y, w, h, step} of bits, row by row, and COCO's compressed run lengths. Every bit
+// is `step` x `step` pixels of the image, more than one on images larger than memory alone.
 
 /** A mask from the run lengths of an image `height` pixels high whose corner is at (left, top). */
 export function decode(counts, height, left = 0, top = 0) {
@@ -27,12 +28,20 @@ export function decode(counts, height, left = 0, top = 0) {
       left_ -= count;
     }
   }
-  return { x: x0 + left, y: y0 + top, w, h, bits };
+  return { x: x0 + left, y: y0 + top, w, h, bits, step: 1 };
 }
 
 /** A mask from what the server sends of the object under way. */
 export function fromCrop(crop) {
-  return crop && decode(crop.counts, crop.height, crop.x, crop.y);
+  const found = crop && decode(crop.counts, crop.height);
+  if (!found) return null;
+  const step = crop.step ?? 1;
+  return { ...found, x: crop.x + found.x * step, y: crop.y + found.y * step, step };
+}
+
+/** The box of a mask {x, y, w, h}, in pixels of the image. */
+export function extent({ x, y, w, h, step }) {
+  return { x, y, w: w * step, h: h * step };
 }
 
 /** A mask as the server takes it. */
@@ -51,23 +60,23 @@ export function toCrop(mask) {
     }
   }
   runs.push(count);
-  return { x: mask.x, y: mask.y, width: mask.w, height: mask.h, counts: pack(runs) };
+  return { x: mask.x, y: mask.y, width: mask.w, height: mask.h, counts: pack(runs), ...(mask.step > 1 ? { step: mask.step } : {}) };
 }
 
 export function area(mask) {
   let sum = 0;
   for (let i = 0; i < mask.bits.length; i++) sum += mask.bits[i];
-  return sum;
+  return sum * mask.step ** 2;
 }
 
 export function contains(mask, x, y) {
-  const column = Math.floor(x) - mask.x, row = Math.floor(y) - mask.y;
+  const column = Math.floor((Math.floor(x) - mask.x) / mask.step), row = Math.floor((Math.floor(y) - mask.y) / mask.step);
   if (column < 0 || row < 0 || column >= mask.w || row >= mask.h) return false;
   return mask.bits[row * mask.w + column] === 1;
 }
 
 export function overlaps(a, b) {
-  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+  return a.x < b.x + b.w * b.step && b.x < a.x + a.w * a.step && a.y < b.y + b.h * b.step && b.y < a.y + a.h * a.step;
 }
 
 /** `base` with the bits of `patch` set to `value`; null if nothing is left. Both may be null. */
@@ -75,14 +84,36 @@ export function merged(base, patch, value) {
   if (!patch) return base;
   if (!base) return value ? patch : null;
   if (!value && !overlaps(base, patch)) return base;
+  const step = Math.max(base.step, patch.step);
+  if (step > 1) [base, patch] = [onGrid(base, step, base), onGrid(patch, step, base)];
   const x = value ? Math.min(base.x, patch.x) : base.x;
   const y = value ? Math.min(base.y, patch.y) : base.y;
-  const right = value ? Math.max(base.x + base.w, patch.x + patch.w) : base.x + base.w;
-  const bottom = value ? Math.max(base.y + base.h, patch.y + patch.h) : base.y + base.h;
-  const out = { x, y, w: right - x, h: bottom - y, bits: new Uint8Array((right - x) * (bottom - y)) };
+  const right = value ? Math.max(base.x + base.w * step, patch.x + patch.w * step) : base.x + base.w * step;
+  const bottom = value ? Math.max(base.y + base.h * step, patch.y + patch.h * step) : base.y + base.h * step;
+  const w = (right - x) / step, h = (bottom - y) / step;
+  const out = { x, y, w, h, step, bits: new Uint8Array(w * h) };
   copy(base, out, 1);
   copy(patch, out, value);
   return tight(out);
+}
+
+/** A mask on the grid of a coarser step through a corner: each bit is set of which anything was. */
+function onGrid(mask, step, corner) {
+  if (mask.step === step && (mask.x - corner.x) % step === 0 && (mask.y - corner.y) % step === 0) return mask;
+  const start = (value, from) => from + Math.floor((value - from) / step) * step;
+  const x = start(mask.x, corner.x), y = start(mask.y, corner.y);
+  const w = Math.ceil((mask.x + mask.w * mask.step - x) / step), h = Math.ceil((mask.y + mask.h * mask.step - y) / step);
+  const out = { x, y, w, h, step, bits: new Uint8Array(w * h) };
+  const cells = (index, from, to) => [0, mask.step - 1].map((more) => Math.floor((from + index * mask.step + more - to) / step));
+  for (let row = 0, k = 0; row < mask.h; row++) {
+    const [top, bottom] = cells(row, mask.y, y);
+    for (let column = 0; column < mask.w; column++, k++) {
+      if (!mask.bits[k]) continue;
+      const [left, right] = cells(column, mask.x, x);
+      out.bits[top * w + left] = out.bits[top * w + right] = out.bits[bottom * w + left] = out.bits[bottom * w + right] = 1;
+    }
+  }
+  return out;
 }
 
 /** The smallest box around the set bits; null if there are none. */
@@ -99,7 +130,8 @@ export function tight(mask) {
   }
   if (x1 < 0) return null;
   if (x0 === 0 && y0 === 0 && x1 === mask.w - 1 && y1 === mask.h - 1) return mask;
-  const out = { x: mask.x + x0, y: mask.y + y0, w: x1 - x0 + 1, h: y1 - y0 + 1, bits: null };
+  const { step } = mask;
+  const out = { x: mask.x + x0 * step, y: mask.y + y0 * step, w: x1 - x0 + 1, h: y1 - y0 + 1, step, bits: null };
   out.bits = new Uint8Array(out.w * out.h);
   copy(mask, out, 1);
   return out;
@@ -108,7 +140,7 @@ export function tight(mask) {
 /** The outline along pixel edges, in image coordinates. */
 export function outline(mask) {
   const path = new Path2D();
-  const { x: left, y: top, w, h, bits } = mask;
+  const { x: left, y: top, w, h, bits, step } = mask;
   for (let y = 0; y <= h; y++) {
     let start = -1;
     for (let x = 0; x <= w; x++) {
@@ -117,8 +149,8 @@ export function outline(mask) {
       if (above !== below) {
         if (start < 0) start = x;
       } else if (start >= 0) {
-        path.moveTo(left + start, top + y);
-        path.lineTo(left + x, top + y);
+        path.moveTo(left + start * step, top + y * step);
+        path.lineTo(left + x * step, top + y * step);
         start = -1;
       }
     }
@@ -131,8 +163,8 @@ export function outline(mask) {
       if (before !== after) {
         if (start < 0) start = y;
       } else if (start >= 0) {
-        path.moveTo(left + x, top + start);
-        path.lineTo(left + x, top + y);
+        path.moveTo(left + x * step, top + start * step);
+        path.lineTo(left + x * step, top + y * step);
         start = -1;
       }
     }
@@ -140,7 +172,7 @@ export function outline(mask) {
   return path;
 }
 
-/** A canvas of the mask in one colour; large masks are shrunk by `step`, for the eye only. */
+/** A canvas of the mask in one colour, a pixel of which is `step` of the image; large masks are shrunk, for the eye only. */
 export function tinted(mask, colour) {
   const step = Math.max(1, Math.ceil(Math.sqrt((mask.w * mask.h) / 3e6)));
   const w = Math.ceil(mask.w / step), h = Math.ceil(mask.h / step);
@@ -157,7 +189,7 @@ export function tinted(mask, colour) {
     }
   }
   context.putImageData(image, 0, 0);
-  return { canvas, step };
+  return { canvas, step: step * mask.step };
 }
 
 function packed(colour) {
@@ -167,11 +199,12 @@ function packed(colour) {
 }
 
 function copy(from, to, value) {
-  const x0 = Math.max(from.x, to.x), x1 = Math.min(from.x + from.w, to.x + to.w);
-  const y0 = Math.max(from.y, to.y), y1 = Math.min(from.y + from.h, to.y + to.h);
+  const dx = (to.x - from.x) / from.step, dy = (to.y - from.y) / from.step;
+  const x0 = Math.max(0, dx), x1 = Math.min(from.w, dx + to.w);
+  const y0 = Math.max(0, dy), y1 = Math.min(from.h, dy + to.h);
   for (let y = y0; y < y1; y++) {
-    let source = (y - from.y) * from.w + x0 - from.x;
-    let target = (y - to.y) * to.w + x0 - to.x;
+    let source = y * from.w + x0;
+    let target = (y - dy) * to.w + x0 - dx;
     for (let x = x0; x < x1; x++, source++, target++) {
       if (from.bits[source]) to.bits[target] = value;
     }

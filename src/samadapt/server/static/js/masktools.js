@@ -9,14 +9,15 @@ import { change, objectAt } from "./objects.js";
 import { select, selectedObjects } from "./selection.js";
 import { on, state } from "./state.js";
 import { $, h, toast } from "./ui.js";
+import { view } from "./view.js";
 
 const CUT = 0.75; // radius of a cut, in pixels of the image
 const BUTTONS = {
-  islands: "Islands", holes: "Holes", largest: "Largest", smooth: "Smooth", toolSplit: "Split", merge: "Merge", toolPolygon: "Corners", simplify: "Simplify",
+  islands: "Islands", holes: "Holes", largest: "Largest", smooth: "Smooth", refine: "Refine", toolSplit: "Split", merge: "Merge", toolPolygon: "Corners", simplify: "Simplify",
 };
 
 export function startMaskTools() {
-  on("selected objects tool settings", render);
+  on("selected objects tool settings image", render);
   onCurrent(render);
   render();
 }
@@ -76,7 +77,8 @@ function targetsOf() {
 
 function render() {
   const usable = hasObject() || selectedObjects().length > 0;
-  $("mask-tools").replaceChildren(...Object.entries(BUTTONS).map(([name, text]) => h("button.button.small", {
+  const shown = Object.entries(BUTTONS).filter(([name]) => name !== "refine" || view.tiled);
+  $("mask-tools").replaceChildren(...shown.map(([name, text]) => h("button.button.small", {
     disabled: !usable && name !== "toolSplit", "aria-pressed": name === "toolSplit" ? String(state.tool === "split") : null,
     "data-mask-tool": name, onclick: () => run(name),
   }, text, keyOf(name) && h("kbd", {}, keyOf(name)))));

@@ -1,6 +1,6 @@
 // The list of objects: sorted and filtered; only the rows in sight exist.
 
-import { area } from "./mask.js";
+import { area, extent } from "./mask.js";
 import { keyOf } from "./keys.js";
 import { link, onLink } from "./link.js";
 import { colourFor, hide, isHidden, isLocked, lock } from "./marks.js";
@@ -136,7 +136,7 @@ function choose(object, at, event) {
   const isAlone = state.selected === object.id && selectedIds().size === 1;
   if (isAlone) set({ selected: null });
   else select([object.id]);
-  if (!isAlone && object.mask) reveal(object.mask);
+  if (!isAlone && object.mask) reveal(extent(object.mask));
 }
 
 function swatch(object) {

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import * as under from "./current.js";
 import { current, decoded, finalMask, hasObject, onObjects, request } from "./current.js";
-import { area, contains } from "./mask.js";
+import { area, contains, extent } from "./mask.js";
 import { unlocked } from "./marks.js";
 import { refreshLearning } from "./learning.js";
 import { countObjects } from "./images.js";
@@ -114,7 +114,7 @@ export async function editSelected() {
   set({ selected: null });
   await under.edit(object);
   tell(["objects"]);
-  if (object.mask) reveal(object.mask);
+  if (object.mask) reveal(extent(object.mask));
 }
 
 export async function undo() {

@@ -16,7 +16,7 @@ import { activate } from "./similar.js";
 import { state } from "./state.js";
 import { pointer, request } from "./stage.js";
 import { $, toast } from "./ui.js";
-import { isInside, pan, toImage, view, zoomAt } from "./view.js";
+import { isInside, pan, sight, toImage, view, zoomAt } from "./view.js";
 
 const MOVED = 5; // screen pixels from which on a press is a drag
 const LONG = 550; // milliseconds after which a finger's press means background
@@ -159,13 +159,14 @@ function drawn(done, x, y) {
 }
 
 function prompt(done, x, y) {
+  const seen = sight();
   if (done.moved && pointer.box) {
     const [x0, y0, x1, y1] = pointer.box;
     const clip = (value, most) => Math.min(Math.max(value, 0), most);
     const edges = [clip(x0, view.imageWidth), clip(y0, view.imageHeight), clip(x1, view.imageWidth), clip(y1, view.imageHeight)];
     if (edges[2] - edges[0] < 1 || edges[3] - edges[1] < 1) return;
     const boxDone = waits("waitingBoxes", edges);
-    inOrder(() => box(...edges).finally(boxDone));
+    inOrder(() => box(...edges, seen).finally(boxDone));
     return;
   }
   if (!isInside(x, y)) return;
@@ -173,16 +174,16 @@ function prompt(done, x, y) {
   const positive = (done.kind === "object") !== isLong;
   const maySelect = state.tool === "box" && !done.touch;
   const clickDone = waits("waiting", [x, y, positive ? 1 : 0]);
-  inOrder(() => clicked(x, y, positive, maySelect).finally(clickDone));
+  inOrder(() => clicked(x, y, positive, maySelect, seen).finally(clickDone));
 }
 
 /** A click, once everything before it was answered. */
-async function clicked(x, y, positive, maySelect) {
+async function clicked(x, y, positive, maySelect, seen) {
   if (maySelect && !hasObject()) {
     if (objectAt(x, y)) selectAt(x, y);
     return;
   }
-  await click(x, y, positive);
+  await click(x, y, positive, seen);
 }
 
 /** A proposal, or else an accepted object. */
@@ -240,7 +241,7 @@ function preview(sx, sy) {
     if (!isInside(x, y) || isUnderWay()) return;
     const asked = ++previewAsked;
     try {
-      const { mask } = await post(`/api/images/${current.image}/preview`, { x, y });
+      const { mask } = await post(`/api/images/${current.image}/preview`, { x, y, ...sight() });
       if (asked !== previewAsked || isUnderWay()) return;
       pointer.hover = fromCrop(mask);
       request("overlay");

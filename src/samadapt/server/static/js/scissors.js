@@ -5,7 +5,7 @@ import { painted } from "./brush.js";
 import { current, stroke } from "./current.js";
 import { pointer, request } from "./stage.js";
 import { on, state } from "./state.js";
-import { isInside, toScreen, view } from "./view.js";
+import { isInside, sight, toScreen, view } from "./view.js";
 
 let anchors = []; // places that were clicked
 let pieces = []; // the path up to each but the first of them
@@ -25,7 +25,7 @@ export async function cutTo(x, y) {
   if (!isInside(x, y)) return;
   if (anchors.length) {
     const [x0, y0] = anchors.at(-1);
-    const { path } = await post(`/api/images/${current.image}/objects/path`, { x0, y0, x1: x, y1: y });
+    const { path } = await post(`/api/images/${current.image}/objects/path`, { x0, y0, x1: x, y1: y, ...sight() });
     pieces.push(path);
   }
   image = current.image;

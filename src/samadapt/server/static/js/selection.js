@@ -1,6 +1,6 @@
 // Which objects are selected (one of them, `state.selected`, leads) and which one is pointed at.
 
-import { contains } from "./mask.js";
+import { contains, extent } from "./mask.js";
 import { isHidden, isLocked } from "./marks.js";
 import { set, state, tell } from "./state.js";
 
@@ -67,10 +67,10 @@ export function hover(id) {
 
 /** Up to 64 pixels of an object, evenly over its box. */
 function samples({ mask }) {
-  const step = Math.max(1, Math.sqrt((mask.w * mask.h) / SAMPLES));
+  const box = extent(mask), step = Math.max(1, Math.sqrt((box.w * box.h) / SAMPLES));
   const found = [];
-  for (let y = mask.y + 0.5; y < mask.y + mask.h; y += step) {
-    for (let x = mask.x + 0.5; x < mask.x + mask.w; x += step) if (contains(mask, x, y)) found.push([x, y]);
+  for (let y = box.y + 0.5; y < box.y + box.h; y += step) {
+    for (let x = box.x + 0.5; x < box.x + box.w; x += step) if (contains(mask, x, y)) found.push([x, y]);
   }
-  return found.length ? found : [[mask.x + mask.w / 2, mask.y + mask.h / 2]];
+  return found.length ? found : [[box.x + box.w / 2, box.y + box.h / 2]];
 }

@@ -2,11 +2,11 @@
 
 import { get, post } from "./api.js";
 import { hasObject, request } from "./current.js";
-import { area, contains, fromCrop, merged, overlaps, toCrop } from "./mask.js";
+import { area, contains, extent, fromCrop, merged, overlaps, toCrop } from "./mask.js";
 import { labelOf, set, state } from "./state.js";
 import { working } from "./images.js";
 import { $, complain, toast } from "./ui.js";
-import { reveal } from "./view.js";
+import { reveal, sight } from "./view.js";
 
 /** What came of the searches on this image for this label so far: the next one goes on from there. */
 let search = { image: null, label: null, rejected: [], tried: [] };
@@ -25,13 +25,13 @@ export async function findSimilar() {
   const watch = setInterval(() => tellProgress(image, present), 700);
   try {
     const { rejected, tried, label } = present;
-    const found = await post(`/api/images/${image}/similar`, { label, rejected: rejected.slice(-500), tried: tried.slice(-5000) });
+    const found = await post(`/api/images/${image}/similar`, { label, rejected: rejected.slice(-500), tried: tried.slice(-5000), ...sight() });
     if (state.image?.id !== image || search !== present) return;
     present.tried = found.more ? [...tried, ...found.tried] : [];
     const list = found.proposals.map(({ mask, likeness }) => ({ mask: fromCrop(mask), likeness })).filter(({ mask }) => mask);
     if (list.length) {
       set({ proposals: { list, index: 0, more: found.more, unlike: found.unlike }, selected: null });
-      reveal(list[0].mask);
+      reveal(extent(list[0].mask));
     } else if (found.more) {
       toast(`Nothing yet, ${found.looked} of ${found.places} places looked at: look on with the same key.`);
     } else {
@@ -103,7 +103,7 @@ export function step(by) {
   const { list, index } = state.proposals;
   const next = (index + by + list.length) % list.length;
   set({ proposals: { ...state.proposals, index: next } });
-  reveal(list[next].mask);
+  reveal(extent(list[next].mask));
 }
 
 /** Make the proposal at a point the active one; false when there is none. */
@@ -142,7 +142,7 @@ function leave(index) {
   }
   const next = Math.min(index, list.length - 1);
   set({ proposals: { ...state.proposals, list, index: next } });
-  reveal(list[next].mask);
+  reveal(extent(list[next].mask));
 }
 
 /** Once the last proposal is dealt with, and all that were accepted are saved, look for those that are left. */

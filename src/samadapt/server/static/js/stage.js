@@ -9,6 +9,7 @@ import { drawLine } from "./line.js";
 import { drawPins } from "./pins.js";
 import { drawPolygon } from "./polygon.js";
 import { drawPath } from "./scissors.js";
+import { moveTiles } from "./tiles.js";
 import { colourFor, isHidden } from "./marks.js";
 import { selectedObjects } from "./selection.js";
 import { colourOf, on, state } from "./state.js";
@@ -36,6 +37,7 @@ export function startStage() {
     request("base");
     request("overlay");
     moveObjects();
+    moveTiles();
     $("zoom").textContent = `${Math.round(view.scale * 100)}%`;
   });
   on("objects labels marks", () => request("objects"));
@@ -130,7 +132,7 @@ function drawObjects(pen) {
   pen.imageSmoothingEnabled = view.scale < 1;
   for (const object of drawingOrder(state.objects.values())) {
     const mask = object.mask;
-    if (!mask || mask.x > right || mask.y > bottom || mask.x + mask.w < left || mask.y + mask.h < top) continue;
+    if (!mask || mask.x > right || mask.y > bottom || mask.x + mask.w * mask.step < left || mask.y + mask.h * mask.step < top) continue;
     if (current.edited?.id === object.id || isHidden(object)) continue;
     const colour = colourFor(object);
     if (fill) {
@@ -334,7 +336,7 @@ function busyPlace() {
   const click = current.waiting.at(-1), box = current.waitingBoxes.at(-1), mask = shownMask();
   if (click) return toScreen(click[0], click[1]);
   if (box) return toScreen((box[0] + box[2]) / 2, (box[1] + box[3]) / 2);
-  if (mask) return toScreen(mask.x + mask.w / 2, mask.y + mask.h / 2);
+  if (mask) return toScreen(mask.x + (mask.w * mask.step) / 2, mask.y + (mask.h * mask.step) / 2);
   return [pointer.x, pointer.y];
 }
 
@@ -352,6 +354,6 @@ function filter() {
       part.setAttribute("tableValues", table);
     }
   }
-  base.style.filter = plain ? "" : "url(#display)";
+  for (const element of [base, $("tiles")]) element.style.filter = plain ? "" : "url(#display)";
   overlay.dataset.filter = plain ? "" : "on";
 }

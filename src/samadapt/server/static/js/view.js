@@ -1,6 +1,10 @@
 // Where the image is on the screen: zoom and pan.
 
-export const view = { scale: 1, x: 0, y: 0, width: 1, height: 1, imageWidth: 1, imageHeight: 1 };
+/**
+ * `step` pixels of the image are a pixel of the screen, as a power of two: of tiled images, which are
+ * larger than memory; 1 for all others.
+ */
+export const view = { scale: 1, x: 0, y: 0, width: 1, height: 1, imageWidth: 1, imageHeight: 1, tiled: false, step: 1 };
 
 const listeners = new Set();
 const MOST = 64;
@@ -18,7 +22,8 @@ export function resize(width, height) {
 }
 
 /** Begin with another image, all of it visible. */
-export function show(width, height) {
+export function show(width, height, tiled = false) {
+  view.tiled = tiled;
   view.imageWidth = width;
   view.imageHeight = height;
   fit();
@@ -59,6 +64,12 @@ export function reveal(box) {
   view.x += view.width / 2 - (left + right) / 2;
   view.y += view.height / 2 - (top + bottom) / 2;
   changed();
+}
+
+/** Bring a place of the image into the middle of the screen, at a scale. */
+export function showAt(x, y, scale) {
+  zoomAt(scale / view.scale);
+  showPlace(x, y);
 }
 
 /** Bring a place of the image into the middle of the screen. */
@@ -103,6 +114,16 @@ function hold() {
   view.y = Math.min(Math.max(view.y, rest - view.imageHeight * view.scale), view.height - rest);
 }
 
+/** What a request about a tiled image says of the part in sight; nothing for others. */
+export function sight() {
+  if (!view.tiled) return {};
+  const [x0, y0] = toImage(0, 0), [x1, y1] = toImage(view.width, view.height);
+  const clip = (value, most) => Math.min(Math.max(value, 0), most);
+  const { imageWidth: wide, imageHeight: high, step } = view;
+  return { view: { step, box: [clip(x0, wide), clip(y0, high), clip(x1, wide), clip(y1, high)] } };
+}
+
 function changed() {
+  view.step = view.tiled ? 2 ** Math.max(0, Math.floor(Math.log2(1 / view.scale))) : 1;
   for (const listener of listeners) listener();
 }

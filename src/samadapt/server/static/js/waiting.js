@@ -5,7 +5,7 @@ import { current, hasObject, onWaiting, request } from "./current.js";
 import { openImage } from "./images.js";
 import { keyOf, run } from "./keys.js";
 import { mayLeave } from "./leaving.js";
-import { fromCrop } from "./mask.js";
+import { extent, fromCrop } from "./mask.js";
 import { inOrder, leaving } from "./queue.js";
 import { endProposals, tellAccepted } from "./similar.js";
 import { colourOf, labelName, NO_LABEL, on, set, state } from "./state.js";
@@ -141,7 +141,7 @@ async function show({ id, image }) {
   if (!list.length) return false;
   const unlike = now.run.unlike.includes(image);
   set({ proposals: { list, index, more: false, unlike, queue: { waiting: now.waiting } }, selected: null });
-  reveal(list[index].mask);
+  reveal(extent(list[index].mask));
   return true;
 }
 

@@ -1,0 +1,242 @@
+"""`ClientMasks`: what a client does with masks of an image that fits into memory, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from samadapt.data.rle import Rle
+from samadapt.models.base import SegmentationModel
+from samadapt.models.prediction import Prediction
+from samadapt.prompts import Prompt
+from samadapt.proposals.likeness import ExampleImage
+from samadapt.proposals.similar import SimilarObjects, propose_similar
+from samadapt.server.measure import Task
+from samadapt.server.wire import Crop, SimilarRequest, View, crop_of, digest, proposal_crop
+from samadapt.session.candidates import under_click
+from samadapt.session.outline import Ring, filled, rings_of
+from samadapt.session.scissors import edge_path
+from samadapt.session.session import Session
+from samadapt.session.state import SavedObject
+from samadapt.store.records import StoredObject
+
+Json: TypeAlias = dict[str, Any]
+Point: TypeAlias = tuple[float, float]
+Reading: TypeAlias = Callable[[], AbstractContextManager[NDArray[np.uint8]]]
+"""Gives the pixels (H, W, 3) of the image."""
+
+
+class ClientMasks(Protocol):
+    """What a client does with the masks of its session; masks come and go as the page has them.
+
+    `view` says which part of the image the person sees, and how large.
+    """
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image."""
+
+    def click(self, x: float, y: float, positive: bool, view: View) -> None:
+        """Click on the object, or on the background."""
+
+    def box(self, x0: float, y0: float, x1: float, y1: float, view: View) -> None:
+        """Draw a box."""
+
+    def paint(self, crop: Crop, positive: bool) -> None:
+        """Paint pixels, or erase them."""
+
+    def current(self) -> tuple[Json | None, str]:
+        """The mask of the object under way, and its digest."""
+
+    def candidates(self) -> list[Json | None]:
+        """The masks of all candidates, without strokes."""
+
+    def preview(self, x: float, y: float, view: View) -> Json | None:
+        """What one click there would give; no event, and no learning."""
+
+    def accept(
+        self, label: str | None, others: Sequence[StoredObject], all_said: bool
+    ) -> Task | None:
+        """Accept the object under way; pixels of `others` stay theirs.
+
+        Returns what the measure of the frozen model gets to know of it, as object 0; without
+        clicks where they are not `all_said` of the object.
+        """
+
+    def teach(self, mask: Rle) -> None:
+        """Let the adapters learn an object that was added."""
+
+    def tool(self, name: str, saved: Sequence[SavedObject]) -> None:
+        """Apply a mask tool."""
+
+    def split(self, cut: Crop, saved: Sequence[SavedObject]) -> None:
+        """Split objects along a stroke."""
+
+    def rings(self, saved: SavedObject | None, tolerance: float) -> list[Ring]:
+        """The outline of an object, or of the one under way."""
+
+    def outline(self, rings: Sequence[Ring], saved: SavedObject | None) -> None:
+        """Give an object the mask inside rings."""
+
+    def path(self, start: Point, end: Point, view: View) -> list[Point]:
+        """The path along edges between two places."""
+
+    def similar(
+        self,
+        wanted: SimilarRequest,
+        examples: Sequence[Rle],
+        others: Sequence[Rle],
+        elsewhere: Sequence[ExampleImage],
+        progress: Callable[[int, int], None],
+    ) -> Json:
+        """Propose objects like examples."""
+
+    def whole(self, crop: Crop) -> Rle:
+        """A mask that the page sent, of the whole image."""
+
+
+class PlainMasks:
+    """Masks of an image that fits into memory.
+
+    Args:
+        model: the model.
+        session: the session.
+        reading: gives the pixels of the image.
+    """
+
+    def __init__(self, model: SegmentationModel, session: Session, reading: Reading) -> None:
+        self._model, self._session, self._reading = model, session, reading
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the image."""
+        return self._session.image_size
+
+    def click(self, x: float, y: float, positive: bool, view: View) -> None:
+        """Click on the object, or on the background."""
+        self._session.click(x, y, positive)
+
+    def box(self, x0: float, y0: float, x1: float, y1: float, view: View) -> None:
+        """Draw a box."""
+        self._session.box(x0, y0, x1, y1)
+
+    def paint(self, crop: Crop, positive: bool) -> None:
+        """Paint pixels, or erase them."""
+        self._session.paint(crop.mask(self.size), positive)
+
+    def current(self) -> tuple[Json | None, str]:
+        """The mask of the object under way, and its digest."""
+        crop = crop_of(self._session.mask)
+        return crop, digest(crop)
+
+    def candidates(self) -> list[Json | None]:
+        """The masks of all candidates, without strokes."""
+        found = self._session.prediction
+        return [] if found is None else [*map(crop_of, found.masks)]
+
+    def preview(self, x: float, y: float, view: View) -> Json | None:
+        """What one click there would give; no event, and no learning."""
+        session = self._session
+        if session.prediction is not None:
+            return None
+        adapters = session.lease.answering(self._model, session.embedding)
+        found = self._model.predict(session.embedding, Prompt([(x, y)]), True, adapters)
+        return crop_of(best_under(found, x, y))
+
+    def accept(
+        self, label: str | None, others: Sequence[StoredObject], all_said: bool
+    ) -> Task | None:
+        """Accept the object under way; pixels of `others` stay theirs."""
+        session, union = self._session, None
+        if others:
+            union = np.zeros(self.size, np.bool_)
+            for thing in others:
+                union |= thing.mask()
+        said = (session.clicks, session.current_box) if all_said else ((), None)
+        mask = session.accept(label, without=union)
+        return Task(0, session.embedding, *said, mask)
+
+    def teach(self, mask: Rle) -> None:
+        """Let the adapters learn an object that was added."""
+        self._session.teach(mask.mask())
+
+    def tool(self, name: str, saved: Sequence[SavedObject]) -> None:
+        """Apply a mask tool."""
+        self._session.apply(name, saved)
+
+    def split(self, cut: Crop, saved: Sequence[SavedObject]) -> None:
+        """Split objects along a stroke."""
+        self._session.split(cut.mask(self.size), saved)
+
+    def rings(self, saved: SavedObject | None, tolerance: float) -> list[Ring]:
+        """The outline of an object, or of the one under way."""
+        if saved is None:
+            mask = self._session.mask
+        else:
+            mask = None if saved.rle is None else saved.rle.mask()
+        return [] if mask is None else rings_of(mask, tolerance)
+
+    def outline(self, rings: Sequence[Ring], saved: SavedObject | None) -> None:
+        """Give an object the mask inside rings."""
+        self._session.replace_mask(filled(rings, self.size), saved)
+
+    def path(self, start: Point, end: Point, view: View) -> list[Point]:
+        """The path along edges between two places."""
+        with self._reading() as pixels:
+            return edge_path(pixels, start, end)
+
+    def similar(
+        self,
+        wanted: SimilarRequest,
+        examples: Sequence[Rle],
+        others: Sequence[Rle],
+        elsewhere: Sequence[ExampleImage],
+        progress: Callable[[int, int], None],
+    ) -> Json:
+        """Propose objects like examples."""
+        session = self._session
+        with self._reading() as pixels:
+            found = propose_similar(
+                self._model,
+                session.embedding,
+                pixels,
+                examples,
+                others,
+                session.lease.answering(self._model, session.embedding),
+                wanted.most,
+                rejected=[Rle.from_mask(crop.mask(self.size)) for crop in wanted.rejected],
+                tried=wanted.tried,
+                progress=progress,
+                elsewhere=elsewhere,
+            )
+        return similar_json(found, [proposal_crop(one) for one in found.proposals], found.tried)
+
+    def whole(self, crop: Crop) -> Rle:
+        """A mask that the page sent, of the whole image."""
+        return Rle.from_mask(crop.mask(self.size))
+
+
+def best_under(found: Prediction, x: float, y: float) -> NDArray[np.bool_]:
+    """The candidate that a single click shows first."""
+    found = under_click(found, x, y)
+    shown: NDArray[np.bool_] = found.masks[found.best]
+    return shown
+
+
+def similar_json(found: SimilarObjects, crops: Sequence[Json], tried: Sequence[Point]) -> Json:
+    """A search's result as the page takes it."""
+    return {
+        "proposals": [
+            {"mask": crop, "likeness": round(one.score, 3)}
+            for crop, one in zip(crops, found.proposals, strict=True)
+        ],
+        "tried": [list(place) for place in tried],
+        "more": found.more,
+        "looked": found.looked,
+        "places": found.places,
+        "unlike": found.is_unlike,
+    }

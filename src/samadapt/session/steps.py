@@ -1,0 +1,140 @@
+"""`SessionSteps`: what one does in a session that needs no mask."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from samadapt.data.rle import Rle
+from samadapt.errors import PromptError, SessionError
+from samadapt.session.core import SessionCore
+from samadapt.session.events import (
+    Added,
+    Deleted,
+    Edited,
+    Forgotten,
+    ImageReference,
+    Labelled,
+    Opened,
+    Rejected,
+    Relabelled,
+    Reset,
+    Skipped,
+)
+from samadapt.session.state import SavedObject
+from samadapt.version import installed_version
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """An object to add: its mask, its label, and its number if it was a proposal."""
+
+    rle: Rle
+    label: str | None = None
+    proposal: int | None = None
+
+
+class SessionSteps(SessionCore):
+    """Labels, giving up, deleting; each is one event."""
+
+    def label(self, label: str | None) -> None:
+        """Give the current object a label, and those that follow; None for no label.
+
+        The label that it has already is no event.
+        """
+        if checked_label(label) != self.state.object.label:
+            self._take(Labelled(label))
+
+    def reset(self) -> None:
+        """Remove all clicks, strokes and the box of this object.
+
+        Raises:
+            SessionError: there are none.
+        """
+        self._take(Reset())
+
+    def forget(self, *, redo: bool = False) -> None:
+        """Pass over the next step of undo, or redo, that cannot be taken any more."""
+        self._take(Forgotten(redo))
+
+    def skip(self) -> None:
+        """Give the current object up and go on to the next one.
+
+        Raises:
+            SessionError: no image is open.
+        """
+        self._take(Skipped())
+
+    def delete(self, saved: Iterable[SavedObject]) -> None:
+        """Delete accepted objects, as one step of undo.
+
+        Raises:
+            SessionError: one was deleted already.
+        """
+        self._take(Deleted(tuple(one.version for one in saved)))
+
+    def relabel(self, saved: Iterable[SavedObject], label: str | None) -> None:
+        """Give accepted objects another label, as one step of undo.
+
+        Those that have it already are left out.
+
+        Raises:
+            SessionError: one is being edited, or was deleted.
+        """
+        label = checked_label(label)
+        if others := tuple(one.version for one in saved if one.label != label):
+            self._take(Relabelled(others, label))
+
+    def add_all(self, found: Sequence[Addition]) -> None:
+        """Add whole masks as objects beside the current one, as one step of undo.
+
+        Raises:
+            SessionError: an empty mask, or one of another size than the image.
+        """
+        added = tuple(self._added(place, one) for place, one in enumerate(found))
+        if added:
+            self._take(added[0] if len(added) == 1 else Edited("accept all", added=added))
+
+    def reject(self, proposal: int) -> None:
+        """Reject a proposal that waits in a project; undo makes it wait again."""
+        self._take(Rejected(proposal))
+
+    def opening(self, image: ImageReference) -> Opened:
+        """The event of opening `image` in this session."""
+        return Opened(
+            image,
+            self.model.identity.name,
+            self.model.identity.weights_hash,
+            self.model.preprocessing,
+            tuple(adapter.title for adapter in self.adapters),
+            self.options,
+            installed_version(),
+        )
+
+    def _added(self, place: int, new: Addition) -> Added:
+        """The event of an object; in a project it gets a number there."""
+        if new.rle.size != self.image_size:
+            raise SessionError(f"a mask of {new.rle.size} for an image of {self.image_size}")
+        if not new.rle.area:
+            raise SessionError("the mask is empty: paint something first")
+        number, counts = self.state.last_id + 1 + place, new.rle.counts.decode("ascii")
+        return Added(number, checked_label(new.label), *new.rle.size, counts, new.proposal)
+
+
+def checked_label(label: str | None) -> str | None:
+    """A label, checked to be a text or None."""
+    if label is not None and not isinstance(label, str):
+        raise SessionError(f"label {label!r}: give the name of the class as text")
+    return label
+
+
+def checked_numbers(what: str, *values: float) -> tuple[float, ...]:
+    """Coordinates, checked to be finite numbers."""
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        raise PromptError(f"{what} at {values}: coordinates must be numbers") from None
+    if not all(math.isfinite(number) for number in numbers):
+        raise PromptError(f"{what} at {values}: coordinates must be finite numbers")
+    return numbers

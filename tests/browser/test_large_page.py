@@ -1,0 +1,109 @@
+"""An image of 400 million pixels in the page, from opening it to its objects in the project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from annotator import Annotator
+from story import Story
+
+from fakes import FakeModel
+from slides import write_slide
+
+SIDE = 20_000
+SMALL, LARGE = (15_000, 4_000, 150), (6_000, 12_000, 2_000)
+Opener = Callable[..., Any]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "pictures"
+    place.mkdir()
+    write_slide(place / "slide.tif", SIDE, [SMALL, LARGE], 4)
+    return place
+
+
+@pytest.fixture
+def annotator(folder: Path, tmp_path: Path) -> Iterator[Annotator]:
+    running = Annotator(folder, tmp_path / "cache", ("online",), FakeModel(side=64)).start()
+    running.project.labels.named(["disc"], "")
+    yield running
+    running.stop()
+
+
+_TILE = """async ([x, y]) => {
+    const {view} = samadapt;
+    for (let k = 0; k < 100; k++) {
+        const canvas = document.querySelector("#tiles canvas"), ratio = canvas.width / view.width;
+        const at = [view.x + x * view.scale, view.y + y * view.scale].map((v) => v * ratio | 0);
+        const [r, g, b, a] = canvas.getContext("2d").getImageData(at[0], at[1], 1, 1).data;
+        if (a) return [r, g, b];
+        await new Promise((done) => setTimeout(done, 50));
+    }
+    return null;
+}"""
+
+
+def red(colour: list[int] | None) -> bool:
+    return colour is not None and abs(colour[0] - 220) < 15 and colour[1] < 60
+
+
+def test_the_story_of_a_slide(annotator: Annotator, open_page: Opener) -> None:
+    story = Story(open_page())
+    page = story.page
+    story.until("samadapt.state.image?.tile === 512")
+    # All of it is in sight; tiles and the view agree about places.
+    assert red(page.evaluate(_TILE, [6_000, 12_000]))
+    assert not red(page.evaluate(_TILE, [15_000, 12_000]))
+    # An object larger than any window, at the zoom that shows it.
+    story.click(6_000, 12_000)
+    story.idle()
+    assert page.evaluate("samadapt.finalMask().step") > 1
+    story.press("Enter")
+    story.until("samadapt.state.objects.size === 1")
+    story.saved()
+    # Close to the small one: tiles of the finest level, and its own window.
+    page.evaluate("samadapt.show(15000, 4000, 1)")
+    assert red(page.evaluate(_TILE, [15_000, 4_000]))
+    assert not red(page.evaluate(_TILE, [15_250, 4_000]))
+    story.click(15_000, 4_000)
+    story.click(15_250, 4_100, button="right")
+    story.press("Control+z")
+    story.until("samadapt.current.clicks.length === 1")
+    # A stroke, then panning by dragging, and the mask stays where it is.
+    story.press("b")
+    story.drag((15_000, 3_800), (15_100, 3_800))
+    story.idle()
+    box = "(({x, y, w, h}) => [x, y, w, h])(samadapt.finalMask())"
+    before = page.evaluate(box)
+    assert before[1] < 3_810
+    page.keyboard.down(" ")
+    story.drag((15_000, 4_000), (14_900, 3_950))
+    page.keyboard.up(" ")
+    assert page.evaluate(box) == before
+    story.press("v", "Enter")
+    story.until("samadapt.state.objects.size === 2")
+    story.saved()
+    # A tool on an accepted object, and undo of it.
+    page.evaluate("samadapt.show(15000, 4000, 0.5)")
+    page.mouse.click(*story.place(15_000, 4_000))
+    story.until("samadapt.selectedIds().length === 1")
+    story.press("Shift+S")
+    story.idle()
+    things = annotator.project.objects.all()
+    assert [thing.revision for thing in things] == [1, 2]
+    story.press("Control+z")
+    story.idle()
+    large, small = annotator.project.objects.all()
+    x, y, width, height = large.rle.box
+    assert x < 5_000 < 7_000 < x + width
+    assert y < 11_000 < 13_000 < y + height
+    assert small.rle.crop(14_990, 3_995, 15_010, 4_005).all()
+    assert (small.height, small.width) == (SIDE, SIDE)
+    # A page that is loaded anew shows the same.
+    page.reload()
+    page.wait_for_selector("html[data-ready=true]")
+    story.until("samadapt.state.objects.size === 2")
