@@ -220,7 +220,7 @@ def test_no_route_answers_for_an_image_that_is_not_there(server: Annotator) -> N
     asked = 0
     for path, methods in paths.items():
         if "{image_id}" in path and "get" in methods:
-            answer = ann.http.get(path.format(image_id=2147483647))
+            answer = ann.http.get(path.format(image_id=2147483647, step=1, column=0, row=0))
             assert answer.status_code == 404, path
             assert "no image 2147483647" in answer.json()["error"]
             asked += 1

@@ -196,7 +196,7 @@ def test_sessions_are_bounded_by_their_bytes(
     person = annotator.person()
     first, second, third, _ = annotator.ids()
     person.click(first, 14, 12)
-    one = next(iter(annotator.workspace.sessions._open.values())).embedding.nbytes
+    one = next(iter(annotator.workspace.sessions._open.values())).session.embedding.nbytes
     monkeypatch.setattr(client_sessions, "MOST_BYTES", 2 * one)
     person.click(second, 14, 12)
     annotator.person("tab-two").click(second, 14, 12)  # shares the embedding

@@ -156,7 +156,7 @@ def _run(server: Annotator, web: Any, operation: Any, mode: Any, statuses: set[i
 
 @pytest.mark.parametrize(("method", "path"), _operations())
 def test_other_methods_are_refused(server: Annotator, method: str, path: str) -> None:
-    address = path.format(image_id=1, object_id=1)
+    address = path.format(image_id=1, object_id=1, step=1, column=0, row=0)
     http = server.people[0].http
     for other in {"GET", "PUT", "PATCH", "DELETE", "TRACE"} - {method.upper()}:
         answer = http.request(other, address)

@@ -14,11 +14,12 @@ from samadapt.data.rle import Rle
 from samadapt.data.tiled import TiledImage
 from samadapt.errors import PromptError, SessionError
 from samadapt.prompts import Prompt
-from samadapt.session.events import Clicked, ImageReference, Record
+from samadapt.session.events import Clicked, ImageReference
 from samadapt.session.lease import AdapterLease
 from samadapt.session.log import EventLog
 from samadapt.session.mask_tools import fill_holes
 from samadapt.session.options import SessionOptions
+from samadapt.session.record import Record
 from samadapt.session.replay import replay_windows
 from samadapt.session.window_session import WindowSession
 from samadapt.session.windows import ImageWindows

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import reduce as fold
+from pathlib import Path
 from typing import TypeVar
 
 from samadapt.adapters.base import Adapter
-from samadapt.errors import SamadaptError
+from samadapt.errors import ImageError, SamadaptError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
 from samadapt.server.client_masks import ClientMasks, PlainMasks
@@ -109,7 +110,7 @@ class ClientSessions:
         path, facts = self._gallery.path(image), image.facts
         pixels: ImageEmbedding | ImageWindows
         if self._tiled.is_tiled(path) and facts is not None:
-            pixels = self._tiled.get(path)
+            pixels = self._windows(image, path)
             frame = self.state(client, image_id).object.frame
             if frame is not None:  # encoded before anybody has to wait for it
                 with suppress(SamadaptError):
@@ -126,6 +127,17 @@ class ClientSessions:
                 _, old = self._open.popitem(last=False)
                 self._shared.leave(old.session.lease)
             return session
+
+    def _windows(self, image: StoredImage, path: Path) -> ImageWindows:
+        """A large image, open; why it cannot be read is noted, for the list of images."""
+        try:
+            found = self._tiled.get(path)
+        except ImageError as error:
+            self._gallery.note(image.id, image.facts, str(error))
+            raise
+        if image.problem:
+            self._gallery.note(image.id, image.facts, None)
+        return found
 
     def answering(self, embedding: ImageEmbedding) -> Sequence[Seams]:
         """The adapters in force as they are now, for work that is nobody's session."""
