@@ -103,7 +103,7 @@ def test_touching_and_nested_objects_each_have_their_outline(
     found = story.page.evaluate(
         """async () => {
             const rectangle = (id, label, x, y, w, h) => ({id, label, revision: 1,
-                mask: {x, y, w, h, bits: new Uint8Array(w * h).fill(1)}});
+                mask: {x, y, w, h, step: 1, bits: new Uint8Array(w * h).fill(1)}});
             samadapt.state.objects = new Map([
                 rectangle(1, 1, 60, 30, 4, 4), rectangle(2, 2, 50, 20, 30, 30),
                 rectangle(3, 1, 20, 20, 30, 30),

@@ -92,7 +92,7 @@ def test_a_click_begins_an_object_while_proposals_are_open(
     annotator: Annotator, open_page: Opener
 ) -> None:
     story = Story(open_page())
-    square = "{x: 11, y: 9, w: 6, h: 6, bits: new Uint8Array(36).fill(1)}"
+    square = "{x: 11, y: 9, w: 6, h: 6, step: 1, bits: new Uint8Array(36).fill(1)}"
     bar = story.page.locator("#dock")
     story.page.evaluate(
         f"""() => samadapt.set({{proposals: {{index: 0, more: false, list: [

@@ -377,7 +377,7 @@ def test_similar_objects_are_proposed_until_none_is_left(
         asked.append(more)
         return whole(*args[:6], 2, seconds=60, **more)
 
-    monkeypatch.setattr("samadapt.server.workspace.propose_similar", two)
+    monkeypatch.setattr("samadapt.server.client_masks.propose_similar", two)
     annotator.start()
     story = Story(open_page())
     story.page.evaluate(
