@@ -38,8 +38,10 @@ export async function approve() {
 
 /** Whether the image may be approved although something on it is open: asks. */
 async function mayApprove() {
-  const waiting = state.image ? (await get(`/api/images/${state.image.id}/proposals`)).proposals.length : 0;
-  const comments = state.review?.comments.filter((one) => !one.resolved).length ?? 0;
+  const id = state.image?.id;
+  if (!id) return true;
+  const [{ proposals }, review] = await Promise.all([get(`/api/images/${id}/proposals`), get(`/api/images/${id}/review`)]);
+  const waiting = proposals.length, comments = review.comments.filter((one) => !one.resolved).length;
   const open = [[waiting, "proposal"], [comments, "comment"]].filter(([count]) => count).map(([count, noun]) => `${count} ${noun}${count === 1 ? "" : "s"}`);
   if (!open.length) return true;
   return confirmed("Approve this image", `${open.join(" and ")} still wait${waiting + comments === 1 ? "s" : ""} here. Approve the image all the same?`, "Approve");
