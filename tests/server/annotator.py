@@ -22,7 +22,8 @@ from samadapt.server.app import create_app
 from samadapt.server.connections import ConnectionLimits
 from samadapt.server.learning import ADAPTERS
 from samadapt.server.security import Guard
-from samadapt.server.wire import Crop, crop_of
+from samadapt.server.wire import Crop
+from samadapt.server.wire_answers import crop_of
 from samadapt.server.workspace import Workspace
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.projects import Project, project_file

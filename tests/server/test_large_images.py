@@ -19,7 +19,7 @@ from samadapt.data.coco import CocoDataset
 from samadapt.data.rle import Rle
 from samadapt.data.tiled import image as tiled_image
 from samadapt.errors import ImageError
-from samadapt.server import wire
+from samadapt.server import wire_answers
 from samadapt.server.tiled_images import PreparingError
 from samadapt.server.wire import Crop
 from samadapt.store.export import export_project
@@ -33,8 +33,8 @@ DISC, BIG = (3000, 1000, 100), (1000, 3000, 700)
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Annotator]:
     monkeypatch.setenv("SAMADAPT_CACHE", str(tmp_path / "tiles"))
     monkeypatch.setattr(tiled_image, "HUGE_PIXELS", 1_000_000)
-    monkeypatch.setattr(wire, "_LARGE", 1_000_000)
-    monkeypatch.setattr(wire, "_MOST_POINTS", 1 << 16)
+    monkeypatch.setattr(wire_answers, "_LARGE", 1_000_000)
+    monkeypatch.setattr(wire_answers, "_MOST_POINTS", 1 << 16)
     folder = tmp_path / "pictures"
     folder.mkdir()
     Image.fromarray(blobs()).save(folder / "a.png")

@@ -7,7 +7,7 @@ from typing import Any
 
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.who import Here, Me
-from samadapt.server.wire import object_json
+from samadapt.server.wire_answers import object_json
 from samadapt.session.state import SavedObject
 from samadapt.store.session_objects import label_number
 

@@ -16,7 +16,8 @@ from samadapt.prompts import Prompt
 from samadapt.proposals.likeness import ExampleImage
 from samadapt.proposals.similar import SimilarObjects, propose_similar
 from samadapt.server.measure import Task
-from samadapt.server.wire import Crop, SimilarRequest, View, crop_of, digest, proposal_crop
+from samadapt.server.wire import Crop, SimilarRequest, View
+from samadapt.server.wire_answers import crop_of, digest, proposal_crop
 from samadapt.session.candidates import under_click
 from samadapt.session.outline import Ring, filled, rings_of
 from samadapt.session.scissors import edge_path

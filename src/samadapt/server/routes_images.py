@@ -13,7 +13,8 @@ from samadapt.server.gallery import Wanted
 from samadapt.server.pictures import THUMBNAIL_SIDE
 from samadapt.server.tiled_images import TILE
 from samadapt.server.who import Here, ImageId, Me
-from samadapt.server.wire import LARGEST_ID, MarkRequest, object_json
+from samadapt.server.wire import LARGEST_ID, MarkRequest
+from samadapt.server.wire_answers import object_json
 from samadapt.server.workspace import Workspace
 from samadapt.store.records import Claim, StoredImage
 from samadapt.store.session_objects import label_number

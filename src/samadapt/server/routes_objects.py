@@ -24,8 +24,8 @@ from samadapt.server.wire import (
     RevisionRequest,
     SimilarRequest,
     StrokeRequest,
-    object_json,
 )
+from samadapt.server.wire_answers import object_json
 from samadapt.session.state import SavedObject
 from samadapt.session.steps import Addition
 from samadapt.store.errors import ConflictError

@@ -19,7 +19,7 @@ from samadapt.server.acting import Json, acted
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.proposing import Find, FindLarge, Found
 from samadapt.server.who import Here, ImageId, Me, ObjectId
-from samadapt.server.wire import object_json, rle_crop
+from samadapt.server.wire_answers import object_json, rle_crop
 from samadapt.server.wire_review import FixRequest, ProposalsRequest, ProposeRequest
 from samadapt.server.workspace import Workspace
 from samadapt.store.dataset import UNLABELLED

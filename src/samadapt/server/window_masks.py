@@ -19,7 +19,8 @@ from samadapt.proposals.proposal import Proposal
 from samadapt.proposals.similar import propose_similar
 from samadapt.server.client_masks import Json, Point, best_under, similar_json
 from samadapt.server.measure import Task
-from samadapt.server.wire import Crop, SimilarRequest, View, rle_crop
+from samadapt.server.wire import Crop, SimilarRequest, View
+from samadapt.server.wire_answers import rle_crop
 from samadapt.session.answers import seen_prompts
 from samadapt.session.outline import Ring, filled, rings_of
 from samadapt.session.scissors import edge_path

@@ -1,30 +1,22 @@
-"""What page and server send each other: requests as pydantic models, masks as run lengths."""
+"""What the page sends: requests as pydantic models, masks as run lengths."""
 
 from __future__ import annotations
 
-import hashlib
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from samadapt.data.frames import Frame, part_of
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
-from samadapt.proposals.proposal import Proposal
 from samadapt.store.events import Attribute, Mark, Value
-from samadapt.store.records import StoredObject
 
 LARGEST_ID = 2**31 - 1
 LONGEST_TEXT = 10_000
 """Characters and entries that a request may hold at most; projects allow fewer, with a reason."""
 _MOST_OBJECTS = 1_000_000
-_LARGE = 1 << 26
-"""Pixels of an image from which on the page gets parts of masks."""
-_MOST_POINTS = 1 << 21
-"""Points of a mask of a large image, as the page gets it."""
 
 
 def _clean(text: str) -> str:
@@ -331,77 +323,3 @@ class AdapterRequest(Request):
     """Another adapter, by one of the names that were offered."""
 
     adapter: Name
-
-
-# -- answers ----------------------------------------------------------------------------------
-
-
-def crop_of(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
-    """A mask (H, W) as the page takes it: run lengths of its tight box; None if empty."""
-    if mask is None:
-        return None
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size == 0:
-        return None
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = np.flatnonzero(mask[top:bottom].any(axis=0))
-    left, right = int(columns[0]), int(columns[-1]) + 1
-    rle = Rle.from_mask(mask[top:bottom, left:right])
-    return {
-        "x": left,
-        "y": top,
-        "width": right - left,
-        "height": bottom - top,
-        "counts": rle.counts.decode("ascii"),
-    }
-
-
-def digest(crop: dict[str, Any] | None) -> str:
-    """What tells a mask from any other: the page sends it back with what it accepts."""
-    return (
-        "" if crop is None else hashlib.sha256(repr(sorted(crop.items())).encode()).hexdigest()[:16]
-    )
-
-
-def proposal_crop(proposal: Proposal) -> dict[str, Any]:
-    """A proposal's mask as the page takes it."""
-    crop, x, y = proposal.rle.cropped()
-    found = crop_of(crop)
-    if found is None:
-        raise DataError("a proposal without a pixel")
-    return found | {"x": x, "y": y}
-
-
-def rle_crop(rle: Rle) -> dict[str, Any] | None:
-    """A mask as the page takes it: coarser where it is large on a large image; None if empty."""
-    if not rle.area:
-        return None
-    pixels = rle.size[0] * rle.size[1]
-    frame = Frame.over(rle.box, _MOST_POINTS if pixels > _LARGE else pixels)
-    small = part_of(rle, rle.box) if frame.step == 1 else Rle.from_mask(frame.points(rle))
-    return {
-        "x": frame.x,
-        "y": frame.y,
-        "width": small.size[1],
-        "height": small.size[0],
-        "counts": small.counts.decode("ascii"),
-        "step": frame.step,
-    }
-
-
-def object_json(thing: StoredObject) -> dict[str, Any]:
-    """An object with its mask: run lengths of the whole image, or of a part of a large one."""
-    is_large = thing.height * thing.width > _LARGE
-    mask = {"mask": rle_crop(thing.rle)} if is_large else {"counts": thing.counts}
-    return {
-        "id": thing.id,
-        "key": thing.key,
-        "revision": thing.revision,
-        "label": thing.label_id,
-        "height": thing.height,
-        "width": thing.width,
-        **mask,
-        "source": thing.source,
-        "person": thing.person,
-        "prompts": thing.prompts,
-    }
