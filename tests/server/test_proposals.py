@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from annotator import Annotator, Json, Person, sent
+from discs import disc_labels, draw_discs
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,28 +18,18 @@ from samadapt.data.rle import Rle
 from samadapt.store.objects import NewMask
 from samadapt.store.proposals import NewProposal
 
-CENTRES = [(8, 8), (8, 28), (8, 48), (30, 14)]
-
 
 @pytest.fixture
 def labels() -> NDArray[np.int_]:
     """Four discs, (40, 56)."""
-    rows, columns = np.mgrid[:40, :56]
-    found = np.zeros((40, 56), np.int_)
-    for number, (y, x) in enumerate(CENTRES, 1):
-        found[(rows - y) ** 2 + (columns - x) ** 2 < 25] = number
-    return found
+    return disc_labels()
 
 
 @pytest.fixture
 def server(tmp_path: Path, labels: NDArray[np.int_]) -> Iterator[Annotator]:
     """Three images of the same discs; the model knows them."""
     folder = tmp_path / "pictures"
-    folder.mkdir()
-    picture = np.full((40, 56, 3), 110, np.uint8)
-    picture[labels > 0] = (220, 40, 40)
-    for number in range(1, 4):
-        Image.fromarray(picture).save(folder / f"{number}.png")
+    draw_discs(folder, labels, 3)
     running = Annotator(folder, tmp_path / "cache", model=OracleModel(labels)).start()
     running.project.labels.named(["disc"], "")
     yield running

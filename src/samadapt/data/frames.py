@@ -99,7 +99,7 @@ class Frame:
         return self.x + x * self.step, self.y + y * self.step
 
     def has(self, x: float, y: float) -> bool:
-        """Whether a place of the image lies in the frame."""
+        """Return whether a place of the image lies in the frame."""
         return 0 <= x - self.x <= self.width and 0 <= y - self.y <= self.height
 
     def points(self, rle: Rle) -> Mask:

@@ -374,7 +374,7 @@ def _drawn(polygons: Sequence[Any], size: tuple[int, int]) -> list[dict[str, Any
 
 
 def _length(polygon: NDArray[np.float64]) -> float:
-    """How many points drawing a polygon takes."""
+    """Return the number of points that a polygon is drawn with."""
     return float(np.abs(np.diff(polygon.reshape(-1, 2), axis=0)).max(axis=1).sum())
 
 

@@ -148,7 +148,7 @@ def propose_similar(
 
 
 def _is_unlike(embedding: ImageEmbedding, images: Sequence[ExampleImage]) -> bool:
-    """Whether an image is of another kind than those with examples; see `Signature.reach`."""
+    """Return True if an image is unlike those with examples (`Signature.reach`)."""
     first, *others = [Signature.of(image.embedding) for image in images]
     kind = fold(Signature.joined, others, first)
     return kind.distance(Signature.of(embedding)) > kind.reach(REACH_OF_ONE)

@@ -20,7 +20,7 @@ class StoppedError(Exception):
 
 @dataclass(slots=True)
 class RunProgress:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
         running: whether it goes on.

@@ -1,4 +1,4 @@
-"""`ClientMasks`: what a client does with masks of an image that fits into memory, and as JSON."""
+"""`ClientMasks`: mask operations of a client's session, and those of ordinary images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Reading: TypeAlias = Callable[[], AbstractContextManager[NDArray[np.uint8]]]
 
 
 class ClientMasks(Protocol):
-    """What a client does with the masks of its session; masks come and go as the page has them.
+    """Mask operations of a client's session; masks come in and go out in the page's format.
 
     `view` says which part of the image the person sees, and how large.
     """
@@ -57,7 +57,7 @@ class ClientMasks(Protocol):
         """The masks of all candidates, without strokes."""
 
     def preview(self, x: float, y: float, view: View) -> Json | None:
-        """What one click there would give; no event, and no learning."""
+        """Return the mask that one click there would give; no event, and no learning."""
 
     def accept(
         self, label: str | None, others: Sequence[StoredObject], all_said: bool
@@ -140,7 +140,7 @@ class PlainMasks:
         return [] if found is None else [*map(crop_of, found.masks)]
 
     def preview(self, x: float, y: float, view: View) -> Json | None:
-        """What one click there would give; no event, and no learning."""
+        """Return the mask that one click there would give; no event, and no learning."""
         session = self._session
         if session.prediction is not None:
             return None

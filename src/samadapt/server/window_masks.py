@@ -1,4 +1,4 @@
-"""`LargeMasks`: what a client does with masks of an image larger than memory."""
+"""`LargeMasks`: mask operations of a client's session at an image larger than memory."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class LargeMasks:
         return [rle_crop(rle) for rle in self._session.candidates()]
 
     def preview(self, x: float, y: float, view: View) -> Json | None:
-        """What one click there would give; no event, and no learning."""
+        """Return the mask that one click there would give; no event, and no learning."""
         session = self._session
         if not session.state.object.is_blank:
             return None

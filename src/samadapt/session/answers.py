@@ -160,7 +160,7 @@ def final_mask(
     """The mask (H, W) of an object with its strokes, read-only; None while it has neither."""
     mask = model_mask(now, answer)
     if now.strokes:
-        mask = _painted(np.zeros(size, np.bool_) if mask is None else mask, now.strokes)
+        mask = painted(np.zeros(size, np.bool_) if mask is None else mask, now.strokes)
     if mask is not None:
         mask.setflags(write=False)
     return mask
@@ -231,15 +231,3 @@ class _Packed:
         masks = np.unpackbits(self.bits, axis=-1, count=self.width).view(np.bool_)
         rest = self.scores, self.logits, self.window, self.best
         return Answer(self.prompt, Prediction(masks, *rest))
-
-
-def _painted(mask: NDArray[np.bool_], strokes: Sequence[MaskPart]) -> NDArray[np.bool_]:
-    """The mask (H, W) with strokes on it."""
-    out = mask.copy()
-    for stroke in strokes:
-        place, part = out[stroke.rows_and_columns()], stroke.part()
-        if isinstance(stroke, Painted) and stroke.positive:
-            place |= part
-        else:
-            place &= ~part
-    return out
