@@ -120,6 +120,34 @@ def test_a_step_that_somebody_else_decided_about_is_passed_over(server: Annotato
     assert ann.refused(f"/api/proposals/{first}/reject")[0] == 404
 
 
+def test_a_decision_of_somebody_else_leaves_other_steps_alone(server: Annotator) -> None:
+    ann, bob = server.person(), server.person("tab-bob")
+    first, second, *_ = queue(ann)
+    ann.post(f"/api/proposals/{first}/reject")
+    ann.post(f"/api/proposals/{second}/reject")
+    ann.post("/api/images/1/undo")
+    ann.post("/api/images/1/undo")
+    bob.post(f"/api/proposals/{first}/reject")
+    assert ann.refused("/api/images/1/redo")[0] == 404
+    assert ann.post("/api/images/1/redo")["can_redo"] is False
+    assert second not in queue(ann)
+
+
+def test_undo_goes_on_after_a_label_was_removed(server: Annotator) -> None:
+    ann = server.person()
+    first, *_ = queue(ann)
+    thing = ann.post(f"/api/proposals/{first}/accept")["object"]
+    disc, tile = thing["label"], server.project.labels.named(["tile"], "")["tile"]
+    ann.post(f"/api/objects/{thing['id']}", label=tile, revision=thing["revision"])
+    labels, revision = server.project.labels.all()
+    kept = [label for label in labels if label.id != disc]
+    server.project.labels.set(kept, revision, "")
+    undone = ann.post("/api/images/1/undo")
+    assert undone["saved"][0]["label"] == disc
+    assert disc in {label.id for label in server.project.labels.all()[0]}
+    assert ann.post("/api/images/1/undo")["waiting"] == [first]
+
+
 def test_what_an_object_covers_does_not_wait_until_it_is_deleted(
     server: Annotator, labels: NDArray[np.int_]
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,10 @@ from PIL import Image
 from fakes import FakeModel, blobs
 from samadapt.data.coco import CocoDataset
 from samadapt.data.rle import Rle
+from samadapt.data.tiled import TiledImage
 from samadapt.data.tiled import image as tiled_image
 from samadapt.errors import ImageError
-from samadapt.server import wire_answers
+from samadapt.server import tiled_images, wire_answers
 from samadapt.server.tiled_images import PreparingError
 from samadapt.server.wire import Crop
 from samadapt.store.export import export_project
@@ -199,6 +202,24 @@ def test_an_image_whose_tiles_are_being_made_opens_when_they_are(large: Annotato
             tiled.thumbnail(path, 96)
     assert tiled.get(path, patience=60).size == (1001, 1100)
     assert Image.open(io.BytesIO(tiled.thumbnail(path, 96))).size == (96, 87)
+
+
+def test_a_file_stays_open_while_it_is_read(
+    large: Annotator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiled, slide = large.workspace.tiled, large.folder / "slide.tif"
+    other = write_slide(large.folder / "other.tif", SIDE, [DISC], 3)
+    monkeypatch.setattr(tiled_images, "_MOST_OPEN", 1)
+    view = TiledImage.view
+
+    def evicted(image: TiledImage, *args: Any) -> Any:
+        tiled.get(other)
+        gc.collect()
+        return view(image, *args)
+
+    expected = tiled.tile(slide, 2, 2, 0)
+    monkeypatch.setattr(TiledImage, "view", evicted)
+    assert tiled.tile(slide, 2, 2, 0) == expected
 
 
 _CLICK = """

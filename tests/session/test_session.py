@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from fakes import FakeModel, OracleModel, blobs
+from samadapt.adapters.base import Interaction
 from samadapt.errors import AdapterError, ImageError, ModelError, PromptError, SessionError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Box, Click, Prompt
@@ -528,3 +532,25 @@ def _same(found: NDArray[np.bool_] | None, expected: NDArray[np.bool_] | None) -
         assert found is None
     else:
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_adapters_learn_where_the_caller_has_switched_gradients_off(
+    fake_model: FakeModel, image: NDArray[np.uint8], off: Callable[[], AbstractContextManager[None]]
+) -> None:
+    told: list[bool] = []
+
+    class Told(ToyAdapter):
+        def on_click(self, interaction: Interaction) -> None:
+            told.append(torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
+
+        def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
+            self.on_click(interaction)
+
+    session = Session(fake_model, [Told()])
+    with off():
+        session.open(image)
+        mask = session.click(*DISC)
+        session.accept()
+        session.teach(mask)
+    assert told == [True, True, True]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce as fold
 
 import numpy as np
@@ -13,9 +14,11 @@ from samadapt.errors import SessionError
 from samadapt.prompts import Box, Click
 from samadapt.session.events import (
     Accepted,
+    Added,
     Boxed,
     Clicked,
     Deleted,
+    Edited,
     Event,
     Forgotten,
     ImageReference,
@@ -24,6 +27,7 @@ from samadapt.session.events import (
     Opened,
     Painted,
     Redone,
+    Rejected,
     Relabelled,
     Reopened,
     Skipped,
@@ -49,6 +53,28 @@ def test_prompts_are_numbered_and_refer_to_the_mask_before() -> None:
         Asked(4, Box(0, 0, 2, 2)),
     )
     assert state.object.clicks == (Click(1, 1), Click(3, 3))
+
+
+def test_a_skip_of_nothing_leaves_the_numbers_to_what_redo_brings_back() -> None:
+    both = (Clicked(1, 1), DOT, Clicked(2, 2), Undone(), Undone(), Undone())
+    state = after(*both, Skipped())
+    asked = reduce(state, Clicked(3, 3)).object
+    other = after(*both[:3]).object
+    assert (asked.number, asked.step) != (other.number, other.step)
+    assert after(*both, Skipped(), *[Redone()] * 3).object == other
+
+
+def test_a_step_back_takes_its_own_decisions_alone() -> None:
+    added = Added(1, "cell", DOT.height, DOT.width, DOT.counts, proposal=2)
+    state = after(Rejected(1), added, Rejected(3), Forgotten())
+    assert state.decided == {1: False, 2: True, 3: False}
+    state = reduce(reduce(state, Forgotten()), Undone())  # of the rejection of 1
+    assert state.decided == {2: True, 3: False}
+    assert reduce(state, Redone()).decided == {1: False, 2: True, 3: False}
+    both = Edited("accept all", added=(replace(added, object_id=5), replace(added, proposal=4)))
+    state = after(Rejected(1), both, Undone())
+    assert state.decided == {1: False}
+    assert reduce(state, Redone()).decided == {1: False, 2: True, 4: True}
 
 
 def test_a_state_is_never_changed() -> None:

@@ -249,6 +249,9 @@ def test_tools_change_what_they_see_and_nothing_else(begin: Begin) -> None:
     session.merge(tuple(session.objects.values()))
     (merged,) = session.objects.values()
     assert merged.rle == filled.rle
+    nothing = Rle.from_crops([], (SIDE, SIDE))
+    with pytest.raises(SessionError, match="nothing would be left of the object"):
+        session.change("polygon", lambda mask: nothing, [merged])
     for _ in range(3):
         session.undo()
     assert next(iter(session.objects.values())).rle == whole

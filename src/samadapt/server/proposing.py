@@ -119,7 +119,8 @@ class Proposing(BackgroundRun[Progress]):
         if self._tiled.is_tiled(path):
             if find_large is None:
                 raise ImageError(f"{image.name} is too large to be searched by examples")
-            found = find_large(self._tiled.get(path, _LONGEST).image, self.check)
+            windows = self._tiled.get(path, _LONGEST)  # keeps the file open
+            found = find_large(windows.image, self.check)
         else:
             embedding, _ = self._encoder.behind(number, path, image.facts)
             found = find(image, embedding)

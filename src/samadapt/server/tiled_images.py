@@ -108,7 +108,8 @@ class TiledImages:
         Raises:
             ImageError: there is no such tile, or it is damaged.
         """
-        image = self.get(path).image
+        windows = self.get(path)  # keeps the file open
+        image = windows.image
         height, width = image.size
         side = TILE * step
         x, y = column * side, row * side
@@ -135,7 +136,8 @@ class TiledImages:
         Raises:
             ImageError: it cannot be read.
         """
-        image = self.get(path).image
+        windows = self.get(path)  # keeps the file open
+        image = windows.image
         height, width = image.size
         return _jpeg(image.view((0, 0, width, height), longest))
 

@@ -264,7 +264,11 @@ class Workspace:
             now, known = self.project.objects.get(saved.object_id), state.objects[saved.object_id]
             if (now.revision, now.deleted) != (known.revision, known.deleted):
                 return True
-        proposals = step.decided.keys() - state.decided.keys()
+        proposals = {
+            number
+            for number, said in step.decided.items()
+            if said is not None and number not in state.decided
+        }
         waiting = {one for some in self.project.proposals.numbers().values() for one in some}
         return not proposals <= waiting
 

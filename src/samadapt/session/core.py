@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import reduce as fold
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from samadapt.adapters.base import Interaction
@@ -207,6 +208,8 @@ class SessionCore:
         self._answers.keep(self.state)
         self._teach(saved, before.object, ending)
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()  # whoever calls may have switched gradients off
     def _restore(self, events: Iterable[Event]) -> None:
         """Take effect of events that are in the log already; only the current object is answered.
 
@@ -223,6 +226,8 @@ class SessionCore:
                 for adapter in self.lease.learners():
                     adapter.on_click(interaction)
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()  # whoever calls may have switched gradients off
     def _teach(self, event: Event, before: CurrentObject, ending: Interaction | None) -> None:
         """Tell the adapters of an event; `ending` is the object that it ended."""
         now, learners = self.state.object, self.lease.learners()
@@ -276,6 +281,8 @@ class SessionCore:
         """
         self._teach_mask(mask, self.embedding)
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()  # whoever calls may have switched gradients off
     def _teach_mask(self, mask: NDArray[np.bool_], embedding: ImageEmbedding) -> None:
         learners = self.lease.learners()
         if not learners or not self.state.object.is_blank:

@@ -42,7 +42,7 @@ from samadapt.session.events import (
 from samadapt.session.options import SessionOptions
 from samadapt.session.saved_object import SavedObject as SavedObject
 
-_NONE: Mapping[int, bool] = MappingProxyType({})
+_NONE: Mapping[int, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +117,12 @@ class Step:
     Attributes:
         object: the current object.
         saved: the accepted objects that it changes, as they were.
-        decided: the decisions about proposals, as they were.
+        decided: the decisions about proposals that it changes, as they were; None for none.
     """
 
     object: CurrentObject
     saved: tuple[SavedObject, ...] = ()
-    decided: Mapping[int, bool] = field(default_factory=lambda: _NONE)
+    decided: Mapping[int, bool | None] = field(default_factory=lambda: _NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,13 +199,14 @@ def reduce(state: SessionState, event: Event) -> SessionState:
             saved = SavedObject(known.object_id, known.revision, known.label, rle)
             return _go_on(state, replace(now, label=known.label, edited=saved))
         case Skipped():
-            after = replace(state, object=_next_object(state))
-            return after if now.is_blank else _remember(after, _step(state))
+            if now.is_blank:  # the next object would have the number of one that redo brings back
+                return state
+            return _remember(replace(state, object=_next_object(state)), _step(state))
         case Added():
-            return _save(_deciding(state, event), _new(event), now, _step(state))
+            after, step = _accepting(state, _step(state), event)
+            return _save(after, _new(event), now, step)
         case Rejected():
-            decided = MappingProxyType({**state.decided, event.proposal: False})
-            return _remember(replace(state, decided=decided), _step(state))
+            return _remember(*_deciding(state, _step(state), {event.proposal: False}))
         case Accepted():
             return _accept(state, event)
         case Deleted():
@@ -271,11 +272,11 @@ def _step_back(state: SessionState, *, is_undo: bool) -> SessionState:
     edited = back.edited
     if edited is not None and edited.object_id in objects:
         back = replace(back, edited=replace(edited, revision=objects[edited.object_id].revision))
-    other = Step(now, present, state.decided)
+    state, step = _deciding(state, step, step.decided)
+    other = Step(now, present, step.decided)
     undo = state.undo[:-1] if is_undo else (*state.undo, other)
     redo = (*state.redo, other) if is_undo else state.redo[:-1]
-    changed = replace(state, objects=MappingProxyType(objects), decided=step.decided)
-    after = replace(changed, object=back, undo=undo, redo=redo)
+    after = replace(state, object=back, objects=MappingProxyType(objects), undo=undo, redo=redo)
     return after if back.edited is not None else replace(after, label=back.label)
 
 
@@ -288,14 +289,24 @@ def _go_on(state: SessionState, now: CurrentObject) -> SessionState:
 
 
 def _step(state: SessionState, saved: tuple[SavedObject, ...] = ()) -> Step:
-    """What brings a state back."""
-    return Step(state.object, saved, state.decided)
+    """The step that brings a state back."""
+    return Step(state.object, saved)
 
 
-def _deciding(state: SessionState, *accepted: Added) -> SessionState:
-    """A state in which the proposals are accepted from which objects were added."""
-    fresh = {one.proposal: True for one in accepted if one.proposal is not None}
-    return replace(state, decided=MappingProxyType({**state.decided, **fresh})) if fresh else state
+def _deciding(
+    state: SessionState, step: Step, decisions: Mapping[int, bool | None]
+) -> tuple[SessionState, Step]:
+    """The state with other decisions about proposals, None for none, and the step that knows."""
+    known = {number: state.decided.get(number) for number in decisions}
+    kept = {number: said for number, said in state.decided.items() if number not in decisions}
+    fresh = {number: said for number, said in decisions.items() if said is not None}
+    after = replace(state, decided=MappingProxyType({**kept, **fresh}))
+    return after, replace(step, decided=MappingProxyType(known))
+
+
+def _accepting(state: SessionState, step: Step, *added: Added) -> tuple[SessionState, Step]:
+    """As `_deciding`, for proposals from which objects were added."""
+    return _deciding(state, step, {a.proposal: True for a in added if a.proposal is not None})
 
 
 def _remember(state: SessionState, step: Step) -> SessionState:
@@ -342,7 +353,8 @@ def _edit(state: SessionState, event: Edited) -> SessionState:
         _check_inside(state.opened, stroke)
     now = replace(after.object, strokes=(*after.object.strokes, *event.strokes))
     last_id = max((state.last_id, *(new.object_id for new in event.added)))
-    return replace(_deciding(after, *event.added), object=now, last_id=last_id)
+    decided, step = _accepting(after, _step(state, tuple(before)), *event.added)
+    return replace(_remember(replace(decided, undo=state.undo), step), object=now, last_id=last_id)
 
 
 def _next_version(saved: SavedObject, **changes: Any) -> SavedObject:

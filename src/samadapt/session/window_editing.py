@@ -101,19 +101,26 @@ class WindowEditing(WindowMasks):
         """
         if not saved:
             mask = self._filled()
-            strokes = _strokes(mask, change(mask))
+            strokes = _strokes(mask, _something(change(mask)))
             if strokes:
                 self._take(Edited(tool, strokes=strokes))
             return int(bool(strokes))
         changed = []
         for one in saved:
             mask = self._saved(one)
-            found = change(mask)
+            found = _something(change(mask))
             if found != mask:
                 changed.append(_changed(one, mask, found))
         if changed:
             self._take(Edited(tool, tuple(changed)))
         return len(changed)
+
+
+def _something(mask: Rle) -> Rle:
+    """The mask, if a pixel of it is left."""
+    if not mask.area:
+        raise SessionError("nothing would be left of the object: delete it instead")
+    return mask
 
 
 def tooled(mask: Rle, change: Callable[[Mask], Mask]) -> Rle:

@@ -265,6 +265,10 @@ class ObjectTable:
         with self._database.write() as tx:
             return self.restore_in(tx, object_id, revision, person)
 
+    def bring_back_label(self, tx: Connection, label_id: int | None, person: str) -> None:
+        """Put a label onto the list again if it was removed, in the caller's transaction."""
+        self._labels.bring_back(tx, label_id, person)
+
     def restore_in(
         self, tx: Connection, object_id: int, revision: int, person: str
     ) -> StoredObject:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from samadapt.errors import SessionError
-from samadapt.session.events import Accepted, Added, Edited, Event, Painted
+from samadapt.session.events import Accepted, Added, Edited, Event, Painted, Redone, Undone
 from samadapt.session.state import SavedObject, SessionState, reduce
 from samadapt.store.events import Source
 from samadapt.store.objects import NewMask, ObjectTable
@@ -68,6 +68,8 @@ class SessionObjects:
                 continue
             if before.objects.get(number) != saved and saved != before.object.edited:
                 more = _prompts_in_force(before) if isinstance(event, Accepted) else 0
+                if isinstance(event, Undone | Redone):  # with a label that was removed meanwhile
+                    self.table.bring_back_label(tx, label_number(saved.label), self.person)
                 self._change(tx, before.objects.get(number), saved, more)
         return event
 
