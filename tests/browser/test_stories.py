@@ -391,12 +391,25 @@ def test_similar_objects_are_proposed_until_none_is_left(
     assert "Similar 1 / 2+" in story.page.locator("#bar").inner_text()
     story.press("r")
     story.until("samadapt.state.proposals.list.length === 1")
+    # The rejection is taken back first, and not the object that was accepted before.
+    story.press("Control+z")
+    story.until("samadapt.state.proposals.list.length === 2")
+    assert story.page.evaluate("samadapt.state.objects.size") == 1
+    story.press("r")
+    story.until("samadapt.state.proposals.list.length === 1")
     story.press("Enter")
     # The last one dealt with, the page looks on by itself; what was rejected does not come back.
     story.until("samadapt.state.objects.size === 2 && samadapt.state.proposals?.list.length === 2")
     assert len(asked[1]["rejected"]) == 1
     story.press("Shift+Enter")
     story.until("samadapt.state.objects.size === 4")
+    # What redo brings back is not proposed beside it.
+    story.press("Control+z")
+    story.until("samadapt.state.objects.size === 2")
+    story.press("f")
+    story.until("samadapt.state.proposals?.list.length === 2")
+    story.press("Control+y")
+    story.until("samadapt.state.objects.size === 4 && !samadapt.state.proposals")
     story.press("f")
     story.page.wait_for_selector(".toast >> text=Nothing else here looks like")
     image = next(i for i in annotator.ids() if annotator.project.images.get(i).name == "0.png")

@@ -40,10 +40,11 @@ def export_model(
         "files": list(exported.files),
         "largest_difference": exported.largest_difference,
     }
+    what = f"{loaded.identity.name} with {', '.join(adapter)}" if adapter else loaded.identity.name
     if as_json:
         typer.echo(json.dumps(result))
     else:
         typer.echo(
-            f"{out}: {', '.join(exported.files)}; same masks as {loaded.identity.name}, largest "
+            f"{out}: {', '.join(exported.files)}; same masks as {what}, largest "
             f"difference {exported.largest_difference:.1e} of the largest value"
         )

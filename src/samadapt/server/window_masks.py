@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from samadapt.session.outline import Ring, filled, rings_of
 from samadapt.session.scissors import edge_path
 from samadapt.session.state import SavedObject
 from samadapt.session.window_editing import MOST_POINTS
-from samadapt.session.window_session import WindowSession
+from samadapt.session.window_session import WindowSession, is_cut
 from samadapt.store.records import StoredObject
 
 REFINE = "refine outline"
@@ -188,7 +190,11 @@ class LargeMasks:
             progress=progress,
             elsewhere=elsewhere,
         )
-        crops = [self._crop(one, frame) for one in found.proposals]
+        is_whole = [not is_cut(one.mask, frame, self.size) for one in found.proposals]
+        whole = tuple(compress(found.proposals, is_whole))
+        cut = tuple(p.point for p, kept in zip(found.proposals, is_whole, strict=True) if not kept)
+        found = replace(found, proposals=whole, tried=(*found.tried, *cut))
+        crops = [self._crop(one, frame) for one in whole]
         return similar_json(found, crops, [frame.outside(x, y) for x, y in found.tried])
 
     def whole(self, crop: Crop) -> Rle:

@@ -29,6 +29,7 @@ class ClaimTable:
         mine = claims.c.project_id == self._project, claims.c.client == client
         values = {"image_id": image_id, "person": person, "seen": time.time()}
         with self._database.write() as tx:
+            self._database.lock(tx, self._project)
             if tx.execute(update(claims).where(*mine).values(**values)).rowcount == 0:
                 key = {"project_id": self._project, "client": client}
                 tx.execute(insert(claims).values(**key, **values))

@@ -107,6 +107,11 @@ class Database:
         if self.path is None:  # SQLite's writers are alone from the beginning
             tx.execute(select(func.pg_advisory_xact_lock(_MAKING)))
 
+    def lock(self, tx: Connection, project_id: int) -> None:
+        """Wait until nobody else writes to a project, and keep others waiting until the end."""
+        # SQLite's writers are alone from the beginning and pass over FOR UPDATE.
+        tx.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update())
+
     def duty(self, name: str) -> Duty:
         """What one process at a time does, of those that have this database open."""
         if self.path is not None:

@@ -85,9 +85,7 @@ class Journal:
 
     def lock(self, tx: Connection) -> None:
         """Wait until nobody else writes to this project, and keep others waiting until the end."""
-        # SQLite's writers are alone from the beginning and pass over FOR UPDATE.
-        row = select(projects.c.id).where(projects.c.id == self._project).with_for_update()
-        tx.execute(row)
+        self._database.lock(tx, self._project)
 
     def next_number(self, tx: Connection) -> int:
         """Take the next number; whoever writes after waits until this transaction ends."""

@@ -62,6 +62,7 @@ class LearningTable:
             "adapters": json.dumps(list(adapters)),
         }
         with self._database.write() as tx:
+            self._database.lock(tx, self._project)
             changed = update(learning).where(self._mine())
             changed = changed.values(**values, revision=learning.c.revision + 1)
             found = tx.execute(changed.returning(learning.c.revision)).scalar()

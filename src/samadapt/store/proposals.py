@@ -73,6 +73,7 @@ class ProposalTable:
         """
         count = 0
         with self._database.write() as tx:
+            self._database.lock(tx, self._project)
             for image_id, some in found.items():
                 here = (
                     self._in("waiting"),

@@ -35,7 +35,8 @@ import { redoStep, undoStep } from "./steps.js";
 import { startTeaching } from "./teaching.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
 import { acceptAllWaiting, acceptWaiting, fixed, fixWaiting, isFixing, isQueue, openQueue, passOver, redone, rejectWaiting, startQueue } from "./waiting.js";
-import { fit, showAt, view, zoomAt } from "./view.js";
+import { extent } from "./mask.js";
+import { fit, reveal, showAt, view, zoomAt } from "./view.js";
 
 const EVERY = 8000; // milliseconds between two signs of life
 
@@ -47,6 +48,12 @@ async function accept() {
   await acceptCurrent();
   if (!hasObject()) await (isFixing() ? fixed() : dropCovered(mask));
   return null;
+}
+
+/** What undo or redo brought under way again is shown. */
+function inSight() {
+  const mask = finalMask();
+  if (mask) reveal(extent(mask));
 }
 
 /** Keys and buttons that are done one after the other, behind clicks that wait for their answer. */
@@ -61,7 +68,7 @@ const ordered = {
     return null;
   },
   cycle: () => cycle(),
-  undo: async () => (isCutting() ? cutBack() : (await undoStep()) || undo()), redo: async () => (await redoStep()) || redo().then(() => isQueue() && redone()),
+  undo: async () => (isCutting() ? cutBack() : (await undoStep()) || undo().then(inSight)), redo: async () => (await redoStep()) || redo().then(inSight).then(() => isQueue() && redone()),
   edit: () => (isQueue() && !hasObject() ? fixWaiting() : editSelected()), remove: deleteSelected,
   similar: findSimilar, acceptAll: () => (isQueue() ? acceptAllWaiting() : acceptAll()), reject: () => (isQueue() ? rejectWaiting() : rejectProposal()),
   proposalNext: () => (isQueue() ? passOver() : step(1)), proposalPrevious: () => step(-1),

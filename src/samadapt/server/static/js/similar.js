@@ -1,9 +1,10 @@
 // Find similar: proposals of the model, accepted or rejected with one key.
 
 import { get, post } from "./api.js";
-import { hasObject, request } from "./current.js";
+import { hasObject, onObjects, request } from "./current.js";
 import { area, contains, extent, fromCrop, merged, overlaps, toCrop } from "./mask.js";
 import { labelOf, set, state } from "./state.js";
+import { rememberStep } from "./steps.js";
 import { working } from "./images.js";
 import { $, complain, toast } from "./ui.js";
 import { reveal, sight } from "./view.js";
@@ -11,6 +12,12 @@ import { reveal, sight } from "./view.js";
 /** What came of the searches on this image for this label so far: the next one goes on from there. */
 let search = { image: null, label: null, rejected: [], tried: [] };
 let saving = 0;
+
+/** What becomes an object, by redo or by somebody else, is not proposed any more. */
+onObjects((saved) => queueMicrotask(() => {
+  if (state.proposals?.queue) return;
+  for (const { id } of saved) dropCovered(state.objects.get(id)?.mask);
+}));
 
 export async function findSimilar() {
   const image = state.image?.id;
@@ -73,8 +80,21 @@ export async function rejectProposal() {
   if (mustWait()) return;
   const proposal = state.proposals?.list[state.proposals.index];
   if (!proposal) return;
-  search.rejected.push(toCrop(proposal.mask));
-  leave(state.proposals.index);
+  const image = state.image.id, present = search, crop = toCrop(proposal.mask), { index, more, unlike } = state.proposals;
+  const take = () => {
+    present.rejected.push(crop);
+    const now = state.image?.id === image ? state.proposals?.list.indexOf(proposal) ?? -1 : -1;
+    if (now >= 0) leave(now);
+  };
+  take();
+  rememberStep("a rejected proposal", () => {
+    present.rejected = present.rejected.filter((one) => one !== crop);
+    if (state.image?.id !== image || state.proposals?.queue) return;
+    const list = [...(state.proposals?.list ?? [])];
+    list.splice(index, 0, proposal);
+    set({ proposals: { more, unlike, ...state.proposals, list, index: Math.min(index, list.length - 1) }, selected: null });
+    reveal(extent(proposal.mask));
+  }, take);
   await goOn();
 }
 
