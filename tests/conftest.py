@@ -33,6 +33,14 @@ settings.register_profile("thorough", _EACH, max_examples=1000)
 settings.load_profile(os.environ.get("SAMADAPT_HYPOTHESIS", "samadapt"))
 
 
+_SLOWEST = {"browser": 0, "server": 1, "training": 2}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with files that take longest, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: _SLOWEST.get(item.path.parent.name, len(_SLOWEST)))
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()

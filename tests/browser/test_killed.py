@@ -88,7 +88,7 @@ def test_the_page_says_that_the_server_is_away_and_goes_on(
     story.page.wait_for_selector("#link >> text=does not answer")
     story.page.wait_for_selector("#saved[data-state=failed]")
     story.page.wait_for_selector("#object-list >> text=not saved yet")
-    assert "Do not close" in story.page.locator("#link").inner_text()
+    story.page.wait_for_selector("#link >> text=Do not close")
     ys, xs = np.nonzero(mask)
     inside = xs[len(xs) // 2] + 0.5, ys[len(ys) // 2] + 0.5
     assert story.pixel("objects-layer", *inside)[3] > 60  # it stays on the screen
