@@ -8,10 +8,9 @@ from urllib.parse import unquote
 
 from fastapi import Depends, Header, HTTPException, Path, Request
 
-from samadapt.server.wire import LARGEST_ID, Client, Key, _clean
+from samadapt.server.wire import LARGEST_ID, Client, Key
 from samadapt.server.workspace import Workspace
-
-_MOST_NAME = 60
+from samadapt.store.texts import LONGEST_PERSON, as_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +40,7 @@ def _who(
     x_samadapt_person: Annotated[str, Header(max_length=300)] = "",
     idempotency_key: Annotated[Key | None, Header()] = None,
 ) -> Who:
-    try:
-        name = _clean(unquote(x_samadapt_person, errors="replace"))[:_MOST_NAME]
-    except ValueError:
-        name = ""
+    name = as_line(unquote(x_samadapt_person, errors="replace"), LONGEST_PERSON)
     return Who(x_samadapt_client, name, idempotency_key)
 
 

@@ -14,10 +14,11 @@ from samadapt.store.database import Database
 from samadapt.store.errors import MissingError
 from samadapt.store.events import Attribute, ImageTagged, Label, ObjectDescribed, Value
 from samadapt.store.journal import Journal
-from samadapt.store.label_names import clean_name, has_control
+from samadapt.store.label_names import clean_name
 from samadapt.store.label_rows import present_labels
 from samadapt.store.review_rows import follow_change
 from samadapt.store.tables import details, images, objects
+from samadapt.store.texts import has_control
 
 Kind = Literal["object", "image"]
 MOST_TAGS = 50
@@ -32,8 +33,29 @@ class DetailTable:
     def __init__(self, database: Database, project_id: int, journal: Journal) -> None:
         self._database, self._project, self._journal = database, project_id, journal
 
-    def attributes(self) -> dict[int, dict[str, Value]]:
-        """The attributes of all objects that have any, by the object's number."""
+    def attributes(self, image_id: int | None = None) -> dict[int, dict[str, Value]]:
+        """The attributes of all objects that have any, or of an image's, by the object's number.
+
+        These are the ones that the object's label has.
+        """
+        wanted = select(objects.c.id, objects.c.label_id, details.c.body).join(
+            details, (details.c.number == objects.c.id) & (details.c.kind == "object")
+        )
+        wanted = wanted.where(
+            objects.c.project_id == self._project,
+            details.c.project_id == self._project,
+            ~objects.c.deleted,
+        )
+        if image_id is not None:
+            wanted = wanted.where(objects.c.image_id == image_id)
+        with self._database.read() as tx:
+            labels = {label.id: label for label in present_labels(tx, self._project)}
+            rows = tx.execute(wanted).all()
+        found = {int(r.id): _shown(json.loads(r.body), labels.get(r.label_id)) for r in rows}
+        return {number: said for number, said in found.items() if said}
+
+    def all_attributes(self) -> dict[int, dict[str, Value]]:
+        """As `attributes`, with what was said of objects while they had other labels."""
         with self._database.read() as tx:
             return self._all(tx, "object")
 
