@@ -22,9 +22,9 @@ from samadapt.server.who import Here, ImageId, Me, ObjectId
 from samadapt.server.wire_answers import object_json, rle_crop
 from samadapt.server.wire_review import FixRequest, ProposalsRequest, ProposeRequest
 from samadapt.server.workspace import Workspace
-from samadapt.store.dataset import UNLABELLED
 from samadapt.store.errors import MissingError
-from samadapt.store.proposals import NewProposal, WaitingProposal
+from samadapt.store.label_names import UNLABELLED
+from samadapt.store.proposals import NewProposal, WaitingProposal, similar_source
 from samadapt.store.records import StoredImage
 from samadapt.store.session_objects import saved_object
 
@@ -38,10 +38,11 @@ _SECONDS = 10.0
 @router.get("/proposals")
 def standing(here: Here) -> Json:
     """How many proposals wait, what tasks can be proposed, and how far the run is."""
+    run = here.proposing.progress.to_json()
     return {
         "waiting": here.gallery.waiting.count(),
         "tasks": here.learning.tasks(),
-        "run": here.proposing.progress.to_json(),
+        "run": {**run, "what": here.project.proposals.present_source(run["what"])},
     }
 
 
@@ -61,10 +62,9 @@ def run(wanted: ProposeRequest, here: Here) -> Json:
         find, find_large = _by_task(here, wanted.task)
     else:
         name = _label_name(here, wanted.label)
-        kind = "objects without a label" if wanted.label is None else name
+        source = similar_source(None if wanted.label is None else name)
         if not here.examples.of(wanted.label):
-            raise SessionError(f"there is no object of this kind yet ({kind}): accept some first")
-        source = f"similar to {kind}"
+            raise SessionError(f"there is no object to be {source}: accept one first")
         find, find_large = _by_examples(here, wanted.label, name), None
     here.proposing.start(source, source, find, find_large)
     return standing(here)

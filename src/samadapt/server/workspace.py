@@ -27,10 +27,10 @@ from samadapt.server.tiled_images import TiledImages
 from samadapt.server.wire import SimilarRequest
 from samadapt.session.state import SessionState, Step
 from samadapt.session.steps import Addition
-from samadapt.store.dataset import UNLABELLED
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import Source
+from samadapt.store.label_names import UNLABELLED
 from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
 from samadapt.store.session_objects import label_text, saved_object
