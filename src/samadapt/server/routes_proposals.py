@@ -104,7 +104,7 @@ def accept_all(image_id: ImageId, wanted: ProposalsRequest, here: Here, me: Me) 
     found: list[ClientSession] = []
 
     def action(session: ClientSession) -> None:
-        here.accept_proposals(session, wanted.proposals, me.person)
+        here.accept_proposals(session, wanted.proposals)
 
     now = acted(here, me, image_id, action)
     here.act(me.client, me.person, image_id, found.append)
@@ -124,7 +124,7 @@ def accept(number: ObjectId, wanted: FixRequest, here: Here, me: Me) -> Json:
     def action(found: ClientSession) -> None:
         if wanted.fix and not found.session.state.object.is_blank:
             raise SessionError("finish or skip the present object first")
-        here.accept_proposals(found, [number], me.person)
+        here.accept_proposals(found, [number])
         made.append(found.session.state.last_id)
         if wanted.fix:
             found.session.edit(saved_object(here.project.objects.get(made[0])))
