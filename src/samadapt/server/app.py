@@ -84,7 +84,7 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=static), name="static")
     answer_errors(app)
-    app.add_middleware(IdempotencyMiddleware)
+    app.add_middleware(IdempotencyMiddleware, streamed=STREAMED)
     app.add_middleware(JsonMiddleware, streamed=STREAMED)
     app.add_middleware(GuardMiddleware, guard=guard)
     return app

@@ -15,7 +15,7 @@ from samadapt.proposals.grid import ProposalOptions, propose
 from samadapt.proposals.proposal import Proposal
 from samadapt.proposals.similar import propose_similar
 from samadapt.proposals.windows import propose_in_windows
-from samadapt.server.acting import Json, acted
+from samadapt.server.acting import Json, acted, made_before, made_by
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.proposing import Find, FindLarge, Found
 from samadapt.server.who import Here, ImageId, Me, ObjectId
@@ -115,10 +115,10 @@ def accept_all(image_id: ImageId, wanted: ProposalsRequest, here: Here, me: Me) 
 @router.post("/proposals/{number}/accept")
 def accept(number: ObjectId, wanted: FixRequest, here: Here, me: Me) -> Json:
     """Make a proposal an object, and learn it; with `fix`, clicks improve it next."""
-    known = None if me.key is None else here.project.objects.find_key(me.key)
-    if known is not None:  # the answer to the first request was lost
-        now = acted(here, me, known.image_id, lambda found: None)
-        return {"object": object_json(known), **now}
+    image_id = here.project.proposals.image_of(number)
+    known = made_before(here, me, image_id)
+    if known is not None:
+        return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
     made: list[int] = []
 
     def action(found: ClientSession) -> None:
@@ -129,8 +129,9 @@ def accept(number: ObjectId, wanted: FixRequest, here: Here, me: Me) -> Json:
         if wanted.fix:
             found.session.edit(saved_object(here.project.objects.get(made[0])))
 
-    now = acted(here, me, here.project.proposals.image_of(number), action)
-    return {"object": object_json(here.project.objects.get(made[0])) if made else None, **now}
+    now = acted(here, me, image_id, action)
+    thing = here.project.objects.get(made[0]) if made else made_by(here, me, image_id)
+    return {"object": object_json(thing), **now}
 
 
 @router.post("/proposals/{number}/reject")
