@@ -27,7 +27,7 @@ _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LARGEST = 4 << 20
 _LONGEST_KEY = 64
 USED = "this Idempotency-Key was used for another request: take a new one for each"
-_LATER = frozenset({401, 421, 429})
+_LATER = frozenset({202, 401, 421, 425, 429})
 """Statuses that mean: nothing was done, ask again. Those from 500 on do, too."""
 
 
