@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from samadapt.data.frames import placed
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
@@ -65,6 +66,14 @@ class Crop(Request):
         if self.width * self.height > MAX_PIXELS:
             raise DataError("the mask has more points than can be kept")
         return Rle((self.height, self.width), self.counts.encode("utf-8", "surrogatepass"))
+
+    def whole(self, size: tuple[int, int]) -> Rle:
+        """The mask of an image of `size` = (height, width), of which no pixel is decoded.
+
+        Raises:
+            DataError: as `mask`.
+        """
+        return placed(self.rle(), self.x, self.y, self.step, size)
 
     def mask(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask at the image's size (H, W).
