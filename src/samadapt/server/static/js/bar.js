@@ -37,8 +37,8 @@ function render() {
 
 /** Other proposals are in sight. */
 function tellWhich() {
-  const place = $("which-proposal"), text = place && whichProposal();
-  if (place && place.textContent !== text) place.textContent = text;
+  const place = $("which-proposal"), text = state.proposals && whichProposal();
+  if (place && text && place.textContent !== text) place.textContent = text;
 }
 
 function say(text) {
