@@ -80,22 +80,23 @@ class SessionObjects:
     def _labelled(self, tx: Connection, event: Event) -> Event:
         """The event with the numbers of the labels that are named for its proposals."""
         added = event.added if isinstance(event, Edited) else (event,)
-        names = [
-            self.labels[one.proposal]
-            for one in added
-            if isinstance(one, Added) and one.proposal in self.labels
-        ]
+        named = [self._name_of(one) for one in added if isinstance(one, Added)]
+        names = [name for name in named if name is not None]
         if not names:
             return event
         numbers = self.table.labels.named_in(tx, names, self.person)
 
         def labelled(one: Added) -> Added:
-            name = None if one.proposal is None else self.labels.get(one.proposal)
+            name = self._name_of(one)
             return one if name is None else replace(one, label=label_text(numbers[name]))
 
         if isinstance(event, Edited):
             return replace(event, added=tuple(map(labelled, event.added)))
         return labelled(event) if isinstance(event, Added) else event
+
+    def _name_of(self, new: Added) -> str | None:
+        """The name of the label that an object of a proposal gets, if one is named."""
+        return None if new.proposal is None else self.labels.get(new.proposal)
 
     def _add(
         self, tx: Connection, before: SessionState, event: Accepted, key: str | None
