@@ -21,8 +21,6 @@ from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
 
 NONE = "none"
-ADAPTERS = "samadapt.adapters"
-"""Folder of what was learned, beside the project."""
 
 _CURRENT = "current"
 _SNAPSHOTS = "snapshots"

@@ -5,6 +5,8 @@ import { resync } from "./current.js";
 import { on, set, state } from "./state.js";
 import { $, askText, complain, confirmed, dialog, h, toast } from "./ui.js";
 
+/** Why nothing can be learned or taught with some models. */
+export const CANNOT_LEARN = "this is an exported model, which answers as it is and cannot learn";
 const ENOUGH = 8; // objects to be compared before anything is said
 let timer = 0;
 let rendered = ""; // what the panel shows
@@ -90,7 +92,7 @@ function howMany(compared, unverified) {
 }
 
 function explanation(found) {
-  if (!found.can_learn) return "Nothing is learned: this is an exported model, which answers as it is and cannot learn.";
+  if (!found.can_learn) return `Nothing is learned: ${CANNOT_LEARN}.`;
   if (!found.learning) return found.adapter === "none" ? "Nothing is learned: the model answers as it ships." : `In use: ${found.adapter}. It does not learn here.`;
   if (!found.learned) return "Accepted objects are learned in the background; until the first one is, the frozen model answers.";
   if (found.active) return `In use: learned from ${found.learned} object${found.learned === 1 ? "" : "s"}; the frozen model did no better on the last ones.`;
