@@ -67,7 +67,7 @@ class Teaching(BackgroundRun[TeachingProgress]):
             steps: of the run; the method's own number if left out.
 
         Raises:
-            BusyError: a run goes on already.
+            ConflictError: a run goes on already.
             DataError: too few objects.
             AdapterError: the model cannot learn.
         """
