@@ -18,14 +18,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AHEAD = 2
-"""Batches per worker that wait in the pool, so that none is ever idle."""
+"""Batches per worker that wait in the pool, so that no worker is idle."""
 
 
 class LocalEngine:
-    """Fresh processes with one thread each; results do not depend on how many there are.
+    """Fresh processes with one thread each; results do not depend on their number.
 
     Args:
-        workers: processes; as many as cores if left out.
+        workers: number of processes; defaults to the number of cores.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -91,7 +91,7 @@ def _begin(work: Work[Any, Any]) -> None:
 
 
 def _do(batch: Sequence[Any]) -> Any:
-    # Started with the first batch, whose future carries what goes wrong to who runs the work.
+    # Started with the first batch, whose future passes errors to the caller.
     if "function" not in _STATE:
         _STATE["function"] = _STATE["work"].start()
     function: Callable[[Sequence[Any]], Any] = _STATE["function"]
