@@ -54,11 +54,11 @@ class LocalEngine:
         except BrokenProcessPool:
             raise WorkerError(
                 "a worker process died, perhaps for want of memory: run the same command again, "
-                "with fewer --workers; what is finished is kept"
+                "with fewer --workers; finished results are kept"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            # Whoever interrupts the work does not want to wait for the batches that are in hand.
+            # After an interruption nobody waits for the batches in progress.
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()
 

@@ -187,7 +187,7 @@ def connect(address: str | None, workers: int | None = None) -> None:
 
 @contextmanager
 def quiet_ray() -> Iterator[None]:
-    """Without Ray's bars, its notes, and warnings about what it will change itself."""
+    """Suppress Ray's progress bars, notes and deprecation warnings inside the block."""
     ray = import_ray()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]

@@ -22,9 +22,7 @@ VARIANTS = {
         "refines outlines, whose loss also trains the prompt, as in the paper",
     ),
     "no-context": Variant(_NO_CONTEXT, "a dense prompt without convolutions"),
-    "sure": Variant(
-        {"doubt": 0.0}, "a dense prompt that is neither shrunk nor yields to clicks"
-    ),
+    "sure": Variant({"doubt": 0.0}, "a dense prompt that is neither shrunk nor yields to clicks"),
 }
 
 

@@ -196,7 +196,7 @@ def _traces(tasks: Iterator[_Task], workers: int) -> Iterator[_Done]:
         ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        # Whoever interrupts the work does not want to wait for the objects that are in hand.
+        # After an interruption nobody waits for the objects in progress.
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
 

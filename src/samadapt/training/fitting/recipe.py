@@ -99,7 +99,7 @@ class FitRecipe:
                 _at_least_one(name, getattr(self, name))
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise DataError(
-                f"learning_rate={self.learning_rate}: nothing would be trained; use a number above 0"
+                f"learning_rate={self.learning_rate}: nothing would be trained, use more than 0"
             )
         for name in ("weight_decay", "warmup", "held_out"):
             value = getattr(self, name)
