@@ -18,8 +18,8 @@ class Record:
     Attributes:
         sequence: 0, 1, 2, ...; the order of events.
         time: seconds since 1970 by the wall clock, for people only: clocks jump.
-        event: what happened.
-        key: of the request that did it, if it had one: the same request again does nothing.
+        event: the event.
+        key: idempotency key of its request, if any: repeating the request does nothing.
     """
 
     sequence: int
@@ -28,7 +28,7 @@ class Record:
     key: str | None = None
 
     def to_json(self) -> str:
-        """One line of JSON, with a checksum (CRC-32) that tells damage from content."""
+        """One line of JSON, with a checksum (CRC-32) against damage."""
         body = {
             "version": FORMAT_VERSION,
             "sequence": self.sequence,
@@ -41,7 +41,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """Read what `to_json` wrote.
+        """Read a line that `to_json` wrote.
 
         Raises:
             SessionError: damaged, of a newer version, or of an unknown kind.
