@@ -227,7 +227,7 @@ def test_adapters_are_pushed_to_the_hub(
 
     monkeypatch.setattr("huggingface_hub.HfApi", Api)
     adapter = ToyAdapter()
-    with pytest.raises(AdapterError, match="belongs to no model"):
+    with pytest.raises(AdapterError, match="bound to no model"):
         adapter.push_to_hub("me/cells")
     adapter.bind(fake_model)
     address = adapter.push_to_hub("me/cells", private=True, token="t")  # noqa: S106

@@ -475,7 +475,7 @@ class TestRun:
 
     def test_a_folder_that_cannot_be_made(self, datasets, tmp_path: Path):
         (tmp_path / "file").touch()
-        with pytest.raises(DataError, match=r"file.*cannot be made"):
+        with pytest.raises(DataError, match=r"file.*cannot be created"):
             run_adaptation(datasets, oracle(), ["toy"], runs=tmp_path / "file")
 
 

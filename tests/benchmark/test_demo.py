@@ -50,7 +50,7 @@ def test_the_demo_shows_frozen_against_adapting(tmp_path: Path) -> None:
     assert (frozen.environment["adapters"], len(adapted.environment["adapters"])) == ([], 1)
     page = (tmp_path / REPORT).read_text()
     assert page.count("data:image/") >= 4
-    assert "Clicks per object while the work goes on" in page
+    assert "Clicks per object during annotation" in page
 
 
 def test_the_objects_come_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,7 @@ class TestPage:
         page = Page(render_report(interactive_report([result, worse], tiny.open())))
         assert len(page.all("image")) == 12
         assert "fake + slow" in page.words
-        assert "Clicks per object while the work goes on" in page.words
+        assert "Clicks per object during annotation" in page.words
         assert "fake, frozen needs 1.0 (+100 %)" in page.words
         assert len(page.all("td", "worse")) >= 3
 

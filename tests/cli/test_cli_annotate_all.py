@@ -58,7 +58,7 @@ def test_one_file_a_folder_and_a_project(run: Any, here: Here, images: Path, wei
         "shard-00001.json",
     }
     result = run("annotate-all", images, "--project", images, *SMALL, *model)
-    assert f"{len(data.annotations)} proposals wait in {images}" in result.stdout
+    assert f"{len(data.annotations)} proposals wait for review in {images}" in result.stdout
     with Project.open(images / "samadapt.sqlite") as project:
         assert sum(map(len, project.proposals.numbers().values())) == len(data.annotations)
     # A project in a file of its own has its own model.
@@ -103,7 +103,7 @@ def test_images_that_cannot_be_read_are_named_and_the_exit_code_tells(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "nowhere to write"),
+        ((), "no output"),
         (("--out", "a.png"), "ends in .json"),
         (("--out", "full"), "exists and is not an empty folder"),
         (("--out", "no/such/place"), "does not exist"),

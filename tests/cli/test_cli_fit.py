@@ -49,7 +49,7 @@ class TestFit:
 
         again = run("fit", "stable", *data, "--out", "mine", *QUICK)
         assert again.exit_code == 0
-        assert "mine holds the result of this very run already" in again.stdout
+        assert "mine holds the result of this run already" in again.stdout
 
         options = ("--max-objects", "2", "--draws", "1", "--adapter", "mine")
         outputs = ("--json", "r.json", "--html", "r.html")

@@ -40,7 +40,7 @@ def test_a_huge_picture_is_answered_in_a_window_and_written_as_coco(run: Run, sl
 def test_what_a_huge_picture_does_not_take(run: Run, slide: Path) -> None:
     for arguments, text in (
         (("--point", "90,60", "--out", "a.png"), "too large for a mask in pixels"),
-        (("--point", "90,60", "--out", "a.json", "--multimask"), "--multimask is not for images"),
+        (("--point", "90,60", "--out", "a.json", "--multimask"), "--multimask does not apply"),
         (("--out", "a.json"), "nothing to segment"),
         (("--point", "900,60", "--out", "a.json"), "outside the image"),
     ):

@@ -105,7 +105,8 @@ class TestErrors:
         result = run(*failing(ZeroDivisionError("by zero")))
         assert result.exit_code == 1
         assert result.stderr == (
-            "error: unexpected ZeroDivisionError: by zero; run it again with --debug to see where\n"
+            "error: unexpected ZeroDivisionError: by zero; run it again with --debug for the "
+            "traceback\n"
         )
 
     @pytest.mark.parametrize("way", ["before", "after", "variable"])

@@ -129,7 +129,7 @@ class TestDoctor:
 
     def test_the_shipped_weights_are_those_of_the_shipped_card(self):
         status, detail = checks.check_weights()
-        assert (status, detail.endswith("as its model card says")) == ("ok", True), detail
+        assert (status, detail.endswith("matches its model card")) == ("ok", True), detail
 
 
 @dataclass(frozen=True)

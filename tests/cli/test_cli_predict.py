@@ -157,7 +157,7 @@ class TestBadInput:
     def test_masks(self, run, tiny: TinyDataset):
         args = ("predict", tiny.images / "1.png", "--out", "m.png", "--mask")
         Image.new("L", (10, 10), 255).save("small.png")
-        assert "10 x 10 pixels but the picture 56 x 40" in one_error(run(*args, "small.png"))
+        assert "10 x 10 pixels but the picture has 56 x 40" in one_error(run(*args, "small.png"))
         assert "is no mask" in one_error(run(*args, tiny.images / "2.png"))
 
     def test_outputs(self, run, tiny: TinyDataset, model: FakeModel):

@@ -108,7 +108,7 @@ def test_wrapped_checkpoints(state: OrderedDict[str, Tensor], path: Path, wrap: 
 def test_micro_sams_decoder_is_left_aside(state: OrderedDict[str, Tensor], path: Path) -> None:
     content = {"model_state": state, "decoder_state": {"decoder.blocks.0.weight": torch.ones(2)}}
     torch.save(content, path)
-    with pytest.warns(UserWarning, match="automatic instance segmentation is left aside") as said:
+    with pytest.warns(UserWarning, match="automatic instance segmentation is not used") as said:
         model = load(path, device="cpu")
     assert str(path) in str(said[0].message)
     assert model.spec.width == 32

@@ -159,5 +159,5 @@ def test_an_object_larger_than_a_window_is_answered_coarser_and_refined(tiled: T
 def test_prompts_with_masks_and_silly_windows_are_refused(tiled: TiledImage) -> None:
     with pytest.raises(PromptError, match="leave the mask out"):
         predict_in_window(ColourModel(64), tiled, Prompt(mask=np.ones((4, 4), np.bool_)))
-    with pytest.raises(PromptError, match="no more than half"):
+    with pytest.raises(PromptError, match="at most half"):
         WindowOptions(64, 40)

@@ -439,11 +439,11 @@ def test_a_session_that_does_not_fit_is_refused(fake_model: FakeModel) -> None:
     session = Session(fake_model, options=protocol.session_options)
     embedding = fake_model.encode(blobs())
     truth = np.ones((40, 56), np.bool_)
-    with pytest.raises(SessionError, match="has its adapters already"):
+    with pytest.raises(SessionError, match="has its own adapters"):
         annotate_object(session, embedding, truth, protocol, adapters=[ToyAdapter()])
     session.open(embedding=embedding)
     session.click(3, 3)
-    with pytest.raises(SessionError, match="middle of an object"):
+    with pytest.raises(SessionError, match="unfinished object"):
         annotate_object(session, embedding, truth, protocol)
 
 

@@ -50,7 +50,7 @@ def test_embed_encodes_what_is_missing(run: Run, folder: Path) -> None:
     again = json.loads(run("embed", folder, "--json").stdout)
     assert (again["encoded"], again["known"]) == (0, 3)
     plain = run("embed", folder)
-    assert "0 images encoded, 3 were there already" in plain.stdout
+    assert "0 images encoded, 3 in the cache already" in plain.stdout
     assert "left out" in plain.stderr
 
 

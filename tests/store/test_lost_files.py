@@ -118,7 +118,7 @@ def test_what_open_files_still_hold_is_rescued(
 ) -> None:
     add(project, square)
     part(path, suffix).unlink()
-    with pytest.raises(LostError, match=r"All that was saved before is in p\.sqlite\.rescued"):
+    with pytest.raises(LostError, match=r"All earlier changes are in p\.sqlite\.rescued"):
         add(project, square)
     found = look_into(part(path, RESCUED))
     assert found is not None

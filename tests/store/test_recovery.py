@@ -160,7 +160,7 @@ def test_tables_that_differ_from_the_log_are_made_again(project: Project, square
     assert not look.is_whole
     found = examine(where)
     assert found.is_whole
-    assert any("made again from the log" in line for _, line in found.lines)
+    assert any("rebuilt from the log" in line for _, line in found.lines)
     with Project.open(where) as again:
         assert again.objects.get(thing.id) == thing
 

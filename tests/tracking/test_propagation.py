@@ -165,7 +165,7 @@ def test_a_model_is_asked_with_the_moved_mask_and_jumps_are_doubted() -> None:
     strict = CarryOptions(agreement=1.0)
     stopped = propagate(FakeModel(), stack, tracks, 0, options=strict)
     assert stopped.tracks[1].slices == (0,)
-    assert "agree by" in stopped.stops[0].why
+    assert "IoU" in stopped.stops[0].why
 
 
 def test_prompts_of_a_moved_mask() -> None:

@@ -137,5 +137,5 @@ class TestKinds:
             PromptKind.parse(name)
 
     def test_an_empty_mask_has_no_prompt(self) -> None:
-        with pytest.raises(DataError, match="without a pixel"):
+        with pytest.raises(DataError, match="empty mask"):
             PromptSampler(np.zeros((4, 4), np.bool_))

@@ -1,1 +1,1 @@
-"""Methods of adaptation: `base` defines adapters, and every sub-package is one method."""
+"""Methods of adaptation: `base` defines adapters; every sub-package is one method."""

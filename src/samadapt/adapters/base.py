@@ -38,7 +38,7 @@ class Interaction:
     Attributes:
         model: the model in use; `model.decode(model.view(embedding, prompt), [prompt],
             adapters=adapters)` gives differentiable logits.
-        adapters: all adapters in use, in order, the one that is told included.
+        adapters: all adapters in use, in order, including the receiver.
         embedding: the image.
         prompts: every prompt sent for this object, in order, each with the earlier logits that
             it carried; the last one gave the current mask.
@@ -47,9 +47,9 @@ class Interaction:
         logits: decoder logits (h, w) of the current mask, None before the first prompt.
         window: the part of the image that `logits` show, as in `Prediction.window`.
         mask: the current mask (H, W) bool, None before the first prompt.
-        step: which prediction for this object this is: 1, 2, ..., never given twice; 0 before
-            the first prompt. Undo, redo and reset return to the step of an earlier one.
-        candidates: how many masks the last prompt was answered with, of which one is shown.
+        step: number of the current prediction for this object: 1, 2, ..., never reused; 0 before
+            the first prompt. Undo, redo and reset return to an earlier number.
+        candidates: number of masks that the last prompt was answered with; one of them is shown.
     """
 
     model: SegmentationModel
@@ -70,8 +70,8 @@ class SessionReport:
     """Report of what an adapter learned in sessions.
 
     Attributes:
-        objects: how many accepted objects were learned.
-        is_trusted: whether predictions use what was learned, rather than the frozen model.
+        objects: number of accepted objects learned.
+        is_trusted: whether predictions use the learned weights rather than the frozen model.
     """
 
     objects: int = 0
@@ -86,16 +86,16 @@ class SessionReport:
 class Adapter(Seams):
     """Base class of all methods: the seams they act at, their life cycle and their folder.
 
-    A method overrides the seams it uses, and keeps what it learns in `module` (or overrides
-    `state_dict` and `load_state_dict`). It must be constructible from its config alone, starts
-    as the identity (no output bit changes), and never changes a parameter of the model.
+    A method overrides the seams it uses, and keeps its learned parameters in `module` (or
+    overrides `state_dict` and `load_state_dict`). It must be constructible from its config alone,
+    starts as the identity (no output bit changes), and never changes a parameter of the model.
 
-    A method declares here what it is called, how it is fitted and what it does in a session;
-    `samadapt.fit`, the benchmarks, the server and the command line use these declarations alone.
+    A method declares here its name, its fitting and its behaviour in a session; `samadapt.fit`,
+    the benchmarks, the server and the command line use these declarations alone.
 
-    The `on_...` methods are called by a session in the order of events, each after the mask is
-    known and the event is saved; they may learn, and do nothing here. An unfinished object ends
-    with `on_open` or `on_skip`.
+    A session calls the `on_...` methods in the order of events, each after the mask is known and
+    the event is saved. A method may learn in them; here they do nothing. An unfinished object
+    ends with `on_open` or `on_skip`.
     """
 
     method: ClassVar[str] = ""
@@ -103,7 +103,7 @@ class Adapter(Seams):
     about: ClassVar[str] = ""
     """Summary of the method in a few words."""
     variants: ClassVar[Mapping[str, Variant]] = MappingProxyType({})
-    """What "method:variant" may stand for."""
+    """Variants of the method by name, as in "method:variant"."""
     fitting: ClassVar[Fitting | None] = None
     """Fitting procedure; None for a method that is not fitted."""
     is_session_default: ClassVar[bool] = False
@@ -111,7 +111,7 @@ class Adapter(Seams):
     config_class: ClassVar[type[AdapterConfig]] = AdapterConfig
     config: AdapterConfig
     module: nn.Module | None = None
-    """Everything that is learned, or None."""
+    """The learned parameters; None before there are any."""
 
     def __init__(self, config: AdapterConfig | None = None) -> None:
         self.config = config or self.config_class(method=self.method)
@@ -120,7 +120,7 @@ class Adapter(Seams):
 
     @classmethod
     def create(cls, variant: str | None = None) -> Self:
-        """An untrained adapter: None, or one of `variant_texts`.
+        """An untrained adapter of a variant, one of `variant_texts`; None for the default.
 
         Raises:
             AdapterError: an unknown variant.
@@ -134,7 +134,7 @@ class Adapter(Seams):
 
     @classmethod
     def variant_texts(cls) -> Mapping[str, str]:
-        """Variants by name, as in "method:variant", each with a help text."""
+        """Help texts of the variants by name, as in "method:variant"."""
         return {name: variant.about for name, variant in cls.variants.items()}
 
     @property
@@ -156,7 +156,7 @@ class Adapter(Seams):
     # -- the base model -------------------------------------------------------------------
 
     def bind(self, model: SegmentationModel) -> None:
-        """Tie this adapter to `model`, or check that it is the one it was made for.
+        """Bind this adapter to `model`, or check that it was made for `model`.
 
         Methods whose weights depend on the model build them here.
 
@@ -168,7 +168,7 @@ class Adapter(Seams):
             self.config = replace(self.config, base_model=model.identity)
 
     def check_model(self, model: ModelInterface) -> None:
-        """Raise `AdapterError`, naming both, when this adapter was made for another model."""
+        """Raise `AdapterError` when this adapter was made for another model."""
         super().check_model(model)
         base = self.config.base_model
         if base is not None and base != model.identity:
@@ -180,24 +180,24 @@ class Adapter(Seams):
     # -- life cycle -----------------------------------------------------------------------
 
     def on_open(self, embedding: ImageEmbedding) -> None:
-        """An image was opened, perhaps the same one again."""
+        """Handle the opening of an image, which may be the current one."""
 
     def on_click(self, interaction: Interaction) -> None:
-        """A click or a box was answered with a mask."""
+        """Handle a click or a box that was answered with a mask."""
 
     def on_undo(self, interaction: Interaction) -> None:
-        """The person went back to an earlier step of this object: undo, redo or reset.
+        """Handle undo, redo or reset, which return to an earlier step of this object.
 
-        An adapter that learns from clicks returns to what it was after `interaction.step`; it
-        may have kept that state, or begin again from the object's start and learn the prompts
-        in `interaction`. Called too when only the choice among candidates changed.
+        An adapter that learns from clicks returns to its state after `interaction.step`. It may
+        have kept that state, or starts again at the object's start and learns the prompts in
+        `interaction`. Also called when only the choice among candidates changed.
         """
 
     def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
-        """The object was accepted with `mask`, (H, W) bool."""
+        """Handle an object accepted with `mask`, (H, W) bool."""
 
     def on_skip(self, interaction: Interaction) -> None:
-        """The object was skipped without being accepted."""
+        """Handle an object that was skipped, not accepted."""
 
     # -- learning in a session -------------------------------------------------------------
 
@@ -206,18 +206,18 @@ class Adapter(Seams):
         return self
 
     def following(self, model: SegmentationModel, folder: Path) -> Self:
-        """Return a copy that answers with what the one that serves `folder` elsewhere has learned.
+        """Return a copy that uses the state learned by another process, which serves `folder`.
 
-        What is accepted here is handed over to that one, in the folder.
+        Objects accepted here are handed over to that process through the folder.
         """
         return self
 
     def catch_up(self) -> bool:
-        """Take over what was learned elsewhere; whether there was anything."""
+        """Load a newer state that another process has saved; return True if there was one."""
         return False
 
     def collect(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
-        """Learn what others handed over; `adapters` are all those in use."""
+        """Learn objects that other processes handed over; `adapters` are all in use."""
 
     def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
         """Resume learning that was interrupted when a server stopped; `adapters` are all in use."""
@@ -242,7 +242,7 @@ class Adapter(Seams):
     ) -> None:
         """Nothing here; see `Trainable`."""
 
-    # -- what was learned -----------------------------------------------------------------
+    # -- the learned state ----------------------------------------------------------------
 
     def state_dict(self) -> Mapping[str, Tensor]:
         """Return the learned state as named tensors."""
@@ -267,11 +267,11 @@ class Adapter(Seams):
         loadable.
 
         Raises:
-            AdapterError: the adapter has met no model yet, or the folder cannot be written.
+            AdapterError: the adapter is bound to no model yet, or the folder cannot be written.
         """
         if self.config.base_model is None:
             raise AdapterError(
-                f"this {self.method!r} adapter belongs to no model yet: use it in a session, or "
+                f"this {self.method!r} adapter is bound to no model yet: use it in a session, or "
                 "call bind(model), before saving it"
             )
         self._write(folder)
@@ -284,7 +284,7 @@ class Adapter(Seams):
     def from_pretrained(
         cls, folder: str | os.PathLike[str], model: SegmentationModel | None = None
     ) -> Self:
-        """Load an adapter of this very method; `load_adapter` finds the method by itself.
+        """Load an adapter of this method; `load_adapter` reads the method from the folder.
 
         Args:
             folder: a folder, the name of a shipped adapter, or a Hub id "owner/name".
@@ -308,7 +308,7 @@ class Adapter(Seams):
             adapter.load_state_dict(tensors)
         except AdapterError as error:
             raise AdapterError(f"{path}: {_line(error)}") from None
-        except Exception as error:  # what a damaged file provokes, nobody knows beforehand
+        except Exception as error:  # a damaged file may raise anything
             raise AdapterError(
                 f"{path} is damaged ({type(error).__name__}: {_line(error)}): copy or download "
                 "the adapter again, or train it again"
@@ -328,12 +328,12 @@ class Adapter(Seams):
         """Upload to the Hugging Face Hub, with a model card; returns the address of the commit.
 
         Args:
-            repo_id: "owner/name"; made if it does not exist.
-            private: whether only you see a repository that is made.
-            token: of the Hub; the one you are logged in with when left out.
+            repo_id: "owner/name"; created if it does not exist.
+            private: whether a new repository is private.
+            token: of the Hub; defaults to that of your login.
             license: of the adapter, such as "apache-2.0"; the card names none when left out.
             datasets: Hub ids of the training data.
-            results: what was measured, as `samadapt.benchmark.model_index.measured` reads it.
+            results: measured values, as read by `samadapt.benchmark.model_index.measured`.
 
         Raises:
             AdapterError: not saved (see `save_pretrained`), or refused by the Hub.

@@ -1,4 +1,4 @@
-"""The card of an adapter: what it is, from what it was learned, how well it does, how to use it."""
+"""The model card of an adapter: method, training data, results and usage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from samadapt.adapters.base import Adapter
 
 TASK = "mask-generation"
-"""The Hub's name for what promptable segmentation does."""
+"""The Hub's name for the task of promptable segmentation."""
 _TAGS = ("segment-anything", "interactive-segmentation", "adapter")
 
 
@@ -27,7 +27,7 @@ def card_text(
 
     Args:
         adapter: trained.
-        name: of the adapter: what `load_adapter` takes.
+        name: argument of `load_adapter`.
         license: as in `Adapter.push_to_hub`.
         datasets: as in `Adapter.push_to_hub`.
         results: as in `Adapter.push_to_hub`.
@@ -109,8 +109,8 @@ def _training(data: dict[str, Any]) -> list[str]:
         "| --- | --- | --- |",
         *(f"| {d['masks']} | {d['images']} | {d['objects']} |" for d in data.get("datasets", ())),
         "",
-        f"{data.get('images', 0)} images and {data.get('prompts', 0)} prompts were seen, "
-        f"{data.get('skipped', 0)} images could not be used.",
+        f"{data.get('images', 0)} images and {data.get('prompts', 0)} prompts were used, "
+        f"{data.get('skipped', 0)} images were skipped.",
         "",
     ]
 

@@ -1,4 +1,4 @@
-"""`AdapterConfig`: everything about an adapter but its weights."""
+"""`AdapterConfig`: the description of an adapter, stored beside its weights."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from samadapt.models.embedding import ModelIdentity
 class AdapterConfig:
     """Config of an adapter. Methods add their own fields in a subclass.
 
-    Two names mean the same in every method: `category` is the task that an adapter was taught,
-    and `seed` that of everything random.
+    Two fields mean the same in every method: `category` is the task that an adapter was taught,
+    and `seed` seeds everything random.
 
     Attributes:
         method: name of the method, as registered.
-        base_model: the model it belongs to; None until it meets one.
+        base_model: the model it is bound to; None before.
         recipe: how it was trained (learning rate, epochs, seed, ...).
-        training_data: summary of what it was trained on (names, counts; never images).
-        metrics: what it reached, by name.
+        training_data: summary of its training data (names, counts; never images).
+        metrics: values reached in training, by name.
 
     Raises:
         AdapterError: no method, or a value that JSON cannot hold.
@@ -82,17 +82,17 @@ class AdapterConfig:
 
     @property
     def task(self) -> str | None:
-        """The one category that the adapter was taught; None if it was taught no single one."""
+        """The category that the adapter was taught; None unless it was taught exactly one."""
         own = vars(self).get("category")
         name = self.recipe.get("category") if own is None else own
         return name if isinstance(name, str) else None
 
     def with_task(self, name: str | None) -> Self:
-        """The config of an adapter that is taught this category, where it has such a field."""
+        """The config with this category, if the method has such a field."""
         return self._with("category", name)
 
     def seeded(self, seed: int) -> Self:
-        """The config with this seed; the same for a method in which nothing is random."""
+        """The config with this seed, if the method has such a field."""
         return self._with("seed", seed)
 
     def for_training(self, facts: TrainingFacts) -> Self:

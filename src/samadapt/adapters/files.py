@@ -4,8 +4,8 @@ Two files cannot be replaced in one step. So the weights file carries a copy of 
 the config names the hash of its weights: after a save that was interrupted between the two, the
 weights and the copy inside them are a complete adapter.
 
-The config of a method that peft knows has peft's fields at the top, and samadapt's own under
-`auto_mapping`, the one field where peft keeps whatever it finds.
+The config of a method that peft can load has peft's fields at the top level, and samadapt's own
+under `auto_mapping`, the one field that peft leaves as it is.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def _in_order(data: bytes) -> bytes:
 def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The config and the tensors of an adapter.
 
-    The config of a folder that peft can load has peft's fields under "peft". A folder that peft
-    itself wrote has no other field but its method.
+    The config of a folder that peft can load has peft's fields under "peft". For a folder that
+    peft itself wrote, the only other field is the method.
 
     Raises:
         AdapterError: a file is missing, damaged, or of a newer version.
@@ -124,13 +124,13 @@ def read_folder(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[st
         _check_sizes(folder, config, tensors)
         return config, tensors
     raise AdapterError(
-        f"{folder}: the weights are not those that {CONFIG_FILE} names, one of the files is "
+        f"{folder}: the hash of the weights is not that in {CONFIG_FILE}, so one of the files is "
         "damaged: copy or download the adapter again"
     )
 
 
 def saved_hash(folder: str | os.PathLike[str]) -> str | None:
-    """The hash of the weights that an adapter's folder names; None when there is no such folder."""
+    """The hash of the weights in an adapter's config; None when there is no such folder."""
     try:
         config = json.loads((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -165,7 +165,7 @@ def shipped_names() -> list[str]:
 
 
 def _write_both(folder: Path, config: bytes, weights: bytes) -> None:
-    """Write to a staging folder first, where everything that can fail does no harm."""
+    """Write to a staging folder first, so that a failure leaves the adapter untouched."""
     is_new = not folder.exists()
     parent = folder.parent if is_new else folder
     parent.mkdir(parents=True, exist_ok=True)
@@ -211,7 +211,7 @@ def _read_both(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
 
 
 def _unwrapped(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Samadapt's own fields of a config file, peft's under "peft" where it has them."""
+    """Samadapt's own fields of a config file, with peft's fields, if any, under "peft"."""
     place = config.get(_PLACE) if _PEFT_TYPE in config else None
     own = place.get(_OWN) if isinstance(place, dict) else None
     if isinstance(own, dict):

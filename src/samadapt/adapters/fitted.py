@@ -17,7 +17,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class FittedAdapter(Adapter, Generic[M]):
-    """An adapter whose learned part is a module, built when it meets its model."""
+    """An adapter whose learned part is a module, built when the adapter is bound to its model."""
 
     module: M | None
 
@@ -28,7 +28,7 @@ class FittedAdapter(Adapter, Generic[M]):
 
     @property
     def width(self) -> int:
-        """C of the model it belongs to; 0 before it meets one, or where that is no part of it."""
+        """C of its model; 0 before it is bound to one, or for a method independent of C."""
         return 0
 
     def check_model(self, model: ModelInterface) -> None:
@@ -41,7 +41,7 @@ class FittedAdapter(Adapter, Generic[M]):
             )
 
     def _check_in_use(self, is_in_use: bool) -> None:
-        """Raise `AdapterError` when there is nothing to export."""
+        """Raise `AdapterError` if the adapter is untrained, so that there is nothing to export."""
         if not is_in_use:
             raise AdapterError(
                 f"the {self.method!r} adapter has learned nothing yet: train it before exporting it"
@@ -51,12 +51,12 @@ class FittedAdapter(Adapter, Generic[M]):
         """The module, on this device.
 
         Raises:
-            AdapterError: the adapter has met no model yet.
+            AdapterError: the adapter is bound to no model yet.
         """
         module = self.module
         if module is None:
             raise AdapterError(
-                f"this {self.method!r} adapter belongs to no model yet: call bind(model)"
+                f"this {self.method!r} adapter is bound to no model yet: call bind(model)"
             )
         if next(module.parameters()).device != device:
             with self._lock:

@@ -28,7 +28,7 @@ EDGE = "edge"
 """One point of the object, near its edge."""
 
 TASK_PROMPTS = ("1p", EDGE, "3p", NOISY, "box")
-"""Prompts as a person gives them who wants one known thing."""
+"""Prompts typical of a person who segments one known kind of object."""
 
 TASK_RECIPE: Mapping[str, Any] = MappingProxyType(
     {
@@ -43,7 +43,7 @@ TASK_RECIPE: Mapping[str, Any] = MappingProxyType(
         "patience": 4,
     }
 )
-"""Recipe for one task and few masks: so many steps, weights chosen by images held out."""
+"""Recipe for one task and few masks; the weights are chosen on held-out images."""
 
 TASK_SCHEDULE: Mapping[str, Any] = MappingProxyType(
     {
@@ -52,7 +52,7 @@ TASK_SCHEDULE: Mapping[str, Any] = MappingProxyType(
         if name not in ("learning_rate", "weight_decay", "warmup")
     }
 )
-"""The part of `TASK_RECIPE` that says how many prompts of which kinds are learned from."""
+"""The part of `TASK_RECIPE` that sets the number and kinds of prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class Variant:
     """One variant of a method, named as in "method:variant".
 
     Attributes:
-        changes: of the default config.
-        about: what it is for, in a few words.
+        changes: fields that differ from the default config.
+        about: its purpose, in a few words.
         row: its row in the task benchmark's table; None leaves it out.
     """
 
@@ -75,10 +75,10 @@ class Fitting:
     """Default training of a method's adapters.
 
     Attributes:
-        recipe: what differs from the defaults of `FitRecipe`, by name.
-        one_task: whether an adapter learns one category, and has to know its name.
-        task_recipe: what differs from them when the task benchmark fits the method, so that all
-            methods there get prompts of the same number and kinds.
+        recipe: fields that differ from the defaults of `FitRecipe`, by name.
+        one_task: whether an adapter learns exactly one category, whose name it needs.
+        task_recipe: fields that differ from the defaults when the task benchmark fits the method;
+            with them all methods get prompts of the same number and kinds.
         row: its row in the task benchmark's table; None leaves it out.
     """
 
@@ -94,8 +94,9 @@ class TrainingFacts:
 
     Attributes:
         seed: of everything random.
-        masks: how many masks it learns from.
-        position_spread: computes how far apart they lie in their images; reads every mask.
+        masks: number of training masks.
+        position_spread: computes the spread of the masks' positions in their images; reads every
+            mask.
     """
 
     seed: int
@@ -105,7 +106,7 @@ class TrainingFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Phase:
-    """One phase of training: the parameters that learn, and the loss that they learn from.
+    """One phase of training: the trained parameters and their loss.
 
     Attributes:
         parameters: at least one.
@@ -125,7 +126,7 @@ class Trainable(Protocol):
         """The phases of training, in order.
 
         The first one learns through the mask decoder. Each later one learns from the predictions
-        of the adapter as the phases before left it, which the decoder gives once.
+        of the adapter after the earlier phases, which are computed once.
         """
 
     def calibrate(
@@ -133,13 +134,13 @@ class Trainable(Protocol):
     ) -> None:
         """Fit everything that is not trained by gradients, after the last phase.
 
-        It depends on the parameters, the images and the seed alone: a run that was killed in
-        between does it again.
+        It depends on the parameters, the images and the seed alone, so that an interrupted run
+        can repeat it.
 
         Args:
             model: the adapter's.
-            images: some of the training images, encoded or read one by one; those that cannot be
-                used are left out.
-            count: how many there are, at least 1.
+            images: some of the training images, encoded or read one by one; unusable ones are
+                left out.
+            count: number of these images, at least 1.
             seed: of everything random.
         """

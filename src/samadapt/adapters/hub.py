@@ -1,4 +1,4 @@
-"""Adapters on the Hugging Face Hub: folders up and down."""
+"""Upload and download of adapter folders on the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def upload(folder: Path, repo_id: str, *, private: bool, token: str | None) -> str:
-    """Upload a folder as one commit, to a repository that is made if need be.
+    """Upload a folder as one commit; the repository is created if it does not exist.
 
     Returns:
         The address of the commit.
@@ -36,7 +36,7 @@ def upload(folder: Path, repo_id: str, *, private: bool, token: str | None) -> s
 
 
 def download(repo_id: str) -> Path:
-    """The folder of an adapter on the Hub, fetched unless it is in the Hub's cache already.
+    """The folder of an adapter on the Hub, downloaded unless it is in the Hub's cache.
 
     Raises:
         AdapterError: no such repository, or it cannot be fetched.

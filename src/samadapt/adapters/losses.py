@@ -1,7 +1,7 @@
 """Losses on decoder logits.
 
-Those for masks count the cells alone that show image rather than padding; those for labels and
-clicks count what is labelled.
+Losses for masks count only cells that show image rather than padding; losses for labels and
+clicks count only labelled pixels.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def no_loss(logits: Tensor, target: Tensor, valid: Tensor, view: object = None) 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """Labels on a view's decoder grid, as the share of each cell that is surely one or the other.
+    """Labels on a view's decoder grid, as shares of sure object and sure background in each cell.
 
     Attributes:
         positive: (h, w) share of sure object, 0..1.
@@ -93,12 +93,12 @@ def balanced_entropy(logits: Tensor, positive: Tensor, negative: Tensor) -> Tens
     """Half the mean binary cross-entropy over positives plus half that over negatives.
 
     L = 1/2 sum(p * softplus(-z)) / sum(p) + 1/2 sum(n * softplus(z)) / sum(n): normalised over
-    the labelled pixels only (Schön et al. 2024). A side without labels counts nothing.
+    the labelled pixels only (Schön et al. 2024). A side without labels adds 0.
 
     Args:
         logits: z, any shape.
-        positive: p >= 0, how much each counts as object; same shape.
-        negative: n >= 0, how much each counts as background.
+        positive: p >= 0, weights as object; same shape.
+        negative: n >= 0, weights as background; same shape.
     """
     object_loss = (positive * F.softplus(-logits)).sum() / positive.sum().clamp_min(1e-6)
     background_loss = (negative * F.softplus(logits)).sum() / negative.sum().clamp_min(1e-6)
@@ -108,7 +108,7 @@ def balanced_entropy(logits: Tensor, positive: Tensor, negative: Tensor) -> Tens
 def click_loss(logits: Tensor, clicks: Sequence[Click], geometry: InputGeometry) -> Tensor:
     """`balanced_entropy` at the clicks, the sparse loss of Schön et al. 2024.
 
-    Logits are sampled where the clicks are, so that no click is lost on a coarser grid.
+    Logits are sampled at the clicks' exact positions, so that no click is lost on a coarse grid.
 
     Args:
         logits: (1, 1, h, w).
@@ -125,9 +125,9 @@ def gaussian_click_loss(
 ) -> Tensor:
     """Cross-entropy around the clicks (OAIMS), weighted by w = exp(-d^2 / (2 sigma^2)).
 
-    d is the distance to a click in original pixels. Only pixels count whose current pseudo-label
-    (the sign of the logit) is that of the click, and the click's own position always does: a
-    neighbourhood that the model sees otherwise is not forced.
+    d is the distance to a click in original pixels. A pixel counts only if its current
+    pseudo-label (the sign of the logit) is that of the click, so that a neighbourhood which the
+    model labels otherwise is not forced. The click's own position always counts.
 
     Args:
         logits: (1, 1, h, w).
@@ -169,9 +169,9 @@ def focal_entropy(logits: Tensor, labels: Labels, gamma: float = 2.0) -> Tensor:
     """Cross-entropy weighted by w = |s - t|^gamma and divided by the sum of w (at least 1).
 
     Sofiiuk et al. 2019, eq. 3, over labelled cells only, with s = sigmoid(z) and t the share of
-    object among what is labelled. Wrong cells count alike on either side: halves that are each
-    averaged by themselves make a missing cell of a small object weigh as much as hundreds of
-    superfluous ones, and the mask swells.
+    object in the labelled part of a cell. Wrong cells of object and background weigh the same. If
+    the two sides were averaged separately, one missing cell of a small object would weigh as much
+    as hundreds of superfluous cells, and masks would grow too large.
 
     Args:
         logits: z, (1, 1, h, w).
@@ -193,7 +193,7 @@ def label_loss(
     """Entropy * `balanced_entropy` + focal * `focal_entropy` + dice * (1 - Dice).
 
     Dice = (2 sum(s * p) + 1) / (sum(s * (p + n)) + sum(p) + 1) with s = sigmoid(z). Unlabelled
-    pixels count nowhere.
+    pixels are ignored.
 
     Args:
         logits: z, (1, 1, h, w).
@@ -218,7 +218,7 @@ def label_loss(
 
 
 def score_loss(logits: Tensor, scores: Tensor, labels: Labels) -> Tensor:
-    """Mean squared error of predicted IoUs, against the IoUs on labelled pixels.
+    """Mean squared error between predicted IoUs and the IoUs on labelled pixels.
 
     Args:
         logits: (1, K, h, w) of K candidates.

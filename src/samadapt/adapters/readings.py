@@ -18,8 +18,8 @@ _READINGS: ContextVar[dict[str, list[Tensor]] | None] = ContextVar(
 def readings() -> Iterator[Mapping[str, list[Tensor]]]:
     """Collect the tensors that adapters report inside the block, by name, on the CPU.
 
-    The collection belongs to the current thread or task: calls of other people do not end up in
-    it, and theirs go on undisturbed.
+    The collection belongs to the current thread or task, so that calls of other threads are not
+    recorded in it.
 
         with readings() as found:
             model.predict(embedding, prompt, adapters=[stable])

@@ -38,8 +38,9 @@ def register(name: str) -> Callable[[Method], Method]:
         hooks = [hook for hook in _HOOKS if getattr(method, hook) is not getattr(Adapter, hook)]
         if hooks and not method.learns_in_session:
             raise AdapterError(
-                f"method {name!r} has {', '.join(hooks)} but does not declare learns_in_session: "
-                "servers and benchmarks would take it for one that never changes"
+                f"method {name!r} overrides {', '.join(hooks)} but does not declare "
+                "learns_in_session: servers and benchmarks would treat it as an adapter that never "
+                "changes; set it to True"
             )
         if name in _METHODS:
             raise AdapterError(
@@ -79,7 +80,7 @@ def session_methods() -> list[type[Adapter]]:
 
 
 def default_specs(model: ModelInterface | None = None) -> tuple[str, ...]:
-    """Adapters that people annotate with unless they choose others; none if `model` takes none."""
+    """Default adapters of the annotator; none if `model` takes no adapters."""
     if model is not None and not model.spec.takes_adapters:
         return ()
     return tuple(m.method for m in session_methods() if m.is_session_default)
@@ -107,12 +108,12 @@ def load_adapter(
 
 
 def create_adapter(spec: str, model: SegmentationModel | None = None) -> Adapter:
-    """An adapter as one names it on a command line.
+    """An adapter by its name on a command line.
 
     Args:
-        spec: "method" or "method:variant" for an untrained one; otherwise what `load_adapter`
-            takes ("./online" for a folder named like a method).
-        model: its base model, tied to the adapter at once when given.
+        spec: "method" or "method:variant" for an untrained one; otherwise an argument of
+            `load_adapter` ("./online" for a folder named like a method).
+        model: its base model, bound at once when given.
 
     Raises:
         AdapterError: an unknown method, variant or folder.
@@ -123,8 +124,8 @@ def create_adapter(spec: str, model: SegmentationModel | None = None) -> Adapter
         return load_adapter(spec, model)
     if Path(spec, CONFIG_FILE).is_file():
         warnings.warn(
-            f"adapter {spec!r}: taken for the untrained method of that name; for the adapter in "
-            f"the folder {spec!r} write ./{spec}",
+            f"adapter {spec!r}: this is an untrained adapter of the method of that name; for the "
+            f"adapter in the folder {spec!r} write ./{spec}",
             stacklevel=2,
         )
     adapter = get_method(name).create(variant or None)
@@ -134,7 +135,7 @@ def create_adapter(spec: str, model: SegmentationModel | None = None) -> Adapter
 
 
 def _find(name: str | os.PathLike[str]) -> Path:
-    """The folder of an adapter; a name like stable-nano that does not ship says what to do."""
+    """The folder of an adapter; the error for a name like stable-nano says how to train it."""
     text = str(name)
     if not Path(name).is_dir() and _is_shipped_name(text) and text not in shipped_names():
         method, _, model = text.partition("-")
@@ -147,7 +148,7 @@ def _find(name: str | os.PathLike[str]) -> Path:
 
 
 def _is_shipped_name(name: str) -> bool:
-    """Whether a name is that of a shipped adapter: one there, or METHOD-MODEL as in stable-nano."""
+    """Whether a name is that of a shipped adapter, or has the form METHOD-MODEL of one."""
     method, _, model = name.partition("-")
     ships = bool(model) and "/" not in name and os.sep not in name and method in method_names()
     return name in shipped_names() or ships

@@ -20,12 +20,12 @@ class Tasks:
         embedding = model.encode(image)
         model.predict(embedding, prompt, adapters=[tasks["wheel"]])
 
-    A task is named by the category that its adapter was taught. Adapters of any method will do,
-    if they were trained for a category.
+    The name of a task is the category that its adapter was taught. Adapters of any method can be
+    used if they were trained for a category.
 
     Raises:
-        AdapterError: one that cannot be loaded, belongs to another model, or names no task; two
-            of one name.
+        AdapterError: an adapter that cannot be loaded, belongs to another model, or has no task;
+            two adapters for the same task.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Tasks:
         """Return the adapters of all sub-folders of one folder.
 
         Raises:
-            AdapterError: there is none, or as above.
+            AdapterError: there is none, or one that the class refuses.
         """
         found = sorted(path.parent for path in Path(folder).glob("*/adapter_config.json"))
         if not found:
@@ -50,10 +50,10 @@ class Tasks:
         return cls(model, *found)
 
     def add(self, adapter: str | os.PathLike[str] | Adapter) -> str:
-        """Take in one more; returns its task's name.
+        """Add an adapter; returns its task's name.
 
         Raises:
-            AdapterError: as above; the others stay.
+            AdapterError: an adapter that the class refuses; the others stay.
         """
         if isinstance(adapter, Adapter):
             loaded, origin = adapter, f"an adapter of method {adapter.method!r}"
@@ -88,7 +88,7 @@ class Tasks:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The tasks' names, in the order in which they came."""
+        """The tasks' names, in the order in which they were added."""
         return tuple(self._adapters)
 
     def __contains__(self, name: object) -> bool:
@@ -102,5 +102,5 @@ class Tasks:
 
 
 def task_of(adapter: Adapter) -> str | None:
-    """The category that an adapter was taught; None if it was taught no single one."""
+    """The category that an adapter was taught; None unless it was taught exactly one."""
     return adapter.config.task

@@ -1,4 +1,4 @@
-"""Learned prompt tokens: where they start."""
+"""Starting values of learned prompt tokens."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def starting_tokens(count: int, channels: int, scale: float) -> Tensor:
-    """Different tokens (T, C) to start from, without chance: rows of the cosine transform.
+    """Distinct tokens (T, C) to start from, not random: rows of the cosine transform.
 
     t_ic = s sqrt(2) cos(pi (i + 1) (2 c + 1) / (2 C)), orthogonal for T < C, root mean square s.
     """

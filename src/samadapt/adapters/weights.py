@@ -21,10 +21,10 @@ from samadapt.errors import AdapterError
 class WeightChange(Adapter):
     """Base of adapters that add something to parameters of the mask decoder.
 
-    What is learned is in `module`, and counted in the config's field `parameters`; `changes` turns
-    it into one tensor per changed parameter. For predictions the sum with the base weights is kept
-    until either of the two changes; while gradients are wanted it is made anew in every call, so
-    that they reach `module`.
+    The learned tensors are in `module`, and their number is in the config's field `parameters`;
+    `changes` computes one tensor per changed parameter from them. For predictions the sum with
+    the base weights is cached until one of the two changes; while gradients are recorded it is
+    computed in every call, so that they reach `module`.
     """
 
     module: NamedTensors | None = None
@@ -39,7 +39,7 @@ class WeightChange(Adapter):
         """Return the changes of the decoder's parameters by name; empty while there are none."""
 
     def check_state(self, state: Mapping[str, Tensor]) -> bool:
-        """Whether tensors can be a state of this method."""
+        """Whether the tensors can be a state of this method."""
         return True
 
     def state_dict(self) -> Mapping[str, Tensor]:
@@ -68,7 +68,7 @@ class WeightChange(Adapter):
         self.config = replace(self.config, **changes)
 
     def mask_decoder(self, base: nn.Module) -> nn.Module:
-        """A decoder with `base`'s weights plus the changes; everything else is shared with it."""
+        """A decoder with `base`'s weights plus the changes; the rest is shared with `base`."""
         module = self.module
         if module is None:
             return base
@@ -106,8 +106,8 @@ def with_changes(base: nn.Module, changes: Mapping[str, Tensor], *, keep_graph: 
     Args:
         base: never changed itself.
         changes: by parameter name.
-        keep_graph: gradients flow to the changes; the changed weights are then no parameters of
-            the copy any more.
+        keep_graph: let gradients flow to the changes; the changed weights are then tensors of the
+            copy, not parameters.
 
     Raises:
         AdapterError: a name that `base` lacks, or another shape.
@@ -134,7 +134,7 @@ def shared_copy(base: nn.Module) -> nn.Module:
 
 
 def put_weight(module: nn.Module, name: str, weight: Tensor) -> None:
-    """Put a tensor in the place of a parameter; one with a graph is no parameter any more."""
+    """Replace a parameter by a tensor; a tensor with a graph is not registered as a parameter."""
     path, _, leaf = name.rpartition(".")
     owner = module.get_submodule(path)
     if not isinstance(weight, nn.Parameter):
@@ -148,12 +148,12 @@ def trainable_names(decoder: nn.Module) -> tuple[str, ...]:
 
 
 def chosen_names(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    """The parameter names that patterns choose, in order.
+    """The parameter names that match patterns, in order.
 
     Args:
         names: all names.
-        patterns: shell patterns such as "transformer.*norm*"; one that begins with "!" takes
-            names out again.
+        patterns: shell patterns such as "transformer.*norm*"; a pattern that begins with "!"
+            excludes names.
 
     Raises:
         AdapterError: no name is left.

@@ -1,4 +1,4 @@
-"""Adapters as benchmarks name, create, describe and close them."""
+"""Creation, description and closing of adapters in benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from samadapt.models.seams import Seams
 
 
 def seeded_adapter(spec: str, model: SegmentationModel, seed: int) -> Adapter:
-    """Create an adapter by name; a new one of a method whose config has a `seed` gets this one.
+    """Create an adapter by name; a new adapter gets the seed if its config has one.
 
     Raises:
         AdapterError: an unknown adapter, or one made for another model.

@@ -1,4 +1,4 @@
-"""`EmbeddingCache`: the embeddings used last, within a bound on memory."""
+"""`EmbeddingCache`: the most recently used embeddings, within a memory limit."""
 
 from __future__ import annotations
 

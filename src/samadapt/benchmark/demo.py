@@ -1,8 +1,8 @@
-"""The demo: the main job on real pictures, offline, in a minute or two.
+"""The demo: annotation of real images with and without adaptation, offline, in a minute or two.
 
-The robot annotator clicks its way through 48 objects in photographs, microscopy and astronomy
-that scikit-image installs; the reference masks are part of this package. It does so twice, with
-the model frozen and with an adapter that learns, image after image and in the same order.
+The robot annotator annotates 48 objects in photographs, microscopy and astronomy images that
+scikit-image installs; the reference masks are part of this package. It does so twice, with the
+frozen model and with an adapter that learns, image after image and in the same order.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ ADAPTED = "adapted.json"
 
 
 def demo_dataset() -> CocoDataset:
-    """Return the demo's images, where scikit-image installed them, with their reference masks.
+    """Return the demo's images, which scikit-image installs, with their reference masks.
 
     Raises:
-        DataError: this scikit-image does not carry the images.
+        DataError: the installed scikit-image lacks one of the images.
     """
     folder = Path(str(resources.files("skimage") / "data"))
     with resources.as_file(resources.files("samadapt.benchmark") / "demo_data") as data:
@@ -41,7 +41,7 @@ def demo_dataset() -> CocoDataset:
         dataset.check_images()
     except DataError as error:
         raise DataError(
-            f"this scikit-image lacks a picture of the demo ({error}): "
+            f"the installed scikit-image lacks an image of the demo ({error}): "
             "install the version in constraints.txt"
         ) from None
     return dataset
@@ -56,7 +56,7 @@ def demo_results(
 ) -> list[InteractiveResult]:
     """Annotate the demo's objects with the standard protocol.
 
-    Objects come image by image, as people work, in an order that depends on the seed alone.
+    Objects are visited image by image, in an order that depends on the seed alone.
 
     Returns:
         The frozen model's result, and the adapter's unless it is None.
@@ -84,24 +84,24 @@ def run_demo(
     adapter: str | None = None,
     progress: Progress | None = None,
 ) -> list[InteractiveResult]:
-    """Run the demo, leave JSON results and an HTML report in `out`, and return the results.
+    """Run the demo, write JSON results and an HTML report to `out`, and return the results.
 
     Args:
-        out: folder; made if it is not there.
+        out: folder; created if it is missing.
         model: answers the robot's clicks.
         seed: of the order of objects.
-        max_objects: at most so many; None for all.
-        adapter: learns beside the frozen model; None shows the frozen model alone.
-        progress: told after every object.
+        max_objects: largest number of objects; None for all.
+        adapter: compared with the frozen model; None runs the frozen model alone.
+        progress: called after every object.
 
     Raises:
-        SamadaptError: the folder cannot be made or written to, or as `demo_results`.
+        SamadaptError: the folder cannot be created or written to, or as `demo_results`.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SamadaptError(
-            f"cannot make the folder {out} ({error.strerror}): choose another with --out"
+            f"cannot create the folder {out} ({error.strerror}): choose another with --out"
         ) from None
     results = demo_results(model, seed, max_objects, progress, adapter)
     for name, result in zip((RESULT, ADAPTED), results, strict=False):

@@ -1,4 +1,4 @@
-"""Benchmarks whose objects are evaluated by the workers of an engine."""
+"""Evaluation of a benchmark's objects by the workers of an engine."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def evaluate_elsewhere(
         engine: the workers.
         work: evaluates objects of one image, or all of them.
         objects: in the order of visits.
-        progress: told after every image.
-        together: give all objects to one worker, because their order counts.
+        progress: called after every image.
+        together: give all objects to one worker, because their order matters.
     """
     groups: dict[Id, list[ObjectRef]] = {}
     for ref in objects:
@@ -85,7 +85,7 @@ def specs_of(adapters: Iterable[str | Seams] | Mapping[str, Any]) -> tuple[str, 
     """Names of adapters, as workers load them.
 
     Raises:
-        DataError: an adapter object, which cannot be sent to workers.
+        DataError: an adapter given as an object, which cannot be sent to workers.
     """
     specs = list(adapters)
     named = [spec for spec in specs if isinstance(spec, str)]

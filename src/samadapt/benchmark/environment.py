@@ -58,11 +58,11 @@ def describe_environment(
     adapters: Sequence[tuple[str, Seams]] = (),
     command: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Describe everything that running the same thing again takes, as plain JSON values.
+    """Describe everything needed to repeat a run, as plain JSON values.
 
     Args:
         model: the model in use.
-        adapters: the adapters in use, each with the name it was given.
+        adapters: the adapters in use, with their names as given.
         command: the arguments of the command line; `sys.argv` when left out.
     """
     return {
@@ -170,7 +170,7 @@ def fingerprint(model: SegmentationModel) -> list[str]:
 
 
 def hash_files(path: Path) -> str | None:
-    """Return the SHA-256 of a file, or over names and contents of all files below a folder.
+    """Return the SHA-256 of a file, or of names and contents of all files below a folder.
 
     None when there is no such file or folder.
     """

@@ -1,4 +1,4 @@
-"""Finished parts of a benchmark, kept in a folder so that an interrupted run goes on."""
+"""Folder of finished parts of a benchmark, from which an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from samadapt.errors import DataError
 
 
 def make_folder(folder: Path) -> Path:
-    """Make the folder of finished runs.
+    """Create the folder of finished runs.
 
     Raises:
-        DataError: it cannot be made.
+        DataError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
-            f"{folder}, where finished runs are kept, cannot be made ({error.strerror or error}): "
-            "give another file"
+            f"{folder}, the folder for finished runs, cannot be created "
+            f"({error.strerror or error}): give another file"
         ) from None
     return folder
 
@@ -35,5 +35,5 @@ def digest(depends_on: Mapping[str, Any]) -> str:
 
 
 def file_name(parts: Sequence[str]) -> str:
-    """Join parts to a name that every file system takes."""
+    """Join parts to a name that is valid on every file system."""
     return "_".join(re.sub(r"[^A-Za-z0-9.+-]+", "-", part) for part in parts)

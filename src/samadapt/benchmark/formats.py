@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Formatting of numbers for reports."""
 
 from __future__ import annotations
 

@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 
 class ObjectVisits(Generic[T]):
-    """Visits the objects of a benchmark and skips those whose image cannot be used.
+    """Visits the objects of a benchmark and skips objects on unusable images.
 
     Args:
         dataset: of the objects.
-        objects: all that are to be visited.
-        read: returns an image as the benchmark needs it, such as its embedding.
+        objects: to be visited, in order.
+        read: returns the benchmark's input for an image, such as its embedding.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ObjectVisits(Generic[T]):
     def visit(
         self, order: Iterable[ObjectRef], progress: Progress | None = None
     ) -> Iterator[tuple[ObjectRef, T]]:
-        """Yield each object with its image; `progress` is told after every object."""
+        """Yield each object with its image; `progress` is called after every object."""
         for done, ref in enumerate(order, 1):
             if ref.image_id not in self._skipped:
                 try:
@@ -77,10 +77,10 @@ class ImageEncoder:
     Args:
         dataset: of the images.
         model: encodes them.
-        adapters: one sequence per row of the benchmark's table. Each answers one prompt on the
-            first image, which is not counted, so that no time includes one-off costs.
-        cache_bytes: memory for embeddings of images that come back.
-        store: embeddings on the disk; None encodes every image anew.
+        adapters: one sequence per row of the benchmark's table. Each is warmed up with one prompt
+            on the first image, so that no measured time includes one-off costs.
+        cache_bytes: memory for embeddings of images that are visited again.
+        store: embeddings on the disk; None encodes every image again.
     """
 
     def __init__(
@@ -101,13 +101,13 @@ class ImageEncoder:
         """Return the embedding of one image.
 
         Raises:
-            DataError, ImageError: the image is missing or unreadable, or of another size than the
-                dataset says.
+            DataError, ImageError: the image is missing or unreadable, or its size differs from
+                the dataset's.
         """
         return self._cache.get(image_id, lambda: self._encode(image_id))
 
     def timing(self) -> dict[str, float | int]:
-        """Return the seconds since the encoder was made, and those of encoding, for the JSON."""
+        """Return the total seconds and the seconds of encoding, for the JSON."""
         return {
             "seconds": round(time.perf_counter() - self._started, 3),
             "encode_seconds": round(self._encoder.seconds, 3),

@@ -20,17 +20,17 @@ _FORMATS = {"samadapt-interactive-1": "interactive", "samadapt-robustness-1": "r
 
 
 def measured(path: str | os.PathLike[str], adapter: Adapter) -> list[EvalResult]:
-    """Read what a benchmark measured of this very adapter, for `Adapter.push_to_hub`.
+    """Read the results of a benchmark of this adapter, for `Adapter.push_to_hub`.
 
     Args:
-        path: what `samadapt benchmark interactive` or `robustness` wrote with `--json`.
-        adapter: the adapter, as it was measured.
+        path: file that `samadapt benchmark interactive` or `robustness` wrote with `--json`.
+        adapter: the adapter, unchanged since the benchmark.
 
     Returns:
         One result per measure of masks in the summary (`noc20@85`, `miou@1p`, ...).
 
     Raises:
-        DataError: no such file, another benchmark, or it measured another adapter or model.
+        DataError: no such file, another benchmark, or results of another adapter or model.
     """
     from huggingface_hub import EvalResult
 

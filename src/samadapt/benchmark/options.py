@@ -1,4 +1,4 @@
-"""Options that all benchmarks share: which objects they evaluate, and in which order."""
+"""Options that all benchmarks share: the selection of objects and their order."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Selection:
     A selection of fewer objects is a part of the selection of all.
 
     Attributes:
-        max_objects: at most this many, the first ones in the order of visits; None for all.
+        max_objects: largest number, the first ones in the order of visits; None for all.
         seed: of the order, of the random choices of a robot, and of new adapters.
         order: "random" depends on the seed alone; "file" follows the annotation file; "image"
-            takes all objects of one image before those of the next, in an order that depends on
+            visits all objects of one image before those of the next, in an order that depends on
             the seed alone.
         categories: names of the categories to evaluate; None for all. Crowds are left out.
         min_area: smallest number of pixels of an object.
 
     Raises:
-        DataError: a value that makes no sense.
+        DataError: an invalid value.
     """
 
     max_objects: int | None = None
@@ -90,7 +90,7 @@ class Selection:
 
 
 def by_image(objects: Iterable[ObjectRef]) -> list[ObjectRef]:
-    """Sort objects so that those of one image follow each other; images keep their order."""
+    """Group objects by image; images keep their order."""
     groups: dict[Id, list[ObjectRef]] = {}
     for ref in objects:
         groups.setdefault(ref.image_id, []).append(ref)
@@ -98,7 +98,7 @@ def by_image(objects: Iterable[ObjectRef]) -> list[ObjectRef]:
 
 
 def check_unique(name: str, given: Iterable[object]) -> None:
-    """Raise `DataError` unless there is at least one value, and none twice."""
+    """Raise `DataError` unless there is at least one value, and no duplicate."""
     values = list(given)
     if not values:
         raise DataError(f"no {name}: give at least one")

@@ -1,7 +1,7 @@
-"""Plots as SVG that takes its colours from the page it stands in.
+"""Plots as SVG, with the colours of the surrounding page.
 
-The page also has the legend: lines are in the colours `--series-1`, `--series-2`, ... and differ
-in their dashes.
+The page has the legend too: lines use the colours `--series-1`, `--series-2`, ... and differ in
+their dashes.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _COLOURS = {
     "#030303": "var(--line)",
     **{f"#0{n + 3}0{n + 3}0{n + 3}": f"var(--series-{n})" for n in range(1, 7)},
 }
-"""Stand-ins that no plot needs as real colours, and the page's variables they become."""
+"""Placeholder colours, with the page's variables that replace them."""
 
 _INK, _MUTED, _LINE, *_SERIES = _COLOURS
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)))
 
 HALF, LOW, WIDE, SQUARE = (5.6, 3.5), (5.6, 2.4), (11.8, 2.2), (5.6, 3.2)
-"""Sizes of a figure in inches: half the page wide, half the page but lower, all of it, higher."""
+"""Sizes of a figure in inches: half the page's width, the same but lower, full width, higher."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Plot:
     """A plot of a report.
 
     Attributes:
-        title: above it.
+        title: shown above the plot.
         svg: the plot.
-        note: behind the title.
+        note: shown after the title.
         is_wide: whether it is as wide as the page.
     """
 
@@ -121,7 +121,7 @@ def _axes(x: str, y: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, prefix: str) -> str:
-    """Return the figure as one `<svg>` element that can stand in a page beside others."""
+    """Return the figure as one `<svg>` element, with ids that are unique in a page."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None})
     text = stream.getvalue()

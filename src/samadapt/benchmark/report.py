@@ -1,4 +1,4 @@
-"""`Report`: the HTML report of a benchmark, one file with everything in it."""
+"""`Report`: the HTML report of a benchmark, a single self-contained file."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedObject:
-    """One object as one run annotated it; `run` is "" where there is a single run."""
+    """One object, annotated by one run; `run` is "" where there is a single run."""
 
     run: str
     clicks: int
@@ -60,7 +60,7 @@ class AnnotatedObject:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One object, as every run annotated it."""
+    """One object, annotated by every run."""
 
     number: int
     image: str
@@ -86,15 +86,15 @@ class Report:
         title: heading.
         environment: of the result; "date" and "samadapt" are shown.
         headlines: the most important findings, a sentence each.
-        note: how the numbers are to be read.
-        warnings: what could not be evaluated, each with reasons.
+        note: explanation of the numbers.
+        warnings: images that could not be evaluated, with reasons.
         tiles: rows of a table that are shown large.
         tables: in order; the first stands beside the narrow plots if there are tiles.
         legend: names of the lines of all plots.
         plots_title: heading of the plots that do not stand beside the table.
         plots: in order.
         gallery: pictures of the objects.
-        facts: how it was measured; nested mappings and lists are shown flat.
+        facts: conditions of the measurement; nested mappings and lists are shown flat.
     """
 
     benchmark: str

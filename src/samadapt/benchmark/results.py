@@ -27,7 +27,7 @@ class ObjectRow:
 
     Attributes:
         image: file name of the image, relative to the image folder.
-        image_id, annotation_id: the dataset's.
+        image_id, annotation_id: ids in the dataset.
     """
 
     image: str
@@ -40,7 +40,7 @@ class ObjectRow:
         return self.image, self.annotation_id
 
     def identity(self) -> dict[str, Any]:
-        """Return the fields that say which object it is, as plain JSON values."""
+        """Return the fields that identify the object, as plain JSON values."""
         return {
             "image": self.image,
             "image_id": self.image_id,
@@ -55,7 +55,7 @@ def identify(dataset: CocoDataset, ref: ObjectRef) -> tuple[str, Id, Id]:
 
 @dataclass(frozen=True, slots=True)
 class Overlaps:
-    """The answers to all draws of one kind of prompt for one object.
+    """The predictions for all draws of one kind of prompt for one object.
 
     Attributes:
         ious: IoU with the reference, per draw.
@@ -96,8 +96,8 @@ class SkippedImage:
     Attributes:
         image: its file name.
         image_id: its id.
-        annotation_ids: the objects that are missing from the result because of it.
-        reason: what was wrong, in one line.
+        annotation_ids: its objects, which are missing from the result.
+        reason: the error, in one line.
     """
 
     image: str
@@ -140,7 +140,7 @@ class BenchmarkResult(ABC):
 
 
 def dump_result(values: Mapping[str, Any]) -> str:
-    """Return JSON with one line per object, so that people can read it and diffs are small."""
+    """Return JSON with one line per object, for readability and small diffs."""
     head = {key: value for key, value in values.items() if key not in ("objects", "frozen")}
     text = json.dumps(head, ensure_ascii=False, allow_nan=False, indent=1).removesuffix("\n}")
     if "objects" in values:
@@ -156,11 +156,11 @@ def read_result(path: Path, formats: Collection[str], command: str) -> dict[str,
 
     Args:
         path: of the file.
-        formats: what its "format" may be.
+        formats: accepted values of "format".
         command: the benchmark that writes it, for the error message.
 
     Raises:
-        DataError: missing, no JSON, or another format.
+        DataError: the file is missing, no JSON, or of another format.
     """
     try:
         values = json.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Means and their bootstrap intervals, as all benchmarks report them."""
+"""Means and bootstrap intervals of all benchmarks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def image_interval(
     """Return the 95 % bootstrap interval over images, each drawn with all its objects.
 
     Returns:
-        None for a single image, which does not tell how images differ.
+        The interval; None for a single image, since the variation of images is unknown.
     """
     if len(set(images)) < 2:
         return None

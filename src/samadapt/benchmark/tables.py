@@ -19,7 +19,7 @@ _STYLES: Mapping[str, str] = {"better": "green", "worse": "red", "": ""}
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A number as people read it.
+    """A formatted number.
 
     Attributes:
         text: the number with its unit.
@@ -43,9 +43,9 @@ class Column:
 
     Attributes:
         title: its heading.
-        in_terminal: False leaves the column out where there are only 80 characters.
+        in_terminal: False leaves the column out in the terminal, which has 80 characters.
         terminal_intervals: whether the terminal shows the intervals of its cells.
-        key: number of the line in a plot that belongs to the column; 0 for none.
+        key: number of the column's line in a plot; 0 for none.
     """
 
     title: str
@@ -61,9 +61,9 @@ class Row:
     Attributes:
         label: its heading.
         cells: one per column; none for a heading.
-        meaning: what the label means, in words.
+        meaning: explanation of the label.
         kind: "measure" for a row whose label is a measure's name, "heading" for a row that begins
-            a group, "average" for one that summarises others.
+            a group, "average" for a row that summarises others.
     """
 
     label: str
@@ -78,12 +78,12 @@ class Table:
 
     Attributes:
         title: above the table.
-        columns: those after the labels.
+        columns: columns after the labels.
         rows: from top to bottom.
         corner: heading of the labels.
         notes: sentences below the table.
         caption: lines below the table in the terminal alone, which has no room for intervals.
-        show_meaning: whether the terminal shows what labels mean.
+        show_meaning: whether the terminal shows the explanations of labels.
     """
 
     title: str

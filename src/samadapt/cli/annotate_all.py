@@ -1,4 +1,4 @@
-"""`samadapt annotate-all`: all objects of all images, without a click."""
+"""`samadapt annotate-all`: find all objects in all images, without a click."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".json"
 _FILES = (".jsonl", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".txt", ".csv", ".xml", ".zip")
-"""Endings of --out that nobody gives to a folder."""
+"""Endings of --out that are refused as names of folders."""
 _JOURNAL = ".journal"
 _HIDDEN_JOURNAL = ".samadapt-annotate-all.journal"
-"""Of a run that writes into a project alone, in the folder of images."""
+"""Journal, in the folder of images, of a run that writes only into a project."""
 
 
 def annotate_all(
@@ -45,7 +45,7 @@ def annotate_all(
             "--task",
             metavar="ADAPTER",
             help="Folder, name or Hub id of an adapter that was taught a task; may be given "
-            "several times. Without one everything is looked for.",
+            "several times. Without one all objects are searched for.",
         ),
     ] = None,
     out: Annotated[
@@ -62,7 +62,7 @@ def annotate_all(
         typer.Option(
             "--project",
             metavar="DIR|FILE|URL",
-            help="Put what is found into this project, as proposals that wait for review.",
+            help="Store the found objects in this project, as proposals for review.",
         ),
     ] = None,
     model: Annotated[
@@ -70,26 +70,27 @@ def annotate_all(
         typer.Option(
             "--model",
             "-m",
-            help="Name, Hub id, folder or checkpoint; see `samadapt models`. If left out: the "
-            "model that the adapters were made for, else that of --project, else nano.",
+            help="Name, Hub id, folder or checkpoint; see `samadapt models`. Default: the model "
+            "that the adapters were made for, else that of --project, else nano.",
         ),
     ] = None,
     adapter: AdapterOption = None,
     grid: Annotated[
-        int, typer.Option("--grid", metavar="N", help="Look from about N x N points.")
+        int, typer.Option("--grid", metavar="N", help="Search with about N x N points.")
     ] = 16,
     min_score: Annotated[
-        float, typer.Option("--min-score", help="Leave out less sure objects.")
+        float, typer.Option("--min-score", help="Leave out objects with a lower score.")
     ] = (0.0),
     most: Annotated[
-        int, typer.Option("--most", metavar="N", help="Objects per image and task.")
+        int,
+        typer.Option("--most", metavar="N", help="Largest number of objects per image and task."),
     ] = (100),
     engine: EngineOption = "local",
     address: AddressOption = None,
     workers: WorkersOption = None,
     gpus: GpusOption = 0.0,
     batch: Annotated[
-        int, typer.Option("--batch", metavar="B", help="Images that a worker takes at a time.")
+        int, typer.Option("--batch", metavar="B", help="Images per call of a worker.")
     ] = 4,
     shard_images: Annotated[
         int, typer.Option("--shard-images", metavar="N", help="With --out DIR: images per shard.")
@@ -98,10 +99,10 @@ def annotate_all(
     dtype: DtypeOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find all objects of learned tasks, or everything, in all images of a folder.
+    """Find all objects of learned tasks, or all objects, in all images of a folder.
 
-    A run that was interrupted goes on with the same command. Images that cannot
-    be read are named and stop nothing; the exit code is 3 then.
+    The same command resumes an interrupted run. Images that cannot be read are
+    named and skipped; the exit code is 3 then.
     """
     from samadapt.distributed.annotate import AnnotateWork
     from samadapt.distributed.annotate_all import annotate_all as run
@@ -153,10 +154,10 @@ def annotate_all(
 
 
 def _check_output(out: Path | None, project: str | None, inputs: common.Inputs) -> None:
-    """Check what is written before long work begins."""
+    """Check the outputs before long work begins."""
     if out is None:
         if project is None:
-            raise DataError("nowhere to write: give --out FILE.json, --out DIR or --project")
+            raise DataError("no output: give --out FILE.json, --out DIR or --project")
         return
     if out.suffix.lower() == _SUFFIX:
         common.check_outputs(
@@ -175,7 +176,7 @@ def _check_output(out: Path | None, project: str | None, inputs: common.Inputs) 
 def _check_adapters(
     model: Any, tasks: Sequence[str], adapters: Sequence[str]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Labels of what can be found, and hashes of the adapters and the model."""
+    """Labels of the objects to find, and hashes of the adapters and the model."""
     from samadapt.distributed.annotate import ImageAnnotator
     from samadapt.models.hashing import hash_tensors
 
@@ -227,7 +228,7 @@ def _write(
     about: Mapping[str, Any],
     shard_images: int,
 ) -> int:
-    """Write the COCO file or the shards; returns how many objects were found."""
+    """Write the COCO file or the shards; returns the number of objects."""
     from samadapt.distributed.annotate_output import write_coco, write_shards
 
     if out is None:
@@ -261,7 +262,7 @@ def _tell(
         if out is not None:
             typer.echo(f"wrote {out}")
         if put is not None:
-            typer.echo(f"{put} proposals wait in {project}")
+            typer.echo(f"{put} proposals wait for review in {project}")
         common.tell_left_out([f"{name}: {reason}" for name, reason in done.failed])
     if done.failed:
         raise typer.Exit(PARTLY_DONE)

@@ -32,22 +32,22 @@ def adaptation(
         list[str] | None,
         typer.Option(
             metavar="SPEC[,SPEC]",
-            help="Adapters to compare, each on its own: method, method:variant, folder or Hub id; "
-            "A+B for two at once.",
+            help="Adapters to compare, each separately: method, method:variant, folder or Hub id; "
+            "A+B uses two together.",
         ),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(metavar="N[,N]", help="One run each, in another order.")
+        str, typer.Option(metavar="N[,N]", help="Seeds of the order; one run for each.")
     ] = "0,1,2",
     max_objects: Annotated[
-        int | None, typer.Option(metavar="N", help="Of each dataset at most so many.")
+        int | None, typer.Option(metavar="N", help="Largest number of objects of each dataset.")
     ] = None,
     streams: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME[,NAME]|all",
-            help="Besides: mixed (datasets in blocks), wrong-accepts (20 % of accepted masks are "
-            "bad), repeated (one object again and again).",
+            help="Additional streams: mixed (datasets in blocks), wrong-accepts (20 % of accepted "
+            "masks are bad), repeated (many visits of one object).",
         ),
     ] = None,
     split: opt.SplitOption = "test",
@@ -61,11 +61,11 @@ def adaptation(
     run: grp.ModelOptions,
     workers: grp.WorkerOptions,
 ) -> None:
-    """Measure how many clicks an adapter saves while it learns from objects.
+    """Measure the clicks that an adapter saves while it learns from objects.
 
-    A robot annotates every dataset object by object, once frozen and once with
-    each adapter, which starts untrained. Reports NoC, failures and their
-    relative reduction with 95 % intervals, per dataset and on average.
+    A robot annotates every dataset object by object, once with the frozen model
+    and once with each adapter, which starts untrained. Reports NoC, failures and
+    their relative reduction with 95 % intervals, per dataset and on average.
     """
     names = opt.split_names("dataset", dataset)
     specs = opt.split_names("adapter", adapter)

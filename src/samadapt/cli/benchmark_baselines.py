@@ -1,4 +1,4 @@
-"""`samadapt benchmark baselines`: how classical methods do under the very same clicks."""
+"""`samadapt benchmark baselines`: classical methods under the same robot clicks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def baselines(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="Model to compare; see `samadapt models`. none: baselines only."
+            "--model",
+            "-m",
+            help="Model to compare; see `samadapt models`. none for baselines only.",
         ),
     ] = "nano",
     max_objects: opt.MaxObjectsOption = None,
@@ -50,7 +52,7 @@ def baselines(
 ) -> None:
     """Compare a model with GrabCut and random walker under the same robot clicks.
 
-    Baselines need no weights; they see every click so far and their own mask before.
+    Baselines need no weights; their input is every click so far and their last mask.
     Reports clicks needed (NoC), failures (FR), IoU after k clicks and time per click.
     """
     places = _places(images, masks, dataset, split)

@@ -30,34 +30,39 @@ def interactive(
     max_objects: opt.MaxObjectsOption = None,
     seed: common.SeedOption = 0,
     order: Annotated[
-        str, typer.Option(metavar="random|file|image", help="In which order to visit objects.")
+        str, typer.Option(metavar="random|file|image", help="Order of visits.")
     ] = "random",
     categories: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[,NAME]", help="Only these; may be given several times."),
+        typer.Option(
+            metavar="NAME[,NAME]", help="Only these categories; may be given several times."
+        ),
     ] = None,
     min_area: opt.MinAreaOption = 1,
     max_clicks: opt.MaxClicksOption = 30,
     stop_at: opt.StopAtOption = 0.90,
     mask_prompt: Annotated[
-        str, opt.protocol_option("logits|binary|none", "What goes back in of the mask before.")
+        str, opt.protocol_option("logits|binary|none", "Form of the last mask in the next prompt.")
     ] = "logits",
     first_click: Annotated[
-        str, opt.protocol_option("centre|random", "Where on the object.")
+        str, opt.protocol_option("centre|random", "Position of the first click on the object.")
     ] = "centre",
     multimask_first: Annotated[
         bool,
         typer.Option(
             "--multimask-first/--single-first",
-            help="Take the best of three candidates at the first click, or the one mask.",
+            help="Use the best of three candidates at the first click, or a single mask.",
             rich_help_panel=opt.PROTOCOL_PANEL,
         ),
     ] = False,
     larger: Annotated[
-        str, opt.protocol_option("distance|area", "Which of two errors is the larger.")
+        str,
+        opt.protocol_option(
+            "distance|area", "Measure by which the larger of two errors is chosen."
+        ),
     ] = "distance",
     ties: Annotated[
-        str, opt.protocol_option("first|random", "Which of equally good pixels.")
+        str, opt.protocol_option("first|random", "Choice among equally good pixels.")
     ] = "first",
     padding: Annotated[
         bool,
@@ -72,17 +77,17 @@ def interactive(
         bool,
         typer.Option(
             "--compare-frozen",
-            help="With --adapter: do the same objects without it too, and show what it changes.",
+            help="With --adapter: run the same objects without it too, and show the changes.",
         ),
     ] = False,
     run: grp.ModelOptions,
     workers: grp.WorkerOptions,
     outputs: grp.ReportOptions,
 ) -> None:
-    """A robot annotator clicks on real objects until their masks are good.
+    """Let a robot annotator click on real objects until their masks are good.
 
     Reports clicks needed (NoC), failures (FR), IoU after k clicks and time per
-    click, with 95 % intervals. The defaults give all numbers.
+    click, with 95 % intervals. The default limits allow all measures.
     """
     if compare_frozen and not adapter:
         raise DataError("--compare-frozen: name the adapter to compare with --adapter")

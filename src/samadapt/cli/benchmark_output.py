@@ -23,7 +23,7 @@ def deliver(
     outputs: ReportOptions,
     report: Callable[[], Report] | None = None,
 ) -> None:
-    """Write the files, then print the tables: no result is lost because nobody reads it.
+    """Write the files first, then print the tables, so that a closed output loses no result.
 
     Args:
         result: written as JSON.

@@ -1,4 +1,4 @@
-"""`samadapt benchmark robustness`: how much worse masks get when prompts do."""
+"""`samadapt benchmark robustness`: quality of masks by quality of prompts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def robustness(
         list[str] | None,
         typer.Option(
             metavar="SPEC",
-            help="Name, folder or Hub id of an adapter, A+B for several at once; each one given "
-            "is a row of its own.",
+            help="Name, folder or Hub id of an adapter, A+B for several together; one row for "
+            "each value.",
         ),
     ] = None,
     max_objects: opt.MaxObjectsOption = None,
@@ -40,7 +40,7 @@ def robustness(
     workers: grp.WorkerOptions,
     outputs: grp.ReportOptions,
 ) -> None:
-    """Exact and noisy boxes and 1 to 10 clicks for real objects, many of each kind.
+    """Prompt for real objects with exact and noisy boxes and 1 to 10 clicks, many of each kind.
 
     Reports overlap (mIoU), overlap of boundaries (mBIoU) and stability (mSF) for
     each kind of prompt, with 95 % intervals, and the time per click.

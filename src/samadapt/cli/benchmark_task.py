@@ -40,22 +40,23 @@ def task(
         list[str] | None,
         typer.Option(
             metavar="NAME[,NAME]",
-            help="Tasks, each on its own; may be given several times. All if left out.",
+            help="Categories, each a separate task; may be given several times. Default: all.",
         ),
     ] = None,
     shots: Annotated[
-        str, typer.Option(metavar="N[,N]|all", help="Masks to learn from.")
+        str, typer.Option(metavar="N[,N]|all", help="Numbers of training masks.")
     ] = "1,4,16,64,all",
     methods: Annotated[
-        str | None, typer.Option(metavar="NAME[,NAME]", help="Rows of the table; all if left out.")
+        str | None, typer.Option(metavar="NAME[,NAME]", help="Rows of the table; default: all.")
     ] = None,
     max_objects: Annotated[
-        int | None, typer.Option(metavar="N", help="At most so many test objects each.")
+        int | None, typer.Option(metavar="N", help="Largest number of test objects per category.")
     ] = None,
     max_images: Annotated[
         int,
         typer.Option(
-            metavar="N", help="Search at most so many images per task without a prompt; 0 for none."
+            metavar="N",
+            help="Largest number of images per task to search without a prompt; 0 for none.",
         ),
     ] = 50,
     grid: Annotated[int, typer.Option(metavar="N", help="Search with about N x N points.")] = 8,
@@ -65,7 +66,7 @@ def task(
     ] = None,
     seed: common.SeedOption = 0,
     seeds: Annotated[
-        int, typer.Option(metavar="N", help="Trainings of each kind, with other masks.")
+        int, typer.Option(metavar="N", help="Trainings of each kind, with different masks.")
     ] = 1,
     transfer_images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Measure the same adapters on other images.")
@@ -81,8 +82,8 @@ def task(
 ) -> None:
     """Teach a task from 1, 4, 16, ... masks and measure it on other images.
 
-    One point, a noisy box and no prompt at all; the frozen model, and every way
-    to fit an adapter. Reports mIoU, mBIoU and AP, with trained parameters.
+    Compares the frozen model and all methods that can be fitted, with one point,
+    a noisy box and no prompt. Reports mIoU, mBIoU, AP and trained parameters.
     """
     paths = _paths(images, train, test, dataset)
     if (transfer_images is None) != (transfer_masks is None):

@@ -1,4 +1,4 @@
-"""The checks of `samadapt doctor`. Every check answers, whatever is broken."""
+"""The checks of `samadapt doctor`. Every check returns a result, even if it fails."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _GOOD_IOU = 0.7
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the report: "ok", a "note" that does no harm, or a "problem"."""
+    """One line of the report: "ok", a harmless "note", or a "problem"."""
 
     name: str
     status: Status
@@ -67,7 +67,7 @@ class Check:
 
 
 def all_checks() -> list[Check]:
-    """Run every check; one that fails in an unforeseen way is a problem, not an end."""
+    """Run every check; an unexpected error in a check is reported as a problem."""
     return [
         _safely(name, check)
         for name, check in (
@@ -95,7 +95,7 @@ def check_python() -> tuple[Status, str]:
 
 
 def check_packages() -> tuple[Status, str]:
-    """Whether everything that is always needed is installed, and in which version."""
+    """Whether all required packages are installed, and their versions."""
     found = {name: _version(name) for name in ("samadapt", *_NEEDED)}
     missing = [name for name, version in found.items() if version is None]
     if missing:
@@ -117,7 +117,7 @@ def check_torch() -> tuple[Status, str]:
 
 
 def check_processor() -> tuple[Status, str]:
-    """Name, cores and the instructions that matter for speed."""
+    """Name, cores and instructions that affect speed."""
     from samadapt.benchmark.environment import cpu_name, usable_cores
 
     flags = _cpu_flags()
@@ -128,7 +128,7 @@ def check_processor() -> tuple[Status, str]:
 
 
 def check_dtype() -> tuple[Status, str]:
-    """Check which number format large image encoders run in."""
+    """Report the number format of large image encoders."""
     from samadapt.models.precision import has_fast_bfloat16, resolve_device, resolve_dtype
 
     device = resolve_device("auto")
@@ -154,7 +154,7 @@ def check_memory() -> tuple[Status, str]:
 
 
 def check_disk() -> tuple[Status, str]:
-    """Room for models that are downloaded."""
+    """Check the free disk space for downloaded models."""
     folder = _hub_cache()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -166,7 +166,7 @@ def check_disk() -> tuple[Status, str]:
 
 
 def check_hub() -> tuple[Status, str]:
-    """Check the downloaded models, and whether more may be downloaded."""
+    """List the downloaded models, and report whether downloads are allowed."""
     from huggingface_hub import constants
 
     from samadapt.models.registry import known_models
@@ -177,7 +177,7 @@ def check_hub() -> tuple[Status, str]:
 
 
 def check_weights() -> tuple[Status, str]:
-    """Whether the shipped weights are there, as installed, and those of their model card."""
+    """Whether the shipped weights are the installed ones and match their model card."""
     file = _weights_file()
     if not file.is_file():
         return "problem", f"{file} is missing: install samadapt again"
@@ -186,7 +186,7 @@ def check_weights() -> tuple[Status, str]:
     recorded = _recorded_hash(_WEIGHTS)
     own = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii")
     if recorded not in (None, own):
-        return "problem", f"{text} is not the file that was installed: install samadapt again"
+        return "problem", f"{text} was changed since it was installed: install samadapt again"
     card = file.with_name(_CARD)
     remedy = _NEW_CARD if recorded is None else "install samadapt again"
     try:
@@ -198,11 +198,11 @@ def check_weights() -> tuple[Status, str]:
     if expected != digest.hexdigest():
         detail = f"{text} is not the file of its model card (sha256 {expected[:12]})"
         return "problem", f"{detail}: {remedy}"
-    return "ok", f"{text}, as its model card says"
+    return "ok", f"{text}, matches its model card"
 
 
 def check_nano() -> tuple[Status, str]:
-    """Encode a small picture and click on it for real."""
+    """Encode a small picture and click on it."""
     from samadapt.metrics import iou
     from samadapt.models.registry import load
     from samadapt.prompts import Prompt
@@ -225,7 +225,7 @@ def check_nano() -> tuple[Status, str]:
 
 
 def check_extras() -> tuple[Status, str]:
-    """Packages that only some work needs."""
+    """List optional packages."""
     parts = []
     for name, extra in _OPTIONAL.items():
         version = _version(name)
@@ -274,7 +274,7 @@ def _hub_cache() -> Path:
 
 
 def _recorded_hash(name: str) -> str | None:
-    """The SHA-256 (base64) that the installer wrote down for a file, if it did."""
+    """The SHA-256 (base64) that the installer recorded for a file; None if there is none."""
     try:
         files = metadata.files("samadapt") or []
     except metadata.PackageNotFoundError:
@@ -297,7 +297,7 @@ def _picture() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
 
 
 def _fastest(work: Callable[[], object], times: int = 3) -> float:
-    """Seconds of the fastest of several runs: the others had to wait for something else."""
+    """Seconds of the fastest of several runs, which was least disturbed by other processes."""
     found = []
     for _ in range(times):
         start = time.perf_counter()

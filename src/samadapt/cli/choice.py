@@ -1,4 +1,4 @@
-"""Which model a command uses when `--model` is left out."""
+"""Choice of the model when `--model` is left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from samadapt.errors import AdapterError, DataError
 
 RECORD = "model.json"
-"""File beside what a project's adapters learned: the model that the project was annotated with."""
+"""File beside a project's adapters that names the model of the project."""
 _CONFIG = "adapter_config.json"
 _ENDINGS = (".pth", ".pt", ".ckpt", ".safetensors")
 
@@ -24,15 +24,15 @@ class Chosen:
     """A model to load.
 
     Attributes:
-        spec: what `load` takes.
-        why: in words; "" for a model that was named.
+        spec: argument of `load`.
+        why: the reason; "" for a model that was named.
     """
 
     spec: str
     why: str = ""
 
     def tell(self) -> None:
-        """Say on stderr which model and why, unless it was named."""
+        """Print the model and the reason on stderr, unless it was named."""
         if self.why:
             typer.echo(f"model: {self.spec} ({self.why})", err=True)
 
@@ -42,8 +42,8 @@ ChosenModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Name, Hub id, folder or checkpoint; see `samadapt models`. If left out: the model "
-        "of the project or of the adapter, or else the best on this machine that is fast enough.",
+        help="Name, Hub id, folder or checkpoint; see `samadapt models`. Default: the model of "
+        "the project or of the adapter, or else the best one here that is fast enough.",
     ),
 ]
 
@@ -59,22 +59,22 @@ def choose(
     adapters: Sequence[str] = (),
     otherwise: str | None = None,
 ) -> Chosen:
-    """The model to load, and why.
+    """Choose the model to load.
 
-    In this order: the one named, the one that the project was annotated with, the one that the
-    adapters were made for, and the best on this machine.
+    The first that exists of: the named model, the project's model, the model that the adapters
+    were made for, and the best model on this machine.
 
     Args:
         model: as named; None if it was not.
         device: as for `load`.
         dtype: as for `load`.
-        folder: of the images, where a checkpoint may lie for them.
+        folder: of the images, which may hold a checkpoint.
         kept: folder of the project's adapters.
-        has_objects: whether the project has objects; without a record they were made with nano,
-            which every project began with in versions that kept none.
+        has_objects: whether the project has objects. Earlier versions recorded no model and used
+            nano, so nano is chosen for a project with objects and without a record.
         adapters: adapters and tasks that were named.
-        otherwise: taken instead of the best on this machine, by runs that must choose alike
-            however busy it is.
+        otherwise: replaces the best model on this machine, for runs whose choice must not depend
+            on the machine's speed.
 
     Raises:
         DataError: the project's or the adapters' model is not on this machine.
@@ -100,7 +100,7 @@ def choose(
 
 
 def record(kept: Path, spec: str) -> None:
-    """Note which model a project is annotated with.
+    """Record the model of a project.
 
     Raises:
         DataError: the folder cannot be written to.
@@ -141,7 +141,7 @@ def _made_for(adapters: Sequence[str]) -> str | None:
     for spec in adapters:
         if spec.partition(":")[0] in method_names() and not Path(spec).is_dir():
             continue
-        with suppress(AdapterError):  # which is told when the adapters are loaded
+        with suppress(AdapterError):  # reported when the adapters are loaded
             if (name := _base(find_folder(spec) / _CONFIG)) is not None:
                 return name
     return None
@@ -162,7 +162,7 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _here(spec: str, why: str) -> str:
-    """What to load; a model of a file may be known by the file's name without its ending."""
+    """The argument of `load`; a file's model may be recorded by its name without the ending."""
     from samadapt.models.places import find_file
     from samadapt.models.registry import is_known
 

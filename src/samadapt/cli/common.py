@@ -41,7 +41,7 @@ DtypeOption = Annotated[
     typer.Option(
         "--dtype",
         metavar="auto|float32|bfloat16",
-        help="Number format of the image encoder; auto takes bfloat16 where it is fast.",
+        help="Number format of the image encoder; auto uses bfloat16 where it is fast.",
     ),
 ]
 DATA_VARIABLE = "SAMADAPT_DATA"
@@ -51,18 +51,17 @@ CrowdsOption = Annotated[
     bool,
     typer.Option(
         "--crowds",
-        help="Take masks that are marked as crowds (iscrowd 1) as objects: CVAT marks all brush "
-        "masks so.",
+        help="Treat crowd masks (iscrowd 1) as objects; CVAT marks all brush masks as crowds.",
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same result.")]
 ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="Processor threads to use.", metavar="N")
+    int | None, typer.Option("--threads", help="Number of CPU threads.", metavar="N")
 ]
 
 
 def load_model(name: str, device: str, dtype: str) -> SegmentationModel:
-    """Load a model as the options name it."""
+    """Load the model that the options name."""
     from samadapt.models.registry import load
 
     return load(name, device, dtype)
@@ -72,7 +71,7 @@ def named_dataset(name: str, split: str) -> tuple[Path, Path]:
     """The image folder and the COCO file of a dataset in the folder of datasets.
 
     Raises:
-        DataError: the folder of datasets is not known, or has none of this name.
+        DataError: the folder of datasets is not set, or has no dataset of this name.
     """
     root = os.environ.get(DATA_VARIABLE)
     if not root:
@@ -108,7 +107,7 @@ def set_threads(threads: int | None) -> None:
 
 
 Inputs = Sequence[str | Path | None]
-"""Files and folders that a command reads; names that are neither are passed over."""
+"""Files and folders that a command reads; other names are ignored."""
 
 
 def check_outputs(*outputs: tuple[str, Path | None], inputs: Inputs = ()) -> None:
@@ -116,7 +115,7 @@ def check_outputs(*outputs: tuple[str, Path | None], inputs: Inputs = ()) -> Non
 
     Args:
         outputs: option names and the files they give, or None.
-        inputs: what is read and must not be overwritten.
+        inputs: files and folders that must not be overwritten.
 
     Raises:
         DataError: a missing folder, one that cannot be written to, two outputs in one file, or
@@ -149,8 +148,8 @@ def check_output_folder(
 
     Args:
         option: name of the option.
-        folder: what it gives.
-        inputs: what is read and must not be written into.
+        folder: its value.
+        inputs: files and folders that must not be written into.
         keeps_project: whether the command keeps a project there itself.
 
     Raises:
@@ -190,7 +189,7 @@ def progress_console() -> Console:
 
 @contextmanager
 def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while the block runs, if that is a terminal; give it (done, total)."""
+    """Show a bar on stderr, if it is a terminal; yields a function of (done, total)."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -218,7 +217,7 @@ def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _check_folder(option: str, path: Path, folder: Path) -> None:
-    """Try it: permissions alone do not tell of full disks and read-only mounts."""
+    """Write a test file: permissions alone do not show full disks and read-only mounts."""
     try:
         handle, name = tempfile.mkstemp(dir=folder, prefix=".samadapt-", suffix=".part")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`samadapt demo`: the main job on real images, offline."""
+"""`samadapt demo`: annotation with adaptation on real images, offline."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def demo(
         str | None,
         typer.Option(
             metavar="SPEC",
-            help="What learns beside the frozen model, if not what one annotates with; none: "
-            "nothing.",
+            help="Adapter to compare with the frozen model; default: the annotator's. none for "
+            "the frozen model alone.",
         ),
     ] = None,
     device: DeviceOption = "auto",
@@ -34,11 +34,11 @@ def demo(
         bool, typer.Option("--open", help="Open the report in a browser at the end.")
     ] = False,
 ) -> None:
-    """Watch a robot annotator at work on real photographs and microscopy, offline.
+    """Let a robot annotate real photographs and microscopy images, offline.
 
-    Takes a minute or two and leaves JSON results and an HTML report with
-    pictures: each object by the frozen model and by one that learns as it
-    goes, side by side. --adapter none leaves the learning out.
+    Takes a minute or two and writes JSON results and an HTML report with
+    pictures: each object annotated with the frozen model and with a model that
+    learns, side by side. --adapter none runs only the frozen model.
     """
     from rich.console import Console
 

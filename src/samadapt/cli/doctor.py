@@ -1,4 +1,4 @@
-"""`samadapt doctor`: is this machine fit, and is a project whole?"""
+"""`samadapt doctor`: check this machine, or check and repair a project."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def doctor(
     project: Annotated[
         str | None,
         typer.Argument(
-            help="A folder that was annotated, its project file, or the URL of a database: check "
-            "and repair that instead of this machine.",
+            help="An annotated folder, its project file, or the URL of a database to check and "
+            "repair, instead of this machine.",
             metavar="[PROJECT]",
         ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Only look at the project, change nothing.")
+        bool, typer.Option("--check", help="Only check the project, without changes.")
     ] = False,
     threads: ThreadsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check this machine; or check a project, and repair it from its copies.
 
-    Exits with 0 if everything is in order (again), with 1 if not. A file that is
-    replaced is kept beside the new one.
+    Exits with 0 if everything is in order or was repaired, else with 1. A
+    replaced file is kept beside the new one.
     """
     if project is not None:
         raise typer.Exit(_examine(project, check, as_json))

@@ -16,11 +16,11 @@ _OBJECT, _BACKGROUND = (21, 128, 61), (200, 30, 30)
 _WHITE = (255, 255, 255)
 _TINT = 0.4
 _READABLE = 5
-"""Radius in pixels of the smallest mark that a number fits into."""
+"""Radius in pixels of the smallest mark with a readable number."""
 
 
 def save_drawing(path: Path, drawing: Image.Image) -> None:
-    """Write a drawing in the format that the name asks for: PNG, WebP or else JPEG."""
+    """Write a drawing in the format of its name's ending: PNG, WebP or else JPEG."""
     save_image(path, drawing, {".png": "PNG", ".webp": "WEBP"}.get(path.suffix.lower(), "JPEG"))
 
 

@@ -1,4 +1,4 @@
-"""`samadapt embed`: fill the cache of embeddings ahead."""
+"""`samadapt embed`: fill the cache of embeddings in advance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from samadapt.cli.options import GigabytesOption, cache_bytes
 from samadapt.errors import DataError
 
 _BATCH = 4
-"""Images that a worker takes at a time."""
+"""Images per call of a worker."""
 
 
 @with_groups
@@ -29,13 +29,13 @@ def embed(
     where: WorkerOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Encode all images of a folder ahead, so that nothing waits for them later.
+    """Encode all images of a folder in advance, so that later commands need not wait.
 
-    Annotating, fitting and benchmarks read the same cache.
+    Annotating, fitting and benchmarks use the same cache.
 
-    Subfolders are included. What is in the cache already is not encoded again;
-    files that cannot be read are named and left out. On a cluster every machine
-    keeps its own, or all of them share the folder that SAMADAPT_CACHE names.
+    Subfolders are included. Images in the cache are not encoded again; files
+    that cannot be read are named and left out. On a cluster every machine has
+    its own cache, or all of them share the folder in SAMADAPT_CACHE.
     """
     from samadapt.data.images import list_images
     from samadapt.distributed.embed import EmbedWork, embed_one
@@ -45,7 +45,7 @@ def embed(
     from samadapt.store.embeddings import EmbeddingStore
 
     if not cache_gb:
-        raise DataError("--cache-gb 0: there would be no cache to fill, give more")
+        raise DataError("--cache-gb 0: a cache of this size holds nothing, give more than 0")
     store = EmbeddingStore(limit=cache_bytes(cache_gb))
     paths = list_images(folder, recursive=True)
     chosen = choose(
@@ -86,4 +86,4 @@ def embed(
     for text in unreadable:
         typer.echo(f"left out: {text}", err=True)
     size = f"{store.nbytes / 1e9:.2f} GB in {store.folder}"
-    typer.echo(f"{encoded} images encoded, {known} were there already; {size}")
+    typer.echo(f"{encoded} images encoded, {known} in the cache already; {size}")

@@ -1,4 +1,4 @@
-"""Options that say where work on many images is done."""
+"""Options of the engine that works on many images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-PANEL = "Where the work is done"
+PANEL = "Processes and cluster"
 
 EngineOption = Annotated[
     str | None,
@@ -23,7 +23,7 @@ AddressOption = Annotated[
         "--address",
         metavar="ADDRESS",
         rich_help_panel=PANEL,
-        help="With ray: of a running cluster, or auto; one for this run alone if left out.",
+        help="With ray: address of a running cluster, or auto; default: a cluster for this run.",
     ),
 ]
 WorkersOption = Annotated[
@@ -32,7 +32,7 @@ WorkersOption = Annotated[
         "--workers",
         metavar="N",
         rich_help_panel=PANEL,
-        help="Workers of one core each; as many as there are cores (or --gpus) if left out.",
+        help="Number of workers, one core each; default: the number of cores (or --gpus).",
     ),
 ]
 GpusOption = Annotated[

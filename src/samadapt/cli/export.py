@@ -18,7 +18,7 @@ def export(
     project: Annotated[
         str,
         typer.Argument(
-            help="The folder that was annotated, its project file, or the URL of a database.",
+            help="The annotated folder, its project file, or the URL of a database.",
             metavar="PROJECT",
         ),
     ],
@@ -36,10 +36,11 @@ def export(
         ),
     ] = "coco",
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the images are, if not beside it.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the images, if not beside the project."),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Which project, in a database of several.")
+        str | None, typer.Option(help="Name of the project, in a database of several.")
     ] = None,
     done_only: Annotated[
         bool, typer.Option("--done-only", help="Only images that were marked as done.")
@@ -50,30 +51,30 @@ def export(
     untouched: Annotated[
         bool,
         typer.Option(
-            "--untouched", help="Images without objects that were not marked as done, too."
+            "--untouched", help="Include images without objects that were not marked as done."
         ),
     ] = False,
     simplify: Annotated[
         float,
         typer.Option(
             metavar="PIXELS",
-            help="Fewer corners: outlines of polygon formats may move by so much. Neighbours keep "
-            "their common border.",
+            help="Fewer corners: outlines in polygon formats may move by at most this distance. "
+            "Neighbours keep their common border.",
         ),
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write a project's objects: true areas, every part and hole, the same ids every time.
+    """Write a project's objects: true areas, all parts and holes, the same ids every time.
 
-    Images, objects and classes keep their numbers from export to export. What
-    cannot be written is named; the exit code is 3 then.
+    Images, objects and classes have the same ids in every export. Objects that
+    cannot be written are named; the exit code is 3 then.
     """
     from samadapt.store.export import ONE_FILE, check_format, export_project
     from samadapt.store.projects import Project
 
     for option, given in (("--done-only", done_only), ("--approved-only", approved_only)):
         if given and untouched:
-            raise DataError(f"--untouched: leave it out, {option} has marked images only")
+            raise DataError(f"--untouched: leave it out, {option} exports only marked images")
     for option, tolerance in (("--format", 0.0), ("--simplify", simplify)):
         try:
             check_format(format, tolerance)

@@ -18,7 +18,7 @@ def export_model(
     adapter: AdapterOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    r"""Write a model as ONNX, with adapters merged where they can be; the folder is a --model then.
+    r"""Write a model as ONNX, with adapters merged; the folder can be given as --model.
 
     vision_encoder.onnx encodes images, prompt_encoder_mask_decoder.onnx answers
     prompts. Both are compared with the model before the folder appears.

@@ -29,7 +29,7 @@ def fit(
         str,
         typer.Argument(
             metavar="METHOD",
-            help="A method, as `samadapt methods` lists them; a variant as in METHOD:VARIANT.",
+            help="Method (see `samadapt methods`), with a variant as in METHOD:VARIANT.",
         ),
     ],
     out: Annotated[
@@ -49,10 +49,10 @@ def fit(
     split: opt.SplitOption = "train",
     crowds: common.CrowdsOption = False,
     start: Annotated[
-        str | None, typer.Option(metavar="ADAPTER", help="Go on from this adapter.")
+        str | None, typer.Option(metavar="ADAPTER", help="Trained adapter to start from.")
     ] = None,
     point_matching: Annotated[
-        bool, typer.Option("--point-matching", help="The variant that refines outlines as well.")
+        bool, typer.Option("--point-matching", help="Use the variant that also refines outlines.")
     ] = False,
     recipe: RecipeOptions,
     run: grp.ModelOptions,
@@ -60,10 +60,10 @@ def fit(
     workers: grp.WorkerOptions,
     json_path: opt.JsonOption = None,
 ) -> None:
-    """Train an adapter on images with masks; the model itself stays as it is.
+    """Train an adapter on images with masks; the model itself does not change.
 
-    A run that was interrupted goes on with the same command. With several GPUs
-    use `accelerate launch -m samadapt fit ...`, or a Ray cluster.
+    The same command resumes an interrupted run. With several GPUs use
+    `accelerate launch -m samadapt fit ...`, or a Ray cluster.
     """
     _check_engine(workers)
     places = _places(images, masks, dataset, split)
@@ -124,9 +124,9 @@ def _deliver(report: FitReport, json_path: Path | None) -> None:
         with replacing(json_path) as file:
             file.write(json.dumps(values, indent=1, allow_nan=False).encode())
     if report.resumed_at >= values["steps"]:
-        typer.echo(f"{report.out} holds the result of this very run already")
+        typer.echo(f"{report.out} holds the result of this run already")
     elif report.resumed_at:
-        typer.echo(f"went on at step {report.resumed_at} of {values['steps']}")
+        typer.echo(f"resumed at step {report.resumed_at} of {values['steps']}")
     count = report.adapter.parameter_count
     typer.echo(
         f"{values['prompts']} prompts on {values['images']} images in {values['seconds']:.0f} s: "
@@ -154,7 +154,8 @@ def _places(
         return [opt.dataset_paths(*first, name, split) for name in names]
     if len(images or ()) != len(masks or ()):
         raise DataError(
-            f"{len(images or ())} --images and {len(masks or ())} --masks: give one for the other"
+            f"{len(images or ())} --images and {len(masks or ())} --masks: give one --masks for "
+            "each --images"
         )
     if not images or not masks:
         return [opt.dataset_paths(None, None, None, split)]
@@ -162,7 +163,7 @@ def _places(
 
 
 def _with_variant(method: str, option: str, variant: str) -> str:
-    """The method with a variant that has an option of its own."""
+    """The method with the variant of a command-line option."""
     from samadapt.training.fitting.methods import fit_methods
 
     name, _, given = method.partition(":")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
-    """Return the command as typer takes it: each field of a group is an option of its own.
+    """Return the command for typer, with each field of a group as a separate option.
 
     Parameters that are annotated with a dataclass are groups.
     """
@@ -61,7 +61,7 @@ class DataOptions:
         """Return the image folder and the masks.
 
         Raises:
-            DataError: neither or both ways of naming them, or an unknown dataset.
+            DataError: no data or both kinds of options given, or an unknown dataset.
         """
         return opt.dataset_paths(self.images, self.masks, self.dataset, self.split)
 
@@ -88,7 +88,7 @@ class MachineOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions(MachineOptions):
-    """The model, and how it runs."""
+    """The model, its device and number format."""
 
     model: common.ModelOption = "nano"
 
@@ -99,7 +99,7 @@ class ModelOptions(MachineOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """Processes or a cluster that work is spread over."""
+    """Local processes or a cluster for work on many images."""
 
     engine: eng.EngineOption = None
     address: eng.AddressOption = None
@@ -114,10 +114,10 @@ class WorkerOptions:
     def elsewhere(self, model: SegmentationModel, run: ModelOptions) -> Elsewhere | None:
         """Return the workers of a benchmark, None if it runs in this process.
 
-        `model` is the loaded one; every worker loads the very same.
+        `model` is loaded here; every worker loads the same one.
 
         Raises:
-            DataError: options that make no sense together, or Ray is not installed.
+            DataError: options that contradict each other, or Ray is not installed.
             WorkerError: there is no cluster at the address.
         """
         if not self.is_given:
@@ -138,7 +138,7 @@ class CacheOptions:
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of embeddings; by default the one that `samadapt embed` fills.",
+            help="Folder of embeddings; default: the cache that `samadapt embed` fills.",
         ),
     ] = None
     cache_gb: opt.GigabytesOption = 10.0

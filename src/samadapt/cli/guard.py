@@ -1,4 +1,4 @@
-"""`GuardedGroup`: turns whatever goes wrong in a command into one line and an exit code."""
+"""`GuardedGroup`: turns every error of a command into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Invocation:
 
     @property
     def command(self) -> list[str]:
-        """The whole command line, as results record it."""
+        """The whole command line, for the records of results."""
         return ["samadapt", *self.arguments]
 
 
 class GuardedGroup(TyperGroup):
-    """A group of commands that never ends in a traceback unless it is asked for.
+    """A group of commands that prints tracebacks only on request.
 
-    Exit codes: 0 done, 3 done in part and the rest named, 2 an error that the person can correct,
-    1 an unexpected error, 130 interrupted, 141 the reader of the output went away. Each error is
-    one line on stderr.
+    Exit codes: 0 done, 3 partly done with failures named, 2 an error that the person can correct,
+    1 an unexpected error, 130 interrupted, 141 the output pipe was closed. Each error is one line
+    on stderr.
     `--debug` anywhere, or SAMADAPT_DEBUG=1, shows the traceback as well.
     """
 
@@ -85,11 +85,11 @@ class GuardedGroup(TyperGroup):
 
 
 class _PipeClosedError(Exception):
-    """Typer would end with exit code 1 on a `BrokenPipeError` of its own accord."""
+    """Replaces `BrokenPipeError`, on which typer would exit with code 1."""
 
 
 def _report(error: Exception, debug: bool) -> int:
-    """Say what went wrong, in one line, and return the exit code."""
+    """Print the error in one line, and return the exit code."""
     if isinstance(error, _PipeClosedError | BrokenPipeError):
         # Whatever is still in the buffer would raise again when Python closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,7 +105,7 @@ def _report(error: Exception, debug: bool) -> int:
         return _say(f"{usage().rstrip('.')}{_help(error)}", USER_ERROR)
     if isinstance(error, MemoryError):
         return _say("out of memory: use a smaller model or a smaller image", UNEXPECTED)
-    hint = "" if debug else "; run it again with --debug to see where"
+    hint = "" if debug else "; run it again with --debug for the traceback"
     return _say(f"unexpected {type(error).__name__}: {error}{hint}", UNEXPECTED)
 
 
@@ -115,7 +115,7 @@ def _say(message: str, code: int) -> int:
 
 
 def _help(error: Exception) -> str:
-    """Where to read on about a command that was called wrongly."""
+    """A pointer to the help of a command that was called wrongly."""
     context = getattr(error, "ctx", None)
     path = "samadapt" if context is None else context.command_path
     return f" (see `{path} --help`)"

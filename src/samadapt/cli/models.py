@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the models that can be loaded by name, and which of them are on this machine."""
+    """List the models that can be loaded by name, and mark those on this machine."""
     from samadapt.models.places import MODELS_VARIABLE, model_folders
     from samadapt.models.registry import known_models
 
@@ -74,7 +74,7 @@ def models(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 
 def _is_file_alone(info: ModelInfo) -> bool:
-    """Whether the model is a file to be fetched by hand, not a repository on the Hub."""
+    """Whether the model is a file to download by hand, not a repository on the Hub."""
     return bool(info.files) and info.source != f"https://huggingface.co/{info.name}"
 
 

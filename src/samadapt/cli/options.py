@@ -1,4 +1,4 @@
-"""Options that several benchmark and fitting commands have, word for word."""
+"""Options that several benchmark and fitting commands share."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ DatasetsOption = Annotated[
         help=f"Instead of --images and --masks: ${DATA_VARIABLE}/NAME/images and SPLIT.json.",
     ),
 ]
-SplitOption = Annotated[str, typer.Option("--split", help="With --dataset: which file.")]
+SplitOption = Annotated[str, typer.Option("--split", help="With --dataset: name of the split.")]
 MaxObjectsOption = Annotated[
-    int | None, typer.Option("--max-objects", metavar="N", help="At most so many objects.")
+    int | None, typer.Option("--max-objects", metavar="N", help="Largest number of objects.")
 ]
 MinAreaOption = Annotated[
     int, typer.Option("--min-area", metavar="PIXELS", help="Leave out smaller objects.")
 ]
-MaxClicksOption = Annotated[int, protocol_option("N", "Clicks per object at most.")]
+MaxClicksOption = Annotated[int, protocol_option("N", "Largest number of clicks per object.")]
 StopAtOption = Annotated[
     float,
     protocol_option(
-        "IOU", "IoU at which the robot accepts a mask; measures for higher ones are left out."
+        "IOU", "IoU at which the robot accepts a mask; measures at a higher IoU are left out."
     ),
 ]
 AtFailureOption = Annotated[
     str,
-    protocol_option("skip|accept", "What happens to an object that never gets good enough."),
+    protocol_option("skip|accept", "Treatment of an object that never reaches the IoU."),
 ]
 DrawsOption = Annotated[
     int, typer.Option("--draws", metavar="N", help="Prompts of each kind per object.")
@@ -84,7 +84,7 @@ GigabytesOption = Annotated[
     typer.Option(
         "--cache-gb",
         metavar="GB",
-        help="Most gigabytes that cached embeddings may take; 0 keeps none.",
+        help="Size limit of cached embeddings in gigabytes; 0 keeps none.",
     ),
 ]
 
@@ -147,5 +147,5 @@ def dataset_paths(
             )
         return images, masks
     if images is not None or masks is not None:
-        raise DataError("--dataset stands for --images and --masks: give one or the other")
+        raise DataError("--dataset replaces --images and --masks: give one or the other")
     return common.named_dataset(dataset, split)

@@ -1,4 +1,4 @@
-"""`samadapt predict`: one image, one prompt, one mask; or all objects of learned tasks."""
+"""`samadapt predict`: predict one mask from a prompt, or find all objects of learned tasks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def predict(
         typer.Option(
             "--out",
             "-o",
-            help="Where the mask goes: a PNG of 0 and 255; with --all a COCO file (.json).",
+            help="File of the mask, a PNG of 0 and 255; with --all a COCO file (.json).",
         ),
     ],
     point: Annotated[
@@ -41,7 +41,7 @@ def predict(
             "-p",
             metavar="X,Y[,0|1]",
             help="A click on the object (1, the default) or the background (0), in pixels from "
-            "the top-left corner; may be given several times, all make one prompt.",
+            "the top-left corner; may be given several times for one prompt.",
         ),
     ] = None,
     box: Annotated[
@@ -65,10 +65,10 @@ def predict(
         bool, typer.Option("--all", help="Find all objects of the tasks, without a prompt.")
     ] = False,
     grid: Annotated[
-        int, typer.Option(metavar="N", help="With --all: look from about N x N points.")
+        int, typer.Option(metavar="N", help="With --all: search with about N x N points.")
     ] = 16,
     min_score: Annotated[
-        float, typer.Option(help="With --all: leave out less sure objects.")
+        float, typer.Option(help="With --all: leave out objects with a lower score.")
     ] = 0.0,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
@@ -86,8 +86,8 @@ def predict(
 ) -> None:
     """Segment one object of a picture from clicks, a box or an earlier mask.
 
-    A single click is ambiguous (a whole, a part, a part of a part?); the best
-    of three candidates is taken then, unless a task says what is meant.
+    A single click is ambiguous (whole, part or sub-part?). Without a task the
+    best of three candidates is used for it.
     """
     if everything:
         from samadapt.cli.predict_all import check_all, check_files, predict_all, search_huge
@@ -109,7 +109,7 @@ def predict(
         chosen_model.tell()
         return
     if len(task or ()) > 1:
-        raise PromptError("a prompt asks for one task: give one --task, or --all to find them all")
+        raise PromptError("a prompt takes one task: give one --task, or --all to find all objects")
     if _is_huge(image):
         from samadapt.adapters.registry import create_adapter
         from samadapt.cli.predict_all import load_tasks
@@ -160,7 +160,7 @@ def predict(
     )
     end = time.perf_counter()
     chosen = range(len(found.masks)) if multimask else [found.best]
-    # A model that has one answer only gives one, whatever was asked.
+    # Some models return a single candidate even if several were requested.
     written = list(zip(files, chosen, strict=False))
     for file, index in written:
         _write_mask(file, found.masks[index])
@@ -225,7 +225,7 @@ def parse_box(text: str | None) -> Box | None:
 
 
 def _is_huge(image: Path) -> bool:
-    """Whether the picture is read in windows; what cannot be looked at is told by its reader."""
+    """Whether the picture is read in windows; False for an unreadable file, which fails later."""
     from samadapt.data.tiled.image import is_huge
     from samadapt.errors import ImageError
 
@@ -240,7 +240,7 @@ def _is_ambiguous(prompt: Prompt) -> bool:
 
 
 def _targets(out: Path, multimask: bool) -> list[Path]:
-    """The files to write: the one named, or one per candidate."""
+    """The files to write: `out` itself, or one file per candidate."""
     if not multimask:
         return [out]
     return [out.with_name(f"{out.stem}-{number}{out.suffix}") for number in (1, 2, 3)]
@@ -258,7 +258,7 @@ def _check_files(files: list[Path], overlay: Path | None, inputs: common.Inputs)
 
 
 def _read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """An earlier mask: black and one other value."""
+    """Read an earlier mask: black and one other value."""
     import numpy as np
 
     from samadapt.data.images import read_values
@@ -268,8 +268,8 @@ def _read_mask(path: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
         values = values[..., :3].max(axis=2)
     if values.shape != size:
         raise PromptError(
-            f"--mask {path} is {values.shape[1]} x {values.shape[0]} pixels but the picture "
-            f"{size[1]} x {size[0]} (width x height): give a mask of the same size"
+            f"--mask {path} has {values.shape[1]} x {values.shape[0]} pixels but the picture "
+            f"has {size[1]} x {size[0]} (width x height): give a mask of the same size"
         )
     if len(np.unique(values[values != 0])) > 1:
         raise PromptError(

@@ -1,4 +1,4 @@
-"""`samadapt predict --all`: every object of a picture that learned tasks find, without a click."""
+"""`samadapt predict --all`: find all objects of learned tasks in a picture, without a click."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def load_tasks(model: SegmentationModel, specs: Sequence[str]) -> dict[str, Adap
     """Adapters by the name of their task.
 
     Raises:
-        AdapterError: one that cannot be loaded, is made for another model or names no task; two
-            of one name.
+        AdapterError: an adapter that cannot be loaded, is made for another model or has no task;
+            two adapters for the same task.
     """
     from samadapt.adapters.tasks import Tasks
 
@@ -45,11 +45,11 @@ def check_all(tasks: Sequence[str], prompted: bool, out: Path, overlay: Path | N
     """Check the options of a search before long work begins.
 
     Raises:
-        PromptError: no task, or a prompt besides.
-        DataError: a file name that does not fit.
+        PromptError: no task, or a prompt beside --all.
+        DataError: a file name with a wrong ending.
     """
     if not tasks:
-        raise PromptError("--all looks for what was learned: give --task ADAPTER")
+        raise PromptError("--all searches for objects of learned tasks: give --task ADAPTER")
     if prompted:
         raise PromptError("--all takes no --point, --box, --mask or --multimask: leave them out")
     if out.suffix.lower() != _SUFFIX:
@@ -73,7 +73,7 @@ def predict_all(
 
     Raises:
         AdapterError: see `load_tasks`.
-        DataError, ImageError, PromptError: a file or an option that cannot be used.
+        DataError, ImageError, PromptError: an unusable file or option.
     """
     from samadapt.adapters.registry import create_adapter
     from samadapt.data.images import read_image
@@ -121,7 +121,7 @@ def search_huge(
     min_score: float,
     as_json: bool,
 ) -> None:
-    """As `predict_all`, for a picture larger than memory.
+    """Search a picture larger than memory; see `predict_all`.
 
     Raises:
         AdapterError, DataError, ImageError, PromptError: as `predict_all`.
@@ -202,6 +202,6 @@ def check_files(out: Path, overlay: Path | None, inputs: common.Inputs) -> None:
     """Check that the outputs can be written and overwrite no input.
 
     Raises:
-        DataError: they cannot.
+        DataError: an output cannot be written, or is an input.
     """
     common.check_outputs(("--out", out), ("--overlay", overlay), inputs=inputs)

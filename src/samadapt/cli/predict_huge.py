@@ -26,11 +26,11 @@ def check_huge(image: Path, out: Path, refused: Mapping[str, object]) -> None:
 
     Args:
         image: the image.
-        out: where the masks go.
-        refused: options that a huge image does not take, and what they were given.
+        out: file of the masks.
+        refused: options that are not supported for a huge image, with their values.
 
     Raises:
-        DataError, PromptError: one that does not fit.
+        DataError, PromptError: an unsupported option.
     """
     if out.suffix.lower() != ".json":
         raise DataError(
@@ -39,7 +39,7 @@ def check_huge(image: Path, out: Path, refused: Mapping[str, object]) -> None:
         )
     for name, value in refused.items():
         if value:
-            raise PromptError(f"{name} is not for images as large as {image}: leave it out")
+            raise PromptError(f"{name} does not apply to the huge image {image}: leave it out")
 
 
 def predict_huge(

@@ -17,7 +17,7 @@ def _of_data(metavar: str, text: str) -> Any:
 
 
 def _recipe(metavar: str, text: str) -> Any:
-    panel = "Recipe (the method's own values where left out)"
+    panel = "Recipe (defaults: the method's own values)"
     return typer.Option(metavar=metavar, help=text, rich_help_panel=panel)
 
 
@@ -26,14 +26,14 @@ class RecipeOptions:
     """Settings of `FitRecipe`, by their names there; None leaves the method's own value."""
 
     category: Annotated[
-        str | None, _of_data("NAME", "Learn from objects of this category alone.")
+        str | None, _of_data("NAME", "Learn only from objects of this category.")
     ] = None
     shots: Annotated[
-        int | None, _of_data("N", "Learn from so many of them; from all if left out.")
+        int | None, _of_data("N", "Number of objects to learn from; default: all.")
     ] = None
-    steps: Annotated[int | None, _recipe("N", "Steps in all, however many images there are.")] = (
-        None
-    )
+    steps: Annotated[
+        int | None, _recipe("N", "Total number of steps, for any number of images.")
+    ] = None
     epochs: Annotated[int | None, _recipe("N", "Visits of each image.")] = None
     learning_rate: Annotated[float | None, _recipe("RATE", "Of AdamW.")] = None
     weight_decay: Annotated[float | None, _recipe("DECAY", "Of AdamW.")] = None
@@ -41,19 +41,19 @@ class RecipeOptions:
         str | None, _recipe("KIND[,KIND...]", "Kinds of prompts: box, noisy, box0.4, 1p, edge, ...")
     ] = None
     prompts_per_object: Annotated[
-        str | None, _recipe("N|all", "How many of these kinds an object gets per visit.")
+        str | None, _recipe("N|all", "Number of these kinds per visit of an object.")
     ] = None
-    objects_per_image: Annotated[str | None, _recipe("N|all", "At most so many per visit.")] = None
+    objects_per_image: Annotated[str | None, _recipe("N|all", "Largest number per visit.")] = None
     images_per_step: Annotated[int | None, _recipe("N", "Images per step.")] = None
-    max_objects: Annotated[int | None, _recipe("N", "Use at most so many objects.")] = None
+    max_objects: Annotated[int | None, _recipe("N", "Largest number of objects.")] = None
     min_area: Annotated[int | None, _recipe("PIXELS", "Leave out smaller objects.")] = None
     seed: Annotated[int | None, _recipe("N", "Same seed, same result.")] = None
 
     def settings(self) -> dict[str, Any]:
-        """Return what is given, as `FitRecipe.changed` takes it.
+        """Return the given settings, as arguments of `FitRecipe.changed`.
 
         Raises:
-            DataError: neither a number nor "all" where one of them is wanted.
+            DataError: a value that is neither a number nor "all".
         """
         given = {field.name: getattr(self, field.name) for field in fields(self)}
         chosen = {name: value for name, value in given.items() if value is not None}

@@ -67,6 +67,6 @@ def root(
     ] = False,
 ) -> None:
     """Segment Anything that learns your images while you annotate them."""
-    del version, debug  # both are dealt with before this runs
+    del version, debug  # both are handled before this runs
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())

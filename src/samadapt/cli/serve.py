@@ -16,10 +16,11 @@ from samadapt.errors import DataError
 
 def serve(
     label_studio: Annotated[
-        bool, typer.Option("--label-studio", help="Be a machine learning back end of Label Studio.")
+        bool,
+        typer.Option("--label-studio", help="Serve as a machine learning backend of Label Studio."),
     ] = False,
     images: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the images of the tasks are.")
+        Path | None, typer.Option(metavar="DIR", help="Folder of the tasks' images.")
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="Address of Label Studio, to fetch uploaded images from.")
@@ -28,9 +29,9 @@ def serve(
         str | None,
         typer.Option(envvar="LABEL_STUDIO_API_KEY", help="Personal access token of Label Studio."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where what is learned is kept.")] = Path(
-        "samadapt-label-studio"
-    ),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for the learned adapters.")
+    ] = Path("samadapt-label-studio"),
     model: ModelOption = "nano",
     adapter: AdapterOption = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -38,7 +39,7 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A further name that Label Studio calls this machine by (host.docker.internal).",
+            help="Another host name of this machine for Label Studio (host.docker.internal).",
         ),
     ] = None,
     port: Annotated[int, typer.Option(metavar="N", help="Port.")] = 9090,
@@ -46,8 +47,8 @@ def serve(
         str | None,
         typer.Option(
             envvar="SAMADAPT_TOKEN",
-            help="Password; a new one if left out. The environment variable is not seen by others "
-            "who list this machine's processes.",
+            help="Password; default: a new one. Unlike the option, the environment variable is "
+            "hidden from other users who list this machine's processes.",
         ),
     ] = None,
     cache_gb: GigabytesOption = 10.0,
@@ -62,9 +63,9 @@ def serve(
     Settings, Model, with interactive preannotations and no authentication.
     """
     if not label_studio:
-        raise DataError("say what to serve: samadapt serve --label-studio")
+        raise DataError("nothing to serve: give --label-studio")
     if images is not None and not images.is_dir():
-        raise DataError(f"--images {images} is not a folder")
+        raise DataError(f"--images {images} is not a folder: give the folder of the images")
     if url is not None and not url.startswith(("http://", "https://")):
         raise DataError(f"--url {url}: give an address such as http://localhost:8080")
     common.check_output_folder("--out", out, (images,), keeps_project=True)

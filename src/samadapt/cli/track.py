@@ -1,4 +1,4 @@
-"""`samadapt track`: objects carried along a stack."""
+"""`samadapt track`: propagate objects along a stack."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def track(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Instead of the model: a SAM 2 video model, whose own memory carries the objects.",
+            help="Instead of the model: a SAM 2 video model, whose memory propagates the objects.",
         ),
     ] = None,
     adapter: AdapterOption = None,
@@ -60,13 +60,15 @@ def track(
     ] = False,
     slice_: Annotated[
         int | None,
-        typer.Option("--slice", metavar="N", help="The slice that masks of one image belong to."),
+        typer.Option("--slice", metavar="N", help="Slice of the masks, if they are of one image."),
     ] = None,
     fill_between: Annotated[
         bool,
-        typer.Option("--fill", help="Fill the slices between those in which an object is given."),
+        typer.Option("--fill", help="Fill the slices between two slices with masks."),
     ] = False,
-    axis: Annotated[str | None, typer.Option(metavar="z|t", help="Where a file has both.")] = None,
+    axis: Annotated[
+        str | None, typer.Option(metavar="z|t", help="Axis to follow, in a file with both.")
+    ] = None,
     frames: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Also write the slices as PNG files.")
     ] = None,
@@ -74,17 +76,17 @@ def track(
         bool,
         typer.Option(
             "--smaller-on-top",
-            help="In label volumes let the smaller of two objects cover the larger, which is "
-            "refused otherwise.",
+            help="In label volumes let the smaller of two objects cover the larger; otherwise "
+            "overlaps are an error.",
         ),
     ] = False,
     run: ModelOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Carry objects along a stack, both ways from where they are given.
+    """Propagate objects along a stack, in both directions from the given masks.
 
-    Where an answer disagrees with what was carried, the object stops and the
-    slice is named: correct it there and run again.
+    Where a prediction disagrees with the propagated mask, the object stops and
+    the slice is named: correct the mask there and run again.
     """
     from samadapt.data.stacks import Stack
 
@@ -118,7 +120,7 @@ def _check_outputs(out: Path, frames: Path | None, stack: Path, masks: Path) -> 
 
 
 def _read_masks(path: Path, stack: Stack, index: int | None) -> Tracks:
-    """The given objects; those of a single image are put into slice `index`."""
+    """Read the given objects; objects of a single image go into slice `index`."""
     from samadapt.data.label_volumes import load_label_volume
     from samadapt.data.tracks import Track, Tracks
     from samadapt.data.tracks_coco import load_tracks_coco
@@ -159,7 +161,7 @@ def _propagator(run: ModelOptions, memory: str | None, adapters: list[str] | Non
 def _carried(
     carrying: Propagator, stack: Stack, given: Tracks, between: bool, learn: bool, progress: Any
 ) -> Propagation:
-    """All objects, both ways from the first and the last slice in which each is given."""
+    """Propagate all objects, in both directions from their first and last given masks."""
     from samadapt.tracking.propagation import Propagation, fill, propagate
 
     tracks = given
@@ -233,5 +235,5 @@ def _print(out: Path, found: Propagation, given: Tracks, as_json: bool) -> None:
     for text in found.problems:
         typer.echo(f"left out: {text}", err=True)
     for stop in found.stops:
-        typer.echo(f"look at {stop}", err=True)
+        typer.echo(f"check {stop}", err=True)
     typer.echo(f"{out}: {len(found.tracks)} objects, {masks} masks")

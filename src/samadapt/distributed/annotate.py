@@ -1,4 +1,4 @@
-"""`AnnotateWork`: all objects of images, found by workers."""
+"""`AnnotateWork`: workers find all objects in images."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from samadapt.proposals.windows import propose_in_windows
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 EVERYTHING = "object"
-"""Label of what is found without a task."""
+"""Label of objects found without a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,12 @@ class FoundObject:
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """What came of one image.
+    """Result for one image.
 
     Attributes:
-        size: (H, W); None where it could not be read.
+        size: (H, W); None if the image could not be read.
         objects: of all tasks, in the order of the tasks, the best first.
-        problem: why it could not be used, None if it was.
+        problem: reason why the image could not be used, None if it was.
     """
 
     size: tuple[int, int] | None
@@ -63,7 +63,7 @@ class FoundImage:
     problem: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, which give the very same back."""
+        """Plain JSON values, for `from_dict`."""
         return {
             "size": self.size,
             "objects": [
@@ -79,7 +79,7 @@ class FoundImage:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """What `to_dict` gave, of an image that could be used."""
+        """Read values that `to_dict` returned, of an image that could be used."""
         height, width = values["size"]
         objects = tuple(
             FoundObject(
@@ -98,9 +98,9 @@ class AnnotateWork:
     """Find all objects in batches of images.
 
     Attributes:
-        model: what answers.
-        tasks: adapters that were taught a task each; without one everything is looked for.
-        adapters: others, which come before that of the task.
+        model: the model.
+        tasks: adapters that were taught a task each; without any, all objects are searched for.
+        adapters: others, applied before the task's adapter.
         options: of the search.
     """
 
@@ -113,7 +113,7 @@ class AnnotateWork:
         """Load model and adapters.
 
         Raises:
-            AdapterError, ModelError: they are missing here, or do not fit each other.
+            AdapterError, ModelError: they are missing on this machine, or do not fit each other.
         """
         model = self.model.load()
         try:
@@ -123,16 +123,16 @@ class AnnotateWork:
 
 
 class ImageAnnotator:
-    """Finds all objects of images, for all tasks on one encoding of each.
+    """Finds all objects of all tasks in images, and encodes each image once.
 
     Args:
-        model: what answers.
+        model: the model.
         tasks: see `AnnotateWork`.
         adapters: see `AnnotateWork`.
         options: of the search.
 
     Raises:
-        AdapterError: one that cannot be loaded, is of another model, or names no task.
+        AdapterError: an adapter that cannot be loaded, is of another model, or has no task.
     """
 
     def __init__(
@@ -156,11 +156,11 @@ class ImageAnnotator:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels of what can be found."""
+        """Labels of the objects that can be found."""
         return tuple(self._rows)
 
     def find(self, images: Sequence[ImageInput]) -> list[FoundImage]:
-        """The objects of each image; one that cannot be used is a `problem` of its own.
+        """Find the objects of each image; an unusable image is reported as its `problem`.
 
         Files that are larger than memory are searched in windows.
         """
@@ -202,13 +202,13 @@ class ImageAnnotator:
                 for label, adapters in self._rows.items()
                 for one in search(adapters)
             )
-        except (MemoryError, RuntimeError) as error:  # torch tells of full memory by the latter
+        except (MemoryError, RuntimeError) as error:  # torch raises the latter for full memory
             return FoundImage(None, problem=f"could not be searched ({first_line(error)})")
         return FoundImage(size, objects)
 
 
 def _opened(image: ImageInput) -> Any:
-    """What `read_image` takes: encoded bytes become a PIL image."""
+    """Return an argument of `read_image`: encoded bytes become a PIL image."""
     if not isinstance(image, bytes | bytearray | memoryview):
         return image
     from PIL import Image

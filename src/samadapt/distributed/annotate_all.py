@@ -1,4 +1,4 @@
-"""`annotate_all`: all objects of all images, on any engine, going on where a killed run ended."""
+"""`annotate_all`: finds all objects of all images on any engine, and resumes killed runs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Stamp: TypeAlias = list[int]
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedImages:
-    """What a run found.
+    """Result of a run.
 
     Attributes:
         finished: names of images that were searched, in order.
-        known: how many of them an earlier run had finished.
+        known: number of them that an earlier run had finished.
         failed: name and reason of the others, in order.
     """
 
@@ -61,21 +61,21 @@ def annotate_all(
 ) -> AnnotatedImages:
     """Find all objects of all images.
 
-    An image's result does not depend on the other images, on the number of workers nor on the
-    engine (on a GPU, up to the rounding of another batch). Each is in the journal as soon as it is
-    finished. Images that cannot be used stop nothing, are told, and are tried again by the next
-    run.
+    An image's result does not depend on the other images, on the number of workers or on the
+    engine (on a GPU, up to the rounding of another batch). Each result is in the journal as soon
+    as it is finished. Unusable images are reported, do not stop the run, and are tried again by
+    the next run.
 
     Args:
-        images: which.
-        work: what to find.
-        engine: where.
-        journal: of this run; what it holds of unchanged files is not done again.
-        batch: images per call of a worker.
-        progress: told of (finished, all).
+        images: to search.
+        work: the search.
+        engine: runs the workers.
+        journal: of this run; its results for unchanged files are reused.
+        batch: number of images per call of a worker.
+        progress: called with (finished, all).
 
     Raises:
-        SamadaptError: nothing can be found at all: a worker cannot load what it needs, or died.
+        SamadaptError: a worker cannot load its model or adapters, or died.
     """
     for name in images.names:
         if name in journal and journal.get(name)["stamp"] != stamp(images.path(name)):
@@ -86,7 +86,7 @@ def annotate_all(
     if progress is not None:
         progress(done, len(images.names))
     batches = in_batches(missing, batch)
-    # Nothing to do starts no worker.
+    # Without remaining images no worker is started.
     for results in engine.run(_Batches(work, images.root), batches) if batches else ():
         journal.add(
             (name, {"stamp": seen, **one.to_dict()})
@@ -108,11 +108,11 @@ def annotate_all(
 def describe_run(
     images: ImageList, work: AnnotateWork, hashes: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What the results of a run depend on besides the images: the head of its journal.
+    """Describe what the results of a run depend on besides the images, for its journal.
 
     Args:
-        images: whose folder counts.
-        work: what is looked for.
+        images: only their folder is recorded.
+        work: the search.
         hashes: of the model's and the adapters' weights, by name.
     """
     options = work.options
@@ -128,7 +128,7 @@ def describe_run(
 
 
 def stamp(path: Path) -> Stamp:
-    """What tells whether a file was changed."""
+    """A stamp by which a change of the file is noticed."""
     try:
         state = path.stat()
     except OSError:

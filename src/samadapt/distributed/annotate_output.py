@@ -1,4 +1,4 @@
-"""What `annotate-all` writes: one COCO file, or shards of COCO and an index."""
+"""Output of `annotate-all`: one COCO file, or shards of COCO and an index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Named: TypeAlias = tuple[str, FoundImage]
 
 
 def write_coco(path: Path, labels: Sequence[str], found: Iterator[Named]) -> int:
-    """Write one COCO file; returns how many objects it holds.
+    """Write one COCO file; returns its number of objects.
 
     Args:
         path: the file.
@@ -40,16 +40,16 @@ def write_shards(
     about: Mapping[str, Any],
     shard_images: int = SHARD_IMAGES,
 ) -> int:
-    """Write a folder of COCO files and an index of them; returns how many objects they hold.
+    """Write a folder of COCO files and an index of them; returns their number of objects.
 
-    Numbers of images and objects go on from shard to shard. The folder appears complete or not at
+    Ids of images and objects continue from shard to shard. The folder appears complete or not at
     all.
 
     Args:
         folder: new, or empty.
         labels: categories, the same in all shards.
         found: images by name, in order.
-        about: more entries of the index: the run, and what failed.
+        about: more entries of the index: the run, and failed images.
         shard_images: images per shard.
 
     Raises:

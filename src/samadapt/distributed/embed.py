@@ -1,4 +1,4 @@
-"""`EmbedWork`: images encoded ahead by workers, into the cache of embeddings."""
+"""`EmbedWork`: workers encode images into the cache of embeddings."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from samadapt.store.embeddings import EmbeddingStore
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What came of one image: a word rather than its embedding, which stays with the worker.
+    """Outcome for one image; its embedding stays with the worker.
 
     Attributes:
-        outcome: "encoded", or "known" if it was there.
-        problem: why it could not be read, None if it could.
+        outcome: "encoded", or "known" if it was in the cache.
+        problem: reason why the image could not be read, None if it could.
     """
 
     outcome: Literal["encoded", "known", "unreadable"]
@@ -33,8 +33,8 @@ class EmbedWork:
     """Encode images and keep them in a folder that workers of one machine share.
 
     Attributes:
-        model: what encodes.
-        store: the cache; on a cluster its folder is one of each machine, or a shared one.
+        model: encodes the images.
+        store: the cache; on a cluster its folder is on each machine, or shared.
     """
 
     model: WorkerModel
@@ -51,10 +51,10 @@ class EmbedWork:
 
 
 def embed_one(model: SegmentationModel, store: EmbeddingStore, path: Path) -> Embedded:
-    """Encode one image unless it is kept already.
+    """Encode one image unless its embedding is in the cache.
 
     Raises:
-        DataError: it could not be kept.
+        DataError: the embedding cannot be written.
     """
     try:
         pixels = read_image(path)

@@ -1,4 +1,4 @@
-"""`Engine`: applies one piece of work to many batches, wherever its workers are."""
+"""`Engine`: applies one piece of work to many batches, on local or remote workers."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ ENGINES = ("local", "ray")
 
 
 class WorkerError(SamadaptError, RuntimeError):
-    """Workers that died or cannot be reached; what was finished before is kept."""
+    """Workers died or cannot be reached; finished results are kept."""
 
 
 class Work(Protocol[T_contra, R_co]):
-    """What a worker does. A small value that can be pickled; everything large is made by `start`.
+    """The work of a worker: a small value that can be pickled; `start` loads everything large.
 
-    One call of the function that `start` gives must depend on its batch alone, so that it does not
-    matter which worker does it, and whether it is done again after a worker died.
+    The result of the function that `start` returns must depend on its batch alone, so that any
+    worker can do it, and do it again after another worker died.
     """
 
     def start(self) -> Callable[[Sequence[T_contra]], R_co]:
-        """Load what the work needs, once per worker, and return the function for a batch.
+        """Load models and adapters, once per worker, and return the function for a batch.
 
         Raises:
-            SamadaptError: it cannot be loaded; whoever runs the work is told the same.
+            SamadaptError: they cannot be loaded; the caller of the engine gets the same error.
         """
 
 
 class Engine(Protocol):
-    """Where work is done.
+    """Runs work on several workers.
 
     Attributes:
-        workers: how many batches are worked on at a time.
+        workers: number of batches in progress at a time.
     """
 
     @property
     def workers(self) -> int:
-        """How many batches are worked on at a time."""
+        """Number of batches in progress at a time."""
 
     def run(self, work: Work[T, R], batches: Sequence[Sequence[T]]) -> Iterator[R]:
         """Yield the result of every batch exactly once, in the order in which they finish.
 
         Raises:
-            SamadaptError: what the work raised.
+            SamadaptError: an error of the work.
             WorkerError: workers died or cannot be reached.
         """
 
@@ -61,13 +61,13 @@ def make_engine(
 
     Args:
         name: "local" or "ray".
-        workers: how many; as many as this machine, or the cluster, has cores (with `gpus`, as
-            many as GPUs) if left out.
+        workers: their number; defaults to the cores of this machine or the cluster (with `gpus`,
+            to the number of GPUs).
         gpus: of the cluster, shared by all workers.
         address: of a Ray cluster; "auto" is the one of this machine, None starts one for this run.
 
     Raises:
-        DataError: options that make no sense together, or Ray is not installed.
+        DataError: options that contradict each other, or Ray is not installed.
         WorkerError: there is no cluster at the address.
     """
     if workers is not None and workers < 1:

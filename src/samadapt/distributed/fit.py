@@ -1,4 +1,4 @@
-"""`fit_on_ray`: the one trainer of samadapt, in workers that Ray Train starts together."""
+"""`fit_on_ray`: fitting of adapters in workers of Ray Train."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from samadapt.models.base import SegmentationModel
 from samadapt.training.fit import FitReport, run_fit
 
 _FAILURES = 2
-"""How often the workers are started anew after one died; they go on from the last checkpoint."""
+"""Number of restarts after a worker died; workers resume from the last checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitJob:
-    """What is fitted; see `samadapt.training.fit.run_fit`.
+    """Arguments of the training; see `samadapt.training.fit.run_fit`.
 
     Attributes:
         out: folder of the adapter, which all workers see.
@@ -48,25 +48,25 @@ def fit_on_ray(
 ) -> FitReport:
     """Train an adapter on a Ray cluster.
 
-    Ray starts the workers, joins them and starts them anew after a death; the training itself is
-    that of `run_fit` in processes started together. On a CPU, and with as many workers, the adapter
-    is the same as with `accelerate launch`.
+    Ray starts the workers, connects them and restarts them after a death; each runs `run_fit`. On
+    a CPU, and with the same number of workers, the adapter is the same as with
+    `accelerate launch`.
 
     Args:
-        job: what is fitted.
-        model: loaded here.
-        workers: processes that share each step's images.
-        gpus: GPUs; one for each worker, or none.
+        job: arguments of the training.
+        model: loaded in this process.
+        workers: number of processes that share each step's images.
+        gpus: number of GPUs; one for each worker, or none.
         address: see `make_engine`.
 
     Raises:
-        DataError: options that make no sense, or what `run_fit` raises.
+        DataError: invalid options, or an error of `run_fit`.
         WorkerError: no cluster, or workers that keep dying.
     """
     if workers < 1:
         raise DataError(f"--workers {workers}: use 1 or more")
     if gpus not in (0, workers):
-        raise DataError(f"--gpus {gpus:g} for {workers} workers: fitting takes one for each")
+        raise DataError(f"--gpus {gpus:g} for {workers} workers: fitting takes one GPU per worker")
     import_ray()
     # One more core: Ray Train's controller is a process of its own.
     connect(address, workers + 1)
@@ -141,7 +141,7 @@ def _each(gpus: float) -> dict[str, float]:
 
 
 def _explained(error: BaseException) -> SamadaptError:
-    """The worker's own error, if it was raised on purpose, rather than what Ray made of it."""
+    """The worker's own error if it is a `SamadaptError`, instead of Ray's wrapper."""
     for one in (error, *getattr(error, "worker_failures", {}).values()):
         seen: BaseException | None = one
         while seen is not None:
@@ -150,6 +150,6 @@ def _explained(error: BaseException) -> SamadaptError:
             inner = getattr(seen, "cause", None)
             seen = inner if isinstance(inner, BaseException) else seen.__cause__
     return WorkerError(
-        f"the cluster gave up ({first_line(error)}): run the same command again, it goes on from "
-        "the last checkpoint"
+        f"the cluster gave up ({first_line(error)}): run the same command again, which resumes "
+        "from the last checkpoint"
     )

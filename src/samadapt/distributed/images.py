@@ -1,4 +1,4 @@
-"""`ImageList`: the images that a command is given as a folder, a list or a pattern."""
+"""`ImageList`: the images of a folder, a text file or a pattern."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ class ImageList:
 
     @classmethod
     def find(cls, given: str) -> ImageList:
-        """The images of a folder and its subfolders, of a text file, or that fit a pattern.
+        """The images of a folder and its subfolders, of a text file, or of a pattern.
 
-        A text file (.txt) names one image a line, relative to the file's folder; empty lines and
-        those that begin with # are passed over. Files that it names need not exist: each is
-        reported when its turn comes.
+        A text file (.txt) names one image per line, relative to the file's folder; empty lines and
+        lines that begin with # are ignored. Missing files are reported when they are read.
 
         Raises:
-            DataError: nothing is there, or no image is named.
+            DataError: no such folder or file, or no image in it.
         """
         place = Path(given)
         if is_zarr(place):
@@ -63,7 +62,7 @@ class ImageList:
 
     @classmethod
     def _of(cls, paths: list[Path], root: Path | None = None) -> ImageList:
-        # Links stay as they are named; only . and .. are resolved.
+        # Symbolic links are not followed; only . and .. are resolved.
         whole = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100
         folder = Path(os.path.abspath(root)) if root else _common(whole)  # noqa: PTH100
         names = {path.relative_to(folder).as_posix() for path in whole}

@@ -1,4 +1,4 @@
-"""`RunJournal`: what a run has finished, on the disk, so that a killed run goes on."""
+"""`RunJournal`: the finished results of a run on the disk, from which a killed run resumes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FORMAT = "samadapt-run-1"
 
 
 class RunJournal:
-    """One line of JSON per finished image, appended and synchronised; the first tells the run.
+    """One line of JSON per finished image, appended and synchronised; the first describes the run.
 
-    A line that a kill cut off is removed, and its image is done again. Memory holds where each
-    line is, not what it says.
+    A line that a kill cut off is removed, and its image is done again. Only the positions of the
+    lines are in memory.
 
     Args:
-        path: the file; made when it is missing.
-        run: what the results depend on besides the images.
+        path: the file; created when it is missing.
+        run: description of the run, on which the results depend.
 
     Raises:
         DataError: the file is of another run, of something else, in use, or cannot be written.
@@ -55,7 +55,7 @@ class RunJournal:
         return name in self._places
 
     def add(self, records: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Write down images that are finished; on the disk when this returns.
+        """Append finished images; they are on the disk when this returns.
 
         Raises:
             DataError: the disk is full.
@@ -76,21 +76,21 @@ class RunJournal:
         self._places |= places
 
     def get(self, name: str) -> dict[str, Any]:
-        """What was written of an image.
+        """The record of an image.
 
         Raises:
-            KeyError: it is not finished.
+            KeyError: the image is not finished.
         """
         self._file.seek(self._places[name])
         found: dict[str, Any] = json.loads(self._file.readline())
         return found
 
     def forget(self, name: str) -> None:
-        """Take an image as not finished: its file is another one now."""
+        """Treat an image as not finished, because its file has changed."""
         self._places.pop(name, None)
 
     def close(self) -> None:
-        """Close the file; the next run goes on from it. One without any image is removed."""
+        """Close the file, from which the next run resumes; remove it if it has no image."""
         if self._places or self._file.closed:
             self._file.close()
         else:
@@ -156,8 +156,8 @@ class RunJournal:
         if differing:
             raise DataError(
                 f"{self.path} is of an unfinished run with another {differing[0]} "
-                f"({before.get(differing[0])} there, {run[differing[0]]} now): finish that one, "
-                "give another output, or delete the file to begin anew"
+                f"({before.get(differing[0])} there, {run[differing[0]]} now): finish that run, "
+                "give another output, or delete the file to start anew"
             )
 
     def _refused(self, error: OSError) -> DataError:

@@ -18,14 +18,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _AHEAD = 2
-"""Batches per worker that wait in the pool, so that none is ever idle."""
+"""Batches per worker that wait in the pool, so that no worker is idle."""
 
 
 class LocalEngine:
-    """Fresh processes with one thread each; results do not depend on how many there are.
+    """Fresh processes with one thread each; results do not depend on their number.
 
     Args:
-        workers: processes; as many as cores if left out.
+        workers: number of processes; defaults to the number of cores.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -54,11 +54,11 @@ class LocalEngine:
         except BrokenProcessPool:
             raise WorkerError(
                 "a worker process died, perhaps for want of memory: run the same command again, "
-                "with fewer --workers; what is finished is kept"
+                "with fewer --workers; finished results are kept"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            # Whoever interrupts the work does not want to wait for the batches that are in hand.
+            # After an interruption nobody waits for the batches in progress.
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()
 
@@ -91,7 +91,7 @@ def _begin(work: Work[Any, Any]) -> None:
 
 
 def _do(batch: Sequence[Any]) -> Any:
-    # Started with the first batch, whose future carries what goes wrong to who runs the work.
+    # Started with the first batch, whose future passes errors to the caller.
     if "function" not in _STATE:
         _STATE["function"] = _STATE["work"].start()
     function: Callable[[Sequence[Any]], Any] = _STATE["function"]

@@ -1,4 +1,4 @@
-"""Proposals of a run, put into a project where people review them."""
+"""Proposals of a run, stored in a project for review."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _IMAGES = 100
 
 
 def project_images(project: Project, folder: Path, images: ImageList) -> dict[str, int]:
-    """The numbers that images have in a project, by their names in the list.
+    """The ids of images in a project, by their names in the list.
 
     Args:
-        project: takes up the images of its folder first.
+        project: it scans its folder for new images first.
         folder: of the project.
         images: all of them in that folder.
 
     Raises:
-        DataError: an image that is not in the project's folder, or that it does not know.
+        DataError: an image that is not in the project's folder, or not in the project.
     """
     project.images.scan(folder)
     numbers = {image.name: image.id for image in project.images.all().values()}
@@ -34,7 +34,7 @@ def project_images(project: Project, folder: Path, images: ImageList) -> dict[st
     for name in images.names:
         path = images.path(name)
         if not path.exists():
-            continue  # told when its turn comes
+            continue  # reported when it is read
         inside = Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()  # noqa: PTH100
         if inside not in numbers:
             raise DataError(
@@ -51,10 +51,10 @@ def put_proposals(
     numbers: Mapping[str, int],
     results: Iterator[tuple[str, FoundImage]],
 ) -> int:
-    """Put what was found into a project, instead of what the source found on these images before.
+    """Store found objects as proposals, replacing earlier ones of the source on these images.
 
     Returns:
-        How many proposals.
+        The number of proposals.
     """
     count = 0
     known = ((name, found) for name, found in results if name in numbers)

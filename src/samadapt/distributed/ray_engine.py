@@ -1,4 +1,4 @@
-"""`RayEngine`: the same work on a Ray cluster, through Ray Data."""
+"""`RayEngine`: runs work on a Ray cluster, through Ray Data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOGGERS = ("ray", "ray.data", "ray._private.authentication.authentication_token
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A batch or a result as it travels: one Python value, which Arrow leaves as it is."""
+    """A batch or a result in transport, as one Python value that Arrow does not convert."""
 
     value: Any
 
@@ -31,11 +31,11 @@ class Parcel:
 class RayEngine:
     """Ray actors, each with one core and a share of the GPUs.
 
-    Scheduling, retries, transport and the replacement of dead actors are Ray's. Only the names of
-    images travel to the workers, and only what was found travels back.
+    Ray does scheduling, retries, transport and the replacement of dead actors. Only the names of
+    images are sent to the workers, and only results are sent back.
 
     Args:
-        workers: actors; as many as the cluster has GPUs to use, else cores, if left out.
+        workers: number of actors; defaults to the GPUs in use, or else to the cluster's cores.
         gpus: shared by all workers.
         address: of a cluster; "auto" is the one of this machine, None starts one for this run.
 
@@ -52,11 +52,11 @@ class RayEngine:
         there = ray.cluster_resources()
         cores, found = int(there.get("CPU", 0)), float(there.get("GPU", 0))
         if gpus > found:
-            raise WorkerError(f"--gpus {gpus:g}: the cluster has {found:g}")
+            raise WorkerError(f"--gpus {gpus:g}: the cluster has {found:g}, use at most as many")
         self.workers = workers or (max(1, int(gpus)) if gpus else max(1, cores))
         if self.workers > cores:
             raise WorkerError(
-                f"--workers {self.workers}: the cluster has {cores} cores, one for each worker"
+                f"--workers {self.workers}: the cluster has {cores} cores, use at most as many"
             )
         self.gpus = gpus / self.workers
 
@@ -93,21 +93,21 @@ class RayEngine:
                 raise
             except (ray.exceptions.RayError, ConnectionError) as error:
                 raise WorkerError(
-                    f"the cluster gave up ({_last_line(error)}): see that every machine has the "
-                    "same version of samadapt, and run the same command again; what is finished "
-                    "is kept"
+                    f"the cluster gave up ({_last_line(error)}): check that every machine has the "
+                    "same version of samadapt, and run the same command again; finished results "
+                    "are kept"
                 ) from error
 
 
 def _last_line(error: BaseException) -> str:
-    """What Ray's long account ends with, which is the cause, without its colours."""
+    """The last line of Ray's traceback, which is the cause, without colours."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     lines = [line.strip() for line in plain.splitlines() if line.strip(" ^~")]
     return lines[-1] if lines else type(error).__name__
 
 
 def _blocks(batches: int, workers: int) -> int:
-    """Ray Data's unit of work: one batch in a short run, up to 16 in one that would be millions."""
+    """Number of batches per unit of work of Ray Data: 1 in a short run, up to 16 in long runs."""
     return -(-batches // min(max(batches // (32 * workers), 1), 16))
 
 
@@ -120,7 +120,7 @@ class Worker:
         one_thread_per_core()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Do the batches in the column "parcel"; errors come back as values, without a retry."""
+        """Process the batches in the column "parcel"; errors are returned, without a retry."""
         answers = []
         for parcel in batch["parcel"]:
             try:
@@ -156,12 +156,12 @@ def import_ray() -> Any:
 def connect(address: str | None, workers: int | None = None) -> None:
     """Join a cluster, unless this process has joined one already.
 
-    A cluster that is started for one run listens on this machine alone; who may use it is decided
-    by Ray's token, as the environment says.
+    A cluster that is started for one run listens on this machine alone; access to it is
+    controlled by Ray's token in the environment.
 
     Args:
         address: None starts a cluster for this run.
-        workers: cores of a cluster that is started; those of the machine if left out.
+        workers: cores of a cluster that is started; defaults to those of the machine.
 
     Raises:
         WorkerError: there is no cluster, or it refuses.
@@ -177,7 +177,7 @@ def connect(address: str | None, workers: int | None = None) -> None:
     try:
         with quiet_ray():
             ray.init(**options)
-    except Exception as error:  # Ray raises a plain one where a node begins too slowly
+    except Exception as error:  # Ray raises a plain Exception where a node starts too slowly
         where = "no cluster could be started" if address is None else f"no cluster at {address}"
         raise WorkerError(
             f"{where} ({first_line(error)}): start one with `ray start --head`, or leave --address "
@@ -187,7 +187,7 @@ def connect(address: str | None, workers: int | None = None) -> None:
 
 @contextmanager
 def quiet_ray() -> Iterator[None]:
-    """Without Ray's bars, its notes, and warnings about what it will change itself."""
+    """Suppress Ray's progress bars, notes and deprecation warnings inside the block."""
     ray = import_ray()
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]

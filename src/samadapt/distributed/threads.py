@@ -1,4 +1,4 @@
-"""How many threads a worker computes with."""
+"""Number of threads of a worker."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 
 
 def one_thread_per_core() -> None:
-    """Compute with as many threads as this worker has cores: one, unless Ray gave it more.
+    """Compute with one thread per core of this worker: one, unless Ray gave it more.
 
-    Ray sets OMP_NUM_THREADS to an actor's `num_cpus`; torch has its own number, which counts.
+    Ray sets OMP_NUM_THREADS to an actor's `num_cpus`; torch needs its own setting.
     """
     given = os.environ.get("OMP_NUM_THREADS", "1")
     torch.set_num_threads(int(given) if given.isdecimal() and int(given) else 1)

@@ -1,4 +1,4 @@
-"""`WorkerModel`: a model by name, as every worker loads it for itself."""
+"""`WorkerModel`: the name of a model, which every worker loads for itself."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from samadapt.models.registry import load
 
 @dataclass(frozen=True, slots=True)
 class WorkerModel:
-    """What a worker needs to load the very same model.
+    """Description by which a worker loads the same model.
 
     Attributes:
         name: a name, a Hub id, or a path that is the same on every machine.
-        device: of each worker, "auto" for the GPU it was given.
-        dtype: number format of the image encoder, not "auto": machines differ in what is fast.
-        weights_hash: of the model that the run was begun with.
+        device: of each worker, "auto" for its GPU.
+        dtype: number format of the image encoder, not "auto", which may differ between machines.
+        weights_hash: of the model at the start of the run.
     """
 
     name: str
@@ -27,7 +27,7 @@ class WorkerModel:
 
     @classmethod
     def of(cls, model: SegmentationModel, name: str, device: str = "auto") -> WorkerModel:
-        """The model that is loaded here as `name`."""
+        """Describe a model that was loaded as `name`."""
         dtype = str(model.encoder_dtype).removeprefix("torch.")
         return cls(name, device, dtype, model.identity.weights_hash)
 
@@ -35,7 +35,7 @@ class WorkerModel:
         """Load it in a worker.
 
         Raises:
-            ModelError: it is missing there, or has other weights.
+            ModelError: the model is missing on the worker, or has other weights.
         """
         try:
             model = load(self.name, self.device, self.dtype)

@@ -1,4 +1,4 @@
-"""Is an export the model that it was made of? Both answer the same prompts on random images."""
+"""Comparison of an export with its model, by the same prompts on random images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Prompt
 
 TOLERANCE = 1e-4
-"""Largest difference, as a share of the largest value (or of 1, if that is larger)."""
+"""Largest allowed difference, as a share of the largest value (or of 1, if that is larger)."""
 
 _SHAPES = ((0.6, 1.0), (1.0, 0.75), (1.0, 1.0))
 """Height and width of the images, as shares of the longest side."""
@@ -29,11 +29,11 @@ _PIXELS = "pixels"
 
 
 def check_export(model: SegmentationModel, adapters: Sequence[Seams], folder: Path) -> float:
-    """Compare an export with its model; returns the largest difference, as `TOLERANCE` counts it.
+    """Compare an export with its model; returns the largest difference, in units of `TOLERANCE`.
 
-    Images of several shapes; one and several prompts; clicks, boxes, earlier masks and a box
-    without clicks; single masks and candidates. The masks have to be the same but for pixels
-    whose logit is as near to 0 as the difference allowed.
+    The test has images of several shapes; one and several prompts; clicks, boxes, earlier masks
+    and a box without clicks; single masks and candidates. The masks must be equal except for
+    pixels whose logit is within the allowed difference from 0.
 
     Raises:
         ModelError: they differ.
@@ -62,7 +62,7 @@ def _decoders(
     own = (False, True) if exported.spec.has_merged_dense else (False,)
     largest = 0.0
     asked = _prompts(model, embedding)
-    if adapters:  # some leave prompts without a token alone, which no graph tells apart
+    if adapters:  # some do not change prompts without a token, which a graph cannot distinguish
         del asked["an earlier mask"]
     for what, prompts in asked.items():
         for multimask in (False, True):
@@ -75,7 +75,9 @@ def _decoders(
                 full = [embedding.geometry.to_original(one.logits) for one in (first, second)]
                 sure = full[0].abs() > TOLERANCE * max(1.0, float(full[0].abs().max()))
                 if bool((((full[0] > 0) != (full[1] > 0)) & sure).any()):
-                    raise ModelError(f"the export gives other masks for {what}")
+                    raise ModelError(
+                        f"the export gives other masks for {what}; nothing was written"
+                    )
     return largest
 
 
@@ -115,7 +117,7 @@ def _picture(rng: np.random.Generator, size: tuple[int, int]) -> NDArray[np.uint
 
 
 def _difference(first: Tensor, second: Tensor) -> float:
-    """The largest difference, as `TOLERANCE` counts it."""
+    """The largest difference, relative as in `TOLERANCE`."""
     if first.shape != second.shape or not bool(second.isfinite().all()):
         return float("inf")
     return float((first - second).abs().max()) / max(1.0, float(first.abs().max()))

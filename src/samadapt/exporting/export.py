@@ -1,4 +1,4 @@
-"""`export_model`: a model, with adapters merged into it, as a folder of ONNX graphs."""
+"""`export_model`: writes a model, with merged adapters, as a folder of ONNX graphs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from samadapt.version import installed_version
 
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _LABELS = ((1, 0, -1), (1, 2, 3))
-"""Of the prompts that the decoder is recorded with: two clicks with padding, a click in a box."""
+"""Labels of the prompts for recording the decoder: two clicks with padding, a click in a box."""
 
 _FEWEST_CELLS = 8
 """Cells, of the size of which input sides are multiples, along each side of the recorded image."""
@@ -45,8 +45,8 @@ class Exported:
     """An export.
 
     Attributes:
-        folder: where it is.
-        files: their names.
+        folder: of the files.
+        files: names of the files.
         largest_difference: from the model in torch, as a share of the largest value.
     """
 
@@ -60,9 +60,9 @@ def export_model(
 ) -> Exported:
     """Write a model as ONNX: an image encoder, and a prompt encoder with the mask decoder.
 
-    What was written is loaded and compared with the model before it gets its name: encodings and
+    The files are loaded and compared with the model before the folder appears: encodings and
     logits may differ by 1e-4 of the largest value, and masks not at all. `samadapt.load(folder)`
-    then runs it in onnxruntime.
+    then runs the export in onnxruntime.
 
     Args:
         model: of any family that has parts for it, loaded with `encoder_dtype="float32"`.
@@ -198,7 +198,7 @@ def _write(
 
 
 def _example(model: SegmentationModel, parts: ModelParts) -> ImageEmbedding:
-    """An embedding whose sides differ where they may, so that none is taken for the other."""
+    """An embedding whose height and width differ where possible, so that they are not confused."""
     side = parts.preprocessing.side
     shorter = max(1, side * 3 // 4)
     return model.encode(np.full((shorter, side, 3), 128, np.uint8))

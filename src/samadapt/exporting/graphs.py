@@ -47,7 +47,7 @@ class DecoderGraph(nn.Module):
         parts: of the model.
         decoder: the model's decoder.
         adapters: applied in order at seams 1 to 3.
-        example: an embedding of the model; adapters are shown one with the graph's features.
+        example: an embedding of the model, which adapters get with the graph's features.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class DecoderGraph(nn.Module):
         self.modules_of_prompts = nn.ModuleList(parts.modules)
         self._parts, self._adapters, self._example = parts, tuple(adapters), example
         self.changes_dense = False
-        """Whether adapters changed the dense prompt in the last call, and say it may be undone."""
+        """Whether adapters changed the dense prompt in the last call in a replaceable way."""
 
     def forward(
         self,
@@ -83,7 +83,7 @@ class DecoderGraph(nn.Module):
             input_labels: (1, P, N).
             input_masks: earlier logits (P, 1, h, w).
             has_input_masks: (P,) bool.
-            own_dense: (1,) bool: leave the dense prompt as the model itself has it.
+            own_dense: (1,) bool: use the model's own dense prompt.
         """
         named = dict(zip(self._parts.features, features, strict=True))
         view = replace(self._example, features=named)
@@ -106,7 +106,7 @@ class DecoderGraph(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Which sizes of the graphs vary.
+    """Dynamic sizes of the graphs.
 
     Args:
         multiple: the input's height and width are multiples of it; 0 if they are fixed.
@@ -206,7 +206,7 @@ def _write(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No warnings and log lines of torch inside the block."""
+    """Suppress warnings and log lines of torch inside the block."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -26,8 +26,8 @@ from samadapt.prompts import Prompt
 class SegmentationModel(ModelInterface):
     """A promptable segmentation model of any family, with a `Predictor` around it.
 
-    A family derives from this class and implements `ModelInterface`; what is defined here is
-    the same for all.
+    A family derives from this class and implements `ModelInterface`; all families share the
+    methods defined here.
     """
 
     @cached_property
@@ -35,7 +35,7 @@ class SegmentationModel(ModelInterface):
         return Predictor(self)
 
     def encode(self, image: ImageLike) -> ImageEmbedding:
-        """Encode an image once; everything after this is fast.
+        """Encode an image once; predictions on its embedding are fast.
 
         Args:
             image: a path, a PIL image, or an array (H, W, 3) or (H, W), uint8.
@@ -48,9 +48,9 @@ class SegmentationModel(ModelInterface):
             return self.encode_pixels(pixels)
 
     def encode_several(self, images: Sequence[ImageLike]) -> list[ImageEmbedding]:
-        """Encode images, in batches where the family and the device gain by it.
+        """Encode images, in batches where that is faster for the family and the device.
 
-        On a CPU they are encoded one by one, to the very same bits as by `encode`.
+        On a CPU they are encoded one by one, bit for bit as by `encode`.
 
         Raises:
             ImageError: unreadable, truncated or empty image.
@@ -121,7 +121,7 @@ class SegmentationModel(ModelInterface):
         """Decoder logits for B prompts of one structure; gradients flow (for adapters that learn).
 
         Prompts must have the same number of points, all or none a box, all or none a mask. Logits
-        are those of the very view given, see `groups` and `view`.
+        belong to the view that is given, see `groups` and `view`.
         """
         return self._predictor.decode(embedding, prompts, multimask, adapters)
 
@@ -146,7 +146,7 @@ class SegmentationModel(ModelInterface):
         return self._predictor.upsample(embedding, logits, adapters)
 
     def check_embedding(self, embedding: ImageEmbedding) -> None:
-        """Raise `ModelError` when `embedding` was not made by this very model."""
+        """Raise `ModelError` unless this model made `embedding`."""
         if embedding.model != self.identity:
             raise ModelError(
                 f"this embedding was made by {embedding.model}, not by {self.identity}: "

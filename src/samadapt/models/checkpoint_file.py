@@ -1,4 +1,4 @@
-"""Files of named tensors (.pt, .pth, .safetensors), without the containers around them."""
+"""Reading of checkpoint files: named tensors in .pt, .pth or .safetensors."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _WRAPPERS = ("model", "state_dict", "model_state", "model_state_dict")
 _IGNORED = {
     "decoder_state": "micro-sam's decoder for automatic instance segmentation",
 }
-"""Further networks beside the model, by the key that they are saved under."""
+"""Other networks that a file may hold beside the model, by the key they are saved under."""
 _DEPTH = 3
 _ANCHOR = re.compile(r"(?:^|\.)(?=image_encoder\.)")
 _PIXELS = {"pixel_mean": (123.675, 116.28, 103.53), "pixel_std": (58.395, 57.12, 57.375)}
 _NOT_TENSORS = re.compile(r"GLOBAL|Can only (create|build)")
-"""How torch's reader words that it met something that it would have to run or construct."""
+"""Error texts of torch's reader for objects that it refuses to run or construct."""
 _FOREIGN = (
     (
         "tracker.",
@@ -55,8 +55,8 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        tensors: by the names of the model's own repository, wrappers' prefixes taken off.
-        ignored: what the file holds besides the model, in words.
+        tensors: by the names of the model's own repository, without prefixes of wrappers.
+        ignored: descriptions of other parts of the file, which are not loaded.
     """
 
     path: Path
@@ -75,7 +75,7 @@ class Checkpoint:
     def tell_ignored(self) -> None:
         """Warn about parts of the file that are not used."""
         for what in self.ignored:
-            warnings.warn(f"{self.path}: {what} is left aside, only clicks use it", stacklevel=2)
+            warnings.warn(f"{self.path}: {what} is not used and not loaded", stacklevel=2)
 
     def check_finite(self) -> None:
         """Raise `CheckpointError` on numbers that are NaN or infinite."""
@@ -89,11 +89,11 @@ def read_checkpoint(path: Path, *, mapped: bool = False) -> Checkpoint:
     """The named tensors of a file; nothing in it is ever executed.
 
     They may lie in {"model": ...}, {"state_dict": ...} or micro-sam's {"model_state": ...}, and
-    their names may begin with what wraps the network ("module.", "sam.", "model.", ...).
+    their names may begin with the prefix of a wrapper ("module.", "sam.", "model.", ...).
 
     Args:
         path: the file.
-        mapped: leave the numbers on the disk, for callers that need names and shapes alone.
+        mapped: leave the numbers on the disk, for callers that need only names and shapes.
 
     Raises:
         CheckpointError: damaged, not a checkpoint, or with objects other than tensors.
@@ -118,7 +118,7 @@ def read_checkpoint(path: Path, *, mapped: bool = False) -> Checkpoint:
 
 
 def unknown_checkpoint(checkpoint: Checkpoint) -> CheckpointError:
-    """The error for a file in which no family finds a model."""
+    """The error for a file that no family recognises."""
     path = checkpoint.path
     for prefix, what, remedy in _FOREIGN:
         if checkpoint.has(prefix):
@@ -171,7 +171,7 @@ def _is_wrapper(content: object, key: str) -> bool:
 
 
 def _without_prefix(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Take off what stands before "image_encoder." in all names."""
+    """Remove the prefix before "image_encoder." from all names."""
     found = next((match for name in tensors if (match := _ANCHOR.search(name))), None)
     prefix = found.string[: found.end()] if found else "module."
     if not prefix:
@@ -186,7 +186,7 @@ def _without_prefix(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tens
 
 
 def _own_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drop the colours that every SAM normalises with, which some forks save along."""
+    """Drop the mean and deviation of colours, which some forks save and all SAMs share."""
     for name, values in _PIXELS.items():
         stored = tensors.get(name)
         if stored is not None and stored.numel() == 3:

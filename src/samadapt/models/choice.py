@@ -1,4 +1,4 @@
-"""Which model to use when none is named: the best that is here and fast enough on this machine."""
+"""Default model: the best model on this machine that encodes images fast enough."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from samadapt.models.precision import resolve_device, resolve_dtype
 from samadapt.models.registry import ModelInfo, known_models, published_like
 
 LONGEST_SECONDS = 3.0
-"""Longest time for encoding an image that a model is chosen with unasked."""
+"""A model is chosen by default only if it encodes an image in at most this time."""
 _SHARE = 0.4
-"""Part of the speed of plain matrix products that an image encoder reaches."""
+"""An image encoder's speed as a share of the speed of plain matrix products."""
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 _LEAST_BYTES = 1_000_000
 _SIDE = 768
@@ -30,10 +30,10 @@ class Candidate:
     """A model on this machine.
 
     Attributes:
-        spec: what `load` takes.
-        info: what is known of it, or of the published model of the same architecture.
-        place: where it lies, in words.
-        is_own: whether it lies in the project's folder, where somebody put it for these images.
+        spec: argument of `load`.
+        info: its line of the listing, or that of the published model of the same architecture.
+        place: description of its location.
+        is_own: whether it lies in the project's folder, so that somebody chose it for the project.
     """
 
     spec: str
@@ -44,11 +44,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What to load.
+    """The chosen model.
 
     Attributes:
-        spec: for `load`.
-        why: in words, one line.
+        spec: argument of `load`.
+        why: the reason, in one line.
     """
 
     spec: str
@@ -61,12 +61,12 @@ def choose_model(
     folder: Path | None = None,
     speed: Callable[[torch.device, torch.dtype], float] | None = None,
 ) -> Choice:
-    """The model to use where none is named.
+    """Choose the model to use where none is named.
 
-    Of all models that this machine encodes an image with in about `LONGEST_SECONDS`, first those
-    that lie in the project's folder, then the one with the highest rank in the listing. Models
-    for special domains are never chosen unless they lie in the project's folder. The shipped
-    model is always there and always fast enough.
+    Only models count that encode an image on this machine in about `LONGEST_SECONDS`. A model in
+    the project's folder comes first, then the model with the highest rank in the listing. Models
+    for special domains are chosen only from the project's folder. The shipped model is always
+    there and always fast enough.
 
     Args:
         device: as for `load`.
@@ -87,7 +87,7 @@ def choose_model(
         quickest = min(others, key=lambda one: seconds[one.spec])
         return Choice(
             shipped.spec,
-            f"of the others on this machine the fastest, {quickest.spec}, would take about "
+            f"even the fastest other model on this machine, {quickest.spec}, would take about "
             f"{seconds[quickest.spec]:.0f} s for an image",
         )
     best = max(fast, key=lambda one: (one.is_own, one.info.rank))
@@ -104,12 +104,12 @@ def choose_model(
 
 
 def candidates(folder: Path | None = None) -> list[Candidate]:
-    """The models that may be chosen: shipped, known by name and here, and files in the folders.
+    """The models on this machine: shipped, in a cache, or as files in the folders of model files.
 
-    Files are recognised by their tensors; what is damaged or no model is passed over.
+    Files are recognised by their tensors; damaged files and other files are skipped.
 
     Args:
-        folder: of the project, looked into beside the folders of model files.
+        folder: of the project; its files are candidates as well.
     """
     listed = known_models()
     special = {name for info in listed if not info.rank for name in info.files}

@@ -1,4 +1,4 @@
-"""Click consistency: the clicks that a mask violates, and the better of two answers to them."""
+"""Click consistency: counts violated clicks and picks the better of two predictions."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def more_consistent(first: Prediction, second: Prediction, prompt: Prompt) -> Pr
     """Return for each candidate the version that violates fewer clicks; the first at a tie.
 
     Args:
-        first: of `prompt`.
-        second: of the same prompt, as many masks, on the same view.
+        first: a prediction for `prompt`.
+        second: another one with as many masks, on the same view.
         prompt: with at least one click.
     """
     better = violated_clicks(second.masks, prompt) < violated_clicks(first.masks, prompt)

@@ -1,4 +1,4 @@
-"""Clicked parts: of a mask that answers clicks, the parts that hold one."""
+"""Clicked parts: the connected parts of a mask that hold a click on the object."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from samadapt.models.prediction import Prediction
 from samadapt.prompts import Prompt
 
 _REACH = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-"""Parts whose gap this closes, four cells of the decoder's grid, count as one: a thin object is
-easily broken there."""
+"""Parts count as connected if this kernel closes their gap (four cells of the decoder's grid),
+since thin objects often break into parts there."""
 
 _EDGE = 0.25
-"""A pixel belongs to a removed part from this share on: a little beyond the outline."""
+"""A pixel with at least this share of a removed part is removed: a little beyond its outline."""
 
 
 def without_unclicked_parts(found: Prediction, prompt: Prompt, seen: InputGeometry) -> Prediction:
     """Remove from each mask the connected parts (8 neighbours) that hold no click on the object.
 
-    A mask stays whole where nobody said where the object is or that it is in one place: without a
-    click inside it, with a box, and with a mask that a person drew (a bool one).
+    A mask stays whole if it has no click inside, or if the prompt has a box or a painted (bool)
+    mask, as the object may then consist of several parts.
 
     Args:
-        found: the answer to `prompt`; logits and masks are changed alike.
-        prompt: what was asked.
+        found: the prediction for `prompt`; logits and masks are changed alike.
+        prompt: the prompt.
         seen: geometry of the view that the logits belong to.
     """
     drawn = prompt.mask is not None and prompt.mask.dtype == np.bool_

@@ -39,7 +39,7 @@ class ImageEmbedding:
 
     Attributes:
         features: named float32 tensors (1, C, h, w); "image" is the one the decoder attends to. A
-            model that takes close-ups keeps what it cuts them from as uint8 (1, H, W, 3).
+            model with close-ups also keeps the pixels that they are cut from, uint8 (1, H, W, 3).
         geometry: original, resized and padded sizes, and the window that a close-up shows.
         model: identity of the model that encoded it.
         preprocessing: name and version of the preprocessing.
@@ -63,7 +63,7 @@ class ImageEmbedding:
 
     @property
     def pixels(self) -> Tensor | None:
-        """The image's own pixels (1, H, W, 3) uint8 for close-ups, where the model keeps them."""
+        """The image's pixels (1, H, W, 3) uint8 for close-ups; None if the model keeps none."""
         return self.features.get("pixels")
 
     @property
@@ -73,7 +73,7 @@ class ImageEmbedding:
 
     @property
     def original_size(self) -> tuple[int, int]:
-        """(height, width) of the image as the person sees it."""
+        """(height, width) of the image with its EXIF orientation applied."""
         return self.geometry.original
 
     @property

@@ -12,7 +12,7 @@ from samadapt.models.interface import DecoderOutput, PromptEmbedding
 from samadapt.models.parts.preprocessing import Preprocessing
 
 PADDING = -1
-"""Label of a point that stands for none."""
+"""Label of a padding point."""
 
 CORNERS = (2, 3)
 """Labels of a box's top-left and bottom-right corners, which are points like clicks."""
@@ -20,12 +20,12 @@ CORNERS = (2, 3)
 
 @dataclass(frozen=True, slots=True)
 class PaddingPoints:
-    """How many points of label `PADDING` follow a prompt's own, as the model was trained.
+    """Numbers of padding points that the model expects after a prompt's own points.
 
     Args:
         clicks: after clicks without a box.
         box: after the corners of a box, with or without clicks.
-        nothing: where there is neither.
+        nothing: for a prompt without clicks and box.
     """
 
     clicks: int = 0
@@ -52,10 +52,10 @@ class PromptTensors:
 
 
 class ModelParts(ABC):
-    """What an exported model consists of; a family with exports implements it.
+    """The parts of an exported model; a family that supports export implements this class.
 
-    Every method is made of operations on tensors whose sizes may vary, without a branch on their
-    values, so that it can be recorded as a graph.
+    Every method consists of tensor operations for any sizes, without branches on values, so that
+    it can be recorded as a graph.
     """
 
     preprocessing: Preprocessing
@@ -65,7 +65,7 @@ class ModelParts(ABC):
     encoder: nn.Module
     """Pixels (1, 3, H, W) to the features, in the order of `features`."""
     modules: tuple[nn.Module, ...]
-    """All modules that `embed` and `decode` use, other than the decoder."""
+    """All modules that `embed` and `decode` use, except the decoder."""
 
     @abstractmethod
     def embed(self, features: Mapping[str, Tensor], prompts: PromptTensors) -> PromptEmbedding:

@@ -22,7 +22,7 @@ class InputGeometry:
     """Placement of an image, or of a window of it, in a model's input. Sizes are (height, width).
 
     Args:
-        original: size of the image as the person sees it (EXIF orientation applied).
+        original: size of the image (EXIF orientation applied).
         resized: size after resampling, before padding.
         padded: size of the network's input; padding is at the bottom and the right.
         window: the part of the image that the input shows (a close-up); None for all of it.
@@ -106,8 +106,8 @@ class InputGeometry:
         """Up-sample decoder logits (B, K, h, w) over the padded input to (B, K, H, W).
 
         Bilinear to the padded input's size, cut off the padding, bilinear to the original size
-        (as SAM's `postprocess_masks`; both with half-pixel centres). What lies outside a window
-        is `OUTSIDE`.
+        (as SAM's `postprocess_masks`; both with half-pixel centres). Pixels outside a window get
+        the value `OUTSIDE`.
         """
         full = F.interpolate(logits.float(), self.padded, mode="bilinear", align_corners=False)
         full = full[..., : self.resized[0], : self.resized[1]]
@@ -135,8 +135,8 @@ class InputGeometry:
     def reframe(self, logits: Tensor, seen: InputGeometry, size: tuple[int, int]) -> Tensor:
         """Bring decoder logits of another view of the same image onto this view's grid.
 
-        Bilinear, with as many samples per cell as it takes not to skip any of the other grid;
-        `OUTSIDE` where the other view shows nothing.
+        Bilinear, with enough samples per cell that no cell of the other grid is skipped; `OUTSIDE`
+        where the other view shows nothing.
 
         Args:
             logits: (B, K, h', w') over the padded input of `seen`.

@@ -1,4 +1,4 @@
-"""A hash over a model's tensors: the same weights have the same hash, whatever file holds them."""
+"""A hash over a model's tensors, which is the same for the same weights in any file format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor with a number that is NaN or infinite; None without any."""
+    """The name of the first tensor with a NaN or infinite number; None if all are finite."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             return name

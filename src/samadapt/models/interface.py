@@ -29,24 +29,23 @@ class DecoderSpec:
     Attributes:
         width: C, channels of tokens and image features.
         logits_per_cell: cells of the logits along each side of a cell of the image features.
-        position_cells: cells along the side that positions are shares of; 0 stands for the longer
+        position_cells: length, in cells, by which positions are divided; 0 stands for the longer
             side of the image features.
         position_frequencies: (2, C/2) of the random Fourier features that positions are encoded
             with (Tancik et al. 2020); None where the family encodes them in another way.
         mask_token: index of the first mask token among the decoder's output tokens.
         has_prior: whether the decoder adds a first guess at the mask, `PromptEmbedding.prior`.
         close_up_side: longer side, in pixels, of the input for a close-up of a small object; 0
-            for a family that takes none.
-        module_path: dotted name of the decoder in the whole network, under which other libraries
-            know its layers; empty for a decoder that is no part of one.
+            for a family without close-ups.
+        module_path: dotted name of the decoder in the whole network, for adapter files of other
+            libraries; empty for a decoder that is no part of one.
         sequential_clicks: whether several clicks given at once are answered one after the other,
-            as suits a model that was trained with corrections.
+            for a model that was trained with corrections.
         drops_unclicked_parts: whether the parts of a mask that hold no click on the object are
             removed, see `samadapt.models.clicked_parts`.
-        takes_adapters: whether there are seams at which adapters can act, and gradients; an
-            exported decoder has neither.
-        has_merged_dense: whether the decoder contains an adapter's change of the dense prompt
-            that `PromptEmbedding.own_dense` takes out again.
+        takes_adapters: whether the decoder has seams and gradients; an exported one has neither.
+        has_merged_dense: whether an adapter's change of the dense prompt is merged into the
+            decoder; `PromptEmbedding.own_dense` leaves it out.
     """
 
     width: int
@@ -78,9 +77,9 @@ class PromptEmbedding:
         bias: (B, N) added to attention scores over the tokens, 0 for a token that is seen; None
             for a decoder that sees them all.
         prior: (B, 1, h, w) logits of a first guess; None for a decoder without one.
-        extra: whatever else the family's decoder needs; adapters leave it alone.
-        keeps_dense: whether the dense map and the prior stay even where a mask violates clicks.
-            The predictor goes back to the model's own there unless an adapter says so.
+        extra: other inputs of the family's decoder; adapters leave them alone.
+        keeps_dense: whether adapters keep their dense map and prior where a mask violates
+            clicks; otherwise the predictor uses the model's own there.
         own_dense: whether a decoder with a merged change of the dense prompt leaves it out.
     """
 
@@ -125,12 +124,12 @@ class ModelInterface(ABC):
     """Name and version of the preprocessing; part of every cache key."""
     device: torch.device
     encoder_dtype: torch.dtype
-    """Type in which images are encoded, and prompts answered where no gradients are recorded.
+    """Type in which images are encoded, and prompts decoded where no gradients are recorded.
 
     Embeddings, logits and scores themselves are always float32.
     """
     runtime: str = "torch"
-    """What runs the image encoder: torch or onnxruntime."""
+    """Runtime of the image encoder: torch or onnxruntime."""
     decoder: nn.Module
     """The mask decoder, seam 3. Adapters copy it, nothing changes it in place."""
     spec: DecoderSpec

@@ -1,4 +1,4 @@
-"""Local refinement: a correction is answered again on a close-up of what it changed."""
+"""Local refinement: a correction is decoded again on a close-up of the changed region."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GAIN = 1.25
 """A close-up has at least this many times the resolution of the view before."""
 
 _RIM = 0.06
-"""Share of a window along its edges that is left to the view before, which saw what lies beyond."""
+"""Rim of a window, as a share of it, that keeps the mask of the whole view: it has more context."""
 
 
 def correction_window(
@@ -37,8 +37,8 @@ def correction_window(
     """The window around the connected region that changed and holds the newest click, or None.
 
     This is the "local view" of FocalClick (Chen et al. 2022, arXiv 2204.02574, section 3.1), with
-    our own sizes. There is none where the mask did not change under the click, and where the
-    window would have to be so large that a close-up shows no more than the view did.
+    our own sizes. None is returned if the mask did not change under the click, or if the window
+    is so large that a close-up has no finer resolution than the view.
 
     Args:
         before: (h, w) earlier mask on the decoder's grid.
@@ -73,12 +73,12 @@ def correction_window(
 def merge(
     whole: Prediction, detail: Prediction, window: Window, on_grid: NDArray[np.float32]
 ) -> Prediction:
-    """The one mask of `whole` with that of `detail` inside the window, but for a rim.
+    """Replace the mask of `whole` by that of `detail` inside the window, except for a rim.
 
     Args:
         whole: one mask.
         detail: one mask, on the close-up of `window`.
-        window: where `detail` knows better.
+        window: the part of the image that `detail` refines.
         on_grid: (1, h, w) logits of `detail` on the grid of `whole`.
     """
     x0, y0, x1, y1 = _without_rim(window, whole.masks.shape[1:])

@@ -1,4 +1,4 @@
-"""`VideoMemory`: a model that follows objects from frame to frame by a memory of its own."""
+"""`VideoMemory`: a video model that follows objects from frame to frame by its memory."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class VideoMemory(Protocol):
         """Follow objects.
 
         Args:
-            first: the frame (H, W, 3) that the masks are of.
+            first: the frame (H, W, 3) of the masks.
             masks: (H, W) by the object's id.
-            frames: the frames after it, in the order in which to go; read one by one.
+            frames: the following frames in the order of propagation; read one by one.
 
         Yields:
-            For each frame the masks by id; an object that is not seen has an empty one.
+            The masks of each frame by id; empty for an object that is not visible.
         """

@@ -1,4 +1,4 @@
-"""Where model files lie on this machine. Imports neither torch nor transformers."""
+"""Locations of model files on this machine. Imports neither torch nor transformers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def require_file(name: str, files: tuple[str, ...], source: str) -> Path:
     """The file of a model that is known by name.
 
     Raises:
-        ModelError: it is not on this machine; says how to get it.
+        ModelError: the file is not on this machine; the message says how to get it.
     """
     path = find_file(files)
     if path is None:

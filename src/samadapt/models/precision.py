@@ -57,14 +57,14 @@ def resolve_dtype(encoder_dtype: str | torch.dtype, device: torch.device) -> tor
 def reduced_precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
     """Matrix products in `dtype` inside the block, unless gradients are recorded.
 
-    What learns from an answer computes it in float32.
+    Predictions that something learns from are computed in float32.
     """
     reduced = dtype != torch.float32 and not torch.is_grad_enabled()
     return torch.autocast(device.type, dtype=dtype if reduced else None, enabled=reduced)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 run on instructions of their own on `device`."""
+    """Whether `device` has instructions for matrix products in bfloat16."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     has_kernels = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]

@@ -33,9 +33,9 @@ class PromptGroup:
     """Prompts that are answered in one decoder call.
 
     Attributes:
-        view: what the decoder is shown, the whole image or a close-up.
+        view: the whole image or a close-up.
         prompts: of one structure: as many points, all or none a box, all or none a mask.
-        indices: places of these prompts among those that were given.
+        indices: positions of these prompts in the given sequence.
     """
 
     view: ImageEmbedding
@@ -46,10 +46,10 @@ class PromptGroup:
 class Predictor:
     """The steps between prompts and masks that all families share.
 
-    Several clicks are answered in sequence where the model was trained so, small objects are
-    answered on a close-up, prompts of one structure share a decoder call, an answer that
-    violates clicks is given again with the model's own dense prompt, a correction is refined on a
-    close-up of what it changed, and parts of a mask that hold no click are removed.
+    Several clicks are answered in sequence where the model was trained so, prompts for small
+    objects are decoded on a close-up, and prompts of one structure share a decoder call. A mask
+    that violates clicks is decoded again with the model's own dense prompt, a correction is
+    refined on a close-up of the changed region, and parts of a mask without a click are removed.
     """
 
     def __init__(self, model: ModelInterface) -> None:
@@ -90,9 +90,9 @@ class Predictor:
         adapters: Sequence[Seams],
         most: int | None = None,
     ) -> Iterator[PromptGroup]:
-        """The decoder calls that `predict` answers prompts with, for adapters that learn from them.
+        """The decoder calls by which `predict` answers prompts, for adapters that learn from them.
 
-        Of several clicks that are answered in sequence it is the last call, with the logits
+        For several clicks that are answered in sequence this is the last call, with the logits
         before it as the earlier mask.
 
         Args:
@@ -113,7 +113,7 @@ class Predictor:
         adapters: Sequence[Seams],
         own_dense: bool = False,
     ) -> DecoderOutput:
-        """Decoder logits for B prompts of one structure, on the very view given.
+        """Decoder logits for B prompts of one structure, on the given view.
 
         With `own_dense` adapters change tokens alone: dense prompt and prior are the model's own.
         """
@@ -135,7 +135,7 @@ class Predictor:
         multimask: bool,
         adapters: Sequence[Seams],
     ) -> tuple[dict[int, Prompt], dict[int, Prediction]]:
-        """What is left to decode of each prompt, and the answers that are known already."""
+        """Return the prompts that remain to be decoded, and the predictions known already."""
         last, found = dict(enumerate(prompts)), dict[int, Prediction]()
         if not self._model.spec.sequential_clicks:
             return last, found
@@ -168,12 +168,12 @@ class Predictor:
     def _consistent_answers(
         self, group: PromptGroup, multimask: bool, adapters: Sequence[Seams]
     ) -> list[Prediction]:
-        """Answers, with click consistency.
+        """Predictions for prompts of one structure, with click consistency.
 
-        An adapter that changes the dense prompt can be so sure of its task that a mask leaves out
-        what was clicked. Such a prompt is decoded again with the model's own dense map and prior
-        beside the adapters' tokens, unless `PromptEmbedding.keeps_dense`; of each candidate the
-        version that violates fewer clicks stays.
+        The dense prompt of an adapter can outweigh the clicks, so that a mask violates them. Such
+        a prompt is decoded again with the model's own dense map and prior beside the adapters'
+        tokens, unless `PromptEmbedding.keeps_dense`; of each candidate the version that violates
+        fewer clicks stays.
         """
         found, can_yield = self._answers(group.view, group.prompts, multimask, adapters)
         if not can_yield:
@@ -194,7 +194,7 @@ class Predictor:
         answer: Prediction,
         adapters: Sequence[Seams],
     ) -> Prediction:
-        """The answer to a correction, with local refinement, unless that violates more clicks."""
+        """The prediction for a correction, locally refined unless that violates more clicks."""
         spec, seen = self._model.spec, view.geometry
         if not (spec.has_close_ups and embedding.pixels is not None and prompt.points):
             return answer
@@ -224,7 +224,7 @@ class Predictor:
         adapters: Sequence[Seams],
         own_dense: bool = False,
     ) -> tuple[list[Prediction], bool]:
-        """Predictions for prompts of one structure; whether a changed dense prompt can yield."""
+        """Predictions for prompts of one structure; whether the dense prompt may be replaced."""
         output, can_yield = self._decode(view, prompts, multimask, adapters, own_dense)
         found = []
         for row in range(len(prompts)):
@@ -273,7 +273,7 @@ class Predictor:
     def _checked(
         self, seam: Seams, before: PromptEmbedding, after: PromptEmbedding
     ) -> PromptEmbedding:
-        """What an adapter made of the prompt, if the decoder can take it."""
+        """Return the prompt as changed by an adapter, after checking that the decoder takes it."""
         if after is before:
             return after
         name, width = self._model.identity.name, self._model.spec.width

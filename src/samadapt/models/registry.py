@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 SHIPPED = "shipped with samadapt"
 """Source of a model whose weights come with the package."""
 TORCH = "torch"
-"""What runs the models of most families."""
+"""Runtime of most families."""
 ONNXRUNTIME = "onnxruntime"
-"""What runs exported models."""
+"""Runtime of exported models."""
 AUTO = "auto"
-"""A runtime, device or number format that is chosen for the machine."""
+"""Name of an automatic choice of runtime, device or number format."""
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
@@ -42,17 +42,17 @@ class ModelInfo:
     """One line of the listing of models.
 
     Attributes:
-        name: what `load` takes.
+        name: argument of `load`.
         family: "SAM", "SAM-HQ", "SAM 2", "SAM 2.1", "SAM 3", "nano", ...
-        parameters: number of weights that clicks need.
+        parameters: number of weights, without parts that clicks do not use.
         megabytes: size of the weights (10^6 bytes), approximate.
         source: `SHIPPED`, or the page of the weights.
         offline: whether it can be loaded now without a network.
         terms: licence of the weights.
         files: names that a file of the original weights has, where there is one.
-        gigaflops: what encoding an image takes, in 10^9 floating-point operations; 0 if unknown.
-        rank: place in the order in which general models are preferred, the highest first; 0 for
-            a model that is never chosen unasked, such as one for a special domain.
+        gigaflops: cost of encoding an image, in 10^9 floating-point operations; 0 if unknown.
+        rank: preference among general models, the highest first; 0 for a model that is never
+            chosen by default, such as one for a special domain.
     """
 
     name: str
@@ -78,8 +78,8 @@ class ModelSource:
 
     Attributes:
         name: as the caller gave it.
-        path: the file or folder that it stands for, which exists; None for a name.
-        kind: of "medsam:FILE" the known name, "" otherwise.
+        path: the existing file or folder that it stands for; None for a name.
+        kind: the known name before the colon of "medsam:FILE", "" otherwise.
     """
 
     name: str
@@ -106,7 +106,7 @@ class LoadOptions:
         device: where it runs.
         encoder_dtype: float32 or bfloat16.
         hq_token_only: see `load`; families without such a token refuse it.
-        runtime: one of the family's.
+        runtime: one of the family's runtimes.
     """
 
     device: torch.device
@@ -155,16 +155,16 @@ def register_family(
     The family that was registered last is asked first.
 
     Args:
-        matches: whether the family takes a name or a path.
-        load: loads it. Imports that take long belong inside.
-        names: of its models, for suggestions, and told from paths.
+        matches: returns True if the family takes a name or a path.
+        load: loads the model. Slow imports belong inside.
+        names: of its models, for suggestions and to tell names from paths.
         listing: lines for `known_models`.
-        like: the name, in the listing, of the published model that has the architecture of a
-            checkpoint; None for one of no published size, or of another family.
-        is_reserved: whether its names stand for its models even beside files of these names.
+        like: returns the name, in the listing, of the published model that has the architecture
+            of a checkpoint; None for an unpublished size or another family.
+        is_reserved: whether its names stand for its models even where files have these names.
         load_memory: loads a model that follows objects through frames; None for a family without.
-        runtimes: what can run its models, in whole or in part, the usual one first.
-        is_fallback: whether it is asked after all others, as it takes folders of any kind.
+        runtimes: runtimes of its models, the default first.
+        is_fallback: whether it is asked after all others, because it takes any folder.
     """
     known = tuple(names)
     _FAMILIES.append(
@@ -195,7 +195,7 @@ def load(
         encoder_dtype: "auto" (bfloat16 where the device computes it fast, else float32),
             "float32", "bfloat16" or the torch type. The image encoder computes in it, and so does
             the mask decoder where no gradients are recorded; what is learned, embeddings, logits
-            and scores are float32. `model.encoder_dtype` tells the choice.
+            and scores are float32. `model.encoder_dtype` is the chosen one.
         hq_token_only: SAM-HQ only: the mask of the high-quality token alone, instead of its sum
             with SAM's mask.
         runtime: "auto", or "torch" or "onnxruntime" to insist on it. Exported models run in
@@ -214,7 +214,7 @@ def load(
             continue
         if family.matches(source):
             chosen = _runtime(runtime, family, source)
-            if chosen == ONNXRUNTIME:  # what "auto" stands for is said of torch
+            if chosen == ONNXRUNTIME:  # "auto" is resolved for torch alone
                 device = "cpu" if device in (None, AUTO) else device
                 encoder_dtype = "float32" if encoder_dtype == AUTO else encoder_dtype
             where = resolve_device(device)
@@ -249,7 +249,7 @@ def load_memory(
             if family.load_memory is None:
                 raise ModelError(
                     f"{name} has no memory for frames: give a SAM 2 video model such as "
-                    "facebook/sam2.1-hiera-tiny, or propagate with the model's own prompts"
+                    "facebook/sam2.1-hiera-tiny, or propagate by prompts instead"
                 )
             return family.load_memory(source, resolve_device(device))
     raise UnknownModelError(_unknown(str(name)))
@@ -267,7 +267,7 @@ def is_known(name: str) -> bool:
 
 
 def published_like(checkpoint: Checkpoint) -> ModelInfo | None:
-    """What is known of the published model that has the architecture of a checkpoint.
+    """The listing's line of the published model that has the architecture of a checkpoint.
 
     Raises:
         CheckpointError: key tensors are missing or do not fit together.
@@ -280,7 +280,7 @@ def published_like(checkpoint: Checkpoint) -> ModelInfo | None:
 
 
 def nearest_name(name: str, cutoff: float = 0.0) -> str | None:
-    """The known name that is spelled most like `name`, if it is like it at all."""
+    """The known name with the most similar spelling; None if none is similar enough."""
     spelled = {known: known for family in _families() for known in family.names}
     spelled |= {known.rpartition("/")[2]: known for known in spelled}
     nearest = difflib.get_close_matches(name.lower(), spelled, n=1, cutoff=cutoff)
@@ -288,16 +288,16 @@ def nearest_name(name: str, cutoff: float = 0.0) -> str | None:
 
 
 def refuse_hq_token_only(options: LoadOptions, name: str) -> None:
-    """Raise `ModelError` when `hq_token_only` is asked of a model without such a token."""
+    """Raise `ModelError` if `hq_token_only` is set for a model without such a token."""
     if options.hq_token_only:
-        raise ModelError(f"hq_token_only is an option of SAM-HQ, and {name} is none")
+        raise ModelError(f"hq_token_only is an option of SAM-HQ, which {name} is not: leave it out")
 
 
 # -- private --------------------------------------------------------------------------------
 
 
 def _runtime(wanted: str, family: _Family, source: ModelSource) -> str:
-    """What a family is to run a model in."""
+    """The runtime that a family uses for a model."""
     known = (AUTO, TORCH, ONNXRUNTIME)
     if wanted not in known:
         raise ModelError(f"runtime {wanted!r}: use {', '.join(known)}")
@@ -338,7 +338,7 @@ def _source(name: str | os.PathLike[str]) -> ModelSource:
 
 
 def _existing(name: str | os.PathLike[str]) -> Path:
-    """The path, or the file of that name in the folders of model files."""
+    """The path itself, or the file of that name in the folders of model files."""
     path = Path(name).expanduser()
     if not path.exists():
         stored = find_file((str(name),)) if path.name == str(name) else None

@@ -25,7 +25,7 @@ class Seams:
     """Base class with the four seams. Override those you need; the others stay the identity."""
 
     learns_in_session: ClassVar[bool] = False
-    """Whether it learns from what happens in a session, so that the order of objects counts."""
+    """Whether it learns from the events of a session, so that the order of objects matters."""
 
     @property
     def title(self) -> str:
@@ -88,7 +88,7 @@ class Seams:
             )
 
     def check_export(self) -> None:
-        """Raise `AdapterError` when what this adapter does cannot become part of a graph."""
+        """Raise `AdapterError` if this adapter cannot become part of an exported graph."""
 
 
 _ACTIVE: ContextVar[tuple[Seams, ...]] = ContextVar("samadapt_active_seams", default=())
@@ -131,7 +131,7 @@ def install_mask_attention_seam(
         if flat is unchanged:
             return None
         changed = flat.reshape(features.shape)
-        # Keys move by what the features moved: no move leaves every bit of them as it was.
+        # Keys change by the difference of the features: unchanged features leave every bit as is.
         return args, {**kwargs, key: keys + (changed - features), value: changed}
 
     attention.register_forward_pre_hook(hook, with_kwargs=True)

@@ -13,7 +13,7 @@ from samadapt.prompts import Click, Prompt
 
 
 def is_click_sequence(prompt: Prompt) -> bool:
-    """Whether a prompt is several clicks, one on the object at least, and nothing else."""
+    """Whether a prompt consists of several clicks alone, at least one of them on the object."""
     several = len(prompt.points) > 1 and prompt.box is None and prompt.mask is None
     return several and any(click.positive for click in prompt.clicks)
 
@@ -21,19 +21,18 @@ def is_click_sequence(prompt: Prompt) -> bool:
 def answer_sequentially(
     answer: Callable[[Prompt], Prediction], prompt: Prompt
 ) -> tuple[Prompt, Prediction]:
-    """Answer one click, then add another as long as the mask violates one.
+    """Answer one click, then add violated clicks one by one until the mask violates none.
 
-    The first is the click on the object nearest to the middle of all those on it; the next one,
-    of those that the mask violates, is the furthest from all that were used. Clicks that the mask
-    satisfies anyway are left out: a model that learned from corrections takes every further click
-    for a sign that its mask was wrong there.
+    The first is the most central click on the object. The next one is the violated click that is
+    furthest from all clicks used so far. Clicks that the mask satisfies are left out, because a
+    model that was trained with corrections takes every further click for an error in its mask.
 
     Args:
-        answer: gives one mask for a prompt.
-        prompt: for which `is_click_sequence` holds.
+        answer: predicts one mask for a prompt.
+        prompt: a prompt for which `is_click_sequence` holds.
 
     Returns:
-        The last prompt, with the logits before it, and its answer.
+        The last prompt, with the logits before it, and its prediction.
     """
     clicks = prompt.clicks
     used = [_most_central(clicks)]

@@ -1,4 +1,4 @@
-"""`Signature`: what an image looks like to a model, to tell kinds of images apart."""
+"""`Signature`: feature statistics of an image, by which domains are told apart."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 from samadapt.models.embedding import ImageEmbedding
 
 REACH_OF_ONE = 1.0
-"""Distance up to which an image is of the kind of a single other one, in standard deviations of the
-features within an image."""
+"""Distance up to which an image belongs to the domain of a single other one, in standard
+deviations of the features within an image."""
 
 _SPREADS = 3 * math.sqrt(math.pi / 2)
 """Three standard deviations of a half-normal distribution, in units of its mean."""
@@ -20,12 +20,12 @@ _SPREADS = 3 * math.sqrt(math.pi / 2)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signature:
-    """Feature statistics of a kind of images.
+    """Feature statistics of a domain, that is a kind of images.
 
     Attributes:
         mean: (C,) mean of each feature channel over the image, averaged over the images.
         deviation: (C,) its standard deviation within an image, averaged likewise.
-        images: how many images were averaged.
+        images: number of images averaged.
         spread: mean distance of an image to the mean of those before it.
     """
 
@@ -35,11 +35,11 @@ class Signature:
     spread: float = 0.0
 
     def reach(self, prior: float) -> float:
-        """Return the distance up to which an image is of this kind.
+        """Return the distance up to which an image belongs to this domain.
 
-        Distances to the mean are taken as half-normal: 99.7 % of a kind's images lie within
-        3 sqrt(pi / 2) times their mean distance, the spread. That estimate counts as the images
-        it was made of, `prior` as one more: kinds of images that vary much reach further.
+        Distances to the mean are taken as half-normal: 99.7 % of a domain's images lie within
+        3 sqrt(pi / 2) times their mean distance, the spread. The reach is the weighted mean of
+        this estimate, with weight 1 per measured distance, and of `prior`, with weight 1.
         """
         seen = self.images - 1
         return (prior + seen * _SPREADS * self.spread) / (1 + seen)

@@ -1,4 +1,4 @@
-"""The zoom-in transform: prompts for a small object are answered on a close-up of it."""
+"""The zoom-in transform: prompts for a small object are decoded on a close-up of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from samadapt.models.interface import ModelInterface
 from samadapt.prompts import Box, Prompt
 
 MARGIN = 1.6
-"""A window is this many times as wide as what it is about."""
+"""A window is this many times as wide as the object in it."""
 
 LARGEST_SHARE = 0.7
 """No close-up of more than this share of the image's longer side."""
@@ -33,12 +33,13 @@ _Region = tuple[float, float, float, float]
 
 
 class ZoomIn:
-    """Zoom-in for one model, as the transform of the same name in RITM; nobody else knows of it.
+    """Zoom-in for one model, like RITM's transform of the same name.
 
     The last few close-ups of each embedding that is still in use are kept. Safe to share.
 
     Args:
-        model: encodes the close-ups; without any (see its `spec`) every view is the whole image.
+        model: encodes the close-ups; for a model without close-ups (see its `spec`) every view is
+            the whole image.
     """
 
     def __init__(self, model: ModelInterface) -> None:
@@ -49,7 +50,7 @@ class ZoomIn:
         self._lock = Lock()
 
     def view(self, embedding: ImageEmbedding, prompt: Prompt) -> ImageEmbedding:
-        """The whole image, or a close-up when an earlier mask or a box says that it is worth it."""
+        """The whole image, or a close-up if an earlier mask or a box shows a small object."""
         spec = self._model.spec
         if not spec.has_close_ups or embedding.pixels is None:
             return embedding
@@ -76,7 +77,8 @@ class ZoomIn:
             (1, 1, h, w).
 
         Raises:
-            PromptError: a window that the model cannot have given, or logits of another size.
+            PromptError: a window outside the image or for a model without close-ups, or logits of
+                another size.
         """
         here, seen = view.geometry, self._geometry(view, window)
         pairs = zip(seen.padded, size, here.padded, strict=True)
@@ -126,12 +128,12 @@ class ZoomIn:
 def choose_window(
     original: tuple[int, int], prompt: Prompt, seen: InputGeometry, side: int
 ) -> Window | None:
-    """The window in which to answer `prompt`, or None for the whole image.
+    """The window in which to decode `prompt`, or None for the whole image.
 
-    It is about the earlier mask, or the box, together with the clicks on the object and the newest
-    one. Clicks alone say nothing about the object's size, and earlier background clicks far from it
-    would only make the window coarser. The window of the earlier logits is kept as long as it
-    fits, so that it need not be encoded again for every click.
+    It surrounds the earlier mask, or the box, together with the clicks on the object and the
+    newest click. Clicks alone do not tell the object's size, and earlier background clicks far
+    from it would only make the window coarser. The window of the earlier logits is kept as long
+    as it fits, so that it need not be encoded again for every click.
 
     Args:
         original: (height, width) of the image.
@@ -156,7 +158,7 @@ def choose_window(
 
 
 def _region(prompt: Prompt, seen: InputGeometry, original: tuple[int, int]) -> _Region | None:
-    """What the prompt is about, in original pixels."""
+    """The region that the window must surround, in original pixels."""
     corners: list[tuple[float, float]] = []
     if isinstance(prompt.box, Box):
         x0, y0, x1, y1 = prompt.box.as_tuple()
@@ -197,7 +199,7 @@ def _still_fits(window: Window, region: _Region, wanted: float, original: tuple[
 
 
 def span(low: float, high: float, wanted: float, limit: int) -> tuple[int, int]:
-    """Whole pixels from .. to: `wanted` around the middle of `low`..`high`, inside 0..`limit`."""
+    """(start, end) in whole pixels: `wanted` around the middle of `low`..`high`, in 0..`limit`."""
     length = min(round(wanted), limit)
     start = min(max(round((low + high - length) / 2), 0), limit - length)
     return start, start + length

@@ -1,1 +1,1 @@
-"""Proposals: objects that are found without a click for each."""
+"""Proposals: objects that are found without a click on each."""

@@ -1,7 +1,7 @@
-"""Prompt-free use: every object of an image that a task's adapter finds, without a click.
+"""Proposals on a grid of points: finds all objects of a task in an image, without a click.
 
-A grid of points is answered through the adapter, answers that show the same object are reduced
-to the best of them, and what is left is answered once more from its own inner point.
+The model predicts masks for a grid of points with the adapter. Of masks that show the same object
+only the best is kept, and is predicted once more from its own inner point.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from samadapt.proposals.proposal import Proposal
 from samadapt.proposals.suppression import suppress
 
 _BATCH, _BATCH_CPU = 32, 4
-"""Prompts per decoder call; what more prompts compute at once does not fit into a core's cache."""
+"""Number of prompts per decoder call; the work of more does not fit into a core's cache."""
 _FIRST = 4
-"""How many times more masks than are asked for go through the second pass, at most."""
+"""Largest number of masks in the second pass, as a multiple of the wanted proposals."""
 _AGAIN = 16
 _AGAIN_PIXELS = 1 << 25
-"""Most prompts of the second pass that share a decoder call, and most pixels of their masks."""
+"""Largest number of prompts, and of their masks' pixels, per decoder call of the second pass."""
 _SURE, _LARGE = 0.6, 0.25
-"""Least predicted IoU and largest share of the image of a mask whose inside is not looked from
-again. How stable a mask is does not count here: that depends on the model's logits."""
+"""Least predicted IoU and largest share of the image of a mask inside which no further points are
+used. Stability does not count here, because it depends on the model's logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +45,27 @@ class ProposalOptions:
 
     Attributes:
         points: the grid has about points x points of them, in rows and columns of equal spacing.
-        candidates: answer each point with three candidates rather than one mask; None does so
-            when there is no adapter to say what is meant.
-        min_score: least score of a proposal, after everything is multiplied into it.
-        min_kind: least probability that a mask is of the task's kind, where an adapter can tell;
-            0 keeps them all.
+        candidates: predict three candidates rather than one mask for each point; None does so
+            only without an adapter.
+        min_score: least final score of a proposal.
+        min_kind: least probability that a mask is of the task's kind, where an adapter predicts
+            it; 0 keeps all masks.
         min_area: least number of pixels.
         max_area: largest share of the image.
         overlap: largest IoU of two proposals.
         containment: largest share of a proposal that may lie in a better one (or of a better one
             in it); None is 0.7 for a task, and allows parts inside wholes without an adapter.
-        offset: by how much logits are shifted up and down to see how stable a mask is, as a share
-            of their mean magnitude, because models differ in that.
-        second_pass: answer each proposal once more from its own inner point; None does so where an
-            adapter says what is meant.
-        most: proposals per image.
-        coarse: look from every second row and column of the grid first, and then only from those
-            other points that no sure mask covers yet. Saves the more the more of the image is
-            objects; a part that lies inside a whole that was found can be missed.
+        offset: shift of the logits, up and down, for the stability of a mask, as a share of their
+            mean magnitude, which differs between models.
+        second_pass: predict each proposal once more from its own inner point; None does so only
+            with an adapter.
+        most: largest number of proposals per image.
+        coarse: use every second row and column of the grid first, and then only the other points
+            that no confident mask covers. Saves time where objects cover much of the image; a
+            part inside a found whole can be missed.
 
     Raises:
-        PromptError: a value that makes no sense.
+        PromptError: an invalid value.
     """
 
     points: int = 16
@@ -107,18 +107,18 @@ def propose(
 
     the IoU of the two masks that the shifted thresholds give (one lies in the other), as in
     Segment Anything's automatic masks (Kirillov et al., ICCV 2023, appendix B; a d that depends
-    on the logits is our choice). It does not tell whether an object is of the adapters' kind:
-    they learned from prompts on such objects, and answer on others too. Where exactly one adapter
-    can tell (`Seams.judge`), its probability p is a third factor, and masks of less than `min_kind`
-    are left out. With the second pass the score is sqrt(s1 · s2) · IoU(mask 1, mask 2), p being
-    part of both: what is there is found from wherever one looks. The first pass stays on the
-    decoder's grid; only what survives it is seen in full size.
+    on the logits is our choice). This score does not tell whether an object is of the adapters'
+    kind, because they learned only from prompts on such objects. If exactly one adapter predicts
+    that (`Seams.judge`), its probability p is a third factor, and masks with p below `min_kind`
+    are left out. With the second pass the score is sqrt(s1 · s2) · IoU(mask 1, mask 2), with p in
+    both, since a true object is found from different points. The first pass works on the
+    decoder's grid; only its remaining masks are computed in full size.
 
     Args:
-        model: answers the points.
+        model: predicts the masks.
         embedding: the image.
-        adapters: that know what is looked for, applied in order.
-        options: how.
+        adapters: of the wanted objects, applied in order.
+        options: of the search.
 
     Raises:
         ModelError: an embedding of another model.
@@ -210,7 +210,7 @@ class _Search:
     # -- first pass -----------------------------------------------------------------------
 
     def _answers(self) -> list[_Found]:
-        """Masks of all points of the grid, or of as many as `coarse` leaves."""
+        """Masks of all points of the grid, or of the points that `coarse` uses."""
         size = self.embedding.original_size
         if not self.options.coarse:
             return [
@@ -239,7 +239,7 @@ class _Search:
     def _looks(
         self, points: Sequence[tuple[float, float]]
     ) -> Iterator[tuple[list[_Found], NDArray[np.bool_]]]:
-        """Masks of these points, batch by batch, and what sure ones cover of the decoder's grid."""
+        """Masks of these points, batch by batch, and the cells covered by confident masks."""
         for start in range(0, len(points), self._batch):
             batch = points[start : start + self._batch]
             prompts = [Prompt([point]) for point in batch]
@@ -259,9 +259,9 @@ class _Search:
             yield found, self._covered(logits, scores)
 
     def _covered(self, logits: Tensor, scores: Tensor) -> NDArray[np.bool_]:
-        """What the best candidate of each point covers, where it is sure and not too large.
+        """Cells covered by the best candidates that are confident and not too large.
 
-        Whether it is of the task's kind does not matter: what was seen once need not be again.
+        Candidates of another kind count too, so that they are not predicted again.
         """
         best = scores.argmax(1)
         rows = torch.arange(len(best), device=best.device)
@@ -271,7 +271,7 @@ class _Search:
         return np.asarray(masks[sure].any(0).cpu().numpy())
 
     def _stability(self, logits: Tensor) -> Tensor:
-        """Of logits (..., h, w): (...); 0 where nothing is."""
+        """Stability (...) of logits (..., h, w); 0 for an empty mask."""
         inside = self._inside(logits)
         offset = self.options.offset * inside.abs().mean((-2, -1), keepdim=True)
         small = (inside > offset).sum((-2, -1))
@@ -279,7 +279,7 @@ class _Search:
         return small / large.clamp(min=1)
 
     def _likely(self, masks: Tensor) -> Tensor:
-        """How likely masks (B, K, h, w) are of the task's kind, (B, K); 1 if nobody can tell."""
+        """Probability (B, K) that masks (B, K, h, w) are of the task's kind; 1 without a judge."""
         said = [seam.judge(masks.flatten(0, 1), self.embedding) for seam in self.adapters]
         known = [found for found in said if found is not None]
         if len(known) != 1:
@@ -328,7 +328,7 @@ class _Search:
     def _again(
         self, found: Sequence[tuple[tuple[float, float], Proposal]]
     ) -> list[Proposal | None]:
-        """For each, the candidate for its own inner point that agrees most with it."""
+        """For each mask, the candidate for its own inner point that agrees most with it."""
         prompts = [Prompt([inner]) for inner, _ in found]
         answers = self.model.predict(self.embedding, prompts, self.several, self.adapters)
         return [
@@ -351,7 +351,7 @@ class _Search:
         return self._proposal(answer.masks[index], score, inner)
 
     def _likely_in_full(self, mask: NDArray[np.bool_]) -> float:
-        """As `_likely`, for one mask (H, W)."""
+        """`_likely` for one mask (H, W)."""
         size = self.model.logits_size(self.embedding)
         soft = self.embedding.geometry.to_decoder(torch.tensor(mask)[None, None], size)
         return float(self._likely(soft.to(self.model.device)))

@@ -1,4 +1,4 @@
-"""One prompt on an image larger than memory: answered in a window that holds the object."""
+"""Prediction for one prompt on an image larger than memory, in a window that holds the object."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from samadapt.models.seams import Seams
 from samadapt.prompts import Box, Prompt
 
 _MARGIN = 1.6
-"""The first window is this many times as wide as what the prompt is about."""
+"""The first window is this many times as wide as the extent of the prompt."""
 _GROWTH = 2.0
 _MOST_TILES = 64
-"""Tiles along an outline that are answered again; more would take minutes."""
+"""Largest number of windows for refining an outline; more would take minutes."""
 
 Window = tuple[int, int, int, int]
 
@@ -32,9 +32,9 @@ class HugeAnswer:
     Attributes:
         rle: its mask, in pixels of the whole image.
         score: the model's own estimate of the mask's IoU.
-        window: (x0, y0, x1, y1) that it was answered in.
-        scale: pixels of the image per pixel that the model was shown.
-        refined: whether the outline was answered again at full resolution.
+        window: (x0, y0, x1, y1) of the prediction.
+        scale: pixels of the image per pixel of the model's input.
+        refined: whether the outline was refined at full resolution.
     """
 
     rle: Rle
@@ -53,21 +53,20 @@ def predict_in_window(
     side: int = 1024,
     multimask: bool = False,
 ) -> HugeAnswer:
-    """Answer a prompt on the part of a huge image that it is about.
+    """Predict the mask for a prompt in a window of a huge image.
 
     The first window is around the clicks and the box, at full resolution if it fits into `side`
-    pixels. An object that reaches the window's edge is answered again in a window twice as wide, at
-    a coarser level, until it fits. What was answered at a coarser level is refined: windows at full
-    resolution along the outline are answered again with the coarse mask as the prompt, and count
-    near the outline.
+    pixels. If the object reaches the window's edge, it is predicted again in a window twice as
+    wide, at a coarser level, until it fits. A mask from a coarser level is refined: along its
+    outline it is predicted again in windows at full resolution, with the coarse mask as prompt.
 
     Args:
-        model: answers.
+        model: predicts the masks.
         image: the image.
         prompt: clicks and a box in pixels of the image; no mask.
         adapters: applied in order.
-        side: pixels that the model is shown along the longer side.
-        multimask: take the best of three candidates.
+        side: longer side of the model's input, in pixels.
+        multimask: use the best of three candidates.
 
     Raises:
         PromptError: a mask in the prompt, or a click outside the image.
@@ -104,18 +103,18 @@ def refine_outline(
     *,
     side: int = 1024,
 ) -> Rle | None:
-    """A mask whose outline is answered again at full resolution, window by window.
+    """Refine the outline of a mask at full resolution, window by window.
 
     Args:
-        model: answers.
+        model: predicts the masks.
         image: the image.
         mask: in pixels of the image.
-        reach: pixels on each side of the outline within which the answers count.
+        reach: pixels on each side of the outline within which the refinement applies.
         adapters: applied in order.
         side: pixels of a window along each side.
 
     Returns:
-        The mask; None where its outline runs through more than 64 windows.
+        The mask; None if its outline runs through more than 64 windows.
 
     Raises:
         ImageError: a window that cannot be read.
@@ -160,7 +159,7 @@ def _around(centre: tuple[float, float], extent: float, size: tuple[int, int]) -
 
 
 def _moved(prompt: Prompt, window: Window, scale: float) -> Prompt:
-    """The prompt in pixels of what the model is shown."""
+    """The prompt in pixels of the model's input."""
     x, y = window[:2]
     points = [((px - x) / scale, (py - y) / scale) for px, py in prompt.points]
     box = None
@@ -229,7 +228,7 @@ def _refined(
     reach: float,
     adapters: Sequence[Seams],
 ) -> NDArray[np.bool_]:
-    """The answer at full resolution near the outline of the coarse mask, which stays elsewhere."""
+    """The coarse mask, with the prediction at full resolution near its outline."""
     embedding = model.encode(pixels)
     inside = cv2.distanceTransform(np.pad(coarse, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     row, column = np.unravel_index(int(inside.argmax()), inside.shape)

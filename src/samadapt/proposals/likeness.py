@@ -1,4 +1,4 @@
-"""`LikenessMap`: how much every place of an image looks like some examples, at a bounded size."""
+"""`LikenessMap`: similarity of every place of an image to some examples, at a bounded size."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Mask = NDArray[np.bool_]
 Map = NDArray[np.float32]
 
 SIDE = 1024
-"""Longer side of all maps: time and memory do not grow with the image beyond that."""
+"""Longest side of all maps, so that time and memory do not grow with the image."""
 _SHRINKAGE = 0.05
 """Ridge of the discriminant, for features of unit variance; chosen by hand."""
 _LARGEST_SIGMA = 12.0
 
 
 class Frame:
-    """An image's pixels (H, W) and those of its maps (h, w), of which each stands for a block."""
+    """Correspondence of an image's pixels (H, W) and the pixels of its maps (h, w)."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
@@ -46,9 +46,9 @@ class Frame:
         return float(self._columns[column]) + 0.5, float(self._rows[row]) + 0.5
 
     def sampled(self, rle: Rle) -> Mask:
-        """A mask at the map's size; a few pixels that lie between its samples become one.
+        """A mask at the map's size, with at least one pixel for a small object.
 
-        Nothing of the image's size is made on the way.
+        No array of the image's size is allocated.
         """
         found = np.zeros(self.shape, np.bool_)
         x, y, width, height = rle.box
@@ -104,7 +104,7 @@ class LikenessMap:
 
 
 class Likeness:
-    """What examples look like, learned from one image or several.
+    """Similarity to examples, learned from one image or several.
 
     Args:
         images: with examples each; at least one.
@@ -144,7 +144,7 @@ class Likeness:
             embedding: the image.
             pixels: the same, (H, W, 3).
             frame: its size and the map's.
-            radius: of the objects that are looked for, in pixels of the map.
+            radius: of the wanted objects, in pixels of the map.
         """
         stack = self._known.get(id(embedding))
         if stack is None:
@@ -192,7 +192,7 @@ def _middles(count: int, length: int) -> NDArray[np.int64]:
 
 
 def _between(middles: NDArray[np.int64], first: int, length: int) -> slice:
-    """Those of the middles that lie in a range of pixels."""
+    """The slice of the middles that lie in a range of pixels."""
     return slice(*np.searchsorted(middles, (first, first + length)).tolist())
 
 
@@ -222,7 +222,7 @@ def _centred(embedding: ImageEmbedding) -> torch.Tensor:
 
 
 def _direction(embedding: ImageEmbedding, inside: Mask, taken: Mask) -> torch.Tensor:
-    """Mean features (C,) of the examples, less those of what is no object."""
+    """Mean features (C,) of the examples minus those of the background."""
     grid = _centred(embedding)
     # The same geometry from the map's pixels instead of the image's.
     geometry = replace(embedding.geometry, original=inside.shape)
@@ -236,7 +236,7 @@ def _direction(embedding: ImageEmbedding, inside: Mask, taken: Mask) -> torch.Te
 
 
 def _agreement(embedding: ImageEmbedding, shape: tuple[int, ...], direction: torch.Tensor) -> Map:
-    """How far the image features (h, w) go in a direction."""
+    """Projection (h, w) of the image features onto a direction."""
     geometry = replace(embedding.geometry, original=(shape[0], shape[1]))
     difference = _centred(embedding) @ direction
     full = geometry.to_original(difference[None, None])[0, 0].cpu().numpy()

@@ -1,4 +1,4 @@
-"""`Proposal`: an object that was found without a click."""
+"""`Proposal`: an object found without a click."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from samadapt.data.rle import Rle
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """One object that was found.
+    """One found object.
 
     Attributes:
         rle: its mask, compressed.
         score: 0..1, the higher the likelier; see `propose` and `propose_similar`.
-        point: (x, y) that it was found from.
+        point: (x, y) of the point prompt that found it.
     """
 
     rle: Rle

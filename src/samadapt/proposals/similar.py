@@ -1,4 +1,4 @@
-"""Find similar: further objects of an image that look like those accepted on it."""
+"""Find similar: proposes objects that look like accepted objects."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _ALIKE = 0.5
 """Least likeness: half-way between the surroundings and the examples, where Fisher's discriminant
 decides between two classes of equal prior."""
 _SIZES = 3.0
-"""How many times smaller or larger than the examples an object may be; chosen by hand."""
+"""Largest factor between the sizes of an object and of the examples; chosen by hand."""
 _COVERED = 0.3
 """Largest share of a proposal that may lie in known objects; chosen by hand."""
 _PEAK_RADIUS = 12.0
-"""Pixels of the map that stand for the examples' radius where peaks are looked for."""
+"""The examples' radius in pixels of the map in which peaks are searched."""
 _MASK_BYTES = 1 << 28
-"""Most bytes of the masks of one batch, unless a single answer has more."""
+"""Memory limit of the masks of one batch, which has at least one prompt."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,13 +49,13 @@ class SimilarObjects:
     """Result of a search.
 
     Attributes:
-        proposals: the most likely first; the score is how much they look like the examples.
+        proposals: the most likely first; the score is the similarity to the examples.
         tried: (x, y) of the clicks that gave no proposal.
         more: whether there are places left to click on.
-        looked: how many places were looked at.
-        places: how many there were.
-        is_unlike: whether the examples are of other images, and this one is of another kind: what
-            the likeness says of it is worth little.
+        looked: number of places tried.
+        places: number of all places.
+        is_unlike: whether the examples are on other images from another domain, so that the
+            similarity is unreliable.
     """
 
     proposals: tuple[Proposal, ...] = ()
@@ -85,12 +85,12 @@ def propose_similar(
     Every pixel is described by its colour, by its surroundings at the scale of the examples, and
     by how much its image features agree with theirs. Fisher's linear discriminant between the
     pixels inside the examples and those around them gives a map of likeness. Its peaks, apart
-    from each other and from known objects, are clicked on, the highest first. Of the masks that
-    come out, those are kept whose size and likeness are the examples', and that cover neither a
-    known object nor a better proposal.
+    from each other and from known objects, are clicked on, the highest first. A mask is kept if
+    its size and likeness match the examples, and if it covers neither a known object nor a better
+    proposal.
 
-    All maps are at most 1024 pixels wide or high, and masks are kept compressed: beyond what the
-    model needs for one answer, neither time nor memory grows with the image.
+    All maps are at most 1024 pixels wide or high, and masks are kept compressed: apart from single
+    predictions, neither time nor memory grows with the image.
 
     Args:
         model: the model.
@@ -98,15 +98,15 @@ def propose_similar(
         pixels: the image, (H, W, 3) uint8.
         examples: accepted objects of the wanted kind.
         others: all other objects of the image.
-        adapters: in force.
-        most: proposals.
-        seconds: no further clicks after this time; it begins with the first one, so that every
-            search comes a little further, however long the map takes.
-        rejected: earlier proposals that were not wanted, or not as they were; they are not
-            proposed again. Similar objects are still proposed.
-        tried: clicks of earlier searches that gave nothing; their places are left out.
-        progress: told how many of how many places were looked at.
-        elsewhere: other images with examples, which stand in where this one has none.
+        adapters: in use.
+        most: largest number of proposals.
+        seconds: no further clicks after this time. It is counted from the first click, so that
+            every search makes progress even if the map takes long.
+        rejected: earlier proposals that were rejected or corrected; they are not proposed again.
+            Similar objects are still proposed.
+        tried: clicks of earlier searches without a proposal; their places are left out.
+        progress: called with the number of places tried and of all.
+        elsewhere: other images with examples, which are used if this one has none.
     """
     frame = Frame((pixels.shape[0], pixels.shape[1]))
     closed = frame.union([*examples, *others, *rejected])
@@ -162,7 +162,7 @@ def _judged(
     taken: Mask,
     likeness: LikenessMap,
 ) -> Proposal | None:
-    """The candidate whose size is most like the examples', if it looks like them and is free."""
+    """The candidate of the most similar size, if it looks like the examples and is unoccupied."""
     parts = [_part(mask, prompt) for mask in answer.masks]
     gaps = [_size_gap(part.area, areas) for part in parts]
     index = int(np.argmin(gaps))
@@ -179,7 +179,7 @@ def _judged(
 def _batches(
     points: Sequence[tuple[float, float]], size: tuple[int, int]
 ) -> Iterator[Sequence[tuple[float, float]]]:
-    """A few at a time: fewer where three masks of each take much memory."""
+    """Batches of points; smaller where three masks of each take much memory."""
     count = max(1, min(BATCH, _MASK_BYTES // (3 * size[0] * size[1])))
     for start in range(0, len(points), count):
         yield points[start : start + count]
@@ -190,8 +190,8 @@ def _peaks(
 ) -> list[tuple[float, float]]:
     """Places (x, y) of the peaks of the map above `least`, the highest first.
 
-    Large objects are looked for on a coarser map: a peak is then compared with as many pixels
-    around it as that of a small one.
+    Large objects are searched on a coarser map, so that peaks of large and small objects are
+    compared with the same number of pixels around them.
     """
     smooth = blurred(likeness, max(0.4 * radius, 0.5))
     free = np.where(known, -1e9, smooth).astype(np.float32)
@@ -210,7 +210,7 @@ def _peaks(
 def _untried(
     points: list[tuple[float, float]], tried: Sequence[tuple[float, float]], radius: float
 ) -> list[tuple[float, float]]:
-    """Those that are not within half a radius of where one was tried before."""
+    """Places that are not within half a radius of a place tried before."""
     if not tried or not points:
         return points
     before = np.asarray(tried, np.float64)
@@ -233,7 +233,7 @@ def _part(mask: Mask, prompt: Prompt) -> Rle:
 
 
 def _size_gap(area: int, areas: NDArray[np.float64]) -> float:
-    """How far an area is from the examples' range, as a logarithm; 0 inside it."""
+    """Distance of an area from the examples' range, as a logarithm; 0 inside it."""
     if area == 0:
         return float("inf")
     low, high = float(areas.min()), float(areas.max())

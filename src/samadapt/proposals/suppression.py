@@ -1,4 +1,4 @@
-"""Non-maximum suppression over masks: of those that show the same object, only the best stays."""
+"""Non-maximum suppression over masks: of several masks of one object only the best is kept."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def suppress(
 ) -> list[int]:
     """Indices of the masks to keep, the best score first (ties: the earlier mask).
 
-    A mask goes when its IoU with a better one that is kept exceeds `overlap`, or when it and a
-    better one overlap by more than `containment` of the smaller of the two. Masks are compared
-    and not their boxes, so that slanted neighbours do not suppress each other.
+    A mask is dropped if its IoU with a better kept one exceeds `overlap`, or if the two overlap
+    by more than `containment` of the smaller one. Masks are compared instead of boxes, so that
+    slanted neighbours do not suppress each other.
 
     Args:
         masks: N of one image.
         scores: N.
         overlap: largest IoU of two masks that are kept.
         containment: largest share of the smaller one; None allows parts inside wholes.
-        most: keep no more than these.
+        most: largest number of kept masks.
     """
     from pycocotools import mask as coco
 

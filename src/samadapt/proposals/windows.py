@@ -19,14 +19,14 @@ from samadapt.proposals.suppression import suppress
 
 Box = tuple[int, int, int, int]
 _AGREE = 0.5
-"""IoU, in what two windows both show, of parts of one object."""
+"""Least IoU, in the overlap of two windows, of parts of one object."""
 _COVERED = 0.8
-"""Share of the smaller of two cut-off parts that lies in the other, where they are one object."""
+"""Least share of the smaller of two cut parts in the other one, for parts of one object."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowOptions:
-    """How an image is cut into windows.
+    """Division of an image into windows.
 
     Attributes:
         side: pixels of a window along x and y.
@@ -42,23 +42,23 @@ class WindowOptions:
     def __post_init__(self) -> None:
         if not (self.side >= 16 and 0 <= self.overlap <= self.side // 2):
             raise PromptError(
-                f"windows of {self.side} pixels with {self.overlap} in common: give at least 16, "
-                "and no more than half of them in common"
+                f"windows of {self.side} pixels that overlap by {self.overlap}: give a side of at "
+                "least 16, and an overlap of at most half of it"
             )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """What a window shows of an object.
+    """The part of an object in one window.
 
     Attributes:
-        mask: the part of its mask that holds all of it.
-        x: of its corner in the image.
-        y: of its corner in the image.
-        window: (x0, y0, x1, y1) that it was found in.
+        mask: its mask, cropped.
+        x: of the crop's corner in the image.
+        y: of the crop's corner in the image.
+        window: (x0, y0, x1, y1) of the window.
         is_cut: whether it reaches an edge of the window inside the image.
         score: of the proposal.
-        point: (x, y) in the image that it was found from.
+        point: (x, y), in the image, of the point prompt that found it.
     """
 
     mask: NDArray[np.bool_]
@@ -106,18 +106,18 @@ def propose_in_windows(
 ) -> tuple[Proposal, ...]:
     """Find the objects of an image larger than memory, the best first.
 
-    Every window is searched as `propose` searches an image; `options` hold for each window.
-    Proposals of different windows that agree in what both show are one object: the one that no
-    window's edge cuts stands for all, and where every one is cut, they are united. Masks are kept
-    as parts throughout, so that memory grows with the objects and not with the image.
+    Every window is searched as by `propose`; `options` apply to each window. Proposals of
+    different windows that agree in the overlap are one object: one that is not cut by its window's
+    edge replaces the others, and if all are cut, they are united. Masks are kept as parts, so that
+    memory grows with the objects and not with the image.
 
     Args:
-        model: answers the points.
+        model: predicts the masks.
         image: the image.
-        adapters: that know what is looked for, applied in order.
-        options: how windows are searched.
-        windows: how the image is cut.
-        progress: told how many of how many windows are done.
+        adapters: of the wanted objects, applied in order.
+        options: of the search in each window.
+        windows: division of the image.
+        progress: called with the number of finished windows and of all.
 
     Raises:
         ImageError: a window that cannot be read.
@@ -140,7 +140,7 @@ def propose_in_windows(
 
 
 def joined_parts(parts: Sequence[Part]) -> list[list[Part]]:
-    """Parts of the same object, together."""
+    """Group the parts of each object."""
     owner = list(range(len(parts)))
 
     def root(index: int) -> int:

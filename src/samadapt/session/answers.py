@@ -1,8 +1,8 @@
-"""`Answers`: what the model answered to the prompts of a session's objects, kept for undo.
+"""`Answers`: the model's predictions for the prompts of a session's objects, kept for undo.
 
-An answer follows from the state's prompts. It is kept rather than computed again, because an
-adapter may have learned meanwhile and would give another one; only what was kept longest is given
-up when there is too much, and computed again if an undo leads there.
+A prediction follows from the prompts in the state. It is kept and not computed again, because an
+adapter may have learned meanwhile and would change it. Only the oldest ones are dropped when they
+take too much memory, and computed again if an undo needs them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from samadapt.session.options import SessionOptions
 from samadapt.session.state import CurrentObject, SessionState
 
 MOST_BYTES = 128 << 20
-"""Of the answers to finished objects and to prompts taken back, per session."""
+"""Memory limit, per session, of predictions for finished objects and undone prompts."""
 
 Key = tuple[int, int]
 """Number of an object, and step of a prompt for it."""
@@ -36,24 +36,24 @@ Key = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """A prompt as it was sent, and what the model answered."""
+    """A prompt as it was sent, with the model's prediction."""
 
     prompt: Prompt
     prediction: Prediction
 
     @property
     def missed(self) -> int:
-        """How many clicks the candidate shown first does not follow."""
+        """Number of clicks that the candidate shown first violates."""
         best = self.prediction.best
         return int(violated_clicks(self.prediction.masks[best : best + 1], self.prompt)[0])
 
 
 class Answers:
-    """The answers of one session.
+    """The predictions of one session.
 
     Args:
         model: answers the prompts.
-        lease: the adapters that take part.
+        lease: the adapters in use.
         options: how clicks become prompts.
     """
 
@@ -65,7 +65,7 @@ class Answers:
         self._shown: tuple[Key, Answer] | None = None
 
     def shown(self, now: CurrentObject, embedding: ImageEmbedding) -> Answer | None:
-        """The answer to the last prompt of an object; None before its first."""
+        """The prediction for the last prompt of an object; None before its first."""
         if not now.asked:
             return None
         key = now.number, now.step
@@ -81,7 +81,7 @@ class Answers:
         return tuple(self._packed_answer(now, i, embedding).prompt for i in range(count))
 
     def keep(self, state: SessionState) -> None:
-        """Forget what no undo or redo leads to, and the oldest of the rest if it is too much."""
+        """Drop predictions that no undo or redo needs, and the oldest others beyond the limit."""
         reachable = [state.object, *(step.object for step in (*state.undo, *state.redo))]
         wanted = {(now.number, asked.step) for now in reachable for asked in now.asked}
         for key in [key for key in self._packed if key not in wanted]:
@@ -127,7 +127,7 @@ class Answers:
     def _earlier(
         self, now: CurrentObject, index: int, embedding: ImageEmbedding
     ) -> tuple[NDArray[np.float32] | NDArray[np.bool_] | None, Window | None]:
-        """The earlier mask that a prompt carries, and the part of the image that it shows."""
+        """The earlier mask of a prompt, and the part of the image that it shows."""
         asked = now.asked[index]
         if isinstance(asked.given, Box):
             return None, None
@@ -157,7 +157,7 @@ def model_mask(now: CurrentObject, answer: Answer | None) -> NDArray[np.bool_] |
 def final_mask(
     now: CurrentObject, answer: Answer | None, size: tuple[int, int]
 ) -> NDArray[np.bool_] | None:
-    """The mask (H, W) of an object with its strokes, read-only; None while it has neither."""
+    """The mask (H, W) of an object with its strokes, read-only; None without prompt and stroke."""
     mask = model_mask(now, answer)
     if now.strokes:
         mask = painted(np.zeros(size, np.bool_) if mask is None else mask, now.strokes)
@@ -179,7 +179,7 @@ def painted(mask: NDArray[np.bool_], strokes: Sequence[MaskPart]) -> NDArray[np.
 
 
 def seen_prompts(now: CurrentObject) -> tuple[tuple[Click, ...], Box | None]:
-    """The clicks and the box of an object in pixels of what the model is shown."""
+    """The clicks and the box of an object in pixels of the model's view."""
     frame, box = now.frame, now.box
     if frame is None:
         return now.clicks, box
@@ -206,7 +206,7 @@ def _edited_mask(now: CurrentObject) -> NDArray[np.bool_] | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Packed:
-    """An answer whose masks take one bit per pixel."""
+    """A prediction whose masks take one bit per pixel."""
 
     prompt: Prompt
     scores: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Which candidate a single click means: the best of those that are one part under the click."""
+"""Choice of the candidate for a single click: the best one that is compact under the click."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ def part_under(mask: NDArray[np.bool_], x: float, y: float) -> NDArray[np.bool_]
 
 
 def under_click(found: Prediction, x: float, y: float) -> Prediction:
-    """The candidates of a single click as somebody who clicks means them.
+    """Reduce each candidate of a single click to its connected part under the click.
 
-    Every candidate becomes its connected part under the click, without islands elsewhere. The
-    default is the one with the highest score; candidates that sprawl over the image, or leave the
-    click out, are the default only if all do. Scores and logits stay the model's.
+    The default is the candidate with the highest score; candidates that sprawl over the image, or
+    do not contain the click, are the default only if all do. Scores and logits do not change.
 
     Args:
-        found: the model's answer.
+        found: the model's prediction.
         x: pixels from the left edge.
         y: pixels from the top edge.
     """

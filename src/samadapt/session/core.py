@@ -1,4 +1,4 @@
-"""`SessionCore`: the state of a session, and how an event becomes part of it."""
+"""`SessionCore`: the state of a session, and the handling of its events."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from samadapt.session.state import CurrentObject, SavedObject, SessionState, red
 
 
 class SessionStatus(StrEnum):
-    """Where a session stands."""
+    """Status of a session."""
 
     NO_IMAGE = "no image"
     """`open` comes first."""
@@ -54,12 +54,12 @@ class SessionStatus(StrEnum):
 
 
 class SessionCore:
-    """The state of a session, what one sees of it, and the one way in which events happen.
+    """The state of a session, its properties, and the only path by which events take effect.
 
     Args:
         model: answers the prompts.
         lease: the adapters in use.
-        log: where events go.
+        log: receives the events.
         options: how clicks become prompts.
     """
 
@@ -78,11 +78,11 @@ class SessionCore:
         self._told: ImageEmbedding | None = None
         self._final: tuple[CurrentObject, NDArray[np.bool_] | None] | None = None
 
-    # -- what one sees --------------------------------------------------------------------
+    # -- properties -----------------------------------------------------------------------
 
     @property
     def status(self) -> SessionStatus:
-        """Where the session stands."""
+        """Status of the session."""
         if self.state.opened is None:
             return SessionStatus.NO_IMAGE
         return SessionStatus.READY if self.state.object.is_blank else SessionStatus.CLICKING
@@ -132,7 +132,7 @@ class SessionCore:
 
     @property
     def chosen(self) -> int:
-        """Index of the candidate that is shown."""
+        """Index of the shown candidate."""
         chosen, found = self.state.object.chosen, self.prediction
         return chosen if chosen is not None else 0 if found is None else found.best
 
@@ -165,12 +165,12 @@ class SessionCore:
 
     @property
     def can_undo(self) -> bool:
-        """Whether `undo` would do something."""
+        """Whether there is a step to undo."""
         return bool(self.state.undo)
 
     @property
     def can_redo(self) -> bool:
-        """Whether `redo` would do something."""
+        """Whether there is a step to redo."""
         return bool(self.state.redo)
 
     @property
@@ -216,9 +216,9 @@ class SessionCore:
     @torch.inference_mode(False)
     @torch.enable_grad()  # whoever calls may have switched gradients off
     def _restore(self, events: Iterable[Event]) -> None:
-        """Take effect of events that are in the log already; only the current object is answered.
+        """Apply events that are in the log already, and predict for the current object alone.
 
-        The adapters are told of its prompts.
+        The adapters are notified of its prompts.
         """
         self.state = fold(reduce, events, self.state)
         now = self.state.object
@@ -234,7 +234,7 @@ class SessionCore:
     @torch.inference_mode(False)
     @torch.enable_grad()  # whoever calls may have switched gradients off
     def _teach(self, event: Event, before: CurrentObject, ending: Interaction | None) -> None:
-        """Tell the adapters of an event; `ending` is the object that it ended."""
+        """Notify the adapters of an event; `ending` is the object that it ended."""
         now, learners = self.state.object, self.lease.learners()
         if not learners:
             return
@@ -260,7 +260,7 @@ class SessionCore:
                     adapter.on_skip(ending)
 
     def _teach_step_back(self, now: CurrentObject) -> None:
-        """Tell the adapters that an earlier answer is shown again."""
+        """Notify the adapters that an earlier prediction is shown again."""
         interaction = self._interaction(now)
         if interaction is None:  # back before the first part of a large image
             told, self._told = self._told, None
@@ -272,17 +272,17 @@ class SessionCore:
             adapter.on_undo(interaction)
 
     def _tell_of(self, embedding: ImageEmbedding) -> None:
-        """Tell the adapters what the next prompts are about, where it is something else."""
+        """Notify the adapters of the embedding of the next prompts, if it is another one."""
         if self._told is not embedding:
             for adapter in self.lease.learners():
                 adapter.on_open(embedding)
             self._told = embedding
 
     def teach(self, mask: NDArray[np.bool_]) -> None:
-        """Let the adapters learn an accepted object (H, W) that no click led to.
+        """Let the adapters learn an object (H, W) that was accepted without a click.
 
         It is learned as if it had been accepted after one click on its middle. While another
-        object is under way nothing is learned: adapters know of one at a time.
+        object is in progress nothing is learned, because adapters handle one at a time.
         """
         self._teach_mask(mask, self.embedding)
 
@@ -313,11 +313,11 @@ class SessionCore:
             adapter.on_accept(interaction, mask)
 
     def _embedding_of(self, now: CurrentObject) -> ImageEmbedding | None:
-        """What the prompts of an object are answered on; None where that is not known yet."""
+        """The embedding for the prompts of an object; None where it is not known yet."""
         return self._embedding
 
     def _learned_mask(self, event: Accepted, ended: CurrentObject) -> NDArray[np.bool_]:
-        """The mask of an accepted object as the model was shown it."""
+        """The mask of an accepted object, in the model's view."""
         return event.mask()
 
     def _check_choice(self, event: Chosen) -> None:
@@ -358,7 +358,7 @@ class SessionCore:
         return left, top, *rle.size, rle.counts.decode("ascii")
 
     def _interaction(self, now: CurrentObject) -> Interaction | None:
-        """An object as adapters see it; None where the model was shown nothing of it."""
+        """An object in the form for adapters; None if the model got no prompt for it."""
         embedding = self._embedding_of(now)
         if embedding is None:
             return None

@@ -20,13 +20,17 @@ Mask = NDArray[np.bool_]
 class SessionEditing(SessionSteps):
     """Mask tools; each is one event, and one step of undo.
 
-    Every tool works on the accepted objects that it is given, as they are now, or on the current
-    object if none is given. An object that a tool leaves as it is stays untouched; when it leaves
-    all as they are, nothing happens.
+    Every tool works on the given accepted objects, in their present version, or on the current
+    object if none is given. Objects that a tool does not change keep their version; if it changes
+    none, there is no event.
     """
 
     def remove_islands(self, saved: Sequence[SavedObject] = ()) -> int:
-        """Remove parts smaller than a tenth of an object's largest; returns how many changed.
+        """Remove parts smaller than a tenth of an object's largest part.
+
+        Returns:
+            The number of changed objects.
+
 
         Raises:
             SessionError: there is no mask, or an object is being edited or was deleted.
@@ -34,7 +38,7 @@ class SessionEditing(SessionSteps):
         return self.apply("remove islands", saved)
 
     def fill_holes(self, saved: Sequence[SavedObject] = ()) -> int:
-        """Fill what objects enclose; otherwise as `remove_islands`."""
+        """Fill the holes of objects; otherwise as `remove_islands`."""
         return self.apply("fill holes", saved)
 
     def keep_largest(self, saved: Sequence[SavedObject] = ()) -> int:
@@ -46,7 +50,7 @@ class SessionEditing(SessionSteps):
         return self.apply("smooth", saved)
 
     def apply(self, tool: str, saved: Sequence[SavedObject] = ()) -> int:
-        """Apply one of `mask_tools.TOOLS`; returns how many objects changed.
+        """Apply one of `mask_tools.TOOLS`; returns the number of changed objects.
 
         Raises:
             SessionError: there is no such tool or no mask, nothing would be left of an object, or
@@ -57,7 +61,7 @@ class SessionEditing(SessionSteps):
     def replace_mask(
         self, mask: Mask, saved: SavedObject | None = None, tool: str = "polygon"
     ) -> int:
-        """Give an object another mask (H, W): returns 1, or 0 if it has it already.
+        """Replace the mask (H, W) of an object; returns 1, or 0 if it has this mask already.
 
         Raises:
             SessionError: an empty mask, or as `apply`.
@@ -68,11 +72,11 @@ class SessionEditing(SessionSteps):
     def split(self, cut: Mask, saved: Sequence[SavedObject] = ()) -> int:
         """Split objects along a stroke (H, W); returns the number of new objects.
 
-        The largest piece stays the object that it was; the others become accepted objects of the
-        same label.
+        The largest piece remains the object; the others become new accepted objects of the same
+        label.
 
         Raises:
-            SessionError: the stroke divides nothing, or as `apply`.
+            SessionError: the stroke divides no object, or as `apply`.
         """
         self._part("stroke", cut)
         changed: list[ChangedMask] = []
@@ -98,7 +102,7 @@ class SessionEditing(SessionSteps):
         return len(added)
 
     def merge(self, saved: Sequence[SavedObject]) -> None:
-        """Make objects one: the current one if there is one, else the first of `saved`.
+        """Merge objects into the current one if there is one, else into the first of `saved`.
 
         The others are deleted.
 
@@ -148,7 +152,7 @@ class SessionEditing(SessionSteps):
         return saved.rle.mask()
 
     def _strokes(self, before: Mask, after: Mask) -> tuple[Painted, ...]:
-        """What turns a mask into another one."""
+        """The strokes that turn one mask into another."""
         parts = (after & ~before, True), (before & ~after, False)
         return tuple(Painted(*self._part("stroke", p), positive=add) for p, add in parts if p.any())
 

@@ -1,4 +1,4 @@
-"""Plain JSON values to and from dataclasses: how events stand in a log."""
+"""Conversion of dataclasses to and from plain JSON values, the form of events in a log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAMAGED = "damaged event ({}): restore the log from a copy"
 
 
 def plain(value: Any) -> Any:
-    """A dataclass as plain JSON values; a field is left out that is None by default and now."""
+    """A dataclass as plain JSON values, without fields that have their default None."""
     if is_dataclass(value):
         given = [(f, getattr(value, f.name)) for f in fields(value)]
         return {f.name: plain(v) for f, v in given if v is not None or f.default is not None}

@@ -1,4 +1,4 @@
-"""What happened in a session, as values: one frozen dataclass per kind of event."""
+"""Events of a session: one frozen dataclass per kind of event."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Opened(Event):
-    """An image was opened; an unfinished object of the image before is given up.
+    """An image was opened; an unfinished object of the previous image is dropped.
 
     Attributes:
-        image: which one.
-        model, weights_hash, preprocessing: who encoded it.
+        image: the image.
+        model, weights_hash, preprocessing: of the model that encoded it.
         adapters: names of the methods, in the order in which they apply.
-        options: the session's.
-        samadapt_version: which wrote this.
+        options: of the session.
+        samadapt_version: version that wrote the event.
     """
 
     kind: ClassVar[str] = "opened"
@@ -50,11 +50,11 @@ class Clicked(Event):
     """A click at (x, y), on the object or (positive=False) on the background.
 
     Attributes:
-        x, y, positive: where, and what it marks.
-        frame: on a large image, the part of it on which the click is answered; None for all.
-        base: where that is another part than before, the mask so far, as COCO's compressed run
-            lengths of the image: it stays outside of the part. None for the accepted object that
-            was opened again, or for none.
+        x, y, positive: position, and True for the object.
+        frame: on a large image, the part of it on which the click is decoded; None for all of it.
+        base: the mask so far, as COCO's compressed run lengths of the image, if the frame is not
+            that of the prompt before; it is kept outside of the frame. None for no mask or the
+            mask of the accepted object that was opened again.
     """
 
     kind: ClassVar[str] = "clicked"
@@ -127,7 +127,7 @@ class Trimmed(MaskPart):
 
 @dataclass(frozen=True, slots=True)
 class Labelled(Event):
-    """Another label for the current object, and for those that follow."""
+    """The current object and the following ones got another label."""
 
     kind: ClassVar[str] = "labelled"
     label: str | None
@@ -135,11 +135,11 @@ class Labelled(Event):
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """Which version of an accepted object an event is based on.
+    """The version of an accepted object on which an event is based.
 
     Attributes:
-        object_id: which object.
-        revision: counts its versions from 1.
+        object_id: number of the object.
+        revision: number of the version, from 1.
         label: its label in this version.
     """
 
@@ -153,7 +153,7 @@ class Reopened(Event):
     """An accepted object was opened again: the current object is a new version of it.
 
     Attributes:
-        object: the version that is edited.
+        object: the version that was opened.
         height, width, counts: its mask as COCO's compressed run-length encoding.
     """
 
@@ -174,7 +174,7 @@ class Deleted(Event):
 
 @dataclass(frozen=True, slots=True)
 class Relabelled(Event):
-    """Accepted objects have another label."""
+    """Accepted objects got another label."""
 
     kind: ClassVar[str] = "relabelled"
     objects: tuple[ObjectVersion, ...]
@@ -183,12 +183,12 @@ class Relabelled(Event):
 
 @dataclass(frozen=True, slots=True)
 class ChangedMask:
-    """Another mask for an accepted object.
+    """The change of an accepted object's mask.
 
     Attributes:
-        object: the version that is changed.
+        object: the version before the change.
         height, width: of the image.
-        before, counts: the mask as it was, and as it is now, as COCO's compressed run lengths.
+        before, counts: the mask before and after, as COCO's compressed run lengths.
     """
 
     object: ObjectVersion
@@ -200,14 +200,14 @@ class ChangedMask:
 
 @dataclass(frozen=True, slots=True)
 class Edited(Event):
-    """A tool changed masks, as one step: of accepted objects, or of the current one.
+    """A tool changed masks of accepted objects, or of the current one, in one step.
 
     Attributes:
         operation: name of the tool, such as "fill holes".
         changed: accepted objects with another mask.
         deleted: accepted objects that were merged into others.
         added: new objects, such as the pieces of a split.
-        strokes: pixels that the current object gets and loses, on top of what it is.
+        strokes: pixels added to and removed from the current object.
     """
 
     kind: ClassVar[str] = "edited"
@@ -220,21 +220,21 @@ class Edited(Event):
 
 @dataclass(frozen=True, slots=True)
 class Undone(Event):
-    """The last step was taken back."""
+    """The last step was undone."""
 
     kind: ClassVar[str] = "undone"
 
 
 @dataclass(frozen=True, slots=True)
 class Redone(Event):
-    """What was taken back last was done again."""
+    """The step undone last was redone."""
 
     kind: ClassVar[str] = "redone"
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten(Event):
-    """The next step of undo, or of redo, cannot be taken any more: somebody changed its object."""
+    """The next step of undo or redo was dropped, because somebody else changed its object."""
 
     kind: ClassVar[str] = "forgotten"
     redo: bool = False
@@ -260,8 +260,8 @@ class Accepted(Event):
     """The mask was accepted as an object, or as a new version of one that was opened again.
 
     Attributes:
-        object_id: 1, 2, 3, ... over the whole log; in a project, the object's number there.
-        label: the class, if one was given.
+        object_id: 1, 2, 3, ... over the whole log; in a project, its number in the project.
+        label: the class, if any.
         height, width, counts: the mask as COCO's compressed run-length encoding.
     """
 
@@ -292,7 +292,7 @@ class Added(Accepted):
     """A whole mask was added as an object beside the current one: a proposal was accepted.
 
     Attributes:
-        proposal: number of the proposal, if it waited in a project.
+        proposal: number of the proposal in the project, if any.
     """
 
     kind: ClassVar[str] = "added"
@@ -301,7 +301,7 @@ class Added(Accepted):
 
 @dataclass(frozen=True, slots=True)
 class Rejected(Event):
-    """A proposal that waited in a project was rejected."""
+    """A proposal of a project was rejected."""
 
     kind: ClassVar[str] = "rejected"
     proposal: int
@@ -309,7 +309,7 @@ class Rejected(Event):
 
 @dataclass(frozen=True, slots=True)
 class Skipped(Event):
-    """The current object was given up without a mask; one that was opened again stays as it was."""
+    """The current object was skipped; an accepted object that was opened again does not change."""
 
     kind: ClassVar[str] = "skipped"
 

@@ -1,4 +1,4 @@
-"""`ImageReference`: which image an event is about."""
+"""`ImageReference`: the reference to an image in an event."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """Which image: enough to find it again, and to notice when it is another one.
+    """A reference by which an image is found again, and a changed image is noticed.
 
     Attributes:
         height, width: size in pixels, EXIF orientation applied.
-        name: what to call it; the file's name by default.
+        name: shown to people; the file's name by default.
         path: absolute path of the file, None for an image that came as an array.
         content_hash: SHA-256 over the size and the RGB bytes; None when only an embedding of the
             image was given.

@@ -1,4 +1,4 @@
-"""Images by reference: how a log names an image, and how a replay finds it again."""
+"""References to images in a log, by which a replay finds the images again."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from samadapt.session.events import ImageReference
 
 ImageSource: TypeAlias = ImageLike | ImageEmbedding
 Images: TypeAlias = Mapping[str, ImageSource] | Callable[[ImageReference], ImageSource]
-"""Where a replay gets its images: by name, or from a function."""
+"""Source of a replay's images: by name, or from a function."""
 
 
 def encode_image(
     model: SegmentationModel, image: ImageLike, name: str | None = None
 ) -> tuple[ImageEmbedding, ImageReference]:
-    """Read and encode an image; returns the embedding and what a log says about the image."""
+    """Read and encode an image; returns the embedding and the reference for the log."""
     pixels = read_image(image)
     embedding = model.encode(pixels)
     return embedding, refer(embedding, image, name, hash_pixels(pixels))
@@ -37,7 +37,7 @@ def refer(
     name: str | None = None,
     content_hash: str | None = None,
 ) -> ImageReference:
-    """What a log says about the image of `embedding`."""
+    """The reference to the image of `embedding`."""
     height, width = embedding.original_size
     path = Path(image).absolute() if isinstance(image, str | os.PathLike) else None
     return ImageReference(
@@ -52,15 +52,15 @@ def refer(
 def find_image(
     reference: ImageReference, model: SegmentationModel, images: Images | None
 ) -> ImageEmbedding:
-    """The embedding of an image that a log names.
+    """The embedding of an image in a log.
 
     Args:
-        reference: what the log says.
+        reference: from the log.
         model: encodes the image, unless `images` gives an embedding.
-        images: where the image is; None reads the path in the reference.
+        images: source of the image; None reads the path in the reference.
 
     Raises:
-        SessionError: not to be found, or another image than then.
+        SessionError: the image is missing, or has changed.
         ImageError: unreadable.
         ModelError: an embedding of another model.
     """
@@ -72,7 +72,9 @@ def find_image(
     pixels = read_image(source)
     check_size(reference, (pixels.shape[0], pixels.shape[1]))
     if reference.content_hash not in (None, hash_pixels(pixels)):
-        raise SessionError(f"{reference} is no longer the image it was: its pixels have changed")
+        raise SessionError(
+            f"{reference} has changed: its pixels are not those of the log; put the old file back"
+        )
     return model.encode(pixels)
 
 
@@ -96,7 +98,7 @@ def _source(reference: ImageReference, images: Images | None) -> ImageSource:
 
 
 def check_size(reference: ImageReference, found: tuple[int, int]) -> None:
-    """Raise `SessionError` where an image has another (height, width) than the log says."""
+    """Raise `SessionError` if the (height, width) of an image differs from the log's."""
     if found != (reference.height, reference.width):
         raise SessionError(
             f"{reference} was {reference.width} x {reference.height} pixels, now it is "

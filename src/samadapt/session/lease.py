@@ -1,4 +1,4 @@
-"""`AdapterLease`: how a session uses its adapters."""
+"""`AdapterLease`: a session's access to its adapters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samadapt.models.seams import Seams
 class AdapterLease:
     """Adapters that one session uses alone.
 
-    A server lends the same adapters to several sessions, with a lease that takes turns.
+    A server shares adapters among sessions, with a lease of its own by which they take turns.
 
     Args:
         adapters: applied in order.
@@ -23,7 +23,7 @@ class AdapterLease:
         self.adapters = tuple(adapters)
 
     def bind(self, model: SegmentationModel) -> None:
-        """Tie all adapters to a model; see `Adapter.bind`."""
+        """Bind all adapters to a model; see `Adapter.bind`."""
         for adapter in self.adapters:
             if isinstance(adapter, Adapter):
                 adapter.bind(model)
@@ -31,9 +31,9 @@ class AdapterLease:
                 adapter.check_model(model)
 
     def answering(self, model: SegmentationModel, embedding: ImageEmbedding) -> Sequence[Seams]:
-        """The adapters as they take part in an answer."""
+        """The adapters for a prediction."""
         return self.adapters
 
     def learners(self) -> Sequence[Adapter]:
-        """The adapters that are told of events, in order."""
+        """The adapters that are notified of events, in order."""
         return [adapter for adapter in self.adapters if isinstance(adapter, Adapter)]

@@ -36,8 +36,8 @@ class EventLog:
     def open(cls, path: str | os.PathLike[str]) -> EventLog:
         """Open a log file for writing; a missing one is created.
 
-        An incomplete last line, left by a crash in the middle of a write, is cut off: that event
-        was never confirmed.
+        An incomplete last line, left by a crash during a write, is cut off, since that event was
+        never confirmed.
 
         Raises:
             SessionError: the file cannot be written, is open for writing elsewhere, or is
@@ -71,7 +71,7 @@ class EventLog:
         """Add an event; a file-backed log has it on the disk when this returns.
 
         Raises:
-            SessionError: it could not be written; the log then still ends with the event before.
+            SessionError: it could not be written; the log then ends with the event before.
         """
         record = Record(len(self), round(time.time(), 3), event)
         if self._file is None:
@@ -176,12 +176,12 @@ class _LogFile:
         try:
             os.ftruncate(self._handle, self._size)
         except OSError:
-            # The next `open` cuts the torn line; until then nothing may be written behind it.
+            # The next `open` cuts off the torn line; until then nothing may be written after it.
             self.close()
 
 
 def _parse(data: bytes, path: Path) -> tuple[list[Record], int]:
-    """All records in `data`, and how many bytes they take; a torn last line is left out."""
+    """All records in `data`, and their number of bytes, without a torn last line."""
     records: list[Record] = []
     size = 0
     while size < len(data):
@@ -197,7 +197,7 @@ def _parse(data: bytes, path: Path) -> tuple[list[Record], int]:
         if not end or record.sequence != len(records):
             raise SessionError(
                 f"{place}: event {record.sequence} instead of {len(records)}, lines are missing "
-                "or doubled: restore the log from a copy"
+                "or repeated: restore the log from a copy"
             )
         records.append(record)
         size = end
@@ -205,9 +205,9 @@ def _parse(data: bytes, path: Path) -> tuple[list[Record], int]:
 
 
 def _is_torn(last: bytes, complete: bool) -> bool:
-    """Whether the last line looks like what a crash leaves of a record: its start, or zeros.
+    """Whether the last line looks like a record cut off by a crash: its start, or zeros.
 
-    Anything else is not ours to cut away: the file may not be a log at all.
+    Anything else must not be removed: the file may not be a log at all.
     """
     written = last.split(b"\0", 1)[0]
     is_start = written.startswith(_LINE_START) or _LINE_START.startswith(written)

@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 ISLAND_SHARE = 0.1
 """A part smaller than this share of the largest one is an island."""
 PIECE_SHARE = 0.005
-"""What a cut leaves that is smaller than this share of the object is a crumb, not a piece."""
+"""Pieces of a cut smaller than this share of the object do not become objects."""
 
 
 def remove_islands(mask: Mask) -> Mask:
@@ -40,7 +40,7 @@ def keep_largest(mask: Mask) -> Mask:
 
 
 def fill_holes(mask: Mask) -> Mask:
-    """The mask with all background that it encloses."""
+    """The mask with its holes filled."""
     framed = np.pad(~mask, 1, constant_values=True).view(np.uint8)
     _, parts = cv2.connectedComponents(framed, connectivity=4)
     filled: Mask = (parts != parts[0, 0])[1:-1, 1:-1]
@@ -69,11 +69,11 @@ TOOLS: Mapping[str, Callable[[Mask], Mask]] = MappingProxyType(
         "smooth": smooth,
     }
 )
-"""The tools that need nothing but the mask, by the name that events carry."""
+"""Tools whose only input is the mask, by their name in events."""
 
 
 def apply_tool(name: str, mask: Mask) -> Mask:
-    """What a tool makes of a mask.
+    """Apply a tool to a mask.
 
     Raises:
         SessionError: there is no such tool, or nothing would be left.
@@ -88,7 +88,7 @@ def apply_tool(name: str, mask: Mask) -> Mask:
 
 
 def split(mask: Mask, cut: Mask, pixels: NDArray[np.int64] | None = None) -> list[Mask]:
-    """The pieces into which a cut divides a mask, the largest first; one piece if it does not.
+    """The pieces of a mask along a cut, the largest first; one piece if the cut divides nothing.
 
     Pixels under the cut go to the piece that is nearest, so the pieces cover the mask. Parts that
     the cut does not touch stay with the largest piece.

@@ -1,4 +1,4 @@
-"""`SessionOptions`: how a session turns clicks into prompts."""
+"""`SessionOptions`: settings by which a session turns clicks into prompts."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class SessionOptions:
     """How a session turns clicks into prompts. Part of every log, so that a replay uses the same.
 
     Attributes:
-        multimask: a single click without a box is ambiguous (whole, part, sub-part?). True asks
-            for three candidates then, shows the one with the highest score and lets `choose`
-            switch; False asks for one mask always. More clicks, or a box, mean one mask anyway.
-        feedback: what every prompt after the object's first one carries of the mask shown before:
-            "logits" its decoder logits (as SAM was trained), "binary" the mask itself, "none"
-            nothing. A new box starts the mask afresh and carries nothing.
-        undo_limit: how many actions on one object `undo` can take back; older ones are dropped
-            so that memory stays bounded. 0 keeps nothing.
-        default: which candidate a single click shows first. "score" the one with the highest
-            score, as it is (benchmarks use this); "part" the best connected part under the click,
-            see `samadapt.session.candidates.under_click`.
-        retry: ask once more, without the mask shown before, when the answer to a further click
-            does not follow all clicks; what follows more of them is kept.
+        multimask: a single click without a box is ambiguous (whole, part, sub-part?). True
+            predicts three candidates for it, shows the one with the highest score and allows
+            `choose`; False always predicts one mask. Several clicks, or a box, give one mask.
+        feedback: form of the last mask in every prompt after the object's first one: "logits" for
+            its decoder logits (as SAM was trained), "binary" for the mask itself, "none" for no
+            mask. A new box starts without a mask.
+        undo_limit: number of actions that `undo` can take back; older ones are dropped to bound
+            the memory. 0 keeps none.
+        default: the candidate of a single click that is shown first. "score" is the one with the
+            highest score, unchanged (used in benchmarks); "part" is the best connected part under
+            the click, see `samadapt.session.candidates.under_click`.
+        retry: predict again without the last mask when the prediction for a further click
+            violates clicks, and keep the one that violates fewer.
 
     Raises:
-        SessionError: a value that is none of these.
+        SessionError: an invalid value.
     """
 
     multimask: bool = True
@@ -54,5 +54,5 @@ class SessionOptions:
 
     @classmethod
     def annotator(cls) -> SessionOptions:
-        """As the annotator in the browser has them."""
+        """The options of the annotator in the browser."""
         return cls(default="part", retry=True)

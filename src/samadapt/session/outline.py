@@ -1,4 +1,4 @@
-"""Outlines whose corners can be moved: a mask as rings of corners, and rings as a mask."""
+"""Editable outlines: conversion of a mask to rings of corners, and back."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def rings_of(mask: NDArray[np.bool_], tolerance: float = 0.0) -> list[Ring]:
 
     Args:
         mask: (H, W).
-        tolerance: farthest distance, in pixels, of a line from what it was (Douglas & Peucker
-            1973). A ring of which less than a triangle would be left is kept exactly.
+        tolerance: largest distance, in pixels, of the simplified line from the exact one (Douglas
+            & Peucker 1973). A ring with fewer than three corners left is kept exactly.
     """
     rings = []
     for part in mask_to_parts(mask):

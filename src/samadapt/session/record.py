@@ -18,9 +18,9 @@ class Record:
     Attributes:
         sequence: 0, 1, 2, ...; the order of events.
         time: seconds since 1970 by the wall clock, for people only: clocks jump.
-        event: what happened.
-        key: of the request that did it, if it had one: the same request again does nothing.
-        request: what tells that request from any other; None where that is not known.
+        event: the event.
+        key: idempotency key of its request, if any: repeating the request does nothing.
+        request: identifies that request; None where it is not known.
     """
 
     sequence: int
@@ -30,7 +30,7 @@ class Record:
     request: str | None = None
 
     def to_json(self) -> str:
-        """One line of JSON, with a checksum (CRC-32) that tells damage from content."""
+        """One line of JSON, with a checksum (CRC-32) against damage."""
         body = {
             "version": FORMAT_VERSION,
             "sequence": self.sequence,
@@ -44,7 +44,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> Record:
-        """Read what `to_json` wrote.
+        """Read a line that `to_json` wrote.
 
         Raises:
             SessionError: damaged, of a newer version, or of an unknown kind.

@@ -1,4 +1,4 @@
-"""Replay: run a log's events again, to the very same masks."""
+"""Replay: run a log's events again, with identical masks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from samadapt.session.window_session import WindowSession
 from samadapt.session.windows import ImageWindows
 
 _DIFFERS = (
-    "the mask differs from the accepted one ({}): other library versions, hardware or adapters "
-    "than then? verify=False goes on"
+    "the mask differs from the accepted one ({}): check library versions, hardware and adapters, "
+    "or replay with verify=False"
 )
 
 
@@ -38,22 +38,22 @@ def replay(
     *,
     verify: bool = True,
 ) -> Session:
-    """Run all events of `log` again; the session that comes out goes on in the same log.
+    """Run all events of `log` again; returns a session that continues the same log.
 
-    With the same model and adapters (in the state in which they first entered the session) on
-    the same machine, every mask is bit for bit what it was.
+    With the same model and adapters (in their state at the start of the session) on the same
+    machine, every mask is identical bit for bit.
 
     Args:
-        log: what happened.
-        model: the model that was used.
-        adapters: the methods that were used, in the same order.
-        images: where the images are, by name or from a function (images or embeddings); the
-            paths in the log when left out.
+        log: the events.
+        model: the model of the session.
+        adapters: the methods of the session, in the same order.
+        images: source of the images, by name or from a function (images or embeddings); defaults
+            to the paths in the log.
         verify: compare each accepted mask with the one in the log. False keeps the log's.
 
     Raises:
-        SessionError: another model, image or adapters than then, an accepted mask that comes
-            out differently, or an event that cannot be.
+        SessionError: another model, image or adapters than in the log, an accepted mask that
+            differs, or an invalid event.
     """
     records = list(log)
     session = _prepare(records, 0, model, adapters)
@@ -68,7 +68,7 @@ def replay_windows(
     *,
     verify: bool = True,
 ) -> WindowSession:
-    """As `replay`, for the log of a `WindowSession` on one large image.
+    """Replay the log of a `WindowSession` on one large image; see `replay`.
 
     Raises:
         SessionError: as `replay`.
@@ -93,10 +93,10 @@ def resume(
     *,
     verify: bool = True,
 ) -> Session:
-    """Continue after a crash: run only the events since the last image was opened again.
+    """Continue after a crash: run only the events since the last image was opened.
 
-    The same as `replay` but for adapters that learn: give them as they should be now, for what
-    they had learned from earlier images is not learned again.
+    Equal to `replay` except for adapters that learn: give them in their present state, since
+    earlier images are not learned again.
 
     Raises:
         SessionError: as `replay`.
@@ -116,9 +116,9 @@ def steps(
     *,
     verify: bool = True,
 ) -> Iterator[tuple[Record, Session]]:
-    """Replay event by event: each record, with the session as it was after it.
+    """Replay event by event; yields each record with the session after it.
 
-    Look at the session, but act on it only through `replay` or `resume`.
+    Only read the session; to continue it use `replay` or `resume`.
 
     Raises:
         SessionError: as `replay`.
@@ -130,7 +130,7 @@ def steps(
 def _prepare(
     records: Sequence[Record], start: int, model: SegmentationModel, adapters: Sequence[Seams]
 ) -> Session:
-    """A session as it was before `records[start]`, that saves nothing."""
+    """A session in its state before `records[start]`, which saves nothing."""
     session = Session(model, adapters, _NoLog(), _options_of(records[start:]))
     for record in records[:start]:
         session.state = reduce(session.state, record.event)
@@ -164,7 +164,7 @@ def _finish(session: Session, log: EventLog, running: Iterator[tuple[Record, Ses
 
 
 class _NoLog(EventLog):
-    """Takes events that are saved already."""
+    """Ignores events, which are saved already."""
 
     def append(self, event: Event) -> Record:
         return Record(0, 0.0, event)

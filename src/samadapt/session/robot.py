@@ -27,30 +27,29 @@ AtFailure = Literal["skip", "accept"]
 
 @dataclass(frozen=True, slots=True)
 class ClickProtocol:
-    """How the robot clicks. Every choice that changes a benchmark's numbers is a field here.
+    """Settings of the robot's clicks: every choice that changes a benchmark's numbers.
 
     Each click goes to the centre of an error region: the pixel with the greatest distance to the
     region's edge (Euclidean, exact), at the pixel's centre (x + 0.5, y + 0.5). Pixels that were
-    clicked already are left out. A missed part of the object gets a positive click, a part that
-    is too much a negative one. The defaults are RITM's.
+    clicked already are left out. A false negative region gets a positive click, a false positive
+    region a negative one. The defaults are RITM's.
 
     Attributes:
-        max_clicks: clicks per object at most (30 for FR30, from which NoC20 follows as well).
-        targets: IoUs for which the trace says whether and when they were reached.
-        stop_at: IoU at which the robot is content; None for the highest target.
-        padding: see `ClickRule`, as `ties`, `larger` and `first_click`.
-        ties: among equally good pixels.
-        larger: which error is corrected first.
-        mask_prompt: what goes back in of the mask before: "logits", "binary" or "none".
-        first_click: of an object.
-        multimask_first: ask for three candidates at the first click and go on with the one of
-            the highest score; False asks for one.
-        at_failure: what to do with an object that never reached `stop_at`: "skip" it, or
-            "accept" the mask as it is. Adapters that learn from accepted masks see the
-            difference.
+        max_clicks: largest number of clicks per object (30 for FR30, which also gives NoC20).
+        targets: IoUs for which the trace records the click that reached them.
+        stop_at: IoU at which the robot stops; None for the highest target.
+        padding: see `ClickRule`, also for `ties`, `larger` and `first_click`.
+        ties: choice among equally good pixels.
+        larger: measure of the error that is corrected first.
+        mask_prompt: form of the last mask in the next prompt: "logits", "binary" or "none".
+        first_click: position of an object's first click.
+        multimask_first: predict three candidates at the first click and continue with the one of
+            the highest score; False predicts one.
+        at_failure: treatment of an object that never reached `stop_at`: "skip" it, or "accept"
+            its mask, from which adapters then learn.
 
     Raises:
-        SessionError: a value that is none of these.
+        SessionError: an invalid value.
     """
 
     max_clicks: int = 20
@@ -93,7 +92,7 @@ class ClickProtocol:
 
     @property
     def session_options(self) -> SessionOptions:
-        """Options of a session that follows this protocol; the robot never undoes."""
+        """Options of a session with this protocol; without undo, which the robot never uses."""
         return SessionOptions(
             multimask=self.multimask_first, feedback=self.mask_prompt, undo_limit=0
         )
@@ -101,15 +100,15 @@ class ClickProtocol:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectTrace:
-    """How the robot annotated one object.
+    """The robot's annotation of one object.
 
     Attributes:
         clicks: in order.
         ious: IoU with the reference after each click.
-        seconds: what each click took: prediction, saving the event and any learning behind it.
+        seconds: of each click: prediction, saving of the event and any learning.
         mask: the final mask, (H, W) bool.
         logits: its decoder logits, (h, w) float32.
-        reached: for each target, the clicks it took and whether it was reached.
+        reached: for each target, the number of clicks and whether it was reached.
     """
 
     clicks: tuple[Click, ...]
@@ -131,22 +130,22 @@ def annotate_object(
     ignore: NDArray[Any] | None = None,
     label: str | None = None,
 ) -> ObjectTrace:
-    """Click on one object until its mask is good enough, through the very session people use.
+    """Click on one object until its mask is good enough, through the session that people use.
 
     Args:
-        model: a model, for a session of its own, or a session between two objects; its adapters
-            keep what they learn from object to object either way.
+        model: a model, for a new session, or a session between two objects; in both cases
+            adapters keep their learned state from object to object.
         embedding: the image; opened in the session if it is not the open one.
         truth: the reference mask (H, W).
-        protocol: how to click.
+        protocol: of the clicks.
         seed: for random ties and first clicks; same seed, same clicks.
         adapters: with a model; a session has its own.
         ignore: pixels (H, W) that neither get clicks nor count for the IoU.
-        label: what to accept the object as.
+        label: label of the accepted object.
 
     Raises:
         DataError: an empty reference, or one of another size than the image.
-        SessionError: a session in the middle of an object, or with other options than the
+        SessionError: a session with an unfinished object, or with other options than the
             protocol's.
     """
     protocol = protocol or ClickProtocol()
@@ -202,14 +201,14 @@ def _session(
         session = model
         given, wanted = session.options, protocol.session_options
         if adapters:
-            raise SessionError("a session has its adapters already: make it with them")
+            raise SessionError("a session has its own adapters: create the session with them")
         if (given.multimask, given.feedback) != (wanted.multimask, wanted.feedback):
             raise SessionError(
-                f"the session's options {given} are not those of the click protocol: make it "
+                f"the session's options {given} are not those of the click protocol: create it "
                 "with options=protocol.session_options"
             )
         if session.status is SessionStatus.CLICKING:
-            raise SessionError("the session is in the middle of an object: accept or skip it")
+            raise SessionError("the session has an unfinished object: accept or skip it first")
     if session.status is SessionStatus.NO_IMAGE or session.embedding is not embedding:
         session.open(embedding=embedding)
     return session

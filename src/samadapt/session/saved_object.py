@@ -1,4 +1,4 @@
-"""`SavedObject`: an accepted object, as a session's events tell of it."""
+"""`SavedObject`: an accepted object in a session's state."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class SavedObject:
     """An object that was accepted.
 
     Attributes:
-        object_id, revision, label: which version of which object, and its label.
+        object_id, revision, label: number and version of the object, and its label.
         rle: its mask; None where no event of this session holds it.
-        deleted: whether it was deleted. It can be brought back.
+        deleted: whether it was deleted; undo restores it.
     """
 
     object_id: int
@@ -26,5 +26,5 @@ class SavedObject:
 
     @property
     def version(self) -> ObjectVersion:
-        """What events say of it."""
+        """Its version, for events."""
         return ObjectVersion(self.object_id, self.revision, self.label)

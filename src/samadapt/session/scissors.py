@@ -1,4 +1,4 @@
-"""Intelligent scissors (Mortensen & Barrett 1995): a path between places that follows edges."""
+"""Intelligent scissors (Mortensen & Barrett 1995): a path between two points along edges."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from samadapt.errors import PromptError
 
 _MARGIN = 48
-"""Pixels around the two places within which the path may go."""
+"""Margin around the two points, in pixels, within which the path may run."""
 _WEAK_EDGE, _STRONG_EDGE = 32, 100
 _STEEPEST = 200.0
 
@@ -22,7 +22,7 @@ def edge_path(
     Args:
         pixels: (H, W, 3) RGB.
         start: (x, y) in pixels.
-        end: likewise.
+        end: (x, y) in pixels.
 
     Returns:
         Pixel centres (x, y) from start to end, each touching the one before.

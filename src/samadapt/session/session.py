@@ -40,24 +40,24 @@ from samadapt.session.steps import Addition, checked_label, checked_numbers
 class Session(SessionEditing):
     """Clicks in, masks out; every action is an event in the log.
 
-    The state is what `reduce` makes of the events, and nothing else. An action first computes its
-    result, then saves its event, then takes effect, and only then lets the adapters learn. One
-    that fails before it is saved changes nothing. An adapter's own error while it learns surfaces
-    too, but then the action already stands.
+    The state is the result of `reduce` over the events. An action first computes its result, then
+    saves its event, then takes effect, and finally lets the adapters learn. An action that fails
+    before it is saved changes nothing. An adapter's error while it learns is raised too, but the
+    action has taken effect by then.
 
     Masks are (H, W) bool at the image's original size, read-only. A session belongs to one
     thread at a time; sessions in several threads may share a model and embeddings.
 
     Args:
         model: answers the prompts.
-        adapters: applied in order; those that learn do so while the session goes on. A lease of
-            adapters that are shared with other sessions stands for them.
-        log: where events go, empty so far; in memory when left out. `replay` continues a log
-            that has events.
+        adapters: applied in order; adapters that learn in sessions learn from its events. Give a
+            lease for adapters that are shared with other sessions.
+        log: an empty log for the events; in memory when left out. `replay` continues a log that
+            has events.
         options: how clicks become prompts.
 
     Attributes:
-        state: what the events so far add up to.
+        state: the result of the events so far.
 
     Raises:
         AdapterError: an adapter made for another model.
@@ -91,14 +91,14 @@ class Session(SessionEditing):
         embedding: ImageEmbedding | None = None,
         reference: ImageReference | None = None,
     ) -> None:
-        """Open an image; an unfinished object of the image before is given up.
+        """Open an image; an unfinished object of the previous image is dropped.
 
         Args:
-            image: a path, a PIL image, or an array, as `SegmentationModel.encode` takes it. May
-                be left out when `embedding` is given.
-            name: what to call it in the log; the file's name by default.
+            image: a path, a PIL image, or an array, as in `SegmentationModel.encode`. May be left
+                out when `embedding` is given.
+            name: its name in the log; the file's name by default.
             embedding: the image already encoded by this model; nothing is read or encoded then.
-            reference: what the log says of the image of `embedding`, where that is known.
+            reference: the reference of the image of `embedding` for the log, if known.
 
         Raises:
             ImageError: unreadable, truncated or empty image.
@@ -130,7 +130,7 @@ class Session(SessionEditing):
         return self._shown()
 
     def box(self, x0: float, y0: float, x1: float, y1: float) -> NDArray[np.bool_]:
-        """Draw a box around the object, in place of an earlier one; returns the new mask.
+        """Draw a box around the object, replacing an earlier one; returns the new mask.
 
         Raises:
             PromptError: not finite numbers, empty, or outside the image.
@@ -143,7 +143,7 @@ class Session(SessionEditing):
     def choose(self, index: int) -> NDArray[np.bool_]:
         """Show another one of the candidates; returns its mask.
 
-        Choosing the one that is shown already is no event.
+        Choosing the shown candidate again adds no event.
 
         Raises:
             SessionError: there is no such candidate.
@@ -157,7 +157,7 @@ class Session(SessionEditing):
     def paint(self, stroke: NDArray[np.bool_], positive: bool = True) -> NDArray[np.bool_]:
         """Paint pixels, or erase them (positive=False); returns the new mask.
 
-        Strokes lie on top of the model's mask, whatever is clicked later.
+        Strokes stay on top of the model's mask, also after later clicks.
 
         Raises:
             SessionError: an empty stroke, or one of another size than the image.
@@ -169,7 +169,7 @@ class Session(SessionEditing):
     # -- undo ---------------------------------------------------------------------------------
 
     def undo(self) -> NDArray[np.bool_] | None:
-        """Take the last step back, whatever it was; returns the mask of the current object then.
+        """Undo the last step; returns the mask of the current object after that.
 
         Clicks, boxes, strokes, labels, acceptance, edits and deletions are steps of one stack.
 
@@ -180,7 +180,7 @@ class Session(SessionEditing):
         return self.mask
 
     def redo(self) -> NDArray[np.bool_] | None:
-        """Do again what was undone last; returns the mask of the current object then.
+        """Redo the step undone last; returns the mask of the current object after that.
 
         Raises:
             SessionError: nothing to redo.
@@ -193,11 +193,11 @@ class Session(SessionEditing):
     def accept(
         self, label: str | None = None, *, without: NDArray[np.bool_] | None = None
     ) -> NDArray[np.bool_]:
-        """Accept the mask as an object and go on to the next one; returns the mask.
+        """Accept the mask as an object and begin the next one; returns the mask.
 
         Args:
-            label: the class; that given with `label` when left out.
-            without: pixels (H, W) that are left to other objects.
+            label: the class; defaults to the session's current label.
+            without: pixels (H, W) of other objects, which are removed from the mask.
 
         Raises:
             SessionError: there is no mask, or it is empty.
@@ -228,7 +228,7 @@ class Session(SessionEditing):
         The next prompt carries the mask, and accepting saves a new version.
 
         Raises:
-            SessionError: another object is under way, or the mask does not fit the image.
+            SessionError: another object is in progress, or the mask does not fit the image.
         """
         if saved.rle is None or saved.rle.size != self.image_size:
             raise SessionError(f"object {saved.object_id} has no mask of this image's size")
@@ -237,14 +237,14 @@ class Session(SessionEditing):
         return self._shown()
 
     def restore(self, events: Iterable[Event], embedding: ImageEmbedding) -> None:
-        """Go on after events that are in the log already, of which the last image is `embedding`.
+        """Continue after events that are in the log already; `embedding` is their last image.
 
-        What is finished is not computed again; the prompts of the current object are, and the
-        adapters are told of them.
+        Only the prompts of the current object are predicted again, and the adapters are notified
+        of them.
 
         Raises:
-            SessionError: events that cannot be.
-            SamadaptError: prompts that cannot be answered.
+            SessionError: invalid events.
+            SamadaptError: a prompt cannot be answered.
         """
         self._embedding = embedding
         self._restore(events)

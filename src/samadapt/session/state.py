@@ -1,7 +1,7 @@
-"""`reduce(state, event) -> state`: what a session's events add up to, as one immutable value.
+"""`reduce(state, event) -> state`: the immutable state of a session, computed from its events.
 
-Live sessions, replay, recovery and the server all run this function. The model's answers are no
-part of the state: it holds the prompts, and `samadapt.session.answers` what they were answered.
+Live sessions, replay, recovery and the server all run this function. The state holds the prompts
+but not the model's predictions, which are in `samadapt.session.answers`.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Asked:
     """A prompt for the current object.
 
     Attributes:
-        step: which prompt for this object this is: 1, 2, ..., never given twice.
-        given: the click or box that made it.
-        earlier: (step, candidate) of the mask shown before, which the prompt carries; candidate
-            None is the best one.
+        step: number of the prompt for this object: 1, 2, ..., never reused.
+        given: its click or box.
+        earlier: (step, candidate) of the last mask, which is part of the prompt; candidate None
+            is the best one.
     """
 
     step: int
@@ -63,19 +63,19 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class CurrentObject:
-    """The object under way: everything that was said of it.
+    """The object in progress, with all its prompts, strokes and its label.
 
     Attributes:
-        number: counts the objects of the session; tells answers of different objects apart.
-        last_step: of the prompts so far, those that were taken back included.
+        number: of the object in the session; distinguishes predictions of different objects.
+        last_step: number of the last prompt, including undone ones.
         label: the label that it will get.
         edited: the accepted object of which it is a new version.
-        asked: prompts in force, in order; the answer to the last one is shown.
+        asked: prompts in force, in order; the prediction for the last one is shown.
         chosen: index of the candidate shown; None is the best one.
         strokes: of the brush, in order, on top of the model's mask.
-        frame: on a large image, the part of it on which prompts are answered.
-        base: the mask so far, from other parts; inside the frame the answer stands for it.
-        kept: clicks in other parts so far.
+        frame: on a large image, the part of it on which prompts are decoded.
+        base: the mask from earlier frames; the prediction replaces it inside the frame.
+        kept: clicks in earlier frames.
     """
 
     number: int = 0
@@ -91,12 +91,12 @@ class CurrentObject:
 
     @property
     def is_blank(self) -> bool:
-        """Whether nothing was said of it yet."""
+        """Whether it has no prompt, stroke or earlier version yet."""
         return not (self.asked or self.strokes or self.edited or self.base)
 
     @property
     def step(self) -> int:
-        """Step of the prompt whose answer is shown; 0 before the first."""
+        """Number of the prompt whose prediction is shown; 0 before the first."""
         return self.asked[-1].step if self.asked else 0
 
     @property
@@ -112,12 +112,12 @@ class CurrentObject:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of undo or redo brings back.
+    """The part of the state that one step of undo or redo restores.
 
     Attributes:
         object: the current object.
-        saved: the accepted objects that it changes, as they were.
-        decided: the decisions about proposals that it changes, as they were; None for none.
+        saved: changed accepted objects, before the change.
+        decided: changed decisions about proposals, before the change; None for no decision.
     """
 
     object: CurrentObject
@@ -130,11 +130,11 @@ class SessionState:
     """A session after some of its events.
 
     Attributes:
-        options: the session's.
+        options: of the session.
         opened: the open image, None before the first.
-        object: the object under way; blank before its first click, box or stroke.
+        object: the object in progress; blank before its first click, box or stroke.
         label: the label of new objects.
-        objects: accepted objects of the open image by number, as far as this session knows them.
+        objects: accepted objects of the open image in this session's events, by number.
         decided: proposals that were accepted (True) or rejected (False), by number.
         undo, redo: steps, the next one last.
         last_id: the highest number of an accepted object so far.
@@ -225,7 +225,7 @@ def reduce(state: SessionState, event: Event) -> SessionState:
 
 
 def _framed(state: SessionState, event: Clicked | Boxed) -> CurrentObject:
-    """The current object, to be answered on the part of the image that a prompt names."""
+    """The current object with the frame of a prompt."""
     now, opened = state.object, state.opened
     if opened is None or event.frame in (None, now.frame):
         return now
@@ -284,19 +284,19 @@ def _step_back(state: SessionState, *, is_undo: bool) -> SessionState:
 
 
 def _go_on(state: SessionState, now: CurrentObject) -> SessionState:
-    """Another value of the current object, as one step of undo."""
+    """Replace the current object, as one step of undo."""
     return _remember(replace(state, object=now), _step(state))
 
 
 def _step(state: SessionState, saved: tuple[SavedObject, ...] = ()) -> Step:
-    """The step that brings a state back."""
+    """The step that restores a state."""
     return Step(state.object, saved)
 
 
 def _deciding(
     state: SessionState, step: Step, decisions: Mapping[int, bool | None]
 ) -> tuple[SessionState, Step]:
-    """The state with other decisions about proposals, None for none, and the step that knows."""
+    """Change decisions about proposals, None for no decision; the step records the old ones."""
     known = {number: state.decided.get(number) for number in decisions}
     kept = {number: said for number, said in state.decided.items() if number not in decisions}
     fresh = {number: said for number, said in decisions.items() if said is not None}
@@ -305,7 +305,7 @@ def _deciding(
 
 
 def _accepting(state: SessionState, step: Step, *added: Added) -> tuple[SessionState, Step]:
-    """As `_deciding`, for proposals from which objects were added."""
+    """`_deciding` for proposals that were accepted as objects."""
     return _deciding(state, step, {a.proposal: True for a in added if a.proposal is not None})
 
 
@@ -320,7 +320,7 @@ def _next_object(state: SessionState) -> CurrentObject:
 
 
 def _save(state: SessionState, saved: SavedObject, now: CurrentObject, step: Step) -> SessionState:
-    """An accepted object becomes `saved`, and the current object `now`, as one step of undo."""
+    """Set an accepted object and the current object, as one step of undo."""
     before = state.objects.get(saved.object_id, replace(saved, deleted=True))
     objects = MappingProxyType({**state.objects, saved.object_id: saved})
     last_id = max(state.last_id, saved.object_id)
@@ -329,13 +329,13 @@ def _save(state: SessionState, saved: SavedObject, now: CurrentObject, step: Ste
 
 
 def _change(state: SessionState, versions: Sequence[ObjectVersion], **changes: Any) -> SessionState:
-    """Accepted objects change, as one step of undo."""
+    """Change accepted objects, as one step of undo."""
     before = tuple(_known(state, version) for version in versions)
     return _replace(state, before, [_next_version(saved, **changes) for saved in before])
 
 
 def _edit(state: SessionState, event: Edited) -> SessionState:
-    """Masks change, as one step of undo."""
+    """Change masks, as one step of undo."""
     before, fresh = [], []
     for one in event.changed:
         size = one.height, one.width
@@ -364,7 +364,7 @@ def _next_version(saved: SavedObject, **changes: Any) -> SavedObject:
 def _replace(
     state: SessionState, before: tuple[SavedObject, ...], after: Sequence[SavedObject]
 ) -> SessionState:
-    """Accepted objects become others, as one step of undo."""
+    """Replace accepted objects, as one step of undo."""
     now, fresh = state.object, {saved.object_id: saved for saved in after}
     if len(fresh) < len(after):
         raise SessionError("an object is named twice: name each once")
@@ -378,7 +378,7 @@ def _replace(
 
 
 def _known(state: SessionState, version: ObjectVersion) -> SavedObject:
-    """An accepted object in the version that an event is based on."""
+    """An accepted object, in the version on which an event is based."""
     known = state.objects.get(version.object_id)
     if known is not None and known.revision == version.revision:
         if known.deleted:
@@ -397,4 +397,4 @@ def _check_inside(opened: Opened | None, part: MaskPart) -> None:
         return
     height, width = opened.image.height, opened.image.width
     if part.x + part.width > width or part.y + part.height > height:
-        raise SessionError(f"a stroke outside the image of {width} x {height} pixels")
+        raise SessionError(f"a stroke lies outside the image of {width} x {height} pixels")

@@ -1,4 +1,4 @@
-"""`SessionSteps`: what one does in a session that needs no mask."""
+"""`SessionSteps`: actions of a session that need no mask."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Addition:
 
 
 class SessionSteps(SessionCore):
-    """Labels, giving up, deleting; each is one event."""
+    """Actions for labels, skipping and deleting; each is one event."""
 
     def label(self, label: str | None) -> None:
-        """Give the current object a label, and those that follow; None for no label.
+        """Set the label of the current object and the following ones; None for no label.
 
-        The label that it has already is no event.
+        Setting the present label adds no event.
         """
         if checked_label(label) != self.state.object.label:
             self._take(Labelled(label))
@@ -50,16 +50,16 @@ class SessionSteps(SessionCore):
         """Remove all clicks, strokes and the box of this object.
 
         Raises:
-            SessionError: there are none.
+            SessionError: the object has no click, stroke or box.
         """
         self._take(Reset())
 
     def forget(self, *, redo: bool = False) -> None:
-        """Pass over the next step of undo, or redo, that cannot be taken any more."""
+        """Drop the next step of undo or redo, which cannot be taken any more."""
         self._take(Forgotten(redo))
 
     def skip(self) -> None:
-        """Give the current object up and go on to the next one.
+        """Skip the current object and begin the next one.
 
         Raises:
             SessionError: no image is open.
@@ -70,17 +70,17 @@ class SessionSteps(SessionCore):
         """Delete accepted objects, as one step of undo.
 
         Raises:
-            SessionError: one was deleted already.
+            SessionError: an object was deleted already.
         """
         self._take(Deleted(tuple(one.version for one in saved)))
 
     def relabel(self, saved: Iterable[SavedObject], label: str | None) -> None:
-        """Give accepted objects another label, as one step of undo.
+        """Change the label of accepted objects, as one step of undo.
 
-        Those that have it already are left out.
+        Objects that have the label already are left out.
 
         Raises:
-            SessionError: one is being edited, or was deleted.
+            SessionError: an object is being edited, or was deleted.
         """
         label = checked_label(label)
         if others := tuple(one.version for one in saved if one.label != label):
@@ -97,7 +97,7 @@ class SessionSteps(SessionCore):
             self._take(added[0] if len(added) == 1 else Edited("accept all", added=added))
 
     def reject(self, proposal: int) -> None:
-        """Reject a proposal that waits in a project; undo makes it wait again."""
+        """Reject a proposal of a project; undo restores it."""
         self._take(Rejected(proposal))
 
     def opening(self, image: ImageReference) -> Opened:
@@ -113,7 +113,7 @@ class SessionSteps(SessionCore):
         )
 
     def _added(self, place: int, new: Addition) -> Added:
-        """The event of an object; in a project it gets a number there."""
+        """The event that adds an object; a project replaces its number."""
         if new.rle.size != self.image_size:
             raise SessionError(f"a mask of {new.rle.size} for an image of {self.image_size}")
         if not new.rle.area:

@@ -27,7 +27,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 
 class WindowMasks(SessionSteps):
-    """What one sees of a session on a large image; see `WindowSession`."""
+    """The masks of a session on a large image; see `WindowSession`."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class WindowMasks(SessionSteps):
         return self._painted(found, now.strokes)
 
     def _composed(self, now: CurrentObject, mask: Mask) -> Rle:
-        """The mask in the window, and what was there before outside of it."""
+        """The mask in the window, combined with the mask so far outside of it."""
         frame, before = now.frame, begun(now)
         if frame is None:
             raise SessionError("this object has no window yet: click on it")
@@ -119,7 +119,7 @@ class WindowMasks(SessionSteps):
 
 
 def tight_part(mask: Rle) -> tuple[int, int, int, int, str]:
-    """x, y, height, width and run lengths of the box of a mask, as events hold it."""
+    """x, y, height, width and run lengths of a mask's bounding box, in the form of events."""
     x, y, width, height = mask.box
     part = part_of(mask, (x, y, width, height))
     return x, y, height, width, part.counts.decode("ascii")

@@ -1,4 +1,4 @@
-"""`WindowSession`: a session on an image larger than memory, answered window by window."""
+"""`WindowSession`: a session on an image larger than memory, which works in windows."""
 
 from __future__ import annotations
 
@@ -36,23 +36,22 @@ from samadapt.session.window_editing import WindowEditing
 from samadapt.session.window_masks import tight_part
 
 Extent: TypeAlias = tuple[float, float, float, float]
-"""(x0, y0, x1, y1) of what a prompt is about, in pixels of the image."""
+"""(x0, y0, x1, y1) of a click or box, in pixels of the image."""
 _MARGIN = 1 / 16
-"""Share of a window's side within which of its edge a click asks for another window."""
+"""A click nearer to the window's edge than this share of its side gets another window."""
 _ROOM = 1.6
 """A window is this many times as wide as a box in it."""
 _GROWTHS = 2
-"""How often a first answer that its window cuts is given again in one twice as wide."""
+"""How often a first prompt is decoded again in a window twice as wide if its mask is cut."""
 
 
 class WindowSession(WindowEditing):
     """Clicks in, masks out, on an image of any size: as `Session`, with masks as run lengths.
 
-    A prompt is answered on a window around it, at the step (pixels of the image per point of the
-    window) that the caller looks at. Where the next prompt lies in another window, or is looked at
-    with another step, the mask so far stays outside of the new window and is the prompt inside.
-    The window is part of the event, so that a log gives the same again. No mask of all pixels is
-    ever made.
+    A prompt is decoded on a window around it, at the caller's step (pixels of the image per point
+    of the window). If the next prompt needs another window or step, the mask so far is kept
+    outside of the new window, and is the mask prompt inside. The window is part of the event, so
+    that a replay gives the same masks. A mask of all pixels is never allocated.
 
     Args:
         model: answers the prompts.
@@ -63,14 +62,14 @@ class WindowSession(WindowEditing):
     """
 
     def preview(self, x: float, y: float, step: int = 1) -> tuple[ImageEmbedding, Frame, Prompt]:
-        """What the model would be asked by one click there; no event."""
+        """Return the model's input for one click at (x, y), without an event."""
         frame = self.windows.frame((x, y, x, y), step)
         return self.windows.embedding(frame), frame, Prompt([frame.inside(x, y)])
 
     # -- clicks, boxes and strokes ----------------------------------------------------------
 
     def open(self, reference: ImageReference | None = None) -> None:
-        """Begin with the image; `reference` is what the log says of it, its path if left out."""
+        """Open the image; `reference` goes into the log and defaults to the image's path."""
         if reference is None:
             path = Path(self.windows.image.name).absolute()
             reference = ImageReference(*self.image_size, path.name, str(path))
@@ -95,7 +94,7 @@ class WindowSession(WindowEditing):
         self._ask(Clicked(x, y, bool(positive)), (x, y, x, y), step)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, step: int = 1) -> None:
-        """Draw a box around the object, in place of an earlier one; errors as in `click`."""
+        """Draw a box around the object, replacing an earlier one; errors as in `click`."""
         x0, y0, x1, y1 = checked_numbers("box", x0, y0, x1, y1)
         box = Box(x0, y0, x1, y1)
         Prompt(box=box).check_inside(self.image_size)
@@ -104,7 +103,7 @@ class WindowSession(WindowEditing):
         self._ask(Boxed(x0, y0, x1, y1), extent, step)
 
     def choose(self, index: int) -> None:
-        """Show another one of the candidates; `SessionError` if there is no such."""
+        """Show another one of the candidates; `SessionError` if it does not exist."""
         event = Chosen(operator.index(index))
         self._check_choice(event)
         if event.index != self.chosen:
@@ -121,21 +120,21 @@ class WindowSession(WindowEditing):
         self._take(Painted(*tight_part(stroke), positive=bool(positive)))
 
     def undo(self) -> None:
-        """Take the last step back; `SessionError` if there is none."""
+        """Undo the last step; `SessionError` if there is none."""
         self._take(Undone())
 
     def redo(self) -> None:
-        """Do again what was undone last; `SessionError` if there is nothing."""
+        """Redo the step undone last; `SessionError` if there is none."""
         self._take(Redone())
 
     # -- objects --------------------------------------------------------------------------------
 
     def accept(self, label: str | None = None, *, others: Sequence[Rle] = ()) -> Rle:
-        """Accept the mask as an object and go on to the next one; returns the mask.
+        """Accept the mask as an object and begin the next one; returns the mask.
 
         Args:
-            label: the class; that given with `label` when left out.
-            others: objects whose pixels stay theirs.
+            label: the class; defaults to the session's current label.
+            others: objects whose pixels are removed from the mask.
 
         Raises:
             SessionError: there is no mask, or it is empty.
@@ -169,19 +168,19 @@ class WindowSession(WindowEditing):
         """Open an accepted object again; accepting saves a new version.
 
         Raises:
-            SessionError: another object is under way, or the mask does not fit the image.
+            SessionError: another object is in progress, or the mask does not fit the image.
         """
         mask = self._saved(saved)
         self._take(Reopened(saved.version, *mask.size, mask.counts.decode("ascii")))
 
     def learn(self, mask: Rle) -> None:
-        """Let the adapters learn an accepted object that no click led to; as `Session.teach`."""
+        """Let the adapters learn an object that was accepted without a click; see `teach`."""
         x, y, width, height = mask.box
         frame = self.windows.frame((x, y, x + width, y + height), 1)
         self._teach_mask(frame.points(mask), self.windows.embedding(frame))
 
     def restore(self, events: Iterable[Event]) -> None:
-        """Go on after events that are in the log already; as `Session.restore`."""
+        """Continue after events that are in the log already; see `Session.restore`."""
         self._restore(events)
 
     # -- private ------------------------------------------------------------------------------
@@ -202,7 +201,7 @@ class WindowSession(WindowEditing):
             raise
 
     def _next_frame(self, extent: Extent, step: int) -> Frame:
-        """The window for the next prompt: the present one where it still suits."""
+        """The window for the next prompt, which is the present one if it still fits."""
         now, (x0, y0, x1, y1) = self.state.object.frame, extent
         wide = (_ROOM - 1) / 2 * max(x1 - x0, y1 - y0)
         wanted = (x0 - wide, y0 - wide, x1 + wide, y1 + wide)
@@ -221,7 +220,7 @@ class WindowSession(WindowEditing):
         return now if is_inside else found
 
     def _grown(self, event: Clicked | Boxed, extent: Extent) -> Clicked | Boxed:
-        """The prompt on a wider window, where the object reaches out of the one that was meant."""
+        """The prompt on a wider window, if its window cuts the object."""
         for _ in range(_GROWTHS):
             now = reduce(self.state, event).object
             embedding = self._embedding_of(now)

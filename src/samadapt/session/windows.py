@@ -1,4 +1,4 @@
-"""`ImageWindows`: a large image as sessions see it, encoded part by part."""
+"""`ImageWindows`: windows of a large image for a session, encoded one by one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SIDE = 1024
 
 
 class ImageWindows:
-    """Windows of one large image, those used last kept in memory.
+    """Windows of one large image; the most recently used ones are kept in memory.
 
     Args:
         model: encodes them.
         image: the image.
-        limit: bytes of embeddings to keep.
+        limit: memory limit of kept embeddings, in bytes.
         side: points of a window along each side.
     """
 
@@ -42,19 +42,19 @@ class ImageWindows:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the windows that are kept, in bytes."""
+        """Memory of the kept windows, in bytes."""
         with self._lock:
             return sum(one.nbytes for one in self._kept.values())
 
     def frame(self, box: tuple[float, float, float, float], step: int) -> Frame:
-        """The window around a box (x0, y0, x1, y1), at `step` or as much coarser as it needs."""
+        """The window around a box (x0, y0, x1, y1), at `step` or a coarser step that fits it."""
         return Frame.around(box, self.size, self.side, step)
 
     def embedding(self, frame: Frame) -> ImageEmbedding:
-        """A window, encoded.
+        """The embedding of a window.
 
         Raises:
-            ImageError: it cannot be read.
+            ImageError: the window cannot be read.
         """
         if (found := self._known(frame)) is not None:
             return found

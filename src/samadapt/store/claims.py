@@ -1,4 +1,4 @@
-"""`ClaimTable`: who is at which image, so that two people do not draw the same objects."""
+"""`ClaimTable`: people's claims on images, so that two people do not draw the same objects."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from samadapt.store.records import Claim
 from samadapt.store.tables import claims
 
 CLAIM_SECONDS = 60.0
-"""A claim that was not renewed for so long is void."""
+"""A claim that was not renewed for this time is void."""
 
 
 class ClaimTable:
-    """Claims on the images of one project. They warn; they forbid nothing."""
+    """Claims on the images of one project. They only warn other people."""
 
     def __init__(self, database: Database, project_id: int) -> None:
         self._database, self._project = database, project_id
@@ -36,18 +36,18 @@ class ClaimTable:
         return [c for c in self.all() if c.image_id == image_id and c.client != client]
 
     def release(self, client: str) -> None:
-        """Give a client's claim up."""
+        """Remove a client's claim."""
         mine = claims.c.project_id == self._project, claims.c.client == client
         with self._database.write() as tx:
             tx.execute(delete(claims).where(*mine))
 
     def release_all(self) -> None:
-        """Give all claims up; pages that are still open renew theirs within seconds."""
+        """Remove all claims; open pages renew theirs within seconds."""
         with self._database.write() as tx:
             tx.execute(delete(claims).where(claims.c.project_id == self._project))
 
     def all(self) -> list[Claim]:
-        """Return all valid claims. Those from the future (the clock was set back) are void."""
+        """Return all valid claims. Claims from the future (the clock was set back) are void."""
         wanted = select(claims).where(claims.c.project_id == self._project)
         now = time.time()
         with self._database.read() as tx:

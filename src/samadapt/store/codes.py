@@ -1,4 +1,4 @@
-"""`StoredCodes`: codes of addresses, good at any server of a project, each once."""
+"""`StoredCodes`: one-time login codes, valid at any server of a project."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _MOST = 100
 
 
 class StoredCodes:
-    """The codes of one project that nobody has used yet.
+    """The unused login codes of one project.
 
     Args:
         database: the database.
         project_id: the project.
-        secret: of the servers; a code is known to those that share it.
+        secret: of the servers; codes are valid for servers that share it.
     """
 
     def __init__(self, database: Database, project_id: int, secret: str) -> None:
         self._database, self._project, self._secret = database, project_id, secret
 
     def add(self, code: str) -> None:
-        """Let a code be good; the oldest of too many is good no more."""
+        """Make a code valid; the oldest codes beyond the limit become invalid."""
         mine = codes.c.project_id == self._project
         row = {"project_id": self._project, "digest": self._digest(code), "made": time.time()}
         with self._database.write() as tx:
@@ -36,12 +36,12 @@ class StoredCodes:
             tx.execute(delete(codes).where(mine, codes.c.digest.not_in(kept)))
 
     def has(self, code: str) -> bool:
-        """Whether a code is good."""
+        """Whether a code is valid."""
         with self._database.read() as tx:
             return tx.execute(select(codes.c.made).where(*self._here(code))).first() is not None
 
     def take(self, code: str) -> bool:
-        """Use a code up; False when it was not good."""
+        """Use up a code; False when it was not valid."""
         with self._database.write() as tx:
             return tx.execute(delete(codes).where(*self._here(code))).rowcount == 1
 

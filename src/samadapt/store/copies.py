@@ -1,4 +1,4 @@
-"""Copies of a project's file beside it: the latest, one of an hour and one of a day before."""
+"""Copies of a project's file beside it: the latest, and copies from an hour and a day before."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from samadapt.store.sqlite_file import Contents, connected, contents, copy_datab
 _LOG = logging.getLogger("samadapt.store")
 
 RESCUED = ".rescued"
-"""Follows the name of a database that was copied out of a file that somebody removed."""
+"""Suffix of a database that was rescued from a removed file."""
 COPIES = (".copy", ".copy-hour", ".copy-day")
 _AGES = (0.0, 3600.0, 86400.0)
 _INTERVAL = 60.0
 _SHARE = 50
-"""Making copies takes at most one part in so many of the time."""
+"""Making copies takes at most one part in this many of the time."""
 _STALE = 3600.0
 
 
 def kept_copies(database: Path) -> list[Path]:
-    """The copies that there are, the latest first."""
+    """The existing copies, the latest first."""
     names = (RESCUED, *COPIES)
     paths = [database.with_name(database.name + name) for name in names]
     return [path for path in paths if path.is_file()]
@@ -58,7 +58,7 @@ class Copies:
         self._lock = threading.Lock()
 
     def consider(self, events: int) -> None:
-        """Begin a copy if it is time for one; `events` are saved now."""
+        """Begin a copy if one is due; `events` is the present number of events."""
         if time.monotonic() < self._next or events == self._copied:
             return
         with self._lock:
@@ -81,16 +81,16 @@ class Copies:
         try:
             self._copied = make_copy(self._database, self._identity)
         except (sqlite3.Error, OSError) as error:
-            _LOG.warning("no copy of %s could be made (%s)", self._database, error)
+            _LOG.warning("%s could not be copied (%s)", self._database, error)
         took = time.monotonic() - start
         self._next = time.monotonic() + max(self._interval, _SHARE * took)
 
 
 def make_copy(database: Path, identity: str) -> int:
-    """Copy a database beside it, and let the earlier copies move up; returns its events.
+    """Copy a database beside it, and rotate the earlier copies; returns its number of events.
 
-    A kill at any moment leaves the earlier copies as they were, and so does a database that is
-    another one now.
+    The earlier copies are kept if the process is killed, or if the database was replaced by
+    another one.
 
     Raises:
         sqlite3.Error: the database cannot be read, or is not sound.
@@ -120,7 +120,7 @@ def _age(path: Path) -> float:
 
 
 def _remove_stale(database: Path) -> None:
-    """Remove what a kill left of copies under way."""
+    """Remove incomplete copies of killed processes."""
     for path in database.parent.glob(f"{database.name}.????????.part*"):
         with suppress(OSError):
             if _age(path) > _STALE:

@@ -32,10 +32,10 @@ class Database:
         migrations: see `migrations`.
 
     Attributes:
-        identity: what tells this database from any other.
+        identity: unique to this database.
 
     Raises:
-        StoreError: cannot be opened; the message says why.
+        StoreError: the database cannot be opened; the message says why.
     """
 
     def __init__(self, where: str | Path, migrations: Mapping[int, Migration] = MIGRATIONS) -> None:
@@ -73,7 +73,7 @@ class Database:
         Raises:
             LostError: the file was removed, emptied or replaced, or events are missing.
             FullError: it could not be saved.
-            ConflictError: another writer was in the way for too long, or wrote the same.
+            ConflictError: another writer held the lock for too long, or wrote the same row.
         """
         engine = self.engine.execution_options(samadapt_writes=True)
         before = self._saved
@@ -87,8 +87,8 @@ class Database:
         ):
             if self._is_open and (there := _events(connection)) < before:
                 raise LostError(
-                    f"{self.name} has {there} changes, {before} were saved: somebody set it back "
-                    "to an earlier state; nothing is saved any more, end samadapt and restore it"
+                    f"{self.name} has {there} changes, but {before} were saved: it was reset to an "
+                    "earlier state, so nothing is saved any more; end samadapt and restore it"
                 )
             yield connection
             now = _events(connection) if self._is_open else 0
@@ -103,17 +103,17 @@ class Database:
             return list(tx.execute(select(projects.c.name).order_by(projects.c.id)).scalars())
 
     def alone(self, tx: Connection) -> None:
-        """Let one process at a time make tables and projects; the others wait."""
+        """Let one process at a time create tables and projects; the others wait."""
         if self.path is None:  # SQLite's writers are alone from the beginning
             tx.execute(select(func.pg_advisory_xact_lock(_MAKING)))
 
     def lock(self, tx: Connection, project_id: int) -> None:
-        """Wait until nobody else writes to a project, and keep others waiting until the end."""
+        """Lock a project for writing until the transaction ends."""
         # SQLite's writers are alone from the beginning and pass over FOR UPDATE.
         tx.execute(select(projects.c.id).where(projects.c.id == project_id).with_for_update())
 
     def duty(self, name: str) -> Duty:
-        """What one process at a time does, of those that have this database open."""
+        """A lock for work that one process at a time does for this database."""
         if self.path is not None:
             found: Duty = FileDuty(self.path.with_name(f"{self.path.name}.{name}"))
         else:
@@ -131,7 +131,7 @@ class Database:
 
     @contextmanager
     def _explaining_loss(self) -> Iterator[None]:
-        """Where the file is lost, say that instead of what came of it."""
+        """Raise `LostError` instead of other errors when the file is lost."""
         try:
             yield
         except StoreError as error:
@@ -141,7 +141,7 @@ class Database:
 
 
 def _events(tx: Connection) -> int:
-    """How many events all projects have."""
+    """Number of events of all projects."""
     return int(tx.execute(select(func.coalesce(func.sum(projects.c.events), 0))).scalar_one())
 
 
@@ -209,7 +209,7 @@ def _explained(name: str, error: DBAPIError) -> StoreError:
     code = getattr(original, "sqlite_errorcode", None)
     primary = None if code is None else code & 0xFF
     if primary == sqlite3.SQLITE_BUSY or "deadlock" in text:
-        return ConflictError(f"{name} is being written by somebody else: try again")
+        return ConflictError(f"another process is writing to {name}: try again")
     state = getattr(original, "sqlstate", "")
     if code == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY or state == "23503":
         return ConflictError(

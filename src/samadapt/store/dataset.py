@@ -34,12 +34,12 @@ def to_dataset(
     "attributes", which ones a label has in that of its category, tags of images in "tags".
 
     Args:
-        project: what to take.
-        folder: where the images are.
+        project: the project.
+        folder: of the images.
         done_only: leave out images that are not marked as done.
         approved_only: leave out images that no review approved.
         untouched: list images without objects that are not marked as done, too.
-        left_out: takes a line about each thing that is left out.
+        left_out: receives a line about everything left out.
     """
     missing: list[str] = [] if left_out is None else left_out
     entries = [
@@ -109,14 +109,14 @@ def to_dataset(
 
 
 def _title(project: Project, folder: Path | None) -> str:
-    """A project's name; that of its folder where it has none of its own."""
+    """A project's name, or its folder's if it has none."""
     if folder is None or project.name != UNNAMED:
         return project.name
     return folder.absolute().name
 
 
 def _size_now(image: StoredImage, folder: Path | None) -> tuple[int, int] | None:
-    """(height, width) of an image's file as it is now, or as it was last seen."""
+    """(height, width) of an image's present file, or else as last recorded."""
     facts = image.facts
     if folder is not None and image.present:
         path = folder / image.name
@@ -129,21 +129,21 @@ def _size_now(image: StoredImage, folder: Path | None) -> tuple[int, int] | None
             if not is_known:
                 return shown_size(path)
         except (OSError, ImageError):
-            pass  # what was seen last must do
+            pass  # use the recorded size
     return None if facts is None else (facts.height, facts.width)
 
 
 def _that_fit(
     drawn: list[StoredObject], image: StoredImage, size: tuple[int, int], left_out: list[str]
 ) -> list[tuple[StoredObject, Rle]]:
-    """The objects of an image whose mask is whole and of its size."""
+    """The objects of an image with an undamaged mask of its size."""
     found = []
     for thing in drawn:
         try:
             if (thing.height, thing.width) != size:
                 raise DataError(
-                    f"drawn on {thing.width} x {thing.height} pixels, the image has {size[1]} x "
-                    f"{size[0]} now: put the old file back, or delete the object"
+                    f"drawn on {thing.width} x {thing.height} pixels, but the image now has "
+                    f"{size[1]} x {size[0]}: put the old file back, or delete the object"
                 )
             found.append((thing, thing.rle))
         except DataError as error:

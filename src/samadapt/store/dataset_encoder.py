@@ -1,4 +1,4 @@
-"""`encode_through` and `DatasetEncoder`: embeddings, from the cache where they are there."""
+"""`encode_through` and `DatasetEncoder`: encode images, or read embeddings from the cache."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from samadapt.store.embeddings import EmbeddingStore
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An embedding, and how it was come by.
+    """An embedding and its origin.
 
     Attributes:
         embedding: of the image.
-        content: hash of the image's pixels, under which the store keeps it.
+        content: hash of the image's pixels, its key in the store.
         origin: "found" in the store, "stored" there after encoding, or "unstored".
-        seconds: time that the encoder took.
+        seconds: of encoding.
     """
 
     embedding: ImageEmbedding
@@ -66,16 +66,16 @@ class DatasetEncoder:
         self._model, self._store = model, store
         self._contents: dict[tuple[Path, int, int], str] = {}
         self.encoded = 0
-        """Number of images that were encoded rather than found."""
+        """Number of images that were encoded rather than read from the store."""
         self.seconds = 0.0
-        """Time that the encoder took."""
+        """Time of encoding."""
 
     def __call__(self, dataset: CocoDataset, image_id: Id) -> ImageEmbedding:
         """Return the embedding of one image.
 
         Raises:
-            DataError, ImageError: the image is missing or unreadable, or of another size than the
-                dataset says.
+            DataError, ImageError: the image is missing or unreadable, or its size differs from
+                the dataset's.
         """
         path = dataset.image_path(image_id)
         try:
@@ -100,10 +100,9 @@ class DatasetEncoder:
 
 
 def _laid_out(embedding: ImageEmbedding) -> ImageEmbedding:
-    """Return the same numbers in one memory format, be they encoded or read.
+    """Return the embedding in a fixed memory format.
 
-    Convolutions round differently in other formats, and no result shall depend on what was found
-    in the cache.
+    Convolutions round differently in other formats, and results must not depend on the cache.
     """
     features = {
         name: tensor.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""`Duty`: what one process at a time does for a project, whoever else has it open."""
+"""`Duty`: a lock for work that only one of several processes does for a project."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _ALIVE = {
     "tcp_keepalives_interval": 5,
     "tcp_keepalives_count": 3,
 }
-"""How soon the server notices that a machine is gone: after 25 seconds, instead of hours."""
+"""Keep-alive settings, by which the server notices a lost machine after 25 seconds, not hours."""
 
 
 class Duty(Protocol):
-    """A lock that ends with the process that holds it, however that ends."""
+    """A lock that is released when its process ends in any way."""
 
     def is_mine(self) -> bool:
         """Whether this process has the duty; takes it when nobody has it."""
 
     def release(self) -> None:
-        """Leave it to others for good."""
+        """Release the duty for good."""
 
 
 class FileDuty:
     """A duty in a project's file: a lock on a file beside it.
 
     Args:
-        path: the file to lock; made when it is needed.
+        path: the file to lock; created when it is needed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +49,7 @@ class FileDuty:
         self._lock = threading.Lock()
 
     def is_mine(self) -> bool:
-        """Whether this process has the duty; on a file system without locks everybody has."""
+        """Whether this process has the duty; always True on a file system without locks."""
         if fcntl is None:
             return True
         with self._lock:
@@ -71,7 +71,7 @@ class FileDuty:
             return True
 
     def release(self) -> None:
-        """Leave it to others for good."""
+        """Release the duty for good."""
         with self._lock, suppress(OSError):
             self._released = True
             if self._handle >= 0:
@@ -82,8 +82,8 @@ class FileDuty:
 class ServerDuty:
     """A duty in a database server: an advisory lock, held by a connection of its own.
 
-    The server gives the lock back when the connection ends: with the process, its machine or the
-    network between. A process that lost the connection does not have the duty any more.
+    The server releases the lock when the connection ends, by the end of the process, its machine
+    or the network. A process that lost the connection does not have the duty any more.
 
     Args:
         engine: the database.
@@ -125,7 +125,7 @@ class ServerDuty:
             return taken
 
     def release(self) -> None:
-        """Leave it to others for good."""
+        """Release the duty for good."""
         with self._lock:
             self._released = True
             if self._connection is not None:

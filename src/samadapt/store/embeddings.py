@@ -1,4 +1,4 @@
-"""`EmbeddingStore`: the one cache of encoded images on the disk, for all commands and processes."""
+"""`EmbeddingStore`: the disk cache of encoded images, shared by all commands and processes."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ DEFAULT_LIMIT = 10 * GIGABYTE
 
 _SUFFIX = ".safetensors"
 _OWN = re.compile(r"[0-9a-f]{64}\.safetensors|\.[0-9a-f]{64}\.safetensors\.[0-9a-f]{8}\.part")
-"""Names of the store's own files: nothing else in the folder is ever removed or counted."""
+"""Names of the store's own files; other files in the folder are neither removed nor counted."""
 _KEEP = 0.9
-"""Share of the limit that is left by an eviction, so that not every new file needs one."""
+"""An eviction leaves this share of the limit, so that not every new file needs one."""
 _RECOUNT = 64
-"""Files after which the folder is counted again: other processes write to it too."""
+"""The folder is counted again after this number of files, as other processes write to it too."""
 _HEADER_BYTES = 4096
 _ABANDONED_SECONDS = 3600.0
 
@@ -46,18 +46,18 @@ def cache_folder() -> Path:
 
 
 class EmbeddingStore:
-    """Encoded images on the disk, at most `limit` bytes of them; the least recently used go first.
+    """Encoded images on the disk, up to `limit` bytes; the least recently used are evicted first.
 
-    Files appear complete or not at all, and a damaged one counts as missing. Several processes
-    may use the same folder. Failing to write (a full disk) is no error: the image is encoded
-    again next time.
+    Files appear complete or not at all, and a damaged file counts as missing. Several processes
+    may use the same folder. A failed write (a full disk) is no error: the image is encoded again
+    next time.
 
     Args:
-        folder: folder of the files, made when first needed; the user's cache if left out.
+        folder: folder of the files, created when first needed; defaults to the user's cache.
         limit: bytes; 0 keeps nothing.
-        is_cyclic: the same images are read again and again, as in the epochs of a training. Files
-            that this store has used are then not evicted by it, and a new embedding for which
-            there is no room is not kept, because it would only replace one that is needed again.
+        is_cyclic: whether the same images are read repeatedly, as in the epochs of a training.
+            Then the store does not evict files that it has used, and does not keep a new
+            embedding without free space, which would only replace one that is needed again.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class EmbeddingStore:
         self.folder = cache_folder() if folder is None else Path(folder)
         self.limit = limit
         self.problem = ""
-        """Why the last embedding could not be written; "" while all could."""
+        """Reason why the last embedding could not be written; "" if all were written."""
         self._is_cyclic = is_cyclic
         self._used: set[str] = set()
         self._lock = threading.Lock()
@@ -74,15 +74,15 @@ class EmbeddingStore:
         self._puts = 0
 
     def __reduce__(self) -> tuple[Callable[[], EmbeddingStore], tuple[()]]:
-        """Travel to workers as the folder and the limit; each of them counts for itself."""
+        """Pickle only the folder and the limit; each worker counts for itself."""
         kept = partial(EmbeddingStore, self.folder, self.limit, is_cyclic=self._is_cyclic)
         return kept, ()
 
     def path(self, model: SegmentationModel, content_hash: str) -> Path:
         """The file of an image's embedding.
 
-        The name is a SHA-256 over everything that decides the embedding: the image's pixels, the
-        model's weights, the version of the preprocessing and the encoder's number format.
+        The name is a SHA-256 over everything that the embedding depends on: the image's pixels,
+        the model's weights, the version of the preprocessing and the encoder's number format.
         """
         parts = (
             content_hash,
@@ -95,11 +95,11 @@ class EmbeddingStore:
         return self.folder / name[:2] / f"{name}{_SUFFIX}"
 
     def has(self, model: SegmentationModel, content_hash: str) -> bool:
-        """Whether an image is there."""
+        """Whether the store has an image's embedding."""
         return self.path(model, content_hash).is_file()
 
     def get(self, model: SegmentationModel, content_hash: str) -> ImageEmbedding | None:
-        """The embedding of an image, on the model's device; None when it is not there."""
+        """The embedding of an image, on the model's device; None if it is missing."""
         path = self.path(model, content_hash)
         if self.limit <= 0 or not path.is_file():
             return None
@@ -114,7 +114,7 @@ class EmbeddingStore:
         return embedding
 
     def put(self, model: SegmentationModel, content_hash: str, embedding: ImageEmbedding) -> bool:
-        """Keep an embedding; False when it could not be written, or there is no room for it."""
+        """Store an embedding; False if it could not be written, or there is no space for it."""
         path = self.path(model, content_hash)
         if self.limit <= 0:
             return False
@@ -144,7 +144,7 @@ class EmbeddingStore:
         return sum(size for _, size, _ in self._files())
 
     def _has_room(self, size: int) -> bool:
-        """Whether `size` bytes fit, once files that this store has not used made room."""
+        """Whether `size` bytes fit, after evicting files that this store has not used."""
         with self._lock:
             if self._bytes is not None and self._bytes + size <= self.limit:
                 return True

@@ -6,7 +6,7 @@ from samadapt.errors import SamadaptError
 
 
 class StoreError(SamadaptError, RuntimeError):
-    """A project that cannot be opened, read or written."""
+    """A project cannot be opened, read or written."""
 
 
 class ConflictError(StoreError):
@@ -14,11 +14,11 @@ class ConflictError(StoreError):
 
 
 class BehindError(ConflictError):
-    """Another server has gone on with a session that this one had open."""
+    """Another server has continued a session that this one had open."""
 
 
 class MissingError(StoreError):
-    """A project, image, object or label that is not there."""
+    """A project, image, object or label does not exist."""
 
 
 class FullError(StoreError):

@@ -1,6 +1,6 @@
 """Events of a project other than clicks, one class per kind, and their JSON.
 
-Clicks and accepted masks are events of a session (`samadapt.session.events`). Both kinds stand in
+Clicks and accepted masks are events of a session (`samadapt.session.events`). Both kinds are in
 the same log, in the order in which they happened.
 """
 
@@ -15,7 +15,7 @@ from samadapt.store.errors import StoreError
 
 Mark = Literal["", "done", "skipped"]
 ReviewState = Literal["", "review", "approved", "returned"]
-"""Of an image: not in review, waiting for it, approved, or sent back to be worked on again."""
+"""State of an image's review: none, waiting, approved, or returned for more work."""
 Source = Literal["clicks", "brush", "similar", "import", "label-studio"]
 
 
@@ -24,7 +24,7 @@ Value = StrictBool | StrictFloat | StrictStr
 
 
 class Attribute(BaseModel):
-    """Something that can be said of the objects of a label: a text, number, choice or flag."""
+    """An attribute of the objects of a label: a text, number, choice or flag."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,7 +59,7 @@ class ImagesAdded(ProjectEvent):
 
 
 class ImageMarked(ProjectEvent):
-    """An image was finished ("done"), put aside ("skipped") or taken up again ("")."""
+    """An image was marked as "done" or "skipped", or its mark was removed ("")."""
 
     kind: ClassVar[str] = "image marked"
     image: int
@@ -68,7 +68,7 @@ class ImageMarked(ProjectEvent):
 
 
 class LabelsSet(ProjectEvent):
-    """The list of labels became this one."""
+    """The list of labels was replaced."""
 
     kind: ClassVar[str] = "labels set"
     labels: tuple[Label, ...]
@@ -76,18 +76,18 @@ class LabelsSet(ProjectEvent):
 
 
 class ObjectAdded(ProjectEvent):
-    """An object is there, with its mask as COCO's compressed run lengths.
+    """An object was added, with its mask as COCO's compressed run lengths.
 
     Attributes:
-        object: its number, never given twice.
-        key: the page's own name for it; the same request again adds nothing.
-        image: where.
+        object: its number, never reused.
+        key: idempotency key of its request; repeating the request adds nothing.
+        image: number of its image.
         label: number of its label, if it has one.
         height, width, counts: the mask.
-        source: how it was made.
-        content_hash: of the pixels that it was drawn on, as far as known.
-        prompts: clicks, boxes and strokes that it took.
-        adapted: whether what was learned took part in it.
+        source: origin of the object.
+        content_hash: of the pixels that it was drawn on, if known.
+        prompts: number of its clicks, boxes and strokes.
+        adapted: whether an adapted model was used for it.
     """
 
     kind: ClassVar[str] = "object added"
@@ -105,9 +105,9 @@ class ObjectAdded(ProjectEvent):
 
 
 class ObjectChanged(ProjectEvent):
-    """An object has another mask or label; `revision` counts its versions from 1.
+    """An object got another mask or label; `revision` counts its versions from 1.
 
-    `prompts` is how many it took by now; None if none was added.
+    `prompts` is its present number of prompts; None if none was added.
     """
 
     kind: ClassVar[str] = "object changed"
@@ -119,7 +119,7 @@ class ObjectChanged(ProjectEvent):
 
 
 class ObjectDeleted(ProjectEvent):
-    """An object was deleted; it can be brought back."""
+    """An object was deleted; it can be restored."""
 
     kind: ClassVar[str] = "object deleted"
     object: int
@@ -127,7 +127,7 @@ class ObjectDeleted(ProjectEvent):
 
 
 class ObjectRestored(ProjectEvent):
-    """A deleted object is there again."""
+    """A deleted object was restored."""
 
     kind: ClassVar[str] = "object restored"
     object: int
@@ -135,9 +135,9 @@ class ObjectRestored(ProjectEvent):
 
 
 class EditBegan(ProjectEvent):
-    """The clicks that follow in the session `stream` improve an object that was there already.
+    """The following clicks in the session `stream` edit an existing object.
 
-    Earlier versions wrote it; now it is an event of the session (`Reopened`).
+    Only earlier versions wrote it; now it is an event of the session (`Reopened`).
     """
 
     kind: ClassVar[str] = "edit began"
@@ -147,7 +147,7 @@ class EditBegan(ProjectEvent):
 
 
 class ObjectMeasured(ProjectEvent):
-    """The number of prompts that the frozen model would have needed for an accepted object."""
+    """The frozen model's number of prompts was measured for an accepted object."""
 
     kind: ClassVar[str] = "object measured"
     object: int
@@ -155,7 +155,7 @@ class ObjectMeasured(ProjectEvent):
 
 
 class ObjectDescribed(ProjectEvent):
-    """The attributes of an object became these."""
+    """The attributes of an object were set."""
 
     kind: ClassVar[str] = "object described"
     object: int
@@ -163,7 +163,7 @@ class ObjectDescribed(ProjectEvent):
 
 
 class ImageTagged(ProjectEvent):
-    """The tags of an image became these."""
+    """The tags of an image were set."""
 
     kind: ClassVar[str] = "image tagged"
     image: int
@@ -171,7 +171,7 @@ class ImageTagged(ProjectEvent):
 
 
 class ImageAssigned(ProjectEvent):
-    """An image became a person's task; nobody's where `assignee` is empty."""
+    """An image was assigned to a person; to nobody if `assignee` is empty."""
 
     kind: ClassVar[str] = "image assigned"
     image: int
@@ -179,7 +179,7 @@ class ImageAssigned(ProjectEvent):
 
 
 class ImageReviewed(ProjectEvent):
-    """The review of an image came to another state; `revision` counts the changes from 1."""
+    """The review of an image got another state; `revision` counts the changes from 1."""
 
     kind: ClassVar[str] = "image reviewed"
     image: int
@@ -188,7 +188,7 @@ class ImageReviewed(ProjectEvent):
 
 
 class CommentAdded(ProjectEvent):
-    """A comment was pinned to a place (x, y) of an image; its number is never given twice."""
+    """A comment was pinned to a place (x, y) of an image; its number is never reused."""
 
     kind: ClassVar[str] = "comment added"
     comment: int
@@ -199,7 +199,7 @@ class CommentAdded(ProjectEvent):
 
 
 class CommentResolved(ProjectEvent):
-    """A comment was dealt with, or taken up again."""
+    """A comment was resolved, or opened again."""
 
     kind: ClassVar[str] = "comment resolved"
     comment: int

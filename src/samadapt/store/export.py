@@ -1,4 +1,4 @@
-"""Projects out, in every format that there is."""
+"""Export of projects in all formats."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FORMATS: Mapping[str, Writer] = {
     "labelme": save_labelme,
     "voc": lambda dataset, out, _: save_voc(dataset, out),
 }
-"""Formats by name: `ONE_FILE` each, or a new folder."""
+"""Formats by name; they write one file (`ONE_FILE`) or a new folder."""
 
 ONE_FILE = ("coco", "coco-polygons")
 """Formats that are one file."""
@@ -37,7 +37,7 @@ POLYGON_FORMATS = ("coco-polygons", "yolo", "labelme")
 """Formats whose outlines can be simplified."""
 
 LEFT_OUT = "samadapt_left_out"
-"""Entry of a COCO file's "info": a line about each thing of the project that is not in it."""
+"""Entry of a COCO file's "info" with a line about everything of the project that is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Exported:
     """Result of an export: the files written, and a line about each record left out.
 
     Attributes:
-        dataset: what was written.
-        left_out: lines.
+        dataset: the written data.
+        left_out: lines about records that are left out.
         overlaps: IoU of each simplified outline with its mask; empty for exact ones.
     """
 
@@ -55,7 +55,7 @@ class Exported:
     overlaps: tuple[float, ...] = ()
 
     def summary(self) -> str:
-        """What was written, in one line."""
+        """Summary of the export in one line."""
         counts = (len(self.dataset.annotations), "object"), (len(self.dataset.images), "image")
         texts = [f"{count} {name}{'' if count == 1 else 's'}" for count, name in counts]
         return f"{texts[0]} on {texts[1]}"
@@ -72,22 +72,21 @@ def export_project(
     untouched: bool = False,
     tolerance: float = 0.0,
 ) -> Exported:
-    """Write all of a project that can be written in a format; name the rest.
+    """Write everything of a project that a format can hold, and report the rest.
 
     Args:
-        project: what to write.
-        folder: its images.
+        project: the project.
+        folder: of its images.
         format: one of `FORMATS`.
         out: a file (COCO) or a new folder; it appears only when everything is written.
         done_only: only images that are marked as done.
         approved_only: only images that a review approved.
         untouched: images without objects that are not marked as done, too.
-        tolerance: how far outlines may move, in pixels, to have fewer corners; one of
-            `POLYGON_FORMATS` only.
+        tolerance: largest move of simplified outlines, in pixels; only for `POLYGON_FORMATS`.
 
     Raises:
-        DataError: an unknown format, a tolerance that it cannot use, or a place that cannot be
-            written.
+        DataError: an unknown format, a tolerance for a format without outlines, or an output that
+            cannot be written.
     """
     check_format(format, tolerance)
     left_out: list[str] = []

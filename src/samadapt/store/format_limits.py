@@ -16,7 +16,7 @@ _LONGEST_NAME = 255
 """Bytes of a file name, on all file systems in use."""
 _LABEL_MAP_VALUES = 65535
 LARGEST_PICTURE = 1 << 27
-"""Pixels of an image up to which a mask of all of them is written."""
+"""Largest number of pixels of an image for which mask pictures are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class Limits:
     """Limits of one format.
 
     Attributes:
-        target: (first) file of an image, below the folder that is written.
+        target: (first) file of an image, below the output folder.
         taken: files that the format writes beside those of the images.
-        objects: most objects of one image; None for any number.
-        categories: most categories; None for any number.
-        details: whether attributes of objects and tags of images have a place.
-        pictures: whether masks become pictures of the size of the image.
+        objects: largest number of objects of one image; None for any number.
+        categories: largest number of categories; None for any number.
+        details: whether the format holds attributes of objects and tags of images.
+        pictures: whether masks are written as pictures of the image's size.
     """
 
     target: Callable[[PurePosixPath], PurePosixPath]
@@ -60,7 +60,7 @@ LIMITS: Mapping[str, Limits] = {
         pictures=True,
     ),
 }
-"""By format; those that are not here (COCO) hold everything."""
+"""Limits by format; other formats (COCO) hold everything."""
 
 
 def fitting(dataset: CocoDataset, format: str) -> tuple[CocoDataset, list[str]]:
@@ -88,19 +88,19 @@ def fitting(dataset: CocoDataset, format: str) -> tuple[CocoDataset, list[str]]:
 
 
 def _details(images: Iterable[CocoImage], kept: Iterable[CocoAnnotation]) -> list[str]:
-    """Lines about what is said of objects and images."""
+    """Lines about attributes and tags that are left out."""
     counts = {
         "the attributes of {} objects": sum("attributes" in a.extra for a in kept),
         "the tags of {} images": sum("tags" in image.extra for image in images),
     }
-    reason = "the format has no place for them, use COCO or labelme"
+    reason = "the format cannot hold them, use COCO or labelme"
     return [f"{text.format(count)}: {reason}" for text, count in counts.items() if count]
 
 
 def _categories(
     dataset: CocoDataset, limits: Limits, left_out: list[str]
 ) -> tuple[CocoCategory, ...]:
-    """Those that the format can number; the most used ones if there are too many."""
+    """Categories that the format can number; the most used ones if there are too many."""
     most = None if limits.categories is None else limits.categories()
     if most is None or len(dataset.categories) <= most:
         return dataset.categories
@@ -136,7 +136,7 @@ def _first(
 
 
 def _images(dataset: CocoDataset, limits: Limits, left_out: list[str]) -> tuple[CocoImage, ...]:
-    """Those whose file can be written; of two that would share one, the one with objects."""
+    """Images whose file can be written; of two with the same file, the one with objects."""
     files: dict[PurePosixPath, str] = {PurePosixPath(name): name for name in limits.taken}
     folders: dict[PurePosixPath, str] = {}
     kept: set[Id] = set()

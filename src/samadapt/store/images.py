@@ -1,4 +1,4 @@
-"""`ImageTable`: the images of a project, as found in its folder."""
+"""`ImageTable`: the images of a project, found in its folder."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class ImageTable:
         self._database, self._project, self._journal = database, project_id, journal
 
     def scan(self, folder: Path, person: str = "") -> int:
-        """Take up the images of `folder` and its subfolders; returns how many are new.
+        """Add the images of `folder` and its subfolders; returns the number of new ones.
 
-        Files are neither opened nor read. Images whose file is gone stay, with their objects.
+        Files are neither opened nor read. Images whose file is gone are kept, with their objects.
 
         Raises:
             DataError: not a folder, or no image in it.
         """
         found = [path.relative_to(folder).as_posix() for path in list_images(folder, True, True)]
-        # A name that is no text (broken bytes on the disk) cannot be stored nor be asked for.
+        # A name that is no valid text (broken bytes on the disk) cannot be stored or requested.
         names = [name for name in found if _is_text(name)]
         mine = images.c.project_id == self._project
         with self._database.write() as tx:
@@ -65,10 +65,10 @@ class ImageTable:
         return len(fresh)
 
     def entries(self, only: Collection[int] | None = None) -> list[ImageEntry]:
-        """Return images in natural order of names; those without a file only if annotated.
+        """Return images in natural order of names; images without a file only if annotated.
 
         Args:
-            only: the numbers of the wanted ones; all if left out.
+            only: numbers of the wanted images; all if left out.
         """
         counts = (
             select(objects.c.image_id, func.count().label("objects"))
@@ -103,7 +103,7 @@ class ImageTable:
         """One image.
 
         Raises:
-            MissingError: there is none of this number.
+            MissingError: there is no image of this number.
         """
         here = images.c.project_id == self._project, images.c.id == image_id
         with self._database.read() as tx:
@@ -113,7 +113,7 @@ class ImageTable:
         return _image(row)
 
     def states(self) -> dict[int, tuple[Mark, bool, bool]]:
-        """(mark, whether it cannot be read, whether its file is there) by number."""
+        """(mark, whether it is unreadable, whether its file exists) by number."""
         columns = images.c.id, images.c.mark, images.c.problem, images.c.present
         wanted = select(*columns).where(images.c.project_id == self._project)
         with self._database.read() as tx:
@@ -134,7 +134,7 @@ class ImageTable:
         return None if row is None else _image(row)
 
     def note(self, image_id: int, facts: ImageFacts | None, problem: str | None = None) -> None:
-        """Store the facts of an image file, or why it cannot be read."""
+        """Store the facts of an image file, or the reason why it cannot be read."""
         values: dict[str, Any] = {"problem": problem}
         if facts is not None:
             values |= {
@@ -148,7 +148,7 @@ class ImageTable:
             tx.execute(update(images).where(images.c.id == image_id).values(**values))
 
     def same_content(self, image: StoredImage) -> list[StoredImage]:
-        """Other images with the very same pixels, as far as they were looked at."""
+        """Other images known to have the same pixels."""
         if image.facts is None or image.facts.content_hash is None:
             return []
         wanted = select(images).where(
@@ -164,8 +164,8 @@ class ImageTable:
         """Mark an image as done, skipped or neither.
 
         Raises:
-            ConflictError: somebody else marked it otherwise since `revision`.
-            MissingError: there is none of this number.
+            ConflictError: somebody else changed the mark since `revision`.
+            MissingError: there is no image of this number.
         """
         now = self.get(image_id)
         if now.mark == mark:

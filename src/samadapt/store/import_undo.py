@@ -1,4 +1,4 @@
-"""Taking an import back as one step, and doing it again."""
+"""Undo and redo of an import as one step."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from samadapt.store.projects import Project
 def take_back(
     project: Project, numbers: Sequence[int], person: str, revision: int = 1
 ) -> list[int]:
-    """Delete objects that an import added, all or none; those that were changed since stay.
+    """Delete the objects of an import in one transaction, except objects changed since.
 
     Args:
-        project: where they are.
+        project: their project.
         numbers: of the objects.
-        person: who does it.
-        revision: of the objects that were not changed: 1 after the import, and one more each
-            time that they are taken back or brought again.
+        person: the person who acts.
+        revision: of unchanged objects: 1 after the import, and one more for each undo or redo.
 
     Returns:
         The numbers of the objects that were deleted.

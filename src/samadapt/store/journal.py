@@ -42,10 +42,10 @@ class Entry:
     Attributes:
         number: 1, 2, ... in the order in which they were written.
         time: seconds since 1970 by the wall clock, for people only: clocks jump.
-        person: who did it.
-        image_id: where, if anywhere.
-        stream, sequence: session and place in it, for a session's events.
-        event: what happened.
+        person: the person who acted.
+        image_id: number of the image, if any.
+        stream, sequence: session and position in it, for a session's events.
+        event: the event.
     """
 
     number: int
@@ -84,11 +84,11 @@ class Journal:
         return now
 
     def lock(self, tx: Connection) -> None:
-        """Wait until nobody else writes to this project, and keep others waiting until the end."""
+        """Lock this project for writing until the transaction ends."""
         self._database.lock(tx, self._project)
 
     def next_number(self, tx: Connection) -> int:
-        """Take the next number; whoever writes after waits until this transaction ends."""
+        """Take the next number; later writers wait until this transaction ends."""
         statement = (
             update(projects)
             .where(projects.c.id == self._project)
@@ -164,7 +164,7 @@ class Journal:
         return StoredLog(self, self._database, self._project, row.stream, row.person, image_id)
 
     def is_last(self, client: str, log: StoredLog) -> bool:
-        """Whether nothing was added since to what a client did at an image, by another server."""
+        """Whether no other server has added to a client's session at an image since."""
         row = self._last(client, log.image_id)
         here = None if row is None else (row.stream, row.sequence + 1)
         return here == (log.stream, len(log)) or (here is None and not len(log))
@@ -199,7 +199,7 @@ class Journal:
         return next((one for one in reversed(found) if _ends_request(one)), None)
 
     def maybe_unfinished(self, client: str) -> list[int]:
-        """Images where the last thing that a client did may have left an object under way."""
+        """Images on which a client's last session may have an unfinished object."""
         mine = select(func.max(events.c.number)).where(
             events.c.project_id == self._project,
             events.c.stream.startswith(f"{client}:", autoescape=True),
@@ -213,7 +213,7 @@ class Journal:
             return [int(number) for number in tx.execute(wanted).scalars()]
 
     def taken_up(self) -> set[int]:
-        """Objects that somebody took up again to look at them or to improve them."""
+        """Objects that somebody opened again for editing."""
         wanted = select(events.c.kind, events.c.body).where(
             events.c.project_id == self._project,
             events.c.kind.in_((Reopened.kind, EditBegan.kind)),
@@ -233,11 +233,11 @@ class Journal:
         return found
 
     def session_events(self, log: StoredLog) -> list[Event]:
-        """The events of a session as the present version writes them.
+        """The events of a session in the form of the present version.
 
-        Earlier versions numbered accepted objects by session; the event of the project that was
-        saved together with them tells the object's number. Which object was edited was an event of
-        the project, too.
+        Earlier versions numbered accepted objects by session; their number in the project is in
+        the project's event that was saved with them. The edited object was an event of the
+        project, too.
         """
         found: list[Event] = []
         known: dict[int, ObjectAdded] = {}
@@ -272,8 +272,8 @@ class StoredLog(EventLog):
     """A session's log inside a project's: durable when `append` returns.
 
     Attributes:
-        complete: takes part in the transaction that saves an event. It makes the changes that the
-            event means for the project, and returns the event with the numbers given there.
+        complete: is called in the transaction that saves an event. It applies the event to the
+            project, and returns the event with the project's numbers.
         keys: of the requests whose events are in the log, each with the record that ended it.
     """
 
@@ -299,7 +299,7 @@ class StoredLog(EventLog):
 
     @contextmanager
     def keyed(self, key: str | None, person: str, request: str | None = None) -> Iterator[None]:
-        """Within the block, events are of this person, by the request of this key."""
+        """Within the block, events get this person and the key of the request."""
         self._key, self._request, self.person = key, request, person
         try:
             yield
@@ -307,11 +307,11 @@ class StoredLog(EventLog):
             self._key = self._request = None
 
     def append(self, event: Event) -> Record:
-        """Add an event, and what it means for the project, in one transaction.
+        """Add an event and apply it to the project, in one transaction.
 
         Raises:
             BehindError: another server has added to the log; nothing was saved.
-            FullError: it could not be saved; the log then still ends with the event before.
+            FullError: it could not be saved; the log then ends with the event before.
             StoreError: the change is not possible; nothing was saved.
         """
         with self._database.write() as tx:
@@ -364,5 +364,5 @@ class StoredLog(EventLog):
 
 
 def _ends_request(record: Record) -> bool:
-    """Whether the request of an event was done with it; what is trimmed is accepted next."""
+    """Whether an event is the last one of its request; `Trimmed` is followed by `Accepted`."""
     return record.key is not None and not isinstance(record.event, Trimmed)

@@ -1,4 +1,4 @@
-"""Merging a label into another one as one step, and taking that back."""
+"""Merging a label into another one as one step, and its undo."""
 
 from __future__ import annotations
 

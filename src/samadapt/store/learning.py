@@ -1,4 +1,4 @@
-"""`LearningTable`: which adapters all servers of a project use."""
+"""`LearningTable`: the model and adapters that all servers of a project use."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from samadapt.store.tables import learning
 
 @dataclass(frozen=True, slots=True)
 class LearningChoice:
-    """What all servers of a project answer with.
+    """The model and adapters of all servers of a project.
 
     Attributes:
         model: name of the model.
         weights: hash of its weights.
-        adapters: in order, as they are named on the command line.
-        revision: how often they were chosen.
-        resets: how often somebody wished that what was learned be forgotten.
-        resets_done: how often it was.
+        adapters: in order, by their names on the command line.
+        revision: number of choices so far.
+        resets: number of requests to reset the learned adapters.
+        resets_done: number of finished resets.
     """
 
     model: str
@@ -73,13 +73,13 @@ class LearningTable:
         return int(found)
 
     def wish_reset(self) -> int:
-        """Wish that what was learned be forgotten; returns the number of this wish."""
+        """Request a reset of the learned adapters; returns the number of the request."""
         with self._database.write() as tx:
             wished = update(learning).where(self._mine()).values(resets=learning.c.resets + 1)
             return int(tx.execute(wished.returning(learning.c.resets)).scalar() or 0)
 
     def reset_is_done(self, number: int) -> None:
-        """What was learned is forgotten; all servers are told, as of another choice."""
+        """Record that a reset is done; all servers are notified, as of another choice."""
         done = update(learning).where(self._mine())
         done = done.values(resets_done=number, revision=learning.c.revision + 1)
         with self._database.write() as tx:

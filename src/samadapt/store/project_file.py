@@ -19,11 +19,11 @@ class ProjectFile:
     """Guards the SQLite file of a database, from before it is opened until it is closed.
 
     Args:
-        path: the file; made if no project has been there.
+        path: the file; created if no project has been there.
 
     Raises:
-        LostError: a project has been there, and what is there now is less or something else.
-        StoreError: no file of samadapt's.
+        LostError: a project has been there, and the present file has fewer changes or is another.
+        StoreError: the file is not samadapt's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,10 +44,10 @@ class ProjectFile:
             ) from None
 
     def begin(self, identity: str, events: int) -> None:
-        """The database is open: from now on look after it.
+        """Begin to guard the open database.
 
         Raises:
-            StoreError: somebody repairs it, or the receipt cannot be written.
+            StoreError: somebody is repairing it, or the receipt cannot be written.
         """
         self._identity = identity
         self._receive(events)
@@ -57,19 +57,19 @@ class ProjectFile:
         self._stack.callback(self._watch.close)
 
     def check(self, events: int) -> None:
-        """Check before a change that the database is where it was; `events` were saved.
+        """Check before a change that the database is in place; `events` were saved.
 
         Raises:
-            LostError: it is not.
+            LostError: it was removed or replaced.
         """
         if self._watch is not None:
             self._watch.check(events)
 
     def saved(self, events: int) -> None:
-        """A change was committed, `events` are there: look again, before it is acknowledged.
+        """Check the database again after a commit, with `events` in total, before acknowledging it.
 
         Raises:
-            LostError: it was written into a file that is gone.
+            LostError: the change was written into a file that is gone.
             StoreError: the receipt cannot be written.
         """
         if self._watch is None:
@@ -82,7 +82,7 @@ class ProjectFile:
         self._copies.consider(events)
 
     def close(self) -> None:
-        """The connections are closed: make a last copy."""
+        """Make a last copy, after the connections are closed."""
         if self._watch is None:
             return
         try:

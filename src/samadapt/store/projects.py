@@ -24,13 +24,13 @@ from samadapt.store.tables import projects
 PROJECT_FILE = "samadapt.sqlite"
 """Name of a project's file, beside its images."""
 UNNAMED = "project"
-"""What a project is called in its database if no name was given."""
+"""Default name of a project in its database."""
 
 
 class Project:
-    """The images of a folder with everything that people did to them.
+    """The images of a folder with all annotations.
 
-    The log of events is the truth; the tables beside it are what it adds up to. Every change is
+    The log of events is the truth; the tables beside it are computed from it. Every change is
     durable when its method returns. Threads, processes and (with PostgreSQL) machines may use
     the same project at once.
     """
@@ -49,20 +49,20 @@ class Project:
 
     @classmethod
     def open(cls, where: str | Path, name: str | None = None, *, create: bool = True) -> Project:
-        """Open a project, or make it.
+        """Open a project, or create it.
 
         Args:
             where: the project's file, or the URL of a database.
-            name: which project in the database; needed where there are several. New ones are
-                called "project" if nothing is given.
-            create: whether to make it when it is missing.
+            name: name of the project in the database; needed where there are several. A new one
+                is called "project" by default.
+            create: whether to create it when it is missing.
 
         Raises:
-            StoreError: cannot be opened, or is not there.
+            StoreError: the project is missing, or cannot be opened.
         """
         if not create and "://" not in str(where) and not Path(where).is_file():
             refuse_what_is_lost(Path(where))
-            raise StoreError(f"there is no project {where}: give the file that annotating made")
+            raise StoreError(f"there is no project {where}: give the file of an annotated folder")
         database = Database(where)
         try:
             with database.write() as tx:
@@ -90,7 +90,7 @@ class Project:
         return cls(database, known[wanted], wanted)
 
     def duty(self, name: str) -> Duty:
-        """What one process at a time does for this project; see `Duty`."""
+        """A lock for work that one process at a time does for this project; see `Duty`."""
         return self.database.duty(f"{name}-{self.id}")
 
     def close(self) -> None:

@@ -126,9 +126,9 @@ def read_log(project: Project, problems: list[str] | None = None) -> Reading:
     """The state of a project, from its log alone.
 
     Args:
-        project: which.
-        problems: takes a line about each event that is about something unknown; without it such
-            an event is an error.
+        project: the project.
+        problems: receives a line for each event about something unknown; without it such an event
+            is an error.
 
     Raises:
         StoreError: a damaged event, or one about something unknown.

@@ -1,7 +1,7 @@
-"""The receipt beside a project's file: which project it is, and how much of it was acknowledged.
+"""The receipt beside a project's file: its identity, and its number of acknowledged changes.
 
-The database alone cannot tell that it was emptied, replaced by an earlier copy, or lost its
-write-ahead log: it looks like a project in which less was done. The receipt can.
+A database that was emptied, replaced by an earlier copy, or lost its write-ahead log looks like a
+project with fewer changes. The receipt shows the difference.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ except ImportError:  # Windows: nobody is kept out
     fcntl = None  # type: ignore[assignment]
 
 _SIZE = 256
-"""Bytes of a receipt: always the same, so that it is overwritten in place, in one sector."""
+"""Fixed size of a receipt in bytes, so that it is overwritten in place, in one sector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Receipt:
 
     Attributes:
         identity: of the database.
-        events: of all its projects together; there are at least so many.
+        events: least number of events of all its projects together.
     """
 
     identity: str
@@ -89,10 +89,10 @@ def write_receipt(database: Path, receipt: Receipt) -> None:
 
 @contextmanager
 def in_use(database: Path, *, alone: bool = False) -> Iterator[None]:
-    """Within the block the database counts as in use; `alone` waits for nobody.
+    """Within the block the database counts as in use; with `alone`, exclusively.
 
     Raises:
-        ConflictError: somebody uses it, and `alone` was asked for; or the other way round.
+        ConflictError: another process uses it, and one of the two is exclusive.
     """
     path = receipt_path(database)
     if fcntl is None or not path.is_file():

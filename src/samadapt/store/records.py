@@ -34,13 +34,13 @@ class StoredImage:
     """One image of a project.
 
     Attributes:
-        id: its number, never given twice.
+        id: its number, never reused.
         name: path below the folder, with forward slashes.
-        present: whether the file was there at the last scan.
+        present: whether the file existed at the last scan.
         mark: "done", "skipped" or "".
-        revision: how often the mark was changed.
-        problem: why it cannot be read, None if it can or was not tried.
-        facts: None before it was looked at.
+        revision: number of changes of the mark.
+        problem: reason why it cannot be read, None if it can or was not tried.
+        facts: None before the file was read.
         annotated_hash: content hash of the pixels that its objects were drawn on.
     """
 
@@ -71,11 +71,11 @@ class StoredObject:
     """One object of an image, with its mask as COCO's compressed run lengths.
 
     Attributes:
-        id: its number, never given twice.
-        revision: counts its versions from 1; an edit must name the one it is based on.
-        prompts: clicks, boxes and strokes that it took; None where it was not clicked or painted.
-        frozen_prompts: as many as the frozen model would have needed, None if not measured.
-        adapted: whether what was learned took part in it.
+        id: its number, never reused.
+        revision: counts its versions from 1; an edit must name the version it is based on.
+        prompts: number of its clicks, boxes and strokes; None if it was not clicked or painted.
+        frozen_prompts: number that the frozen model would have needed, None if not measured.
+        adapted: whether an adapted model was used for it.
     """
 
     id: int
@@ -115,12 +115,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """How far the review of an image is.
+    """The review of an image.
 
     Attributes:
-        state: "review" (waiting for it), "approved", "returned" (sent back) or "".
-        assignee: whose task the image is; "" for nobody's.
-        revision: how often the state was changed.
+        state: "review" (waiting for review), "approved", "returned" (sent back) or "".
+        assignee: person to whom the image is assigned; "" for nobody.
+        revision: number of changes of the state.
     """
 
     state: ReviewState = ""
@@ -134,12 +134,12 @@ class Comment:
 
     Attributes:
         number: counts the project's comments from 1.
-        image_id: where.
-        text: what is said.
+        image_id: number of the image.
+        text: of the comment.
         x, y: the place, in pixels of the image.
-        person: who said it.
+        person: its author.
         time: seconds since 1970, by the wall clock.
-        resolved: whether it was dealt with.
+        resolved: whether it was resolved.
     """
 
     number: int

@@ -30,8 +30,8 @@ class Diagnosis:
 
     Attributes:
         lines: (status, text) each.
-        recovered: saved changes that came back.
-        lost: saved changes that did not.
+        recovered: number of recovered changes.
+        lost: number of saved changes that are lost.
         is_repaired: whether something was changed.
     """
 
@@ -42,7 +42,7 @@ class Diagnosis:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is, or remains, wrong."""
+        """Whether no problem was found or remains."""
         return all(status != "problem" for status, _ in self.lines)
 
     def say(self, status: Status, text: str) -> None:
@@ -53,15 +53,15 @@ class Diagnosis:
 def examine(where: str, *, repair: bool = True) -> Diagnosis:
     """Check a project's database, and repair it.
 
-    A file that is replaced is kept beside the new one. On a server, only the tables are made
-    again from the log.
+    A replaced file is kept beside the new one. On a database server, only the tables are rebuilt
+    from the log.
 
     Args:
         where: the project's file, or the URL of a database.
-        repair: whether to change anything.
+        repair: whether to repair it.
 
     Raises:
-        StoreError: it is to be repaired and in use, or there is nothing at all.
+        StoreError: it should be repaired but is in use, or there is no project.
     """
     found = Diagnosis()
     where = where.removeprefix("sqlite:///")
@@ -78,7 +78,7 @@ def examine(where: str, *, repair: bool = True) -> Diagnosis:
         ):
             _examine_file(path, Path(scratch), found, repair)
     except OSError as error:
-        raise StoreError(f"{path} cannot be looked at ({error.strerror or error})") from None
+        raise StoreError(f"{path} cannot be read ({error.strerror or error})") from None
     return found
 
 
@@ -187,7 +187,7 @@ def _check_tables(where: str, found: Diagnosis, repair: bool) -> bool:
             wrong = differences(project, reading)
             if wrong:
                 status: Status = "note" if repair else "problem"
-                found.say(status, f"project {name!r}: {wrong}; made again from the log")
+                found.say(status, f"project {name!r}: {wrong}; rebuilt from the log")
             if wrong and repair:
                 rebuild(project, reading)
                 changed = True
@@ -198,7 +198,7 @@ def _check_tables(where: str, found: Diagnosis, repair: bool) -> bool:
 
 
 def _put(path: Path, result: Path, found: Diagnosis) -> None:
-    """Put a database into its place; what is there is kept under another name."""
+    """Move a database to its place; a file that is there is kept under another name."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for part in reversed(PARTS):
         old = path.with_name(path.name + part)
@@ -219,7 +219,7 @@ def _put(path: Path, result: Path, found: Diagnosis) -> None:
 
 
 def _finish(path: Path, receipt: Receipt, found: Diagnosis, repair: bool) -> None:
-    """The receipt and a copy as they should be."""
+    """Write the receipt and a copy, or check them."""
     if not repair:
         return
     write_receipt(path, receipt)
@@ -227,7 +227,7 @@ def _finish(path: Path, receipt: Receipt, found: Diagnosis, repair: bool) -> Non
         make_copy(path, receipt.identity)
     except (sqlite3.Error, OSError) as error:
         found.say("problem", f"no copy could be made ({error})")
-    found.say("ok", f"{receipt_path(path).name} and a copy say {receipt.events} changes")
+    found.say("ok", f"{receipt_path(path).name} and a copy have {receipt.events} changes")
 
 
 def _identity(path: Path) -> str:

@@ -1,7 +1,7 @@
 """`ReplacedFileCheck`: notices that files of an open database were removed or replaced.
 
-SQLite keeps on writing into files that were removed or replaced under its feet: everything is
-answered, and nothing is there after the next start.
+SQLite keeps on writing into files that were removed or replaced while they are open: it reports
+no error, and the changes are gone after the next start.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _PASSING = (
     sqlite3.SQLITE_NOMEM,
     sqlite3.SQLITE_CANTOPEN,
 )
-"""Errors that say nothing about the file: others write, no memory, no more open files."""
+"""Errors that do not concern the file: other writers, no memory, no more open files."""
 
 
 class _UndecidedError(Exception):
-    """The file cannot be looked into just now."""
+    """The file cannot be read at the moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class _Seen:
 
 
 class ReplacedFileCheck:
-    """Looks at a database's files before and after every change.
+    """Checks a database's files before and after every change.
 
     Args:
         database: the file, which is open.
@@ -63,14 +63,14 @@ class ReplacedFileCheck:
                 self._seen[part] = found
 
     def check(self, events: int, *, wrote: bool = False) -> None:
-        """Check that the database is where it was, with all its events.
+        """Check that the database is in place, with all its events.
 
         Args:
-            events: at least so many were saved.
-            wrote: whether a change was written just now.
+            events: least number of saved events.
+            wrote: whether a change was just written.
 
         Raises:
-            LostError: it is not; says what to do. From then on nothing passes any more.
+            LostError: it is not; the message has the remedy. All later checks fail too.
         """
         with self._lock:
             if self._lost is None:
@@ -127,7 +127,7 @@ class ReplacedFileCheck:
             return True  # it was there a moment ago: no more files can be opened just now
 
     def _inside(self, events: int) -> str | None:
-        """Look with other eyes than those of connections that remember what they read."""
+        """Check through a new connection, since open ones cache pages."""
         name = self._database.name
         try:
             with connected(self._database) as other:
@@ -148,14 +148,14 @@ class ReplacedFileCheck:
 
     def _explain(self, problem: str) -> str:
         rescued = self._rescue()
-        saved = "" if rescued is None else f" All that was saved before is in {rescued.name}."
+        saved = "" if rescued is None else f" All earlier changes are in {rescued.name}."
         return (
             f"{problem} while it was in use: nothing can be saved any more.{saved} End samadapt, "
             f"then run: samadapt doctor {self._database}"
         )
 
     def _rescue(self) -> Path | None:
-        """Copy what the open files still hold to where it can be found."""
+        """Copy the contents of the open files to a new file."""
         target = self._database.with_name(self._database.name + RESCUED)
         temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.part")
         try:

@@ -1,4 +1,4 @@
-"""Reviews inside a transaction: what marks and changed objects mean for them."""
+"""Reviews inside a transaction, and the effects of marks and changed objects on them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from samadapt.store.tables import reviews
 
 
 def present_review(tx: Connection, project_id: int, image_id: int) -> Review:
-    """How far the review of an image is."""
+    """The review of an image."""
     here = reviews.c.project_id == project_id, reviews.c.image_id == image_id
     row = tx.execute(select(reviews).where(*here)).first()
     return Review() if row is None else Review(row.state, row.assignee, row.revision)
 
 
 def put_review(tx: Connection, project_id: int, image_id: int, review: Review) -> None:
-    """Store how far the review of an image is."""
+    """Store the review of an image."""
     here = reviews.c.project_id == project_id, reviews.c.image_id == image_id
     tx.execute(delete(reviews).where(*here))
     if review != Review():
@@ -34,7 +34,7 @@ def set_state(
     state: ReviewState,
     person: str,
 ) -> Review:
-    """Bring the review of an image to another state, as an event."""
+    """Set the state of an image's review, as an event."""
     now = present_review(tx, project_id, image_id)
     if now.state == state:
         return now
@@ -48,7 +48,7 @@ def set_state(
 def follow_mark(
     tx: Connection, project_id: int, journal: Journal, image_id: int, mark: Mark, person: str
 ) -> None:
-    """An image was marked: done again, it waits for review again; unfinished, for none."""
+    """Update the review of a marked image: done again, it waits again; unfinished, it does not."""
     state = present_review(tx, project_id, image_id).state
     if mark == "done" and state == "returned":
         set_state(tx, project_id, journal, image_id, "review", person)
@@ -59,6 +59,6 @@ def follow_mark(
 def follow_change(
     tx: Connection, project_id: int, journal: Journal, image_id: int, person: str
 ) -> None:
-    """Objects of an image changed: what was approved has to be looked at again."""
+    """Update the review of an image with changed objects: an approval is withdrawn."""
     if present_review(tx, project_id, image_id).state == "approved":
         set_state(tx, project_id, journal, image_id, "review", person)

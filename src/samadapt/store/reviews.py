@@ -1,4 +1,4 @@
-"""`ReviewTable`: whose task an image is, how far its review is, and comments pinned to places."""
+"""`ReviewTable`: assignment and review of images, and comments pinned to places."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_COMMENT = 2000
 """Characters of a comment."""
 
 _MARKS: dict[ReviewState, Mark] = {"review": "done", "approved": "done", "returned": ""}
-"""The mark that an image gets with a state: what is to be reviewed or approved is done."""
+"""The mark of an image for each state: an image in review or approved is done."""
 
 Place = tuple[float, float]
 
@@ -37,7 +37,7 @@ class ReviewTable:
         self._images = images
 
     def all(self) -> dict[int, Review]:
-        """The reviews of all images of which anything was said, by the image's number."""
+        """The reviews of all images with one, by the image's number."""
         wanted = select(reviews).where(reviews.c.project_id == self._project)
         with self._database.read() as tx:
             rows = tx.execute(wanted).all()
@@ -59,7 +59,7 @@ class ReviewTable:
         return [Comment(**{name: getattr(row, name) for name in columns}) for row in rows]
 
     def open_comments(self) -> dict[int, int]:
-        """How many comments of each image are not dealt with; images without any are left out."""
+        """Number of open comments of each image; images without any are left out."""
         wanted = (
             select(comments.c.image_id, func.count())
             .where(comments.c.project_id == self._project, ~comments.c.resolved)
@@ -69,7 +69,7 @@ class ReviewTable:
             return {int(image): int(count) for image, count in tx.execute(wanted)}
 
     def people(self) -> list[str]:
-        """Everybody who drew, has a task or said something, by name."""
+        """Names of all people with an event, an assigned image or a comment."""
         named = union(
             select(objects.c.person).where(objects.c.project_id == self._project),
             select(comments.c.person).where(comments.c.project_id == self._project),
@@ -81,7 +81,7 @@ class ReviewTable:
     # -- changes ----------------------------------------------------------------------------
 
     def assign(self, image_ids: Sequence[int], assignee: str, person: str) -> None:
-        """Make images somebody's task; nobody's with an empty name.
+        """Assign images to a person; to nobody with an empty name.
 
         Raises:
             DataError: a name that cannot be; see `clean_line`.
@@ -107,18 +107,18 @@ class ReviewTable:
         person: str,
         comment: tuple[str, Place] | None = None,
     ) -> Review:
-        """Bring the review of an image to another state, and mark the image accordingly.
+        """Set the state of an image's review, and mark the image accordingly.
 
         Args:
-            image_id: which.
-            state: what is for review or approved is done; what is sent back is not.
+            image_id: number of the image.
+            state: "review" and "approved" mark the image as done, "returned" as unfinished.
             revision: of the review that the person saw.
-            person: who does it.
-            comment: a text and its place, in the same step.
+            person: the person who acts.
+            comment: a text and its place, added in the same transaction.
 
         Raises:
-            ConflictError: somebody else changed it meanwhile.
-            DataError: a comment that cannot be.
+            ConflictError: somebody else changed the review meanwhile.
+            DataError: an invalid comment.
             MissingError: no such image.
         """
         with self._database.write() as tx:
@@ -148,7 +148,7 @@ class ReviewTable:
             return self._add(tx, image_id, text, place, person)
 
     def resolve(self, number: int, resolved: bool, person: str) -> int:
-        """Say whether a comment was dealt with; returns the number of its image.
+        """Resolve a comment or open it again; returns the number of its image.
 
         Raises:
             MissingError: there is no such comment.

@@ -24,14 +24,14 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file that may hold a project, looked at in a place where nothing can be spoilt.
+    """A file that may hold a project, examined in a copy.
 
     Attributes:
         origin: the file itself.
-        path: the copy of it that is looked at.
-        contents: what it says of itself; None if that cannot be read.
+        path: the examined copy.
+        contents: its identity and state; None if they cannot be read.
         is_sound: whether its structure is in order and its log without gaps.
-        problem: why not.
+        problem: reason why it is not sound.
     """
 
     origin: Path
@@ -42,12 +42,12 @@ class Source:
 
 
 def look_at(origin: Path, scratch: Path, *, is_in_use: bool = False) -> Source:
-    """Look at a file, with its write-ahead log, in a folder of its own.
+    """Examine a copy of a file, with its write-ahead log, in a separate folder.
 
     Args:
         origin: the file.
-        scratch: the folder, which is made.
-        is_in_use: whether somebody may write to it meanwhile; it is looked at as of one moment.
+        scratch: the folder, which is created.
+        is_in_use: whether other processes may write to it; then a snapshot is examined.
     """
     scratch.mkdir()
     path = scratch / "project.sqlite"
@@ -80,12 +80,12 @@ def join(base: Path, others: list[Path], result: Path) -> tuple[int, list[str]]:
     """Merge a sound database with the events that only others have.
 
     Args:
-        base: sound.
-        others: perhaps damaged; used where their log is the continuation of that of `base`.
-        result: to be made.
+        base: a sound database.
+        others: possibly damaged; used where their log continues that of `base`.
+        result: the new file.
 
     Returns:
-        How many events came from the others, and a line about every event that is unreadable.
+        The number of events from the others, and a line about every unreadable event.
 
     Raises:
         sqlite3.Error: `base` is not sound.
@@ -124,7 +124,7 @@ def _rows(connection: sqlite3.Connection, project_id: int, after: int, until: in
 
 
 def _continuation(other: Path, project_id: int, known: list[Row]) -> list[Row]:
-    """The events of a file beyond the known ones, if what it has of those is the same."""
+    """The events of a file beyond the known ones, if its earlier events equal those."""
     try:
         with connected(other) as connection:
             (until,) = connection.execute(
@@ -153,7 +153,7 @@ def _is_readable(row: Row, damaged: list[str]) -> bool:
 
 
 def _replace(made: sqlite3.Connection, project_id: int, rows: list[Row]) -> None:
-    """Write a project's log anew, without gaps in its numbers."""
+    """Rewrite a project's log, without gaps in its numbers."""
     made.execute("DELETE FROM events WHERE project_id = ?", (project_id,))
     numbered = [(row[0], number, *row[2:]) for number, row in enumerate(rows, 1)]
     places = ", ".join("?" * len(_COLUMNS.split(", ")))

@@ -1,4 +1,4 @@
-"""What a session's events mean for the objects of its project."""
+"""Application of a session's events to the objects of its project."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ from samadapt.store.records import StoredObject
 
 @dataclass(slots=True)
 class SessionObjects:
-    """The objects of one image, as one session changes them.
+    """The objects of one image, as changed by one session.
 
-    The session's state says which objects there should be, and which proposals were decided about;
-    what differs from the state before is changed in the project, in the transaction that saves the
-    event.
+    The session's state has the objects and the decisions about proposals; its differences from
+    the state before are applied to the project, in the transaction that saves the event.
 
     Attributes:
         table: the project's objects.
-        proposals: those that wait in the project.
+        proposals: the project's proposals.
         image_id: the session's image.
         content_hash: of its pixels.
-        is_adapted: tells whether answers use something that was learned.
-        person: who acts.
-        key: of the request, which a new object gets.
+        is_adapted: returns True if predictions use a trained adapter.
+        person: the person who acts.
+        key: of the request, for new objects.
         source: of an object that is added without clicks.
         labels: names of labels for objects that are made of proposals, by the proposal's number:
             those that are missing are added with the objects, or not at all.
@@ -48,7 +47,7 @@ class SessionObjects:
     labels: Mapping[int, str] = field(default_factory=dict)
 
     def complete(self, tx: Connection, before: SessionState, event: Event) -> Event:
-        """Make the changes of an event; returns it with the numbers of new objects.
+        """Apply an event to the project; returns it with the numbers of new objects.
 
         Raises:
             ConflictError: somebody else changed an object meanwhile.
@@ -144,12 +143,12 @@ def label_number(label: str | None) -> int | None:
 
 
 def label_text(label_id: int | None) -> str | None:
-    """How sessions name the label of a number."""
+    """The label of a number in the form of a session's events."""
     return None if label_id is None else str(label_id)
 
 
 def saved_object(thing: StoredObject) -> SavedObject:
-    """A project's object as sessions know it."""
+    """A project's object in the form of a session's state."""
     return SavedObject(
         thing.id, thing.revision, label_text(thing.label_id), thing.rle, thing.deleted
     )

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 WAL = "-wal"
 PARTS = ("", WAL, "-shm")
-"""The files that are the database while it is in use, by what follows its name."""
+"""Suffixes of the files that make up the database while it is in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Contents:
 
     Attributes:
         identity: None before schema 2.
-        events: those that its projects count.
-        rows: those that are there.
+        events: number of events according to its projects.
+        rows: number of events in the log.
     """
 
     identity: str | None
@@ -30,7 +30,7 @@ class Contents:
 
 
 def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
-    """Connect to a file that is there: unlike SQLite by itself, this never makes one."""
+    """Connect to an existing file; unlike SQLite's default, this never creates one."""
     return sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}", uri=True, check_same_thread=False, timeout=15
     )
@@ -89,7 +89,7 @@ def copy_database(source: sqlite3.Connection, target: Path) -> Contents:
     """
 
     def give_up(status: int, remaining: int, total: int) -> None:
-        # Python would wait for ever for locks that nobody lets go.
+        # Python would wait forever for a lock that is not released.
         if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise sqlite3.OperationalError("it is locked")
 

@@ -25,7 +25,7 @@ versions = Table("samadapt_schema", metadata, Column("version", Integer, primary
 """The migrations that were applied."""
 
 identities = Table("samadapt_database", metadata, Column("identity", Text, primary_key=True))
-"""One row: what tells this database from any other, for as long as it lives."""
+"""One row: the identity of this database, which never changes."""
 
 projects = Table(
     "projects",
@@ -58,8 +58,8 @@ details = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("body", Text, nullable=False),
 )
-"""JSON of what is said beside masks and labels: attributes of a "label" (which ones its objects
-have) and of an "object" (their values), tags of an "image". No row where nothing is said."""
+"""JSON of details: attributes of a "label" (their definitions) and of an "object" (their values),
+and tags of an "image". There are no rows for empty details."""
 
 images = Table(
     "images",
@@ -114,7 +114,7 @@ objects = Table(
     Index("objects_of_image", "image_id"),
     sqlite_autoincrement=True,
 )
-"""What the events about objects add up to; can be made again from them, see `rebuild`.
+"""The objects, computed from the events about them; `rebuild` computes them again.
 
 The label of an object that is not deleted is always in the list: `live_label` refers to it.
 """
@@ -145,7 +145,7 @@ claims = Table(
     Column("person", Text, nullable=False),
     Column("seen", Float, nullable=False),
 )
-"""Who is at which image now; a claim that was not renewed for a while is void."""
+"""Claims of people on images; a claim that was not renewed for a while is void."""
 
 proposals = Table(
     "proposals",
@@ -167,8 +167,8 @@ proposals = Table(
 )
 """Objects that were found without a person; no part of the log.
 
-`state` is "waiting" for review, "accepted" (an object now) or "rejected" (the like of it is not put
-in again). Undo makes a proposal wait again.
+`state` is "waiting" for review, "accepted" (an object now) or "rejected" (similar ones are not
+added again). Undo makes a proposal wait again.
 """
 
 reviews = Table(
@@ -180,7 +180,7 @@ reviews = Table(
     Column("assignee", Text, nullable=False),
     Column("revision", Integer, nullable=False),
 )
-"""How far the review of an image is, and whose task the image is. No row where nothing was said."""
+"""State of the review of an image, and its assignee. There are no rows for empty reviews."""
 
 comments = Table(
     "comments",
@@ -210,9 +210,9 @@ learning = Table(
     Column("resets", Integer, nullable=False, default=0),
     Column("resets_done", Integer, nullable=False, default=0),
 )
-"""What all servers of a project answer with: their model (its name, and the hash of its weights)
-and JSON of the adapters. `revision` counts the choices of adapters, `resets` the wishes to forget
-what was learned, of which `resets_done` were fulfilled."""
+"""The model (its name, and the hash of its weights) and the adapters (JSON) of all servers of a
+project. `revision` counts the choices of adapters, `resets` the requests to reset them, and
+`resets_done` the finished ones."""
 
 codes = Table(
     "codes",
@@ -221,4 +221,4 @@ codes = Table(
     Column("digest", Text, primary_key=True),
     Column("made", Float, nullable=False),
 )
-"""Codes of addresses that nobody has used yet, hashed: any server of the project exchanges them."""
+"""Unused login codes, hashed; they are valid at any server of the project."""

@@ -1,1 +1,1 @@
-"""Objects carried along a stack: propagation from slice to slice, filling, learning on the way."""
+"""Propagation of objects from slice to slice of a stack, filling, and learning on the way."""

@@ -19,17 +19,17 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class CarryOptions:
-    """When an answer is doubted.
+    """Thresholds by which a predicted mask is doubted.
 
     Attributes:
-        agreement: least IoU of an answer with the carried mask.
-        confidence: least product of two IoUs: of the answer, carried back, with the mask it came
-            from, and of the answer with one that was asked for afresh, without the carried mask.
-        growth: by what factor the area may change from one slice to the next, up or down.
-        min_area: pixels below which an object has ended.
+        agreement: least IoU of a prediction with the carried mask.
+        confidence: least product of two IoUs: of the prediction, carried back, with the original
+            mask, and of the prediction with a second one without the carried mask.
+        growth: largest factor of change of the area from one slice to the next, up or down.
+        min_area: number of pixels below which an object has ended.
 
     Raises:
-        DataError: a value that makes no sense.
+        DataError: an invalid value.
     """
 
     agreement: float = 0.6
@@ -52,10 +52,10 @@ class Carried:
     """One object in one slice.
 
     Attributes:
-        mask: the answer (H, W).
+        mask: the prediction (H, W).
         moved: the carried mask that it was compared with.
         confidence: 0..1; see `CarryOptions`.
-        doubt: why the answer is doubted, in a few words; "" for one that is trusted.
+        doubt: reason why the prediction is doubted; "" for a trusted one.
     """
 
     mask: Mask = field(repr=False)
@@ -66,12 +66,12 @@ class Carried:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CarryStep:
-    """What happened in one slice.
+    """Result for one slice.
 
     Attributes:
-        index: the slice.
-        objects: by id; those that were doubted before are not carried on.
-        problem: why the slice could not be read; then it has no objects.
+        index: of the slice.
+        objects: by id, without objects that were doubted in an earlier slice.
+        problem: reason why the slice could not be read; then it has no objects.
     """
 
     index: int
@@ -87,14 +87,14 @@ class Propagator(Protocol):
     ) -> Iterator[CarryStep]:
         """Carry objects slice by slice.
 
-        A step is computed when it is asked for, so that a person can stop, correct, and go on
-        from there with another call.
+        A step is computed when the iterator reaches it, so that a person can stop, correct, and
+        continue from there with another call.
 
         Args:
             stack: the stack.
-            start: the slice that the masks are of.
+            start: the slice of the masks.
             masks: (H, W) by id.
-            to: the slices to go to, in order, either way.
+            to: the slices to carry to, in order, in either direction.
 
         Raises:
             ImageError: `start` cannot be read.
@@ -102,13 +102,13 @@ class Propagator(Protocol):
 
 
 def doubts(moved: Mask, before: Mask, mask: Mask, options: CarryOptions) -> tuple[float, str]:
-    """How far an answer agrees with the carried mask, and why it is doubted."""
+    """IoU of a prediction with the carried mask, and the reason for doubting it, if any."""
     area, earlier = int(np.count_nonzero(mask)), int(np.count_nonzero(before))
     if area < options.min_area:
         return 0.0, "the object is gone"
     agreement = iou(mask, moved)
     if agreement < options.agreement:
-        return agreement, f"the answer and the carried mask agree by {agreement:.2f} only"
+        return agreement, f"IoU of the prediction with the carried mask is only {agreement:.2f}"
     if max(area, earlier) > options.growth * min(area, earlier):
         return agreement, f"the area changed from {earlier} to {area} pixels"
     return agreement, ""

@@ -1,4 +1,4 @@
-"""`MemoryPropagator`: objects carried by a video model's own memory."""
+"""`MemoryPropagator`: carries objects by a video model's memory."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from samadapt.tracking.carrying import Carried, CarryOptions, CarryStep, Mask, d
 class MemoryPropagator:
     """Carries objects with the memory of a video model such as SAM 2's.
 
-    The memory answers by itself; an answer is doubted where it changed too much from one slice to
-    the next. A doubted object is not carried any further.
+    A prediction is doubted if the mask changes too much from one slice to the next. A doubted
+    object is not carried any further.
     """
 
     def __init__(self, memory: VideoMemory, options: CarryOptions | None = None) -> None:
@@ -43,7 +43,7 @@ class MemoryPropagator:
 
 
 class _Frames:
-    """The readable slices one by one; what cannot be read is noted."""
+    """The readable slices one by one; unreadable slices are recorded as problems."""
 
     def __init__(self, stack: Stack, to: Sequence[int]) -> None:
         self._stack, self._to = stack, to

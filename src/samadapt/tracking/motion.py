@@ -1,4 +1,4 @@
-"""Motion between two slices: moves a mask to where its object is in the other one."""
+"""Motion between two slices: moves a mask to its object's position in the other slice."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from samadapt.models.embedding import ImageEmbedding
 Mask = NDArray[np.bool_]
 
 _CLOSE_UP = 256
-"""Optical flow is computed on a close-up of about so many pixels along the longer side."""
+"""Longer side, in pixels, of the close-up on which optical flow is computed."""
 _MAGNIFICATION = 4.0
-"""Pixels of a close-up per pixel of the slice at most."""
+"""Largest enlargement of a close-up."""
 _SURROUNDINGS = 0.6
-"""How much of an object's side the close-up shows on each side of it."""
+"""Margin of the close-up around an object, as a share of its side."""
 _LEAST = 16
-"""Pixels that it shows there at least."""
+"""Smallest margin of the close-up, in pixels."""
 _REACH = 0.12
-"""How far objects are looked for, as a share of the grid's side."""
+"""Largest shift in the search for an object, as a share of the grid's side."""
 _RIM = 5
-"""Pixels around an object in which its surroundings count too."""
+"""Margin around an object, in pixels, that is compared too."""
 _WORTH = 0.9
-"""The shift that the features tell is taken when its error is at most this share of the other."""
+"""The shift by features is used if its error is at most this share of the error without it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SliceView:
-    """A slice as motion sees it.
+    """A slice in the form for motion.
 
     Attributes:
         grey: (H, W) uint8.
@@ -53,17 +53,16 @@ class SliceView:
 class Motion:
     """The motion from one slice to another.
 
-    Dense optical flow (DIS; Kroeger et al., ECCV 2016) follows what moved a little and changed its
-    shape. Where an object jumped further than flow can see, the model's own features find it: the
-    shift under which the object's features agree best with those of the other slice. Of the two
-    the one that explains the pixels better moves the mask.
+    Dense optical flow (DIS; Kroeger et al., ECCV 2016) follows small motion and changes of shape.
+    For larger motion the model's features give the shift under which the object's features agree
+    best with those of the other slice. The motion that explains the pixels better is used.
     """
 
     def __init__(self, before: SliceView, after: SliceView) -> None:
         self._before, self._after = before, after
 
     def carry(self, mask: Mask) -> Mask:
-        """The mask (H, W) where its object is in the other slice; empty if it left the picture."""
+        """The mask (H, W) moved to the other slice; empty if the object left the picture."""
         if not mask.any():
             return mask.copy()
         best, least = np.zeros_like(mask), math.inf
@@ -76,7 +75,7 @@ class Motion:
     # -- private --------------------------------------------------------------------------
 
     def _moved(self, mask: Mask, shift: tuple[int, int]) -> tuple[Mask, float]:
-        """The mask shifted and then bent by flow, and how badly that explains the pixels."""
+        """The mask shifted and then warped by flow, with its error in the pixels."""
         x0, y0, x1, y1 = _surroundings(mask)
         scale = min(_CLOSE_UP / max(x1 - x0, y1 - y0), _MAGNIFICATION)
         size = max(8, round((x1 - x0) * scale)), max(8, round((y1 - y0) * scale))
@@ -130,7 +129,7 @@ def signed_distance(mask: Mask) -> NDArray[np.float32]:
 
 
 def _surroundings(mask: Mask) -> tuple[int, int, int, int]:
-    """A window around the object of a mask, which may lead out of the picture."""
+    """A window around the object of a mask, which may extend beyond the picture."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     more = max(_LEAST, round(_SURROUNDINGS * max(x1 - x0, y1 - y0)))

@@ -1,4 +1,4 @@
-"""`PromptPropagator`: the mask, moved by what changed, becomes the prompt in the next slice."""
+"""`PromptPropagator`: the mask, moved by the estimated motion, is the prompt in the next slice."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from samadapt.tracking.carrying import Carried, CarryOptions, CarryStep, Mask, d
 from samadapt.tracking.motion import Motion, SliceView
 
 _KEPT = 2
-"""Slices whose embeddings are kept."""
+"""Number of slices whose embeddings are kept."""
 
 
 class PromptPropagator:
     """Carries objects with any promptable model.
 
-    In each slice an object's mask is moved by what changed (`Motion`), and the model is asked with
-    it: an inner point and the moved mask as the earlier answer. The answer is carried back to the
-    slice it came from, and compared with one that the model gives from a point and a box alone.
-    Where it does not come back, or is far from the other or from the moved mask, the object is
-    doubted and not carried any further.
+    In each slice an object's mask is moved by the estimated motion (`Motion`). The prompt is an
+    inner point with the moved mask as the earlier mask. The prediction is carried back to the
+    original slice, and compared with a prediction for a point and a box alone. If it does not
+    match the original mask, that prediction or the moved mask, the object is doubted and not
+    carried any further.
 
     Args:
-        model: answers.
+        model: predicts the masks.
         adapters: applied in order.
-        options: when answers are doubted.
+        options: thresholds of doubt.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class PromptPropagator:
         return self._views[key]
 
     def learn(self, stack: Stack, index: int, masks: Sequence[Mask]) -> None:
-        """Let the adapters that learn in sessions learn objects that were accepted in a slice.
+        """Let adapters that learn in sessions learn the accepted objects of a slice.
 
         Raises:
             ImageError: the slice cannot be read.
@@ -112,22 +112,22 @@ class PromptPropagator:
                 confidence = returned * agreed
                 if confidence < self.options.confidence:
                     doubt = (
-                        f"carried back it agrees by {returned:.2f}, with a fresh answer by "
-                        f"{agreed:.2f}"
+                        f"IoU with the original mask, carried back, is {returned:.2f}, and with a "
+                        f"prediction from point and box {agreed:.2f}"
                     )
             found[identity] = Carried(answer, moved, confidence, doubt)
         return found
 
 
 def carried_prompt(moved: Mask) -> Prompt:
-    """The prompt that a moved mask (H, W) becomes: an inner point, and the mask."""
+    """The prompt of a moved mask (H, W): an inner point, and the mask."""
     return Prompt([_inner_point(moved)], mask=moved)
 
 
 def fresh_prompt(moved: Mask) -> Prompt:
     """The same object from an inner point and a box, without the mask.
 
-    The box is as large as the mask, so that both prompts are answered on the same close-up.
+    The box is as large as the mask, so that both prompts are decoded on the same close-up.
     """
     rows, columns = np.flatnonzero(moved.any(1)), np.flatnonzero(moved.any(0))
     top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
@@ -147,9 +147,9 @@ def teach(
     embedding: ImageEmbedding,
     masks: Sequence[Mask],
 ) -> None:
-    """Let the adapters that learn in sessions learn accepted objects of one image.
+    """Let adapters that learn in sessions learn accepted objects of one image.
 
-    They learn them as answers to an inner click, as a session would have given it.
+    Each object is learned like the accepted prediction for one inner click in a session.
 
     Args:
         model: the model.

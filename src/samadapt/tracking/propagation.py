@@ -1,4 +1,4 @@
-"""`propagate` and `fill`: tracks along a stack, and the places where a person should look."""
+"""`propagate` and `fill`: tracks along a stack, with stops that a person should check."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A place where an object was not carried any further.
+    """A slice in which propagation of an object stopped.
 
     Attributes:
-        track: its id.
-        index: the slice where it was doubted.
-        why: in one line.
-        mask: the doubted answer; None where there is none.
-        moved: the mask that was carried there.
+        track: id of the object.
+        index: of the slice.
+        why: the reason, in one line.
+        mask: the doubted prediction; None where there is none.
+        moved: the carried mask.
     """
 
     track: int
@@ -50,8 +50,8 @@ class Propagation:
     """Result of carrying objects.
 
     Attributes:
-        tracks: all objects, the carried masks included.
-        stops: where a person should look, in the order of the slices.
+        tracks: all objects, including the carried masks.
+        stops: to be checked by a person, in the order of the slices.
         problems: slices that could not be read, one line each.
     """
 
@@ -68,7 +68,7 @@ def propagator_for(
     """Return the propagator for a model, or for a video model's memory.
 
     Raises:
-        DataError: adapters beside a memory, which has no place for them.
+        DataError: adapters with a memory, which takes none.
     """
     if isinstance(model, SegmentationModel):
         return PromptPropagator(model, adapters, options)
@@ -94,21 +94,20 @@ def propagate(
 ) -> Propagation:
     """Carry the objects of a slice to the slices after it, or before it.
 
-    An object's own masks in other slices are never changed: where it has one already, that one is
-    kept and carried on from there.
+    An object's own masks in other slices are never changed; propagation continues from them.
 
     Args:
         model: a model, a video model's memory (`samadapt.load_memory`), or any `Propagator`.
         stack: the stack.
         tracks: objects with a mask in `start`, and any others.
-        start: the slice they are carried from.
+        start: the slice of the given masks.
         to: the last slice; before `start` to go backwards. None for the stack's last.
         only: ids of the objects to carry; None for all.
         adapters: applied in order.
-        learn: let the adapters that learn in sessions learn the masks in `start` first, which a
+        learn: let adapters that learn in sessions first learn the masks in `start`, which a
             person accepted.
-        options: when an answer is doubted.
-        progress: told how many of how many slices are done.
+        options: thresholds of doubt.
+        progress: called with the number of finished slices and of all.
 
     Raises:
         DataError: tracks of another size than the stack, or no object in `start`.
@@ -136,7 +135,7 @@ def propagate(
                 continue
             own = {k: rle.mask() for k, rle in tracks.at(step.index).items() if k in masks}
             left = {k: one.mask for k, one in step.objects.items() if not one.doubt} | own
-            if own or not left:  # go on from an object's own mask, or not at all
+            if own or not left:  # continue from an object's own mask, or stop
                 start, masks = step.index, left
                 done, path = done + place, path[place:]
                 break
@@ -157,26 +156,26 @@ def fill(
     options: CarryOptions | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Propagation:
-    """Fill the slices between two in which objects have masks.
+    """Fill the slices between two key slices in which objects have masks.
 
-    Objects are carried from both; between, the two answers are blended by their signed distances
-    to the outline, each the more the nearer its key slice is. Where only one of them gets, it
-    stands alone; where neither does, the key masks themselves are blended and the slice is
-    reported.
+    Objects are carried from both sides. The two predictions in a slice are blended by their signed
+    distances to the outline, weighted by the nearness of their key slices. A slice that only one
+    side reaches gets its prediction; where neither side arrives, the key masks are blended and the
+    slice is reported.
 
     Args:
         model: as for `propagate`.
         stack: the stack.
         tracks: objects with masks in both slices, and any others.
         first: a key slice.
-        last: a later one.
+        last: a later key slice.
         only: ids of the objects to fill; None for all.
         adapters: applied in order.
-        options: when an answer is doubted.
-        progress: told how many of how many steps are done.
+        options: thresholds of doubt.
+        progress: called with the number of finished steps and of all.
 
     Raises:
-        DataError: as `propagate`; also no object that has masks in both.
+        DataError: as `propagate`; also no object with masks in both slices.
         ImageError: a key slice cannot be read.
     """
     _check(stack, tracks)
@@ -221,11 +220,11 @@ def fill(
 # -- private ------------------------------------------------------------------------------
 
 _APART = 0.5
-"""IoU of the answers from both sides below which a slice is reported."""
+"""Least IoU of the predictions from both sides; below it a slice is reported."""
 
 
 class _Collected:
-    """Steps made into tracks."""
+    """Collects steps as tracks."""
 
     def __init__(self, tracks: Tracks) -> None:
         self._tracks = tracks
@@ -259,12 +258,12 @@ class _Collected:
 def _blended(
     one: Mask | None, other: Mask | None, keys: tuple[Mask, Mask], weight: float
 ) -> tuple[Mask, str]:
-    """The mask between answers from both sides, `weight` for the first, and what is doubtful."""
+    """Blend the masks of both sides, `weight` for the first; returns the mask and any doubt."""
     if one is not None and other is not None:
         agreement = iou(one, other)
         near = one if weight >= 1 / 2 else other
         if agreement < _APART:
-            return near, f"the answers from both sides agree by {agreement:.2f} only"
+            return near, f"the IoU of the predictions from both sides is only {agreement:.2f}"
         blend = weight * signed_distance(one) + (1 - weight) * signed_distance(other)
         mask = np.asarray(blend > 0)
         return (mask if mask.any() else near), ""
@@ -272,7 +271,7 @@ def _blended(
     if alone is not None:
         return alone, ""
     blend = weight * signed_distance(keys[0]) + (1 - weight) * signed_distance(keys[1])
-    return np.asarray(blend > 0), "neither side gets here: the key masks were blended"
+    return np.asarray(blend > 0), "neither side reached this slice: the key masks were blended"
 
 
 def _masks(tracks: Tracks, index: int, only: Sequence[int] | None) -> dict[int, Mask]:

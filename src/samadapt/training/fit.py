@@ -1,4 +1,4 @@
-"""`samadapt.fit`: train an adapter on images with masks, before it is used."""
+"""`samadapt.fit`: train an adapter on images with masks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from samadapt.training.fitting.training_data import TrainingData
 __all__ = ["FitReport", "FitStatus", "fit", "run_fit"]
 
 TRAINING = "training"
-"""Folder beside the adapter's files: checkpoint while it is trained, report afterwards."""
+"""Folder beside the adapter's files, for the checkpoint during training and the report after."""
 REPORT = "report.json"
 
 
@@ -46,7 +46,7 @@ class FitReport:
     Attributes:
         adapter: trained, its parameters frozen.
         out: its folder.
-        resumed_at: the step that this call began at; all of them if there was nothing left to do.
+        resumed_at: the step at which this call began; the last one if the run was finished.
         values: the run, its progress and its curves, as plain JSON values.
         skipped: images that could not be used.
     """
@@ -73,8 +73,8 @@ def fit(
 ) -> Adapter:
     """Train an adapter on images with masks and save it in a folder.
 
-    The model stays frozen; every image is encoded once and kept on the disk. A run that was
-    killed goes on with the same call. One that is finished is not done again.
+    The model stays frozen; every image is encoded once, and its embedding is kept on the disk. The
+    same call resumes a killed run, and does not repeat a finished one.
 
         stable = samadapt.fit("stable", samadapt.load("nano"), dataset, out="stable-nano")
 
@@ -84,20 +84,19 @@ def fit(
         model: the model, or its name.
         dataset: one or several, with their images.
         out: folder of the adapter; new, or that of the same run.
-        start: an adapter of this method to go on from, rather than from nothing.
-        cache: folder of embeddings; the user's cache, which `samadapt embed` fills, if left out.
-        cache_bytes: most bytes to keep there; 0 keeps none.
-        progress: a bar on a terminal (True), nothing (False), or a function told of every step.
-        on_skip: told of every image that cannot be used.
+        start: a trained adapter of this method to start from; None starts untrained.
+        cache: folder of embeddings; defaults to the user's cache, which `samadapt embed` fills.
+        cache_bytes: size limit of that folder; 0 keeps no embeddings.
+        progress: a bar on a terminal (True), nothing (False), or a function called at every step.
+        on_skip: called with every image that cannot be used.
         **settings: changes of the method's recipe, see `FitRecipe` (`category`, `shots`, `epochs`,
             `seed`, ...).
 
     Raises:
         DataError: nothing to train on (no object, empty masks, no readable image), an unknown
-            category, fewer masks than shots, an unknown setting, or a folder that holds something
-            else.
-        AdapterError: an unknown method or variant, an adapter made for another model, or nothing
-            that could be trained.
+            category, fewer masks than shots, an unknown setting, or a folder with other files.
+        AdapterError: an unknown method or variant, an adapter made for another model, or an
+            adapter without trainable parameters.
         CheckpointError: an unfinished run with other settings in `out`, or a damaged one.
     """
     report = run_fit(
@@ -171,7 +170,7 @@ def _model(model: SegmentationModel | str | os.PathLike[str]) -> SegmentationMod
 
 
 def _selected(datasets: Sequence[CocoDataset], recipe: FitRecipe) -> list[CocoDataset]:
-    """The objects of the recipe's category, or as many of them as it says."""
+    """The objects of the recipe's category, limited to its number of shots."""
     if recipe.category is None and recipe.shots is None:
         return list(datasets)
     if recipe.shots is not None and len(datasets) > 1:
@@ -182,7 +181,7 @@ def _selected(datasets: Sequence[CocoDataset], recipe: FitRecipe) -> list[CocoDa
 
 
 def _task(method: FitMethod, recipe: FitRecipe, datasets: Sequence[CocoDataset]) -> str | None:
-    """The name of the one thing that is taught, None if there are several."""
+    """The name of the category that is taught; None if there are several."""
     if recipe.category is not None:
         return recipe.category
     names = sorted({d.category(a.category_id).name for d in datasets for a in d.annotations})
@@ -191,7 +190,7 @@ def _task(method: FitMethod, recipe: FitRecipe, datasets: Sequence[CocoDataset])
     if not method.one_task:
         return None
     raise DataError(
-        f"method {method.name!r} learns one task, and there are objects of "
+        f"method {method.name!r} learns one category, but there are objects of "
         f"{', '.join(names) or 'no category'}: give the category"
     )
 
@@ -255,10 +254,10 @@ def _describe(
 def _finished(
     out: Path, run: Mapping[str, Any], model: SegmentationModel, adapter: Adapter
 ) -> FitReport | None:
-    """The report of this very run if `out` holds its result already.
+    """The report of this run if `out` holds its result already.
 
     Raises:
-        DataError: `out` holds something else.
+        DataError: `out` holds other files.
     """
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file: give a folder for the adapter")
@@ -267,14 +266,14 @@ def _finished(
         return None
     if not (out / CONFIG_FILE).exists():
         if out.exists() and any(p.name != TRAINING for p in out.iterdir()):
-            raise DataError(f"{out} is not empty and no adapter's folder: give a new one")
+            raise DataError(f"{out} is not empty and holds no adapter: give a new folder")
         return None
     try:
         values = json.loads(path.read_bytes())
         before = values["run"]
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(
-            f"{out} holds an adapter that was made in another way: give a new folder"
+            f"{out} holds an adapter that this command did not train: give a new folder"
         ) from None
     if differing := difference(_as_read(before, adapter), json.loads(json.dumps(run))):
         raise DataError(
@@ -285,7 +284,7 @@ def _finished(
 
 
 def _as_read(run: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
-    """The description of an earlier run, the adapter's settings as this version reads them."""
+    """The description of an earlier run, with the adapter's settings in this version's form."""
     try:
         config = adapter.config_class.from_dict(run["adapter"])
     except (AdapterError, KeyError, TypeError):
@@ -294,7 +293,7 @@ def _as_read(run: dict[str, Any], adapter: Adapter) -> dict[str, Any]:
 
 
 def _settings(config: AdapterConfig) -> dict[str, Any]:
-    """A config as plain JSON values, without what a run leaves in it."""
+    """A config as plain JSON values, without the results of a run."""
     values = config.to_dict()
     for name in ("recipe", "training_data", "metrics"):
         values.pop(name, None)

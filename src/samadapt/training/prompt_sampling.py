@@ -1,8 +1,8 @@
 """Prompts of all qualities for a known object: for robust training (RTS) and its benchmark.
 
 Boxes are exact or noisy as in DN-DETR (Li et al., CVPR 2022, section 4.3); clicks are pixels of
-the object, drawn evenly. Everything is drawn from a generator that belongs to the object, so that
-the same seed gives an object the same prompts wherever and in whatever order it is met.
+the object, drawn uniformly. Each object has its own random generator, so that with the same seed
+it gets the same prompts in any order of visits.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class PromptKind:
 
     @property
     def is_exact(self) -> bool:
-        """Whether every draw is the same."""
+        """Whether every draw gives the same prompt."""
         return not self.points and not self.noise
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ def kinds(names: Iterable[str]) -> tuple[PromptKind, ...]:
 
 
 QUALITIES = kinds(("box", "box0.2", "box0.4", "box0.6", "1p", "3p", "5p", "10p"))
-"""What the robustness benchmark measures."""
+"""Kinds of prompts of the robustness benchmark."""
 
 
 class PromptSampler:
@@ -96,7 +96,7 @@ class PromptSampler:
     def __init__(self, mask: NDArray[np.bool_]) -> None:
         self._places = np.flatnonzero(mask)
         if not len(self._places):
-            raise DataError("an object without a pixel cannot be prompted for")
+            raise DataError("an empty mask has no prompts: give masks with at least one pixel")
         self._size = (int(mask.shape[0]), int(mask.shape[1]))
         rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
         self.box = Box(
@@ -131,9 +131,9 @@ class PromptSampler:
 
 
 def object_generator(seed: int, place: int, purpose: str = "") -> np.random.Generator:
-    """The generator of one object for one purpose.
+    """The random generator of one object for one purpose.
 
-    It depends on nothing else, so an object's prompts stay the same when others come or go.
+    It depends only on its arguments, so that an object's prompts do not depend on other objects.
 
     Args:
         seed: of the run, 0 or more.

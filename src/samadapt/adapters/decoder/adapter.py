@@ -21,7 +21,7 @@ class DecoderConfig(AdapterConfig):
     """Config of a fine-tuned decoder.
 
     Attributes:
-        parameters: exact number of learned parameters; 0 until it meets a model.
+        parameters: exact number of learned parameters; 0 until it is bound to a model.
     """
 
     method: str = "decoder"
@@ -30,13 +30,13 @@ class DecoderConfig(AdapterConfig):
 
 @register("decoder")
 class DecoderAdapter(WeightChange):
-    """Every parameter of the mask decoder may change (seam 3); untrained, none does.
+    """Fine-tunes every parameter of the mask decoder (seam 3); untrained, none differs.
 
-    A baseline: it is as large as the decoder, and nothing keeps it near the frozen weights.
+    It is a baseline: as large as the decoder, and not regularised towards the frozen weights.
     """
 
     about = "the whole mask decoder"
-    # Few steps on few masks need a higher rate than an epoch over photographs does: on 16 masks of
+    # A few steps on few masks need a higher rate than an epoch over photographs: on 16 masks of
     # hair and 60 steps the running IoU ended at 0.31 with 3e-5, at 0.51 with 3e-4.
     fitting = Fitting(
         recipe={"learning_rate": 3e-5},

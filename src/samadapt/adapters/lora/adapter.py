@@ -26,12 +26,12 @@ class LoraConfig(AdapterConfig):
     """Config of a LoRA adapter.
 
     Attributes:
-        rank: r; 0 takes the one whose number of parameters is nearest to a stable adapter's.
+        rank: r; 0 chooses the rank whose number of parameters is nearest to a stable adapter's.
         alpha: the change is scaled by alpha / r; 0 stands for alpha = r.
-        layers: shell patterns of the decoder's linear layers; "!" before one takes out. None for
-            those of a file that peft wrote.
+        layers: shell patterns of the decoder's linear layers; "!" before a pattern excludes
+            layers. None for the layers of a file that peft wrote.
         seed: of the factors A.
-        parameters: exact number of learned parameters; 0 until it meets a model.
+        parameters: exact number of learned parameters; 0 until it is bound to a model.
     """
 
     method: str = "lora"
@@ -70,10 +70,10 @@ class LoraAdapter(WeightChange):
         W' = W + (alpha / r) B A        A: (r, in), B: (out, r)
 
     for the weights of linear layers of the two-way transformer (attention projections and MLPs).
-    B starts as 0, so that untrained no bit changes. A prediction uses the merged weights and costs
-    what it costs without an adapter.
+    B starts as 0, so that untrained no bit changes. A prediction uses the merged weights and is
+    as fast as without an adapter.
 
-    Its folder is one that peft loads onto the network around the decoder.
+    peft can load the adapter's folder onto the network around the decoder.
     """
 
     about = "low-rank changes of the decoder's linear layers"
@@ -124,7 +124,7 @@ class LoraAdapter(WeightChange):
             self.module.to(model.device)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what `state_dict` gave, or the tensors of a file in peft's layout.
+        """Load a state that `state_dict` returned, or the tensors of a file in peft's layout.
 
         Raises:
             AdapterError: no tensor, or other names or shapes than this adapter has.
@@ -137,7 +137,7 @@ class LoraAdapter(WeightChange):
             self._settle()
 
     def mask_decoder(self, base: nn.Module) -> nn.Module:
-        """A decoder with `base`'s weights plus the changes; everything else is shared with it."""
+        """A decoder with `base`'s weights plus the changes; the rest is shared with `base`."""
         if not self._decoder_layers:
             self._decoder_layers = {name for name, _ in base.named_modules()}
             self._settle()
@@ -164,17 +164,17 @@ class LoraAdapter(WeightChange):
         }
 
     def check_state(self, state: Mapping[str, Tensor]) -> bool:
-        """Whether there is a pair of matrices for each layer."""
+        """Whether the tensors are a pair of matrices for each layer."""
         ranks = {min(tensor.shape) if tensor.ndim == 2 else 0 for tensor in state.values()}
         layers = {name.rpartition(".")[0] for name in state}
         wanted = {f"{layer}.lora_{factor}" for layer in layers for factor in "AB"}
         return wanted == set(state) and all(rank > 0 for rank in ranks)
 
     def _settle(self) -> None:
-        """Take weights that were loaded without a model to the decoder's layers.
+        """Assign weights that were loaded without a model to the decoder's layers.
 
         Raises:
-            AdapterError: they change layers that it lacks.
+            AdapterError: they change layers that the decoder lacks.
         """
         state = self.state_dict()
         path, found = peft_layout.located(state, self._decoder_layers)
@@ -201,8 +201,8 @@ class LoraAdapter(WeightChange):
 def equal_rank(shapes: Mapping[str, tuple[int, int]], channels: int) -> int:
     """The rank whose parameter count is nearest to a stable adapter's of this width, at least 1.
 
-    That is C^2 + 55 C + 124, about 0.08 million for SAM's C = 256 (Fan et al., ICLR 2025), so
-    that the two can be compared.
+    A stable adapter has C^2 + 55 C + 124 parameters, about 0.08 million for SAM's C = 256 (Fan et
+    al., ICLR 2025).
 
     Args:
         shapes: (out, in) of the layers.

@@ -21,7 +21,7 @@ _PLAIN: Mapping[str, Any] = {
     "rank_pattern": {},
     "alpha_pattern": {},
 }
-"""Variants of LoRA that samadapt does not compute, as they stand in a config without them."""
+"""Fields of LoRA variants that samadapt does not support, with their values for plain LoRA."""
 
 
 def peft_config(rank: int, alpha: float, layers: Iterable[str]) -> dict[str, Any]:
@@ -51,11 +51,14 @@ def settings(values: Mapping[str, Any]) -> dict[str, Any]:
         AdapterError: another method of peft, a variant of LoRA, or a field that is missing.
     """
     if values.get("peft_type") != "LORA":
-        raise AdapterError(f"a peft adapter of type {values.get('peft_type')!r}: only LORA is read")
+        raise AdapterError(
+            f"a peft adapter of type {values.get('peft_type')!r}, but only LORA can be loaded: "
+            "use it with peft"
+        )
     for name, plain in _PLAIN.items():
         if (given := values.get(name, plain)) and given != plain:
             raise AdapterError(
-                f"its {name} is {given!r}, a variant of LoRA that samadapt does not compute: use "
+                f"its {name} is {given!r}, a variant of LoRA that samadapt does not support: use "
                 "it with peft"
             )
     rank, alpha = values.get("r"), values.get("lora_alpha")
@@ -67,25 +70,25 @@ def settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_peft(tensors: Mapping[str, Tensor], module_path: str) -> dict[str, Tensor]:
-    """Tensors "LAYER.lora_A" of the decoder under the names that peft's files have."""
+    """Rename tensors "LAYER.lora_A" of the decoder to the names in peft's files."""
     path = f"{module_path}." if module_path else ""
     return {f"{_PREFIX}{path}{name}{_SUFFIX}": tensor for name, tensor in tensors.items()}
 
 
 def from_peft(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors "PATH.LAYER.lora_A" of either layout, by names in the network that peft wraps."""
+    """Rename tensors of either layout to "PATH.LAYER.lora_A", by names in the wrapped network."""
     return {name.removeprefix(_PREFIX).removesuffix(_SUFFIX): t for name, t in tensors.items()}
 
 
 def within(tensors: Mapping[str, Tensor], module_path: str) -> dict[str, Tensor]:
-    """The same tensors by names in the decoder, for those that lie in it by their full name."""
+    """Rename tensors that lie in the decoder by their full name to names in the decoder."""
     return {name.removeprefix(f"{module_path}."): tensor for name, tensor in tensors.items()}
 
 
 def located(
     tensors: Mapping[str, Tensor], layers: Collection[str]
 ) -> tuple[str, dict[str, Tensor]]:
-    """The place of the decoder in the network that names come from, and names in the decoder.
+    """Return the decoder's path in the network of the given names, and the names in the decoder.
 
     Args:
         tensors: by names in the network, or in the decoder already.
@@ -102,7 +105,7 @@ def located(
         if at is None:
             raise AdapterError(
                 f"it changes {'.'.join(steps)}, which is no layer of the mask decoder: use it with "
-                "peft, or train one of the decoder alone"
+                "peft, or train an adapter of the decoder alone"
             )
         path = ".".join(steps[:at])
         found[f"{'.'.join(steps[at:])}.{name.rpartition('.')[2]}"] = tensor

@@ -40,31 +40,30 @@ _HANDED = "handed"
 class OnlineAdapter(Adapter):
     """Adapts the mask decoder (seam 3) to the images at hand, from clicks and accepted masks.
 
-    While an object is being clicked, its clicks are labels; when it is accepted, its mask is one.
-    The settings say how both are learned. What was learned is kept per kind of images, and is
-    used only as long as it does better than the frozen decoder on the objects accepted last. The
-    model itself is never changed.
+    While an object is being clicked, its clicks are labels; once it is accepted, its mask is the
+    label. The settings define how both are learned. The learned weights are kept per domain, and
+    are used only as long as they do better than the frozen decoder on the objects accepted last.
+    The model itself is never changed.
 
-    Give every project an adapter of its own. Memory: P trained parameters (float32) are held up
-    to four times for work (base, working copy, two for Adam), once per domain, once for what is
-    published, and for at most 8 undo steps while an object is clicked; views for replay are
-    bounded by the settings.
+    Use a separate adapter for every project. Memory: P trained parameters (float32) are held up
+    to four times for optimisation (base, working copy, two for Adam), once per domain, once for
+    the published weights, and for at most 8 undo steps while an object is clicked; the settings
+    bound the memory of views for replay.
 
     Args:
-        config: settings and what an adapter folder says; those of the preset "default" if left
-            out.
+        config: of an adapter folder; defaults to the preset "default".
         settings: instead of a config: a preset's name, or settings.
         seed: of everything random.
         background: learn in a thread. The `on_...` methods return at once, predictions use the
-            weights published last, and a learning step still running when the next prediction
-            begins is broken off. False learns before the `on_...` methods return, which makes
-            every result reproducible.
-        autosave: folder to save to after every accepted object, the objects that are replayed
-            included (in a folder `replay` inside it); a failure is a warning. When the state that
-            was saved there is loaded again, they come back with it. Accepted objects that wait to
-            be learned in the background are kept there too (`waiting`), see `resume`.
-        follows: folder that another process saves to. What is accepted is handed over to that
-            one (in a folder `handed` inside it) instead of being learned; see `catch_up`.
+            weights published last, and a learning step is interrupted when a prediction begins.
+            False learns before the `on_...` methods return, which makes every result
+            reproducible.
+        autosave: folder to save to after every accepted object, including replay samples (in a
+            sub-folder `replay`), which are loaded again with the state; a failure is a warning.
+            Accepted objects that wait to be learned in the background are kept there too
+            (`waiting`), see `resume`.
+        follows: folder that another process saves to. Accepted objects are handed over to that
+            process (in a sub-folder `handed`) instead of being learned; see `catch_up`.
     """
 
     about = "learns while you annotate"
@@ -116,7 +115,7 @@ class OnlineAdapter(Adapter):
     # -- the seam -----------------------------------------------------------------------------
 
     def mask_decoder(self, base: nn.Module) -> nn.Module:
-        """Return the adapted decoder, or `base` while nothing useful was learned."""
+        """Return the adapted decoder, or `base` while the learned weights are not trusted."""
         self._know(base)
         if self.background:
             self._worker.make_way(_PATIENCE_SECONDS)
@@ -132,7 +131,7 @@ class OnlineAdapter(Adapter):
             return kept[2]
 
     def bind(self, model: SegmentationModel) -> None:
-        """Tie this adapter to `model`, or check that it is the one it was made for."""
+        """Bind this adapter to `model`, or check that it was made for `model`."""
         super().bind(model)
         self._know(model.decoder)
 
@@ -147,7 +146,7 @@ class OnlineAdapter(Adapter):
         self._do(lambda: self._learner.click(interaction), learns=True)
 
     def on_undo(self, interaction: Interaction) -> None:
-        """Go back to the weights after an earlier step."""
+        """Return to the weights after an earlier step."""
         self._do(lambda: self._learner.undo(interaction))
 
     def on_skip(self, interaction: Interaction) -> None:
@@ -159,7 +158,7 @@ class OnlineAdapter(Adapter):
         self._end(interaction, mask)
 
     def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
-        """Learn accepted objects that an earlier run saved beside `autosave` before learning them.
+        """Learn accepted objects that an earlier run saved in `autosave` but did not learn.
 
         Args:
             model: the model.
@@ -176,7 +175,7 @@ class OnlineAdapter(Adapter):
         self._train(event)
 
     def collect(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
-        """Learn the objects that followers of `autosave` handed over; arguments as in `resume`."""
+        """Learn objects that other processes handed over; arguments as in `resume`."""
         inbox = None if self.autosave is None else self.autosave / _HANDED
         if inbox is None or not self._learner.backlog.has_new(inbox):
             return
@@ -188,14 +187,14 @@ class OnlineAdapter(Adapter):
         self._train(event)
 
     def catch_up(self) -> bool:
-        """Take over what was learned and saved to the folder `follows` since the last time."""
+        """Load the state in the folder `follows` if it is newer; return True if it was."""
         if self.follows is None or saved_hash(self.follows) in (None, self._seen):
             return False
         try:
             _, state = read_folder(self.follows)
             book = tensors_to_book(state, self._layout)
         except AdapterError:
-            return False  # half of it is new: the next time
+            return False  # it is being saved at the moment: try again at the next call
         self._seen = hash_tensors(state)
         self._do(lambda: self._learner.start_from(book))
         return True
@@ -205,7 +204,7 @@ class OnlineAdapter(Adapter):
         return self._ready(model, folder, None)
 
     def following(self, model: SegmentationModel, folder: Path) -> Self:
-        """An adapter with the same state that learns nothing of its own; see `follows`."""
+        """An adapter with the same state that learns nothing itself; see `follows`."""
         return self._ready(model, None, folder)
 
     def _ready(self, model: SegmentationModel, autosave: Path | None, follows: Path | None) -> Self:
@@ -230,7 +229,7 @@ class OnlineAdapter(Adapter):
         self._learner.memory.close()
         self._tell()
 
-    # -- what was learned -------------------------------------------------------------------------
+    # -- the learned state ------------------------------------------------------------------------
 
     @property
     def is_trusted(self) -> bool:
@@ -312,7 +311,7 @@ class OnlineAdapter(Adapter):
         self._tell()
 
     def _end(self, interaction: Interaction, mask: NDArray[np.bool_] | None) -> None:
-        """End the object now; learning from it may happen later, but is never lost."""
+        """End the object now; it may be learned later, and is kept until then."""
 
         def event() -> Iterator[None] | None:
             self._learner.end(interaction, mask)
@@ -323,7 +322,7 @@ class OnlineAdapter(Adapter):
                 try:
                     self._learner.backlog.keep(self.autosave / _WAITING)
                 except (DataError, ModelError) as error:
-                    self._learner.notes.append(f"{error}; what waits to be learned is in memory")
+                    self._learner.notes.append(f"{error}; waiting objects stay in memory")
             return self._learned(interaction.model, interaction.adapters)
 
         self._train(event)
@@ -332,7 +331,7 @@ class OnlineAdapter(Adapter):
         try:
             self._learner.backlog.hand_over(inbox)
         except (DataError, ModelError) as error:
-            self._learner.notes.append(f"{error}; this object is saved, but nobody learns from it")
+            self._learner.notes.append(f"{error}; this object is saved, but not learned from")
 
     def _train(self, event: Event) -> None:
         """Call a function now, and run the generator that it returns in the background."""
@@ -360,7 +359,7 @@ class OnlineAdapter(Adapter):
                         self._publish()
                         yield
                 except Exception:
-                    backlog.done(entry)  # or it would fail again after every start
+                    backlog.done(entry)  # otherwise it would fail again after every start
                     raise
                 self._publish()
                 if entry.is_accepted:
@@ -393,7 +392,7 @@ class OnlineAdapter(Adapter):
         )
 
     def _tell(self) -> None:
-        """Warn, in the caller's thread, of what went wrong while learning."""
+        """Warn, in the caller's thread, of errors while learning."""
         notes = self._learner.notes
         while notes:
             warnings.warn(f"online adaptation: {notes.pop(0)}", RuntimeWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""Objects that ended and wait to be learned: few, the best first, kept on the disk."""
+"""`Backlog`: finished objects that wait to be learned, by priority and kept on the disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_OBJECTS = 32
 _MOST_BYTES = 256 << 20
 _ABANDONED_SECONDS = 3600.0
 _UNKNOWN = -1
-"""The domain of an object that another adapter learns: it looks for its own."""
+"""Domain of an object handed over to another process, which finds its own domain."""
 _FILE = "waiting-{:08d}.safetensors"
 _OURS = ("waiting-*.safetensors", "view-*.safetensors", ".*.part")
 
@@ -39,12 +39,12 @@ class Waiting:
 
     Attributes:
         domain: of its image.
-        interaction: the object when it ended; None while only its file holds that.
+        interaction: the object when it ended; None while it is only in its file.
         bits: the mask, packed along its rows.
         shape: (H, W) of the mask.
         several: whether single clicks were answered with several candidates.
-        change: (P,) what its clicks changed, None for nothing.
-        is_accepted: False for an object that was given up.
+        change: (P,) change of the weights by its clicks, None for no change.
+        is_accepted: False for a skipped object.
         value: priority; objects with a higher value are learned first.
         view: its image.
         number: position in the order in which objects ended.
@@ -73,13 +73,13 @@ class Backlog:
     """Objects that wait to be learned.
 
     A person can annotate faster than the machine learns, so at most `limit` objects wait: the
-    newest, and among those of about the same age the ones that needed many prompts or whose mask
-    was painted after the last answer. An object that is accepted again replaces its earlier
-    version. Objects that are dropped are not learned, but they stay in the project.
+    newest, and among objects of about the same age the ones that needed many prompts or whose
+    mask was painted after the last prediction. An object that is accepted again replaces its
+    earlier version. Dropped objects are not learned, but they stay in the project.
 
     Args:
-        limit: objects.
-        most_bytes: of images and prompts, in memory and on the disk.
+        limit: largest number of objects.
+        most_bytes: limit of images and prompts, in memory and on the disk.
     """
 
     def __init__(self, limit: int = MOST_OBJECTS, most_bytes: int = _MOST_BYTES) -> None:
@@ -89,7 +89,7 @@ class Backlog:
         self._known: WeakKeyDictionary[ImageEmbedding, StoredView] = WeakKeyDictionary()
         self._collected: set[Path] = set()
         self.dropped = 0
-        """Objects that gave way."""
+        """Number of dropped objects."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -109,7 +109,7 @@ class Backlog:
         change: Tensor | None,
         is_accepted: bool,
     ) -> None:
-        """Let an object wait that ended with `mask` (H, W)."""
+        """Queue an object that ended with `mask` (H, W)."""
         shown = 0.0 if interaction.mask is None else iou(interaction.mask, mask)
         height, width = mask.shape
         entry = Waiting(
@@ -125,7 +125,7 @@ class Backlog:
             self._next,
         )
         self._next += 1
-        entry.view.users += 1  # before its image is released by what gives way
+        entry.view.users += 1  # before a dropped object can release its image
         for earlier in [e for e in self._entries if e.view is entry.view]:
             if earlier.shape == entry.shape and iou(earlier.mask, mask) >= SAME_OBJECT:
                 entry.value = max(entry.value, earlier.value)
@@ -148,15 +148,15 @@ class Backlog:
     def opened(
         self, entry: Waiting, model: SegmentationModel, adapters: tuple[Seams, ...]
     ) -> tuple[Interaction, Tensor | None]:
-        """Return an object's interaction and the change by its clicks, from its file if need be.
+        """Return an object's interaction and the change by its clicks, from its file if needed.
 
         Raises:
             DataError: the file is gone or damaged.
-            ModelError: its image is.
+            ModelError: the image's file is gone or damaged.
         """
         if entry.interaction is not None or entry.path is None:
             if entry.interaction is None:
-                raise DataError("an object that was dropped is asked for")
+                raise DataError("this object was dropped from the backlog")
             return entry.interaction, entry.change
         sample = StoredSample.load(entry.path, {})
         extra = read_extra(entry.path)
@@ -234,15 +234,15 @@ class Backlog:
         return any(place not in self._collected for place in _handed(inbox))
 
     def collect(self, inbox: Path) -> None:
-        """Load what others handed over to `inbox`, the oldest first."""
-        for part in inbox.glob(".*.part"):  # of somebody who was killed
+        """Load the objects that other processes handed over to `inbox`, the oldest first."""
+        for part in inbox.glob(".*.part"):  # of a killed process
             with contextlib.suppress(OSError):
                 if time.time() - part.stat().st_mtime > _ABANDONED_SECONDS:
                     shutil.rmtree(part)
         for place in _handed(inbox):
             if place in self._collected:
                 with contextlib.suppress(OSError):
-                    place.rmdir()  # all of it was learned
+                    place.rmdir()  # all objects in it were learned
                     self._collected.discard(place)
                 continue
             self._collected.add(place)

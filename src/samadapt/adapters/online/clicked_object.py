@@ -14,7 +14,7 @@ from samadapt.adapters.online.settings import ClickSettings
 from samadapt.adapters.online.units import Units
 
 SNAPSHOTS = 8
-"""Weights of so many steps are kept for undo; earlier ones are learned again."""
+"""Number of steps whose weights are kept for undo; earlier ones are learned again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +32,7 @@ class ClickedObject:
 
     Args:
         start: the weights when the object began; None for the base decoder's.
-        is_frozen: the frozen decoder answers the first prompt all the same.
+        is_frozen: the frozen decoder answers the first prompt nevertheless.
     """
 
     def __init__(self, start: Tensor | None, is_frozen: bool = False) -> None:
@@ -40,10 +40,10 @@ class ClickedObject:
         self.now = start
         self.moments = Moments()
         self.is_frozen = is_frozen
-        """Whether the frozen decoder answers the next prompt, whatever was learned."""
+        """Whether the frozen decoder answers the next prompt in any case."""
         self._begins_frozen = is_frozen
         self.has_candidates = False
-        """Whether a click was answered with several masks to choose from."""
+        """Whether a click was answered with several candidates."""
         self._units: Units | None = None
         self._kept: OrderedDict[int, _Step] = OrderedDict()
 
@@ -69,7 +69,7 @@ class ClickedObject:
             self._kept.popitem(last=False)
 
     def return_to(self, step: int) -> bool:
-        """Go back to the weights after a step, 0 for the start; False if they are not known."""
+        """Return to the weights after a step, 0 for the start; False if they are not kept."""
         if step == 0:
             self.begin_again()
             return True
@@ -81,7 +81,7 @@ class ClickedObject:
         return True
 
     def begin_again(self) -> None:
-        """Go back to the start."""
+        """Return to the start."""
         self.now, self.moments, self._units = self.start, Moments(), None
         self.is_frozen = self._begins_frozen
 

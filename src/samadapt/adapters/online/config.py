@@ -16,8 +16,8 @@ class OnlineConfig(AdapterConfig):
     """Config of an online adapter.
 
     Attributes:
-        preset: name of the preset that the settings come from; "" for others.
-        settings: as `OnlineSettings.to_dict` gives them.
+        preset: name of the preset that the settings come from; "" for other settings.
+        settings: as returned by `OnlineSettings.to_dict`.
         seed: of everything random in learning.
     """
 

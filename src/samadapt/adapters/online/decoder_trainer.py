@@ -28,8 +28,8 @@ from samadapt.models.seams import Seams
 from samadapt.prompts import Click, Prompt
 
 
-class Interrupted(Exception):  # noqa: N818 - no error, but a request
-    """A step was broken off because something more urgent waits."""
+class Interrupted(Exception):  # noqa: N818 - a request, not an error
+    """A step was interrupted because something more urgent waits."""
 
 
 class NotFinite(Exception):  # noqa: N818 - handled where it happens
@@ -47,12 +47,12 @@ class _Decoder(Seams):
 
 
 class DecoderTrainer:
-    """Gradients and answers of the decoder with any weights, as changes (P,) from the base.
+    """Gradients and predictions of the decoder with any weights, as changes (P,) from the base.
 
     Args:
-        interaction: tells the model and the adapters whose decoder is the base.
+        interaction: with the model and the adapters whose decoder is the base.
         own: the adapter that learns.
-        settings: which parameters and losses.
+        settings: select the parameters and losses.
         check: called between the decoder's layers.
     """
 
@@ -80,10 +80,10 @@ class DecoderTrainer:
         return torch.zeros_like(self._work.base)
 
     def seams(self, interaction: Interaction, delta: Tensor | None) -> tuple[Seams, ...]:
-        """The interaction's adapters, this one with the given weights, until the next call.
+        """The interaction's adapters, `own` with the given weights; valid until the next call.
 
-        Without a change it is the base decoder's weights on the trainer too, not the base decoder,
-        so that its answers can be broken off as well.
+        Without a change the trainer's decoder gets the base weights, so that these predictions
+        can be interrupted as well.
         """
         decoder = self._work.load(self._work.base if delta is None else self._work.base + delta)
         return tuple(_Decoder(decoder) if a is self._own else a for a in interaction.adapters)
@@ -103,7 +103,7 @@ class DecoderTrainer:
         interaction: Interaction,
         clicks: Sequence[Click],
     ) -> tuple[Tensor, Moments]:
-        """Optimise on `clicks`, in answer to the interaction's last prompt.
+        """Optimise on `clicks`, for the interaction's last prompt.
 
         Raises:
             NotFinite: the loss or the weights are not finite.
@@ -191,13 +191,13 @@ class DecoderTrainer:
             losses.append(loss)
         if len(losses) == 1:
             return losses[0]
-        # The best candidate shall be better still, and all scores shall tell how good each is.
+        # Improve the best candidate, and teach the scores of all candidates.
         return torch.stack(losses).min() + by_mask * score_loss(logits, output.scores, labels)
 
     def _corrected(
         self, sample: ReplaySample, example: Example, seams: tuple[Seams, ...]
     ) -> Prompt:
-        """The first prompt, its answer, and a click per error in it."""
+        """The first prompt with its predicted mask and one click per error in it."""
         view, first = example.view, example.prompt
         with torch.no_grad():
             logits = self._decode(view, first, seams)

@@ -1,8 +1,8 @@
-"""Depths: an object's early and late prompts are judged apart.
+"""Depths: early and late prompts of an object are evaluated separately.
 
-What was learned may find an object at the first click and yet be no help with the eighth. So at
-an accepted object's own prompts both decoders are asked, and each depth is answered by the one
-that has been better there.
+The learned weights may help at the first click and not at the eighth. Both decoders are therefore
+compared at the prompts of accepted objects, and each depth uses the decoder that was better
+there.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from samadapt.adapters.online.settings import GuardSettings
 from samadapt.prompts import Prompt
 
 BOUNDS = (2, 4, 8)
-"""Which prompt of an object begins each depth after the first one."""
+"""First prompt number of each depth after the first one."""
 
 _LEAST = 2
-"""Objects that a depth needs before it is trusted: one alone may be chance."""
+"""Least number of objects before a depth is trusted, since a single one may be chance."""
 
 
 def depth_of(number: int) -> int:
@@ -46,18 +46,18 @@ class LateEvidence:
         return replace(self, gains=tuple(kept))
 
     def trusts(self, depth: int, guard: GuardSettings) -> bool:
-        """Return True if the adapted decoder gained at a depth of 1 or more; it answers there.
+        """Return True if the adapted decoder gained at a depth of 1 or more and is used there.
 
-        Both decoders are always compared, whichever of them answers.
+        Both decoders are always compared, whichever is in use.
         """
         gains = self.gains[depth - 1]
         return len(gains) >= _LEAST and mean_gain(gains, guard.evidence)[0] > 0
 
 
 def late_prompts(prompts: Sequence[Prompt], rng: Generator) -> Iterator[tuple[int, Prompt]]:
-    """One prompt of each depth from 1 on, of those that an object was given.
+    """One random prompt of an object for each depth from 1 on.
 
-    The last one is left out: its answer was accepted, which favours the decoder that gave it.
+    The last prompt is left out: its mask was accepted, which favours the decoder that predicted it.
     """
     numbers = range(2, len(prompts))
     for depth in range(1, len(BOUNDS) + 1):

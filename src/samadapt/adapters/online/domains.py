@@ -18,14 +18,14 @@ class Domain:
     """State learned from one kind of images. Immutable, its tensors are never changed in place.
 
     Attributes:
-        number: never given twice in one adapter.
-        delta: (P,) change of the trained parameters from the base decoder; None for none.
-        moments: the optimiser's.
-        accepted: objects learned.
+        number: never reused in one adapter.
+        delta: (P,) change of the trained parameters from the base decoder; None for no change.
+        moments: of the optimiser.
+        accepted: number of objects learned.
         evidence: comparison with the frozen decoder at first prompts.
         late: comparison with the frozen decoder at later prompts of an object.
-        signature: what the images look like; None before the first one.
-        used: when an image of it was opened last, as a count of opened images.
+        signature: feature statistics of its images; None before the first one.
+        used: time at which an image of it was last opened, counted in opened images.
     """
 
     number: int
@@ -65,11 +65,11 @@ class DomainBook:
         return replace(self, domains=changed)
 
     def opening(self, image: Signature, most: int, distance: float) -> DomainBook:
-        """An image was opened: its domain is in use now, perhaps a new one.
+        """Return the book with the domain of an opened image in use.
 
-        The nearest domain is taken when the image is within its reach (`Signature.reach`, with
-        `distance` as prior). Otherwise a new domain begins, with the base decoder's weights; when
-        there are `most` already, it takes the place of the one that was not used for longest.
+        The nearest domain is used if the image is within its reach (`Signature.reach`, with
+        `distance` as prior). Otherwise a new domain begins with the base decoder's weights; if
+        there are `most` already, it replaces the least recently used one.
         """
         opened = self.opened + 1
         book = replace(self, opened=opened)
@@ -97,7 +97,7 @@ class DomainBook:
         return replace(book, current=domain.number)
 
     def _at_rest(self, domain: Domain) -> DomainBook:
-        """Another domain takes over: the optimisers of all others begin afresh next time."""
+        """Reset the optimisers of all domains except the given one."""
         others = tuple(
             domain if d.number == domain.number else replace(d, moments=Moments())
             for d in self.domains

@@ -1,4 +1,4 @@
-"""Evidence: on the objects accepted last, was the adapted decoder better than the frozen one?"""
+"""Evidence: a comparison of the adapted with the frozen decoder on the objects accepted last."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 
 _HAMPEL = 3.0
-"""Deviations from the median beyond which a value is cut (Hampel 1974)."""
+"""Robust deviations from the median to which a value is clipped (Hampel 1974)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Paired scores of the objects accepted last, each taken before it was learned.
+    """Paired scores of the objects accepted last, each measured before the object was learned.
 
     Attributes:
         gains: adapted minus frozen score of each object, oldest first.
-        surprises: 1 - IoU of each accepted mask with the answer before it, oldest first.
+        surprises: 1 - IoU of each accepted mask with the mask predicted before, oldest first.
         trusted: whether predictions use the adapted decoder.
     """
 
@@ -38,9 +38,9 @@ class Evidence:
     def with_gain(self, gain: float, guard: GuardSettings) -> Evidence:
         """Return the evidence with one more object.
 
-        Trust is lost when the mean gain lies more than its standard error below 0, and comes back
-        when the mean is above 0. Two of the last three objects have to say the same, so that a
-        single wrong mask decides nothing.
+        Trust is lost when the mean gain lies more than its standard error below 0, and regained
+        when the mean is above 0. Two of the last three objects have to agree, so that a single
+        wrong mask decides nothing.
         """
         gains = (*self.gains, gain)[-guard.evidence :]
         mean, error = mean_gain(gains, guard.evidence)
@@ -55,10 +55,10 @@ class Evidence:
         return replace(self, surprises=(*self.surprises, surprise)[-max(guard.evidence, 1) :])
 
     def is_outlier(self, surprise: float) -> bool:
-        """Return True if an accepted mask shows another object than the answer before it.
+        """Return True if an accepted mask seems to show another object than the prediction before.
 
-        It does if their IoU is below 0.5, unless that is so for half of the objects before, whose
-        answers are painted over as a rule.
+        It does if their IoU is below 0.5, unless this holds for half of the earlier objects, whose
+        predictions are then usually painted over.
         """
         usual = float(np.median(self.surprises or (0.0,)))
         return usual <= 1 - SAME_OBJECT < surprise
@@ -67,11 +67,11 @@ class Evidence:
 def mean_gain(gains: tuple[float, ...], window: int) -> tuple[float, float]:
     """Return the mean of robust gains with exponential forgetting, and its standard error.
 
-    Each gain is cut to within 3 robust deviations of the median (the Hampel identifier), so that
-    one wrongly accepted mask cannot decide. A gain counts (window - 1) / (window + 1) times as
-    much as the next one, which gives the weights the same mean age as equal weights of `window`
-    gains. The error is that of a weighted mean with n = (sum w)^2 / sum w^2 effective objects
-    (Kish 1965): infinite for one object. Without gains both are 0.
+    Each gain is clipped to within 3 robust deviations of the median (the Hampel identifier), so
+    that one wrongly accepted mask cannot decide. A gain weighs (window - 1) / (window + 1) times
+    as much as the next newer one, which gives the weights the same mean age as equal weights of
+    `window` gains. The error is that of a weighted mean with n = (sum w)^2 / sum w^2 effective
+    objects (Kish 1965): infinite for one object. Without gains both are 0.
 
     Args:
         gains: oldest first.
@@ -119,9 +119,10 @@ def first_answers(
         embedding: the image.
         first: the object's first prompt.
         accepted: the accepted mask (H, W).
-        adapters: what answers.
-        multimask: the first prompt is answered with candidates, the best of which is taken.
-        clicks: 0 to leave the second answer out; the first counts twice then.
+        adapters: in use, in order.
+        multimask: the first prompt is answered with candidates; the one with the highest score
+            counts.
+        clicks: 0 leaves out the second prediction and returns the first IoU twice.
     """
     found = model.predict(embedding, first, multimask, adapters)
     best = found.best

@@ -1,4 +1,4 @@
-"""`Learner`: online adaptation's response to every event. It belongs to one thread at a time."""
+"""`Learner`: handles the events of online adaptation. It belongs to one thread at a time."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ _MOST_LOST = 0.1
 
 
 class Learner:
-    """Learns from clicks and accepted objects, and says which weights answer the next prompt.
+    """Learns from clicks and accepted objects, and chooses the weights for the next prompt.
 
     Weights are changes from the base decoder, flat (P,); None stands for no change. Published
     tensors are never changed in place.
 
     Args:
-        settings: what to do.
+        settings: of online adaptation.
         seed: of the replay.
-        own: the adapter that it learns for, as found among an interaction's adapters.
+        own: the adapter that it learns for, one of an interaction's adapters.
         check: called between the decoder's layers; may raise `Interrupted`.
     """
 
@@ -61,7 +61,7 @@ class Learner:
         self.settings = settings
         self.book = DomainBook()
         self.notes: list[str] = []
-        """What the person should be told; whoever tells it empties the list."""
+        """Messages for the person; the caller who shows them empties the list."""
         self._seed = seed
         self._own = own
         self._check = check
@@ -84,7 +84,7 @@ class Learner:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the decoder that learned answers any prompts of the domain in use."""
+        """Whether the adapted decoder answers any prompts of the domain in use."""
         depths = (1, *BOUNDS) if self.settings.guard.depths else (1,)
         return any(map(self._trusts, depths))
 
@@ -105,7 +105,7 @@ class Learner:
     # -- events ---------------------------------------------------------------------------
 
     def open(self, embedding: ImageEmbedding) -> None:
-        """An image was opened: find its domain, begin with an object."""
+        """Find the domain of an opened image, and begin with an object."""
         guard = self.settings.guard
         before = {domain.number for domain in self.book.domains}
         self.book = self.book.opening(Signature.of(embedding), guard.domains, guard.distance)
@@ -142,7 +142,7 @@ class Learner:
                 self.click(replace(interaction, prompts=prompts, clicks=prompts[-1].clicks))
 
     def end(self, interaction: Interaction, mask: NDArray[np.bool_] | None) -> None:
-        """Queue an object that was accepted with `mask` (H, W) or given up (None) for learning.
+        """Queue an object that was accepted with `mask` (H, W) or skipped (None) for learning.
 
         The weights from before the object are restored until then.
         """
@@ -164,7 +164,7 @@ class Learner:
     ) -> Generator[None, None, None]:
         """Learn a queued object; the caller may pause at every `yield` and resume later.
 
-        Other events may come in between; they see the earlier weights until learning is done.
+        Events handled in between use the earlier weights until learning is done.
         """
         try:
             interaction, change = self.backlog.opened(entry, model, adapters)
@@ -190,10 +190,10 @@ class Learner:
         """Restore the weights from before the object after an error."""
         self._next_object()
 
-    # -- what learning is made of -----------------------------------------------------------
+    # -- steps of learning ------------------------------------------------------------------
 
     def _given_up(self, interaction: Interaction) -> NDArray[np.bool_] | None:
-        """The last mask of an object that was given up; None when nothing is learned from it."""
+        """The last mask of a skipped object; None when nothing is learned from it."""
         skip, mask = self.settings.skip, interaction.mask
         if not skip.steps or mask is None or not mask.any():
             return None
@@ -206,7 +206,7 @@ class Learner:
         if found is not None and (found.signature is not None or entry.interaction is not None):
             return found
         if entry.interaction is not None:
-            return None  # its domain made room
+            return None  # its domain was replaced
         guard, current = self.settings.guard, self.book.current
         signature = Signature.of(interaction.embedding)
         book = self.book.opening(signature, guard.domains, guard.distance)
@@ -228,7 +228,7 @@ class Learner:
             if skip.replay:
                 self.memory.add(domain.number, sample)
         except NotFinite:
-            self.notes.append(_undone("an object that was given up"))
+            self.notes.append(_undone("a skipped object"))
         self._settle(domain)
 
     def _accepted(
@@ -253,7 +253,7 @@ class Learner:
                 if after >= before - _MOST_LOST:
                     domain = replace(taught, accepted=domain.accepted + 1)
                     self.memory.add(domain.number, sample)
-                else:  # it did not even help the object that was learned
+                else:  # learning did not even help on the learned object
                     domain = replace(domain, moments=Moments())
             except NotFinite:
                 self.notes.append(_undone("the accepted object"))
@@ -262,7 +262,7 @@ class Learner:
     def _checked(
         self, domain: Domain, interaction: Interaction, mask: NDArray[np.bool_]
     ) -> tuple[Domain, bool]:
-        """Return the domain, and whether an accepted mask is credible enough to learn from."""
+        """Return the domain, and False if an accepted mask looks like a mistake."""
         guard = self.settings.guard
         if not guard.reject_outliers:
             return domain, True
@@ -279,7 +279,7 @@ class Learner:
     ) -> Generator[None, None, tuple[Domain, float]]:
         """Compare adapted and frozen decoder on an object that neither has learned yet.
 
-        Returns the domain, and the IoU of the first answer of what will be trained.
+        Returns the domain, and the first-prompt IoU of the weights that will be trained.
         """
         guard, delta = self.settings.guard, domain.delta
         if not guard.evidence or not evaluator.can_judge:
@@ -335,7 +335,7 @@ class Learner:
         return replace(domain, delta=delta, moments=moments if accept.keep_moments else Moments())
 
     def _settle(self, domain: Domain) -> None:
-        """Store what was learned in the domain, and use it from now on."""
+        """Store the learned weights in the domain, and use them from now on."""
         now = self.book.get(domain.number)
         if now is not None:
             merged = replace(domain, signature=now.signature, used=now.used)
@@ -350,11 +350,11 @@ class Learner:
         return self.book.active.delta if self.is_trusted else None
 
     def _is_frozen_at(self, number: int) -> bool:
-        """Whether the frozen decoder answers an object's n-th prompt, whatever clicks taught."""
+        """Whether the frozen decoder answers an object's n-th prompt even after learned clicks."""
         return self.settings.guard.depths and not self._trusts(number)
 
     def _trusts(self, number: int) -> bool:
-        """Whether what was learned of this domain answers an object's n-th prompt (from 1 on)."""
+        """Whether the domain's learned weights answer an object's n-th prompt (from 1 on)."""
         guard, domain = self.settings.guard, self.book.active
         depth = depth_of(number)
         if depth and guard.depths:

@@ -1,4 +1,4 @@
-"""Accepted objects that are learned again: their views, prompts and masks, within bounds."""
+"""`ReplayMemory`: bounded storage of replay samples, with their views, prompts and masks."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _OURS = ("lesson-*.safetensors", "view-*.safetensors", ".*.part")
 class ReplayMemory:
     """Replay samples of earlier objects by domain, the oldest dropped first.
 
-    Views are kept without what close-ups are cut from; objects on one image share its view.
-    Views beyond `memory` bytes go to the disk, and beyond `disk` bytes there, or when the disk is
-    full, the oldest samples are dropped. `keep` writes all samples to the folder `home`, from
-    where `load` takes them back: a file per sample, written after its views, so that whatever a
-    killed program leaves there is either whole or cleared away.
+    Views are kept without the pixels for close-ups; objects on one image share its view. Views
+    beyond `memory` bytes go to the disk. Beyond `disk` bytes there, or when the disk is full, the
+    oldest samples are dropped. `keep` writes all samples to the folder `home`, and `load` reads
+    them again. Each sample is one file, written after its views; files of a killed program that
+    are incomplete are removed.
 
     Args:
-        objects: samples per domain.
+        objects: largest number of samples per domain.
         prompts: kinds of prompts to keep.
-        memory: bytes of views in memory.
-        disk: bytes of views on the disk.
+        memory: limit of views in memory, in bytes.
+        disk: limit of views on the disk, in bytes.
     """
 
     def __init__(self, objects: int, prompts: Sequence[str], memory: int, disk: int) -> None:
@@ -74,7 +74,7 @@ class ReplayMemory:
         self._keep_within_bounds()
 
     def draw(self, domain: int, rng: Generator) -> ReplaySample | None:
-        """A random sample of the domain; one whose files are gone or damaged is dropped."""
+        """A random sample of the domain; samples with lost or damaged files are dropped."""
         mine = [entry for entry in self._samples if entry.domain == domain]
         if not mine:
             return None
@@ -127,7 +127,7 @@ class ReplayMemory:
         self._clear(home)
 
     def close(self) -> None:
-        """Drop everything from memory; files stay only where `keep` wrote them."""
+        """Drop everything from memory and all files except those that `keep` wrote."""
         self._samples.clear()
         self._known.clear()
         if self._folder is not None:

@@ -13,7 +13,7 @@ _EPSILON = 1e-8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """Adam's running means (Kingma & Ba 2015), never changed in place.
+    """Adam's running means (Kingma & Ba 2015). Never changed in place.
 
     Attributes:
         first: mean gradient (P,); None before the first step.
@@ -39,7 +39,7 @@ class Moments:
         """Return m / (sqrt(v) + eps) with the bias corrections of Adam, (P,)."""
         if self.first is None or self.second is None:
             raise ValueError("no gradient yet")
-        # In place from here on: fresh memory for millions of numbers costs more than the sums.
+        # In place from here on: allocating millions of numbers takes longer than the sums.
         first = self.first / (1 - _BETAS[0] ** self.steps)
         second = self.second / (1 - _BETAS[1] ** self.steps)
         return first.div_(second.sqrt_().add_(_EPSILON))

@@ -1,4 +1,4 @@
-"""`PromptEvaluator`: how well the decoder answers an object's prompts with any weights."""
+"""`PromptEvaluator`: IoU of the decoder at an object's prompts, with any weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samadapt.prompts import Prompt
 
 
 class PromptEvaluator:
-    """Compares answers to an object's prompts with its accepted mask."""
+    """Compares predictions for an object's prompts with its accepted mask."""
 
     def __init__(
         self, trainer: DecoderTrainer, interaction: Interaction, sample: ReplaySample
@@ -35,11 +35,11 @@ class PromptEvaluator:
         )
 
     def first(self, delta: Tensor | None, known: float) -> float:
-        """IoU after the first prompt; 0 without asking where `known`, an earlier one, is 0."""
+        """IoU after the first prompt; 0 without a prediction if `known`, an earlier IoU, is 0."""
         return self.answers(delta, clicks=0)[0] if known > 0 else 0.0
 
     def at(self, delta: Tensor | None, prompt: Prompt) -> float:
-        """IoU of the answer to any prompt that was sent."""
+        """IoU of the prediction for any prompt that was sent."""
         now = self._interaction
         seams = self._trainer.seams(now, delta)
         return iou(now.model.predict(now.embedding, prompt, adapters=seams).masks[0], self._mask)

@@ -20,14 +20,14 @@ def eroded(
     """Object and background, each eroded with a 3x3 cross (Schön et al. 2024).
 
     n erosions with a cross remove every pixel whose city-block distance to the other side is at
-    most n. So that a small object does not vanish, n is at most `share` of the greatest such
-    distance on its side: with share 0.5, half of the object's depth survives. The image's border
-    does not erode.
+    most n. n is at most `share` of the greatest such distance on its side, so that a small object
+    does not vanish: with share 0.5, half of the object's depth survives. The image's border does
+    not erode.
 
     Args:
         mask: (H, W).
         iterations: erosions of an object (and a background) that is large enough.
-        share: greatest share of a side's depth that erosion may take, in [0, 1).
+        share: greatest share of a side's depth that erosion may remove, in [0, 1).
 
     Returns:
         Sure object and sure background, (H, W) bool each.
@@ -67,7 +67,7 @@ def labels_on_view(
 def distinct_clicks(clicks: Sequence[Click], shape: tuple[int, ...]) -> tuple[Click, ...]:
     """One click per pixel, in order: of several on one pixel the last one counts.
 
-    A second click on the same pixel with the other label overrides the first one.
+    A later click on the same pixel with the other label overrides the earlier one.
     """
     last = {pixel(click, shape): click for click in clicks}
     return tuple(last.values())

@@ -17,7 +17,7 @@ from samadapt.prompts import Click, Prompt
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A prompt and the view of the image on which it is answered, perhaps with candidates."""
+    """A prompt and the view of the image on which it is decoded, perhaps with candidates."""
 
     view: ImageEmbedding
     prompt: Prompt
@@ -31,9 +31,8 @@ class ReplaySample:
     Attributes:
         mask: the last mask (H, W) bool.
         clicks: all clicks in force at the end.
-        examples: by the names of `settings.PROMPTS`; "any" holds none, it draws one of the
-            others.
-        is_accepted: False for an object that was given up, of which only the clicks are reliable.
+        examples: by the names of `settings.PROMPTS`, without "any", which draws one of the others.
+        is_accepted: False for a skipped object, of which only the clicks are reliable.
     """
 
     mask: NDArray[np.bool_]
@@ -63,9 +62,9 @@ def replay_sample_of(
 
     Args:
         model: answered the prompts.
-        interaction: how it ended.
+        interaction: the object when it ended.
         mask: the last mask (H, W).
-        prompts: kinds of prompts that are of interest; "first" is always there.
+        prompts: kinds of prompts to keep; "first" is always kept.
         is_accepted: whether the person accepted it.
         candidates: whether single clicks were answered with several masks.
     """

@@ -1,4 +1,4 @@
-"""Settings that earlier versions wrote into adapter folders, and that are gone."""
+"""Removed settings that adapter folders of earlier versions still hold."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _SINGLE_VALUE: Mapping[str, Any] = {
     "accept.importance": False,
     "guard.patience": 0,
 }
-"""Options that are gone, with the value that all presets had: the behaviour of today."""
+"""Removed options, with the value that all presets had; the code always behaves so."""
 
 _DERIVED = ("guard.margin", "guard.forgetting")
-"""Thresholds that are derived from the data or from other settings now."""
+"""Removed thresholds, which are now derived from the data or from other settings."""
 
 
 def without_retired(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings without those that are gone, for `OnlineSettings.from_dict`.
+    """Return settings without removed ones, for `OnlineSettings.from_dict`.
 
     Raises:
-        AdapterError: an option that is gone has another value than the one that remains.
+        AdapterError: a removed option has a value that is not supported any more.
     """
     found = {
         name: dict(group) if isinstance(group, Mapping) else group

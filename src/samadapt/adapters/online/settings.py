@@ -1,4 +1,4 @@
-"""Settings of online adaptation, and the presets that ship: plain values, one file each."""
+"""Settings of online adaptation, and the shipped presets, one JSON file each."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class ClickSettings:
     """Settings of learning while an object is being clicked.
 
     Attributes:
-        loss: "sparse" cross-entropy at the clicks (Schön et al.), "gaussian" around them (OAIMS),
-            "distill" sparse, plus the prediction with the new click teaching the one without it
-            (DC-TTA), or "none".
+        loss: "sparse" for cross-entropy at the clicks (Schön et al.), "gaussian" for
+            cross-entropy around them (OAIMS), "distill" for the sparse loss plus distillation of
+            the prediction with the new click into the one without it (DC-TTA), or "none".
         steps: optimisation steps after each click.
         rate: learning rate.
         anchor: pull towards the base weights, see `Descent`.
         sigma: radius of the Gaussian loss, in original pixels.
         distillation: weight of the self-distillation.
-        units: give clicks whose masks do not overlap weights of their own, which are merged.
+        units: learn separate weights for clicks whose masks do not overlap, and merge them.
         merge: factor of the sum of the units' changes, if there are several.
-        keep: keep what the clicks taught when the object is accepted, instead of restoring the
+        keep: keep the change by the clicks when the object is accepted, instead of restoring the
             weights from before the object.
     """
 
@@ -67,11 +67,12 @@ class AcceptSettings:
     """Settings of learning from an accepted object.
 
     Attributes:
-        steps: what each optimisation step learns, in order, as "object.prompt" or several of
+        steps: examples of each optimisation step, in order, as "object.prompt" or several of
             them joined by "+" (their losses are summed). Objects: "new", the one just accepted,
-            and "replay", a random earlier one (skipped while there is none). Prompts:
-            "first" as sent, "all" clicks at once, "last" as sent, "any" of those sent, and
-            "corrected": the first one's answer and a generated click per error in it.
+            and "replay", a random earlier one (skipped while there is none). Prompts: "first" as
+            sent, "all" clicks at once, "last" as sent, "any" for a random one of these, and
+            "corrected" for the first prompt with its predicted mask and one generated click per
+            error.
         rate: learning rate.
         decay: the rate is divided by sqrt(1 + decay * objects accepted before).
         keep_moments: keep Adam's running means from object to object.
@@ -122,10 +123,10 @@ class AcceptSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkipSettings:
-    """Settings of learning from objects that were given up, whose clicks are still correct.
+    """Settings of learning from skipped objects, whose clicks are still correct.
 
     Attributes:
-        steps: what each step learns, as in `AcceptSettings`.
+        steps: examples of each step, as in `AcceptSettings`.
         clicks: weight of the sparse loss at the clicks.
         mask: weight of the mask loss towards the last mask, eroded and overridden by the clicks.
         least_clicks: number of clicks below which an object is not learned. An object whose last
@@ -179,9 +180,9 @@ class GuardSettings:
             are compared (see `Evidence`); 0 for no comparison.
         reject_outliers: do not learn accepted masks that look like mistakes, see
             `Evidence.is_outlier`.
-        depths: judge later prompts of an object apart from the first one, and answer them with
+        depths: evaluate later prompts of an object apart from the first one, and answer them with
             the adapted decoder only where it has been better (see `depths`); needs `evidence`.
-        domains: number of kinds of images that are told apart; 1 for no distinction.
+        domains: largest number of domains; 1 for no distinction between kinds of images.
         distance: distance up to which an image belongs to a domain of one image, in standard
             deviations of the features within an image; see `Signature.reach`.
     """
@@ -211,9 +212,9 @@ class OnlineSettings:
         source: the publication that the recipe comes from, and our own choices in it.
         click: learning while an object is being clicked.
         accept: learning from accepted objects.
-        skip: learning from objects that were given up.
+        skip: learning from skipped objects.
         replay: memory of accepted objects.
-        guard: what keeps adaptation from doing harm.
+        guard: protection against harmful adaptation.
 
     Raises:
         AdapterError: a value out of range.

@@ -21,7 +21,7 @@ _VECTORS = ("delta", "first", "second")
 
 
 def book_to_tensors(book: DomainBook, layout: Layout | None) -> dict[str, Tensor]:
-    """Named tensors of all domains that an image was opened of or that learned anything.
+    """Named tensors of all domains with an opened image or a learned object.
 
     Per domain k: "k.numbers" (number, used, accepted, optimiser steps, trusted, images),
     "k.gains", "k.late.1" and on (gains at later prompts), "k.surprises", "k.signature" (2, C) and
@@ -98,7 +98,7 @@ def _domain_of(tensors: Mapping[str, Tensor], layout: Layout | None) -> Domain:
         tuple(tensors["gains"].tolist()), tuple(tensors["surprises"].tolist()), bool(trusted)
     )
     depths = range(1, len(BOUNDS) + 1)
-    none = torch.empty(0)  # states from before had none
+    none = torch.empty(0)  # states of earlier versions lack it
     late = LateEvidence(tuple(tuple(tensors.get(f"late.{d}", none).tolist()) for d in depths))
     domain = Domain(number, delta, Moments(first, second, steps), accepted, evidence, late)
     return replace(domain, signature=signature, used=used)

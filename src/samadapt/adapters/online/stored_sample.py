@@ -1,4 +1,4 @@
-"""ReplaySamples as a replay memory keeps them: packed masks, views in memory or in files."""
+"""Storage of replay samples: packed masks, and views in memory or in files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StoredView:
 
     @classmethod
     def in_file(cls, path: Path) -> Self:
-        """A view that is in a file alone, which is read when it is needed.
+        """A view that is only in a file, which is read when it is needed.
 
         Raises:
             OSError: there is no such file.
@@ -50,7 +50,7 @@ class StoredView:
 
     @property
     def in_memory(self) -> bool:
-        """Whether it takes memory."""
+        """Whether there is a copy in memory."""
         return self._view is not None
 
     def get(self) -> ImageEmbedding:
@@ -58,12 +58,12 @@ class StoredView:
 
         Raises:
             ModelError: its file is gone or damaged.
-            DataError: it was dropped.
+            DataError: the view was dropped.
         """
         if self._view is not None:
             return self._view
         if self.path is None:
-            raise DataError("a view that was dropped is asked for")
+            raise DataError("this view was dropped from the replay memory")
         return ImageEmbedding.load(self.path)
 
     def write(self, folder: Path) -> None:
@@ -71,7 +71,7 @@ class StoredView:
 
         Raises:
             DataError: the folder cannot be written to.
-            ModelError: the file that it is in now is gone or damaged.
+            ModelError: its present file is gone or damaged.
         """
         before = self.path
         if before is None or before.parent != folder:
@@ -98,7 +98,7 @@ class StoredSample:
     """A sample with packed mask and stored views.
 
     Attributes:
-        domain: where it belongs.
+        domain: number of its domain.
         bits: the mask, packed along its rows.
         shape: (H, W) of the mask.
         clicks: as in `ReplaySample`.
@@ -136,7 +136,7 @@ class StoredSample:
         return ReplaySample(mask, self.clicks, examples, self.is_accepted)
 
     def save(self, path: Path, extra: Mapping[str, Tensor] = MappingProxyType({})) -> None:
-        """Write everything but the views, which are files beside it, atomically.
+        """Write everything except the views, which are files beside it, atomically.
 
         Args:
             path: the file.
@@ -174,7 +174,7 @@ class StoredSample:
 
         Args:
             path: the file.
-            views: those in files beside it by file name; missing ones are added.
+            views: views already loaded, by file name; missing ones are added.
 
         Raises:
             DataError: the file, or one of its views, is gone or damaged.
@@ -192,7 +192,7 @@ class StoredSample:
             height, width = facts["shape"]
             bits = tensors["bits"].numpy()
             if bits.shape != (height, (width + 7) // 8):
-                raise DataError(f"{path}: its mask has another size than it says")
+                raise DataError(f"{path} is damaged: its mask does not have the declared size")
             return cls(
                 int(facts["domain"]),
                 bits,
@@ -227,10 +227,10 @@ def read_extra(path: Path) -> dict[str, Tensor]:
 
 
 def stored(domain: int, sample: ReplaySample, views: dict[int, StoredView]) -> StoredSample:
-    """A sample, packed.
+    """Pack a sample.
 
     Args:
-        domain: where it belongs.
+        domain: number of its domain.
         sample: the sample.
         views: the stored views by the `id` of an example's view.
     """
@@ -246,7 +246,7 @@ def stored(domain: int, sample: ReplaySample, views: dict[int, StoredView]) -> S
 def _described(
     view: StoredView, prompt: Prompt, several: bool, masks: dict[int, str]
 ) -> dict[str, Any]:
-    """An example as JSON values; `masks` are the names of earlier masks by their `id`."""
+    """An example as JSON values; `masks` maps the `id` of an earlier mask to its name."""
     if view.path is None:
         raise DataError("a view has to be written before the sample that needs it")
     box = prompt.box

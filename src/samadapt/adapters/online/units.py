@@ -27,14 +27,14 @@ class _Unit:
 class Units:
     """Groups of clicks, each with its own change of the weights. Immutable.
 
-    A new click joins the first unit whose area its own mask (that of the click alone, by the
-    weights at the object's start) overlaps; else it begins a unit. The mask of a background
-    click is what it would cut out.
+    A new click joins the first unit whose area overlaps the mask of the click alone, predicted
+    with the weights at the object's start; otherwise it begins a unit. The mask of a background
+    click is the region that it would remove.
 
     Attributes:
         start: weights at the object's start, (P,).
         members: the units.
-        seen: how many clicks were sorted into units.
+        seen: number of clicks assigned to units.
     """
 
     start: Tensor

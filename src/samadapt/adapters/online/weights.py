@@ -28,7 +28,7 @@ class Layout:
     """Order of a decoder's parameters in the flat vector (P,).
 
     Args:
-        decoder: the decoder, of which only names and shapes are taken.
+        decoder: only names and shapes of its parameters are used.
     """
 
     def __init__(self, decoder: nn.Module) -> None:
@@ -86,12 +86,12 @@ def decoder_with(base: nn.Module, layout: Layout, flat: Tensor) -> nn.Module:
 
 
 class Workbench:
-    """The one decoder that is trained: gets any weights loaded, gives gradients.
+    """A copy of the decoder for training: loads any weights and computes gradients.
 
     Args:
-        base: the decoder that it is a copy of; never changed.
-        layout: what is trained.
-        check: called between layers, forwards and backwards; it may raise to break a step off.
+        base: the decoder to copy; never changed.
+        layout: of the trained parameters.
+        check: called between layers, forwards and backwards; it may raise to interrupt a step.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Workbench:
         return self.decoder
 
     def gradient(self, loss: Tensor) -> Tensor:
-        """Gradient (P,) of a loss that the decoder's output went into; 0 where it did not."""
+        """Gradient (P,) of a loss of the decoder's output; 0 for parameters not in use."""
         found = torch.autograd.grad(loss, tuple(self._parameters.values()), allow_unused=True)
         self._check()
         gradient = torch.zeros_like(self._buffer)

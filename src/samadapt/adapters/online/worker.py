@@ -1,4 +1,4 @@
-"""`Worker`: learning in a thread of its own that steps aside whenever the person does something."""
+"""`Worker`: learns in a separate thread, which pauses for every action of the person."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from samadapt.adapters.online.decoder_trainer import Interrupted
 
 Event = Callable[[], Iterator[None] | None]
-"""Something to do at once; what it returns is long work that goes on, piece by piece, after it."""
+"""A function called at once; it may return an iterator of long work, to be advanced afterwards."""
 
 _IDLE_SECONDS = 2.0
 _QUIET_SECONDS = 0.25
@@ -20,7 +20,7 @@ _MOST_WAYS = 8
 class Worker:
     """Handles events in order, each as soon as possible, and long work while there is no event.
 
-    The thread starts with the first event and ends when there was nothing to do for a while.
+    The thread starts with the first event and ends after some time without work.
 
     Args:
         failed: called with an error of an event or of long work, which is then abandoned.
@@ -40,12 +40,12 @@ class Worker:
     def submit(self, event: Event, *, learns: bool = False) -> None:
         """Add an event and return at once; work in progress is interrupted.
 
-        A stream of events without a pause cannot hold long work up for good: after some of them
-        one piece of it is finished first.
+        A stream of events without a pause cannot block long work forever: after a number of
+        events one piece of it is finished first.
 
         Args:
-            event: what to do; broken off by later events if it `learns`.
-            learns: whether it takes long enough for that.
+            event: the function to call; later events interrupt it if it `learns`.
+            learns: whether the event takes long and may be interrupted.
         """
         with self._changed:
             self._events.append((event, learns))
@@ -64,16 +64,16 @@ class Worker:
         """Interrupt the current step if something more urgent waits; called between layers.
 
         Raises:
-            Interrupted: there is.
+            Interrupted: more urgent work waits.
         """
         if self._hurry.is_set() and threading.current_thread() is self._thread:
             raise Interrupted
 
     def make_way(self, seconds: float) -> None:
-        """A prediction is about to run: stop learning for it, and finish quick events first.
+        """Pause learning before a prediction, and finish quick events first.
 
-        Waits at most `seconds`. Learning goes on with the next event, or a moment later; a stream
-        of predictions without a pause cannot hold it up for good.
+        Waits at most `seconds`. Learning resumes with the next event, or a moment later; a stream
+        of predictions without a pause cannot block it forever.
         """
         if self._thread is None or threading.current_thread() is self._thread:
             return
@@ -85,14 +85,14 @@ class Worker:
             self._changed.wait_for(self._no_quick_event, seconds)
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until nothing is left to do; False when it took too long."""
+        """Wait until all work is done; False after `seconds`."""
         with self._changed:
             self._quiet_until = 0.0
             self._changed.notify_all()
             return self._changed.wait_for(self._is_idle, seconds)
 
     def stop(self) -> None:
-        """Give up all long work, finish the events, end the thread."""
+        """Abandon all long work, finish the events, end the thread."""
         with self._changed:
             self._long.clear()
             self._hurry.set()
@@ -124,7 +124,7 @@ class Worker:
                 self._advance(work)
 
     def _next_is_there(self, me: threading.Thread) -> bool:
-        """Wait for something to do; False when the thread shall end."""
+        """Wait for work; False when the thread should end."""
         deadline = time.monotonic() + _IDLE_SECONDS
         while self._thread is me:
             now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Point matching: moves the points of a mask's boundary to where a task expects them."""
+"""Point matching: moves points on a mask's boundary to refine it for a task."""
 
 from samadapt.adapters.point_matching.adapter import PointMatchingAdapter, PointMatchingConfig
 

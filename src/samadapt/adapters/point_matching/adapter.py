@@ -1,4 +1,4 @@
-"""`PointMatchingAdapter`: moves the points of a mask's boundary to where a task expects them."""
+"""`PointMatchingAdapter`: moves points on a mask's boundary to refine it for a task."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 
 _MASKS = 32
-"""Masks whose points are moved at once; more of them are faster on no machine and need memory."""
+"""Number of masks whose points are moved at once; more need memory and are no faster."""
 
 _PROBE_SIDE = 64
-"""Side of the grey picture that tells which features a model has."""
+"""Side of the grey picture that is encoded to find a model's features."""
 
 _FLIPPED = 1e-3
 """Least magnitude of a logit that changes its sign."""
 
 _SURE = 0.05
-"""A gain from which on a mask counts fully for the confidence."""
+"""Gain from which on a mask has full weight in the confidence loss."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,22 +51,22 @@ class PointMatchingConfig(AdapterConfig):
 
     Attributes:
         points: N, points on the contours of one mask.
-        least: points that a contour has at least.
-        shortest: contours shorter than this, in input pixels, are left alone.
-        width: see `MoverSizes`, as the next five.
+        least: least number of points on a contour.
+        shortest: contours shorter than this, in input pixels, are not moved.
+        width: see `MoverSizes`, also for the next five fields.
         looked: channels that feature maps are reduced to.
-        samples: places along the normal at which a point looks around.
-        depth: circular convolutions.
+        samples: sampled places along the normal of each point.
+        depth: number of circular convolutions.
         reach: largest move per round along either direction, in sizes of the object (square root
             of its area).
-        rounds: how often points look and move.
-        limit: in training, contours further apart than this, in sizes, are no partners.
-        slack: in training, how far along the contour, as a share of its length, a true point may
-            lie from where the best cyclic alignment puts it.
-        beta: where the point loss turns linear, in sizes.
+        rounds: number of rounds of sampling and moving.
+        limit: in training, contours further apart than this, in sizes, are not matched.
+        slack: in training, largest distance between a matched true point and its place in the
+            best cyclic alignment, along the contour, as a share of its length.
+        beta: distance from which on the point loss is linear, in sizes.
         seed: of the weights that do not start as zero.
-        channels: of each feature map of the model it belongs to; empty until it meets one.
-        parameters: exact number of learned parameters; 0 until it meets a model.
+        channels: of each feature map of its model; empty until it is bound to one.
+        parameters: exact number of learned parameters; 0 until it is bound to a model.
     """
 
     method: str = "point-matching"
@@ -112,8 +112,8 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
     mask is drawn anew (`contours.draw`). A mask is changed only where its module is confident that
     the new one is better; otherwise, and untrained, no bit of it changes.
 
-    It is learned from masks of one task: `samadapt.fit("point-matching", ...)`, or as a part of
-    another adapter that takes over the loss of its only phase.
+    It is fitted to masks of one task: with `samadapt.fit("point-matching", ...)`, or as a part of
+    another adapter, which then uses the loss of its only phase.
     """
 
     about = "where the points of a mask's outline belong"
@@ -127,9 +127,9 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
             self._build(self.config.channels)
 
     def bind(self, model: SegmentationModel) -> None:
-        """Tie this adapter to `model`, or check that it is the one it was made for.
+        """Bind this adapter to `model`, or check that it was made for `model`.
 
-        The first time, a small grey picture is encoded to learn which features the model has.
+        The first time, a small grey picture is encoded to find the model's features.
         """
         super().bind(model)
         if self.module is None:
@@ -161,16 +161,16 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
         return torch.where(changed, turned, logits)
 
     def check_export(self) -> None:
-        """Contours are traced mask by mask at the image's own size, after the decoder."""
+        """Raise `AdapterError`: contours are moved after the decoder, outside of its graph."""
         raise AdapterError(
-            f"the adapter {self.title!r} moves contours in the finished masks, which no exported "
-            "decoder does: export without it"
+            f"the adapter {self.title!r} moves contours in the finished masks, which cannot be "
+            "exported: export without it"
         )
 
     # -- learning -----------------------------------------------------------------------------
 
     def phases(self) -> Sequence[Phase]:
-        """One phase that learns from the points alone: the decoder's logits stay as they are."""
+        """One phase with a loss on the points alone; the decoder's logits do not change."""
         parameters = () if self.module is None else tuple(self.module.parameters())
         return (Phase(parameters, no_loss, self.training_loss),)
 
@@ -181,9 +181,9 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
 
             point_loss + entropy(confidence, gain > 0) min(1, |gain| / 0.05)
 
-        where the gain is what the redrawn mask is better by (`gains`). Differentiable in the
-        module's parameters and, if they want gradients, in the logits. Masks without a contour to
-        learn from have a loss of 0.
+        where the gain is the improvement by the redrawn mask (`gains`). Differentiable in the
+        module's parameters and, if they require gradients, in the logits. Masks without a usable
+        contour have a loss of 0.
 
         Args:
             logits: decoder logits (B, h, w) over the padded input.
@@ -195,7 +195,7 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
             (B,).
 
         Raises:
-            AdapterError: the adapter belongs to no model yet.
+            AdapterError: the adapter is bound to no model yet.
         """
         module = self._on(logits.device)
         height, width = int(valid.any(1).sum()), int(valid.any(0).sum())
@@ -222,7 +222,7 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
     # -- private ------------------------------------------------------------------------------
 
     def _refined(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor | None:
-        """Which pixels of masks (B, H, W) change, bool; None for none."""
+        """Changed pixels of masks (B, H, W), bool; None for none."""
         module = self._on(logits.device)
         frame = Frame.of_original(embedding.geometry)
         outlines = self._outlines(logits, frame)
@@ -282,7 +282,7 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
 
 
 def _feature_maps(embedding: ImageEmbedding) -> dict[str, int]:
-    """Channels of each feature map by name; kept pixels are none."""
+    """Channels of each feature map by name, without the kept pixels."""
     return {
         name: int(tensor.shape[1])
         for name, tensor in sorted(embedding.features.items())
@@ -291,7 +291,7 @@ def _feature_maps(embedding: ImageEmbedding) -> dict[str, int]:
 
 
 def _offsets(points: PointSet, moved: Moved, outlines: list[Outline]) -> list[Points]:
-    """How far the points of each mask have moved in all, (P_b, 2) in input pixels."""
+    """Total move of the points of each mask, (P_b, 2) in input pixels."""
     whole = (moved.places[-1] - points.places).detach().double().cpu().numpy()
     ends = np.cumsum([sum(outline.counts) for outline in outlines])
     return list(np.split(whole, ends[:-1]))

@@ -20,8 +20,8 @@ Points = NDArray[np.float64]
 def trace(logits: NDArray[np.floating]) -> list[Points]:
     """Return all contours at which logits (H, W) cross 0, longest first.
 
-    The crossing between two pixels is where the straight line between their logits is 0. An object
-    that the image's border cuts off gets a contour that runs along the border.
+    The crossing between two pixels is found by linear interpolation of their logits. An object
+    at the image's border gets a contour that runs along the border.
 
     Returns:
         Closed polygons (V, 2); none for an empty mask.
@@ -81,8 +81,8 @@ def interpolate(known: NDArray[np.float64], values: Points, wanted: NDArray[np.f
 def distribute(lengths: Sequence[float], total: int, least: int, shortest: float) -> list[int]:
     """Distribute `total` points over the contours in proportion to their lengths.
 
-    Contours shorter than `shortest` get none; the others at least `least`. When even that is more
-    than `total`, the last ones get none.
+    Contours shorter than `shortest` get none; the others at least `least`. If `total` does not
+    suffice for that, the last ones get none.
     """
     room = max(1, total // least)
     chosen = [i for i, length in enumerate(lengths) if length >= shortest][:room]
@@ -99,9 +99,9 @@ def distribute(lengths: Sequence[float], total: int, least: int, shortest: float
 def draw(contours: Sequence[Points], size: tuple[int, int]) -> NDArray[np.bool_]:
     """The mask (H, W) of all pixels whose centre the contours wind around.
 
-    A centre is inside when the winding number is positive, so holes stay holes, parts that have
-    grown into each other become one, and loops that have turned inside out vanish. What lies
-    outside the image is cut off. Exact: drawing what `trace` found gives the same mask.
+    A centre is inside when the winding number is positive, so holes stay holes, overlapping parts
+    become one, and loops that have turned inside out vanish. Contours are clipped to the image.
+    Drawing the contours of `trace` gives exactly the same mask.
 
     Args:
         contours: closed polygons (V, 2).

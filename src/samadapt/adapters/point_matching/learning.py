@@ -20,7 +20,7 @@ from samadapt.adapters.point_matching.sampling import Frame
 from samadapt.metrics import boundary_iou, iou
 
 _FINER = 2
-"""Masks are compared on a grid so many times finer than the decoder's."""
+"""Masks are compared on a grid finer than the decoder's by this factor."""
 
 _DILATION = 0.02
 """Width of the boundary, as a share of the image's diagonal, as in `boundary_iou`."""
@@ -31,7 +31,7 @@ class PointTargets:
     """Target positions of points.
 
     Attributes:
-        places: (P, 2) in input pixels; anything where there is no partner.
+        places: (P, 2) in input pixels; undefined for a point without a partner.
         known: (P,) bool, whether the point has a partner.
     """
 
@@ -46,8 +46,8 @@ def point_targets(
 
     Args:
         outlines: of the predicted masks.
-        truth: contours of the true ones, in input pixels.
-        limit: contours further apart than this, in sizes of the object, are no partners.
+        truth: contours of the true masks, in input pixels.
+        limit: contours further apart than this, in sizes of the object, are not matched.
         slack: see `targets`.
     """
     places, known = [np.zeros((0, 2))], [np.zeros(0, np.bool_)]
@@ -75,9 +75,9 @@ def point_loss(moved: Moved, points: PointSet, wanted: PointTargets, beta: float
         sum_xy smooth_l1((p - g) / size, beta) / beta
 
     Args:
-        moved: where points went.
-        points: where they come from.
-        wanted: where they belong.
+        moved: predicted positions.
+        points: positions before the move.
+        wanted: true positions.
         beta: from this distance on, in sizes of the object, the loss grows linearly.
     """
     device = points.places.device
@@ -98,13 +98,13 @@ def gains(
 ) -> NDArray[np.float64]:
     """Return the gain in IoU of each redrawn mask over the mask before, (B,) in -1..1.
 
-    The mean of what boundary IoU and IoU gain.
+    It is the mean of the gains in boundary IoU and in IoU.
 
     Args:
-        outlines: before.
+        outlines: before the move.
         moved: offsets (P_b, 2) of each mask's points, in input pixels.
         target: (B, h, w) soft true masks.
-        frame: where their cells lie in the input.
+        frame: placement of their cells in the input.
         share: width of the boundary, as a share of the diagonal of (h, w).
     """
     found = np.zeros(len(outlines))
@@ -134,7 +134,7 @@ def boundary_share(
     """The boundary's width of `boundary_iou` on an image, as a share of the diagonal of (h, w).
 
     Args:
-        frame: where the cells lie in the input.
+        frame: placement of the cells in the input.
         original: (height, width) of the image.
         scale: input pixels per original pixel.
         size: (h, w).

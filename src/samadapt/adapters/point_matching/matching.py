@@ -16,10 +16,10 @@ from samadapt.adapters.point_matching.contours import (
 )
 
 ALIGNED = 64
-"""Points of a predicted contour that decide on its alignment."""
+"""Number of points by which a predicted contour is aligned."""
 
 FINER = 4
-"""True points per predicted point, so that a shift is finer than a step."""
+"""True points per predicted point, so that shifts are finer than the points' distance."""
 
 
 def best_shifts(points: Points, truth: Points) -> NDArray[np.int64]:
@@ -48,11 +48,11 @@ def best_shifts(points: Points, truth: Points) -> NDArray[np.int64]:
 
 
 def partners(predicted: Sequence[Points], true: Sequence[Points], limit: float) -> list[int | None]:
-    """The true contour of each predicted one; None where there is no sensible one.
+    """The true contour that is matched to each predicted one; None for no match.
 
-    Outer contours belong to outer ones, holes to holes, and each true contour to one predicted one
-    at most: pairs are formed in the order of their distance, which is the mean distance of either's
-    points to the other's nearest one, both ways.
+    Outer contours are matched to outer contours, holes to holes, and each true contour to at most
+    one predicted contour. Pairs are formed in the order of their symmetric mean distance, from
+    the points of each contour to the nearest points of the other.
 
     Args:
         predicted: contours (V, 2).
@@ -77,11 +77,11 @@ def partners(predicted: Sequence[Points], true: Sequence[Points], limit: float) 
 
 
 def targets(contour: Points, true: Points, places: NDArray[np.float64], slack: float) -> Points:
-    """Where points at `places` (n,) in 0..1 along `contour` belong on the contour `true`.
+    """Target positions, on the contour `true`, of points at `places` (n,) in 0..1 along `contour`.
 
-    Both contours are walked at their own pace from the best common start (`best_shifts`); from
-    there each point takes the nearest true point within `slack` of the true contour's length, since
-    a bulge in one of them alone puts all later points out of step.
+    The contours are aligned by arc length from the best common start (`best_shifts`). Then each
+    point takes the nearest true point within `slack` of the true contour's length, since a bulge
+    in one contour alone shifts all later points.
 
     Returns:
         (n, 2).

@@ -30,10 +30,10 @@ class MoverSizes:
         channels: of each feature map of the model's embeddings, by name.
         width: of the hidden layers.
         looked: channels that feature maps are reduced to before they are sampled.
-        samples: places along the normal at which a point looks around.
-        depth: circular convolutions.
+        samples: sampled places along the normal of each point.
+        depth: number of circular convolutions.
         reach: largest move per round along either direction, in sizes of the object.
-        rounds: how often points look and move.
+        rounds: number of rounds of sampling and moving.
     """
 
     channels: Mapping[str, int]
@@ -50,7 +50,7 @@ class Moved(NamedTuple):
 
     Attributes:
         places: (P, 2) after each round, in input pixels.
-        confidence: (B,) logits: above 0 says that the moved contour is the better one.
+        confidence: (B,) logits; above 0 if the moved contour is predicted to be better.
     """
 
     places: list[Tensor]
@@ -60,9 +60,9 @@ class Moved(NamedTuple):
 class PointMover(nn.Module):
     """Predicts offsets from features across the contour and circular convolutions along it.
 
-    In each round every point sees, at `samples` places along its normal, the mask's logits and all
-    feature maps of the embedding, and where it lies in the mask; residual circular convolutions
-    let it know its neighbours and the mean over its mask. Its offset is
+    In each round the input of every point is its position in the mask and, at `samples` places
+    along its normal, the mask's logits and all feature maps of the embedding. Residual circular
+    convolutions add information of its neighbours and the mean over its mask. Its offset is
 
         reach * size * (tanh(a) normal + tanh(b) tangent)
 
@@ -107,7 +107,7 @@ class PointMover(nn.Module):
             points: P points of B masks.
             features: of the embedding, each (1, C, h, w).
             logits: (B, H, W) of the masks.
-            frame: where the logits' pixels lie in the input.
+            frame: placement of the logits' pixels in the input.
             padded: (height, width) of the input.
         """
         size = points.sizes[points.owner, None]
@@ -189,7 +189,7 @@ def _on_crossing(points: PointSet, logits: Tensor, frame: Frame) -> Tensor:
     """The points' places (P, 2) as a differentiable function of the logits that cross 0 there.
 
     To first order a crossing moves outwards by (change of logit) / (slope of the logits along the
-    normal); the value itself is the traced place.
+    normal). The returned values are the traced places.
     """
     normal = points.normals(points.places)
     step = max(frame.scale)

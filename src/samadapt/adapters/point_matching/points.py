@@ -26,7 +26,7 @@ class Outline:
 
     Attributes:
         contours: closed polygons (V, 2), longest first.
-        counts: number of points on each of them; 0 for those that are not moved.
+        counts: number of points on each contour; 0 for a contour that is not moved.
         size: square root of the mask's area, in input pixels: the unit of offsets.
         centre: (x, y) of the mask's contours.
     """
@@ -38,7 +38,7 @@ class Outline:
 
     @classmethod
     def of(cls, contours: Sequence[Points], total: int, least: int, shortest: float) -> Outline:
-        """Share `total` points among contours; see `distribute`."""
+        """Distribute `total` points over contours; see `distribute`."""
         lengths = [perimeter(contour) for contour in contours]
         counts = distribute(lengths, total, least, shortest)
         area = sum(signed_area(contour) for contour in contours)
@@ -54,8 +54,8 @@ class Outline:
     def moved(self, offsets: Points) -> list[Points]:
         """The contours with their points moved by offsets (sum of counts, 2).
 
-        Vertices between two points move by what lies between their offsets, so that detail finer
-        than the points stays; contours without points stay where they are.
+        Vertices between two points move by the interpolated offset, so that detail finer than the
+        points is kept. Contours without points are not moved.
         """
         found, start = [], 0
         for contour, count in zip(self.contours, self.counts, strict=True):
@@ -115,7 +115,7 @@ class PointSet:
         )
 
     def neighbours(self, steps: Sequence[int]) -> Tensor:
-        """(P, S) numbers of the points so many steps further along the same contour, around it."""
+        """(P, S) numbers of the points S given steps further along the same closed contour."""
         own = torch.arange(len(self.first), device=self.first.device) - self.first
         moves = torch.tensor(list(steps), device=self.first.device)
         found: Tensor = self.first[:, None] + (own[:, None] + moves) % self.count[:, None]

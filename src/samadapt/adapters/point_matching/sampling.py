@@ -35,7 +35,7 @@ class Frame:
         return cls(geometry.scale, (float(geometry.corner[0]), float(geometry.corner[1])))
 
     def to_input(self, pixels: Points) -> Points:
-        """Input places (V, 2) of the picture's places."""
+        """Convert places (V, 2) in the picture to places in the input."""
         return (pixels - self.corner) * self.scale
 
     def to_pixels(self, places: Points) -> Points:
@@ -43,7 +43,7 @@ class Frame:
         return places / self.scale + self.corner
 
     def tensor_to_pixels(self, places: Tensor) -> Tensor:
-        """Convert tensors (..., 2) of points likewise."""
+        """`to_pixels` for tensors (..., 2)."""
         return places / places.new_tensor(self.scale) + places.new_tensor(self.corner)
 
 
@@ -52,8 +52,9 @@ def sample_logits(logits: Tensor, rows: Tensor, pixels: Tensor) -> Tensor:
 
     Args:
         logits: (B, H, W).
-        rows: (P,) which picture.
-        pixels: (P, S, 2) (x, y), the first pixel's centre at (0.5, 0.5); the border's value beyond.
+        rows: (P,) index of the picture.
+        pixels: (P, S, 2) (x, y), the first pixel's centre at (0.5, 0.5); points outside the
+            picture take the border's value.
 
     Returns:
         (P, S).
@@ -72,7 +73,7 @@ def sample_logits(logits: Tensor, rows: Tensor, pixels: Tensor) -> Tensor:
 
 
 def sample_map(features: Tensor, places: Tensor, padded: tuple[int, int]) -> Tensor:
-    """A feature map that covers the padded input, at points; standardised, without gradients.
+    """Sample a feature map over the padded input at points; standardised, without gradients.
 
     Args:
         features: (1, C, h, w).

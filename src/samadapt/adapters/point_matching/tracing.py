@@ -23,8 +23,8 @@ _SEGMENTS: dict[int, tuple[tuple[int, int], ...]] = {
     13: ((_TOP, _RIGHT),),
     14: ((_LEFT, _TOP),),
 }
-"""From which side of a cell to which the line runs, by the corners that are object (1: top left, 2:
-top right, 4: bottom right, 8: bottom left). Corners that touch diagonally alone stay apart."""
+"""Start and end side of the line through a cell, by the corners that are object (1: top left, 2:
+top right, 4: bottom right, 8: bottom left). Corners that touch only diagonally stay apart."""
 
 
 def zero_lines(values: NDArray[np.float64]) -> list[NDArray[np.float64]]:

@@ -1,4 +1,4 @@
-"""Learned tokens beside the prompt's own: the baseline with the fewest parameters (PTSAM)."""
+"""Learned prompt tokens: the baseline with the fewest parameters (PTSAM)."""
 
 from samadapt.adapters.prompt_tokens.adapter import PromptTokensAdapter, PromptTokensConfig
 

@@ -1,4 +1,4 @@
-"""`PromptTokensAdapter`: a few learned tokens that every prompt takes along."""
+"""`PromptTokensAdapter`: a few learned tokens, appended to every prompt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import PromptEmbedding
 
 NUMBERS = 2048
-"""How many numbers are learned: 8 tokens of SAM's width 256, 16 of nano's width 128."""
+"""Number of learned parameters: 8 tokens of SAM's width 256, or 16 of nano's width 128."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +26,11 @@ class PromptTokensConfig(AdapterConfig):
     """Config of learned prompt tokens.
 
     Attributes:
-        category: what they were taught, None for anything.
-        tokens: how many; 0 until the adapter meets a model.
+        category: the task they were taught, None for all objects.
+        tokens: number of tokens; 0 until the adapter is bound to a model.
         scale: root mean square of the tokens that training starts from.
-        channels: C of the model it belongs to; 0 until it meets one.
-        parameters: exact number of learned parameters; 0 until it meets a model.
+        channels: C of its model; 0 until it is bound to one.
+        parameters: exact number of learned parameters; 0 until it is bound to a model.
     """
 
     method: str = "tokens"
@@ -50,9 +50,9 @@ class PromptTokensConfig(AdapterConfig):
 class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
     """Prompt tuning: T learned tokens after the prompt's own, 2,048 numbers in all (PTSAM).
 
-    Acts at seam 1. The tokens are t_i + d_i with t_i fixed, different from one another (see
-    `starting_tokens`), and d_i learned from 0. Until something is learned nothing is appended, so
-    that no output bit changes; the first step of training is the one that brings them in.
+    Acts at seam 1. The tokens are t_i + d_i with fixed, distinct t_i (see `starting_tokens`), and
+    d_i learned from 0. An untrained adapter appends nothing, so that no output bit changes; the
+    tokens are in use from the first step of training on.
     """
 
     about = "a few prompt tokens"
@@ -74,16 +74,16 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
         return embedded.with_tokens(torch.cat([tokens, learned], dim=1))
 
     def check_export(self) -> None:
-        """Nothing to export before it was trained."""
+        """Raise `AdapterError` for an untrained adapter."""
         self._check_in_use(self.module is not None and self.module.is_in_use)
 
     @property
     def width(self) -> int:
-        """C of the model it belongs to."""
+        """C of its model; 0 before it is bound to one."""
         return self.config.channels
 
     def bind(self, model: SegmentationModel) -> None:
-        """Tie this adapter to `model`, or check that it is the one it was made for."""
+        """Bind this adapter to `model`, or check that it was made for `model`."""
         super().bind(model)
         if self.module is None:
             self._build(model.spec.width)
@@ -91,7 +91,7 @@ class PromptTokensAdapter(FittedAdapter["LearnedTokens"]):
             self.module.to(model.device)
 
     def _build(self, channels: int) -> None:
-        # As many as are different from one another; it matters to tiny models alone.
+        # At most C - 1 tokens can be distinct, which limits only tiny models.
         count = self.config.tokens or max(1, min(NUMBERS // channels, channels - 1))
         self.module = LearnedTokens(starting_tokens(count, channels, self.config.scale))
         self.module.requires_grad_(False)
@@ -112,8 +112,8 @@ class LearnedTokens(nn.Module):
 
     @property
     def is_in_use(self) -> bool:
-        """Whether something was learned, or is being learned now."""
-        if torch.compiler.is_compiling():  # no branch on values: who exports it wants it in use
+        """Whether the tokens are trained, or in training."""
+        if torch.compiler.is_compiling():  # no branch on values: exports need a trained adapter
             return True
         learns = self.change.requires_grad and torch.is_grad_enabled()
         return learns or bool(self.change.any())

@@ -31,14 +31,14 @@ class StableConfig(AdapterConfig):
 
     Attributes:
         deformable: DSP moves the sampling places; False learns amplitudes alone.
-        routed: DRP finds alpha for every prompt; False learns one alpha for all (DSP alone).
+        routed: DRP predicts alpha for every prompt; False learns one alpha for all (DSP alone).
         normalisation: of alpha, see `Router`.
         hidden: width of the router's hidden layer.
         reach: largest offset along each axis, in cells of the feature grid.
         seed: of the weights that do not start as zero or identity.
-        channels: C of the model it belongs to; 0 until it meets one.
-        mask_token: place of the mask's output token among the decoder's tokens.
-        parameters: exact number of learned parameters; 0 until it meets a model.
+        channels: C of its model; 0 until it is bound to one.
+        mask_token: index of the mask's output token among the decoder's tokens.
+        parameters: exact number of learned parameters; 0 until it is bound to a model.
     """
 
     method: str = "stable"
@@ -73,10 +73,10 @@ class StableAdapter(FittedAdapter["StableModule"]):
         alpha1 x*(p + dp) + alpha2 x(p)        (alpha1, alpha2) = Router(t)
 
     with x* and dp from `DeformableSampling` and t the mask's output token after the layer's
-    self-attention (as the attention's query, so with its embedding added). The positional
+    self-attention (the attention's query, which includes the token's embedding). The positional
     encoding is added to the keys as before. Untrained, alpha is (0, 1), and no bit changes.
 
-    It is learned from masks with prompts of all qualities: `samadapt.fit("stable", ...)`.
+    It is fitted to masks with prompts of all qualities: `samadapt.fit("stable", ...)`.
     """
 
     about = "deformable sampling and routing at the decoder's last attention"
@@ -102,11 +102,11 @@ class StableAdapter(FittedAdapter["StableModule"]):
 
     @property
     def width(self) -> int:
-        """C of the model it belongs to."""
+        """C of its model; 0 before it is bound to one."""
         return self.config.channels
 
     def bind(self, model: SegmentationModel) -> None:
-        """Tie this adapter to `model`, or check that it is the one it was made for."""
+        """Bind this adapter to `model`, or check that it was made for `model`."""
         super().bind(model)
         if self.module is None:
             self._build(model.spec.width, model.spec.mask_token)

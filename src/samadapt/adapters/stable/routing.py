@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Normalisation: TypeAlias = Literal["free", "softmax"]
-"""How alpha is kept in bounds; not published, so it is a choice of ours."""
+"""How alpha is bounded; our own choice, since the paper does not say it."""
 
 
 class Router(nn.Module):

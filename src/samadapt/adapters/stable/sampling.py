@@ -14,9 +14,9 @@ class DeformableSampling(nn.Module):
     dp = R tanh(GELU(LN(DW5x5(x*))) V + c)            offsets, in cells of the feature grid
     out(p) = x*(p + dp(p))                            bilinear, clamped at the border
 
-    V and c start as 0: untrained, nothing moves. W starts as a random rotation: were it the
-    identity, x* and x would be the same, and nothing could tell how to route between them. The
-    range R is not published; bounding the offsets softly is our choice.
+    V and c start as 0: untrained, nothing moves. W starts as a random rotation; with the identity
+    x* would equal x, and the router would get no gradient. The range R is not published; the soft
+    bound on the offsets is our choice.
 
     Args:
         channels: C.
@@ -57,9 +57,9 @@ class DeformableSampling(nn.Module):
 def sample_at(features: Tensor, offsets: Tensor, grid: tuple[int, int]) -> Tensor:
     """Bilinear samples at p + offset for every cell p; positions beyond the border are clamped.
 
-    A whole number of cells as offset gives the very feature of that cell. The four weighted rows
-    are summed by `embedding_bag`, which on a CPU is several times faster than `grid_sample` and
-    exact for whole cells.
+    An offset of whole cells gives exactly the feature of that cell. `embedding_bag` sums the four
+    weighted rows; on a CPU it is several times faster than `grid_sample`, and exact for whole
+    cells.
 
     Args:
         features: (B, h*w, C), row-major over `grid`.

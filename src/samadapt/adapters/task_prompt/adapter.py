@@ -35,18 +35,17 @@ _OUTLINE = "point-matching"
 class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     """Prompt learning for one task (PLM; Kim et al., arXiv 2403.09199); SAM stays as it is.
 
-    Acts at seam 1: prompt tokens go through `PromptLearning`, together with the image and with a
-    few tokens that stand for the task, and take these tokens along into the mask decoder; the
-    dense prompt and the prior get an addition (`DensePrompt`). With `point_matching` it also acts
-    at seam 4, where an adapter of that method refines the outline. Until something is learned the
-    prompt passes as it is, and no bit changes.
+    Acts at seam 1: `PromptLearning` transforms the prompt tokens, together with the image and a
+    few learned task tokens, and passes both to the mask decoder; `DensePrompt` adds to the dense
+    prompt and the prior. With `point_matching` it also acts at seam 4, where an adapter of that
+    method refines the outline. An untrained adapter passes the prompt unchanged.
 
         hair = samadapt.fit("task-prompt", model, dataset, out="hair", category="hair", shots=16)
         model.predict(embedding, Prompt([(x, y)]), adapters=[hair])
     """
 
     about = "prompt tokens for one task"
-    # Outlines that weigh more distract from the masks.
+    # A higher weight of the outlines makes the masks worse.
     fitting = Fitting(recipe={**TASK_RECIPE, "points_weight": 0.1}, one_task=True, row="plm")
     config_class: ClassVar[type[TaskPromptConfig]] = TaskPromptConfig
     config: TaskPromptConfig
@@ -55,7 +54,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     def __init__(self, config: TaskPromptConfig | None = None) -> None:
         super().__init__(config)
         self.outline: Adapter | None = None
-        """PMM, when it is part of this adapter."""
+        """The point matching adapter, if it is part of this adapter."""
         if self.config.point_matching:
             self.outline = _outline(self.config.outline)
         if self.config.channels:
@@ -68,7 +67,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
 
     @property
     def width(self) -> int:
-        """C of the model it belongs to."""
+        """C of its model; 0 before it is bound to one."""
         return self.config.channels
 
     # -- the seams ----------------------------------------------------------------------------
@@ -93,7 +92,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     def mask_boundary(self, logits: Tensor, embedding: ImageEmbedding) -> Tensor:
         """Logits (B, K, H, W) with refined outlines, if point matching is part of the adapter.
 
-        During training they stay as they are unless the loss is `shared`, so that the prompt module
+        In training they are refined only if the loss is `shared`; otherwise the prompt module
         learns the same with and without point matching.
         """
         learns = any(parameter.requires_grad for parameter in self._outline_parameters())
@@ -102,7 +101,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         return self.outline.mask_boundary(logits, embedding)
 
     def check_export(self) -> None:
-        """Nothing to export before it was trained; an outline's part cannot be exported."""
+        """Raise `AdapterError` for an untrained adapter and for one with point matching."""
         self._check_in_use(self.module is not None and self.module.prompt.is_in_use)
         if self.outline is not None:
             self.outline.check_export()
@@ -112,7 +111,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     def phases(self) -> Sequence[Phase]:
         """First the prompt; second the outline, on the finished prompt's predictions.
 
-        If the config says `shared` there is one phase: the loss of the outline's points reaches
+        With `shared` in the config there is one phase: the loss of the outline's points reaches
         the prompt through the logits.
         """
         every = () if self.module is None else tuple(self.module.parameters())
@@ -129,7 +128,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     def calibrate(
         self, model: SegmentationModel, images: Iterable[MarkedImage], count: int, seed: int
     ) -> None:
-        """Learn to judge masks; see `Judge` and `gather`."""
+        """Fit the judge of masks; see `Judge` and `gather`."""
         self.check_model(model)
         judge = self._on(model.device).judge
         judge.learn(*gather(model, self, images, count, seed))
@@ -147,7 +146,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
         found: Tensor = self._on(features.device).judge(features)
         return found
 
-    # -- what was learned ---------------------------------------------------------------------
+    # -- the learned state --------------------------------------------------------------------
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Load a state that `state_dict` returned; without its tensors the judge is untrained.
@@ -162,7 +161,7 @@ class TaskPromptAdapter(FittedAdapter["TaskModule"]):
     # -- the base model -----------------------------------------------------------------------
 
     def bind(self, model: SegmentationModel) -> None:
-        """Tie this adapter to `model`, or check that it is the one it was made for."""
+        """Bind this adapter to `model`, or check that it was made for `model`."""
         super().bind(model)
         if self.module is None:
             if self.outline is not None:
@@ -233,9 +232,9 @@ class TaskModule(nn.Module):
 
 
 def _frequencies(spec: DecoderSpec) -> Tensor:
-    """Frequencies (2, C/2) of the model's positions, or 0 where it has none.
+    """Frequencies (2, C/2) of the model's positional encoding, or 0 where it has none.
 
-    Without them nothing tells the attention where a feature lies, but the rest works.
+    With zeros the attention does not know the positions of features, but it still works.
     """
     known = spec.position_frequencies
     if known is None:
@@ -244,7 +243,7 @@ def _frequencies(spec: DecoderSpec) -> Tensor:
 
 
 def _plain(config: AdapterConfig) -> dict[str, Any]:
-    """A config as JSON gives it back."""
+    """A config after a round trip through JSON."""
     found: dict[str, Any] = json.loads(json.dumps(config.to_dict()))
     return found
 

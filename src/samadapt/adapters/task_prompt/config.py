@@ -13,18 +13,16 @@ from samadapt.errors import AdapterError
 
 _NO_CONTEXT = {"context": 0, "gain": 1.0, "doubt": 0.0}
 _RETIRED = {"masks": 0, "few": 0, "few_apart": 8, "spread": 0.0, "alike": 0.11}
-"""Fields that older configs have in place of `strength`, and their values where left out."""
+"""Fields of older configs in place of `strength`, with their defaults."""
 
 VARIANTS = {
     "point-matching": Variant({"point_matching": True}, "refines outlines as well", "plm+pmm"),
     "shared-outline": Variant(
         {"point_matching": True, "shared": True},
-        "refines outlines, and the prompt learns from them too, as in the paper",
+        "refines outlines, whose loss also trains the prompt, as in the paper",
     ),
     "no-context": Variant(_NO_CONTEXT, "a dense prompt without convolutions"),
-    "sure": Variant(
-        {"doubt": 0.0}, "a dense prompt that is neither shrunk nor gives way to clicks"
-    ),
+    "sure": Variant({"doubt": 0.0}, "a dense prompt that is neither shrunk nor yields to clicks"),
 }
 
 
@@ -33,28 +31,28 @@ class TaskPromptConfig(AdapterConfig):
     """Config of a task's adapter.
 
     Attributes:
-        category: the task: what its masks show. None until it is taught one.
+        category: name of the task, the category of its masks. None until it is taught one.
         point_matching: whether the outline is refined too (PMM, at seam 4), trained together.
-        outline: config of the part that does so; empty until the adapter meets a model.
-        shared: whether the loss of its points reaches the prompt's part through the logits, as in
-            the paper, rather than the points alone.
-        tokens: how many learned tokens stand beside the prompt's own.
+        outline: config of the point matching; empty until the adapter is bound to a model.
+        shared: whether the loss of its points also trains the prompt module, through the logits,
+            as in the paper.
+        tokens: number of learned task tokens.
         scale: root mean square of these tokens at the start.
         heads: of both attentions.
         width: inner width of both attentions, a multiple of `heads`.
         hidden: width of the MLP.
-        dense: hidden width of the task's dense prompt; 0 for none, which leaves tokens alone.
-        context: convolutions in it, with which a place knows what is around it.
-        gain: factor of what it adds.
-        doubt: once learned, what it adds is shrunk to masks / (masks + doubt), because few masks
-            make it too sure of itself on other images, and it gives way where a mask violates
+        dense: hidden width of the task's dense prompt; 0 for an adapter of tokens alone.
+        context: number of convolutions in the dense prompt, which see the surroundings.
+        gain: factor of the dense prompt.
+        doubt: after training the dense prompt is scaled by masks / (masks + doubt), because with
+            few masks it is overconfident on other images, and it yields where a mask violates
             clicks; 0 for neither.
-        strength: that factor, found when the adapter is fitted.
-        has_prior: whether the model's decoder starts from a first guess that can be changed.
+        strength: that factor, set when the adapter is fitted.
+        has_prior: whether the model's decoder has a prior.
         seed: of the weights that do not start as zero or identity.
-        channels: C of the model it belongs to; 0 until it meets one.
+        channels: C of its model; 0 until it is bound to one.
         cells: along the side of the model's input, see `DecoderSpec.position_cells`.
-        parameters: exact number of learned parameters; 0 until it meets a model.
+        parameters: exact number of learned parameters; 0 until it is bound to a model.
     """
 
     method: str = "task-prompt"
@@ -104,12 +102,12 @@ class TaskPromptConfig(AdapterConfig):
 
     @property
     def yields_to_clicks(self) -> bool:
-        """Whether the dense prompt gives way where a mask violates clicks."""
+        """Whether the dense prompt yields where a mask violates clicks."""
         return self.doubt > 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read values that `to_dict` returned, also those of earlier versions.
+        """Read values that `to_dict` of this or an earlier version returned.
 
         Raises:
             AdapterError: unknown or missing fields, or bad values.
@@ -118,7 +116,7 @@ class TaskPromptConfig(AdapterConfig):
 
 
 def _without_retired(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of a config without retired fields: what it decided with them is kept."""
+    """Replace the retired fields of a config by the equivalent present ones."""
     if not _RETIRED.keys() & values.keys():
         return values
     old = {name: values.pop(name, default) for name, default in _RETIRED.items()}

@@ -21,17 +21,17 @@ class DensePrompt(nn.Module):
         hk = h(k-1) + up(Mk GELU(Dk down(LN(h(k-1)))))          k = 1 .. K
         dense += g W3 GELU(hK)              prior += g w4 GELU(hK)
 
-    W and M act at every place by itself; Dk is a depthwise convolution of 7 x 7 on a grid 2^(K-k+1)
-    times coarser: the surroundings identify a nose better than its skin does.
+    W and M act on each position separately; Dk is a depthwise convolution of 7 x 7 on a grid
+    2^(K-k+1) times coarser, since the surroundings identify a nose better than its skin does.
 
-    nano compares clicks with the image in dense maps and a first guess (the prior), long before
-    its decoder looks at a token; there is no way back to them from the tokens. W3 and w4 start as
-    0; the gain g makes them take effect after a few steps.
+    nano compares clicks with the image in dense maps and a first guess (the prior), before its
+    decoder uses the tokens, so that tokens alone cannot change them. W3 and w4 start as 0; the
+    gain g makes them take effect after a few steps.
 
     Args:
         channels: C.
         hidden: width of h.
-        context: K, how many convolutions.
+        context: K, number of convolutions.
         gain: g.
         has_prior: whether the decoder has a prior.
     """

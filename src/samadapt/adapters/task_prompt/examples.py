@@ -1,4 +1,4 @@
-"""Training examples for a `Judge`: masks of the task, and answers to points elsewhere."""
+"""Training examples for a `Judge`: masks of the task, and predictions for points elsewhere."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
 
 _OUTSIDE, _FEW_OUTSIDE = 8, 32
-"""Points outside of all masks per image, and at least in all images together."""
+"""Number of points outside of all masks: per image, and at least in all images together."""
 _MASKS = 1
-"""Masks of an image that points are drawn in, drawn themselves."""
+"""Number of random masks per image in which points are drawn."""
 _INSIDE, _FEW_INSIDE = 2, 8
-"""Points per such mask, and at least in as many images."""
+"""Number of points in such a mask, and the least total of such masks."""
 _OTHER = 0.4
-"""IoU with all known masks below which an answer is a negative example; it is a positive one from
-`SAME_OBJECT` on, and left out between the two (as in RetinaNet, Lin et al. 2017)."""
+"""A mask with a lower IoU with all known masks is a negative example; from `SAME_OBJECT` on it is
+positive, and in between it is left out (as in RetinaNet, Lin et al. 2017)."""
 _BATCH = 32
 _PURPOSE = 7_919
 
@@ -33,17 +33,17 @@ _PURPOSE = 7_919
 def gather(
     model: SegmentationModel, adapter: Seams, images: Iterable[MarkedImage], count: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Features (N, F) and labels (N,) of masks: the known ones, and answers to random points.
+    """Features (N, F) and labels (N,) of masks: the known ones, and predictions for random points.
 
-    An answer is a positive example if its IoU with a known mask is at least 0.5, a negative one if
-    it is below 0.4 with all of them, and left out otherwise. Points are answered on the whole
-    image, as in `propose`: at most 10 per image, a few more if there are few images.
+    A prediction is a positive example if its IoU with a known mask is at least 0.5, a negative
+    one if it is below 0.4 with all of them, and left out otherwise. Points are decoded on the
+    whole image, as in `propose`: at most 10 per image, a few more if there are few images.
 
     Args:
-        model: answers.
+        model: predicts the masks.
         adapter: of the task, trained.
         images: encoded when they are needed.
-        count: how many there will be about.
+        count: approximate number of images.
         seed: of the points.
     """
     found = [
@@ -81,7 +81,7 @@ def _of_image(
 def _points(
     masks: Sequence[NDArray[np.bool_]], count: int, rng: np.random.Generator
 ) -> list[tuple[float, float]]:
-    """Centres (x, y) of pixels outside of all masks, and of some inside of a few of them."""
+    """Centres (x, y) of random pixels outside of all masks, and inside of a few masks."""
     width = masks[0].shape[1]
     outside = np.flatnonzero(~np.any(masks, axis=0))
     most = min(len(outside), max(_OUTSIDE, _FEW_OUTSIDE // count))
@@ -100,7 +100,7 @@ def _answers(
     embedding: ImageEmbedding,
     points: Sequence[tuple[float, float]],
 ) -> Tensor:
-    """Masks (B, h, w) bool on the decoder's grid, nothing where there is padding."""
+    """Predicted masks (B, h, w) bool on the decoder's grid, False in padding."""
     prompts = [Prompt([point]) for point in points]
     logits = [
         model.decode(embedding, prompts[i : i + _BATCH], adapters=[adapter]).logits[:, 0]

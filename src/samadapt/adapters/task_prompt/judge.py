@@ -1,4 +1,4 @@
-"""`Judge`: a classifier of masks, which returns the probability that one shows the task."""
+"""`Judge`: a classifier that returns the probability that a mask shows an object of the task."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RING = 2
 _SHAPES = 2
 """Features of a mask that do not come from the image: its area and its aspect."""
 _VARIANCE = 1.0
-"""Of the weights' Gaussian prior, for features of unit length in each group."""
+"""Variance of the weights' Gaussian prior, for features of unit length in each group."""
 _STEPS = 50
 _LEAST = 1e-4
 
@@ -25,10 +25,10 @@ class Judge(nn.Module):
 
         p = sigmoid(w (x - m) / s + b),  x = [f_in, f_in - f_ring, log area, log aspect]
 
-    f_in is the mean image feature in the mask, f_ring that in a ring around it. m and s are mean
-    and deviation of the examples; s has a factor sqrt(C) for the first two groups, so that both
-    together weigh as much as the two numbers of the shape. Nothing here is a parameter: it is
-    fitted in closed steps when the training ends, not by the optimiser. All zeros: untrained.
+    f_in is the mean image feature in the mask, f_ring the mean in a ring around it. m and s are
+    mean and deviation of the examples; s has a factor sqrt(C) for the first two groups, so that
+    both together weigh as much as the two shape features. The values are buffers, not parameters:
+    Newton's method fits them after the training. All zeros: untrained.
     """
 
     mean: Tensor
@@ -45,29 +45,29 @@ class Judge(nn.Module):
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is anything to judge by."""
+        """Whether the judge was fitted."""
         return bool(self.weight.any())
 
     def forward(self, features: Tensor) -> Tensor:
         """Probabilities (B,) of masks with `pooled_features` (B, F).
 
-        Examples of both kinds counted the same, so 0.5 is as likely one as the other.
+        Positive and negative examples have the same total weight, so 0.5 means undecided.
         """
         scaled = (features - self.mean) / self.deviation.clamp_min(_LEAST)
         return torch.sigmoid(scaled @ self.weight + self.bias)
 
     def learn(self, features: Tensor, labels: Tensor) -> None:
-        """Fit everything to examples; untrained again if they are all of one kind.
+        """Fit the judge to examples; it is untrained if all have the same label.
 
-        Minimises sum_i c_i log(1 + exp(-y_i z_i)) + |w|^2 / (2 v), where c gives both kinds the
-        same sum N / 2. The fewer the examples, the stronger the ridge. Some negatives may be
-        objects of the task that nobody marked: that leaves the order of probabilities as it is,
-        and those of the task's kind, on average, at 0.5 or more, because with a share a of
-        them among the negatives p = 1 / (1 + a) where all are of the kind.
+        Minimises sum_i c_i log(1 + exp(-y_i z_i)) + |w|^2 / (2 v), where c gives positive and
+        negative examples the same sum N / 2. The fewer the examples, the stronger the ridge. Some
+        negatives may be unlabelled objects of the task. They do not change the order of the
+        probabilities, and with a share a of them among the negatives an object of the task still
+        gets p = 1 / (1 + a), that is 0.5 or more.
 
         Args:
             features: (N, F), see `pooled_features`.
-            labels: (N,) bool, whether it is of the task's kind.
+            labels: (N,) bool, True for an object of the task.
         """
         if bool(labels.all()) or not bool(labels.any()):
             for buffer in self.buffers():
@@ -117,7 +117,7 @@ def _weighted(weights: Tensor, cells: Tensor) -> Tensor:
 
 
 def _shape(inside: Tensor, valid: Tensor, embedding: ImageEmbedding) -> Tensor:
-    """(B, 2): log of the share of the image, log of height by width (of standard deviations)."""
+    """(B, 2): log of the area as a share of the image; log of height by width, in deviations."""
     area = inside.sum((1, 2)).clamp_min(1e-12)
     logs = [(area / valid.sum()).log()]
     for axis in (0, 1):

@@ -1,4 +1,4 @@
-"""`PromptLearning`: prompt tokens that have seen each other, the image and the task."""
+"""`PromptLearning`: transforms prompt tokens by attention to the image and to task tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PromptLearning(nn.Module):
         x3 = LN(x2 + W2 GELU(W1 x2))
         f  = s + W0 x3
 
-    W0 starts as 0: untrained, the prompt's tokens pass unchanged.
+    W0 starts as 0, so that the prompt's tokens pass unchanged before training.
 
     Args:
         channels: C.
@@ -63,9 +63,9 @@ class PromptLearning(nn.Module):
 
     @property
     def is_in_use(self) -> bool:
-        """Whether something was learned, or is being learned now."""
+        """Whether the module is trained, or in training."""
         weight, bias = self.out.weight, self.out.bias
-        if torch.compiler.is_compiling():  # no branch on values: who exports it wants it in use
+        if torch.compiler.is_compiling():  # no branch on values: exports need a trained adapter
             return True
         learns = weight.requires_grad and torch.is_grad_enabled()
         return learns or bool(weight.any()) or bool(bias.any())

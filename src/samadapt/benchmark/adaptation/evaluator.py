@@ -1,4 +1,4 @@
-"""`AdaptationEvaluator`: single runs of adapters, kept on the disk once they are finished."""
+"""`AdaptationEvaluator`: makes single runs of adapters and keeps them on the disk."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from samadapt.session.session import Session
 from samadapt.store.embeddings import EmbeddingStore
 
 MISTAKES = "wrong_accepts"
-"""The key of a run's protocol for the accepted masks that were bad."""
+"""Key in a run's protocol for the bad accepted masks."""
 
 
 class AdaptationEvaluator:
-    """Runs one model and protocol: by scenario, adapter and seed.
+    """Runs one model under one protocol, by scenario, adapter and seed.
 
     Args:
         model: answers the clicks.
-        protocol: how the robot clicks.
-        adapters: as `create_adapter` takes them, "a+b" for both at once; all are checked here.
-        folder: where finished runs are kept; None keeps none.
-        progress: told how many objects are done, those of runs that were kept included.
-        store: embeddings on the disk; None encodes every image anew.
+        protocol: of the robot's clicks.
+        adapters: arguments of `create_adapter`, "a+b" for both at once; all are checked here.
+        folder: for finished runs; None keeps none.
+        progress: called with the number of finished objects, including runs read from `folder`.
+        store: embeddings on the disk; None encodes every image again.
 
     Raises:
         AdapterError: an unknown adapter, or one made for another model.
@@ -63,7 +63,7 @@ class AdaptationEvaluator:
         self._descriptions: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     def result(self, scenario: Scenario, adapter: str | None, seed: int) -> InteractiveResult:
-        """Return the run of an adapter (None: of the frozen model), read or made.
+        """Return the run of an adapter (None for the frozen model), read from the folder or made.
 
         Raises:
             DataError: as `run_interactive`, or the run cannot be kept.
@@ -75,7 +75,7 @@ class AdaptationEvaluator:
             found = found or self._run(scenario, adapter, seed)
             if path is not None:
                 found.save(path)
-                # Files have rounded times: the first result is to be that of every later one.
+                # Files have rounded times, so read the file for the same result in every call.
                 found = InteractiveResult.load(path)
         if adapter is None:
             self._frozen.setdefault(self._key(scenario), []).append(found)
@@ -84,7 +84,7 @@ class AdaptationEvaluator:
         return found
 
     def has(self, scenario: Scenario, adapter: str | None, seed: int) -> bool:
-        """Return whether a run is kept already."""
+        """Return True if a run is kept already."""
         path = self._path(scenario, adapter, seed)
         return path is not None and _read(path) is not None
 
@@ -160,7 +160,7 @@ class AdaptationEvaluator:
     # -- keeping --------------------------------------------------------------------------
 
     def _path(self, scenario: Scenario, adapter: str | None, seed: int) -> Path | None:
-        """Return where a run is kept."""
+        """Return the path of a kept run."""
         return self._folder and self._folder / self.run_name(scenario, adapter, seed)
 
     def run_name(self, scenario: Scenario, adapter: str | None, seed: int) -> str:
@@ -181,7 +181,7 @@ class AdaptationEvaluator:
         return json.dumps(self._description(scenario), sort_keys=True)
 
     def _description(self, scenario: Scenario) -> Mapping[str, Any]:
-        """Return the description of a scenario; kept, because files are hashed for it."""
+        """Return the description of a scenario; cached, because it hashes files."""
         key = (scenario.kind, scenario.name)
         if key not in self._descriptions:
             self._descriptions[key] = scenario.describe()
@@ -189,7 +189,7 @@ class AdaptationEvaluator:
 
 
 def _describe(spec: str, model: SegmentationModel) -> dict[str, Any]:
-    """Return what an adapter's runs depend on, as plain JSON values."""
+    """Return the properties of an adapter that its runs depend on, as plain JSON values."""
     parts = spec.split("+")
     configs = [create_adapter(part, model).config.to_dict() for part in parts]
     files = [hash_files(Path(part)) for part in parts]
@@ -199,7 +199,7 @@ def _describe(spec: str, model: SegmentationModel) -> dict[str, Any]:
 
 
 def _read(path: Path) -> InteractiveResult | None:
-    """Return a run that was kept; None if there is none, or a damaged one, which is made again."""
+    """Return a kept run; None if it is missing or damaged, so that it is made again."""
     try:
         return InteractiveResult.load(path) if path.is_file() else None
     except DataError:

@@ -30,8 +30,8 @@ _COLUMNS = (
 )
 _NOTE = (
     "Values are means over all objects of all seeds; intervals are 95 % bootstraps over images, "
-    "each drawn with all its objects under all seeds. A relative reduction has no value where the "
-    "frozen model never fails. Averages count every dataset the same."
+    "each drawn with all its objects under all seeds. A relative reduction is undefined where the "
+    "frozen model never fails. Averages give every dataset the same weight."
 )
 
 
@@ -64,7 +64,7 @@ def adaptation_report(result: AdaptationResult) -> Report:
         headlines=tuple(_headlines(result)),
         tables=tuple(adaptation_tables(result)),
         legend=("frozen", *result.adapters),
-        plots_title="Clicks per object while the work goes on",
+        plots_title="Clicks per object during annotation",
         plots=tuple(_plots(result)),
         facts=(("Environment", result.environment), ("Options", result.options)),
     )

@@ -28,7 +28,7 @@ from samadapt.store.embeddings import EmbeddingStore
 
 FORMAT = "samadapt-adaptation-1"
 MAIN = next(measure for measure in MEASURES if measure.key == "noc20@85")
-"""The measure whose change decides whether an adapter is better or worse than frozen."""
+"""The measure by which an adapter is called better or worse than the frozen model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ScenarioResult:
 
     Attributes:
         scenario: the objects.
-        adapter: as it was named.
+        adapter: its name as given.
         runs: (frozen, adapted) by seed.
         comparison: of all seeds together, see `compare_runs`.
     """
@@ -71,14 +71,14 @@ class ScenarioResult:
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """The average change by an adapter over the scenarios of a kind, each counting the same.
+    """The unweighted average change by an adapter over the scenarios of a kind.
 
     Attributes:
         kind: of the scenarios.
-        adapter: as it was named.
-        change, reduction: by measure, each with the number of scenarios it averages; None
-            where no scenario has it. Where the frozen model never fails there is no relative
-            reduction.
+        adapter: its name as given.
+        change, reduction: by measure, each with the number of averaged scenarios; None where no
+            scenario has a value. The relative reduction is undefined where the frozen model
+            never fails.
     """
 
     kind: Kind
@@ -167,31 +167,31 @@ def run_adaptation(
     store: EmbeddingStore | None = None,
     elsewhere: Elsewhere | None = None,
 ) -> AdaptationResult:
-    """Let adapters learn while they annotate datasets, and the frozen model do the same objects.
+    """Annotate datasets with adapters that learn, and the same objects with the frozen model.
 
-    Every adapter begins every scenario of every seed untrained (or as it was saved). The frozen
-    model's run is shared by all adapters; without random choices in the protocol, also by the
-    seeds that visit the same objects in another order.
+    Every adapter begins every scenario of every seed untrained (or as it was saved). All adapters
+    share the frozen model's run. Without random choices in the protocol, seeds that visit the same
+    objects in another order share it as well.
 
     Args:
         datasets: by name.
         model: answers the clicks.
-        adapters: each on its own, as `create_adapter` takes them; "a+b" is one of both.
+        adapters: arguments of `create_adapter`, evaluated separately; "a+b" uses both together.
         seeds: of the order of objects, of the robot and of the adapters.
-        protocol: how the robot clicks.
-        max_objects: of each dataset and seed, the first ones in the order of visits; None for
-            all.
+        protocol: of the robot's clicks.
+        max_objects: largest number of each dataset and seed, the first ones in the order of
+            visits; None for all.
         streams: of `STREAMS`, besides the plain sequence of each dataset.
-        runs: folder for finished runs (one scenario, adapter and seed each). Those of the same
-            model, data, protocol and adapter are not run again; changes of the code are not
+        runs: folder for finished runs (one scenario, adapter and seed each). Runs of the same
+            model, data, protocol and adapter are not repeated; changes of the code are not
             noticed.
-        progress: told after every object, with those of finished runs counted as done.
+        progress: called after every object; objects of finished runs count as done.
         command: recorded as the command line; `sys.argv` when left out.
-        store: embeddings on the disk; None encodes every image anew.
+        store: embeddings on the disk; None encodes every image again.
         elsewhere: workers, each of which makes whole runs.
 
     Raises:
-        DataError: no dataset, adapter or seed, one twice, an unknown stream, a missing image, a
+        DataError: no dataset, adapter or seed, a duplicate, an unknown stream, a missing image, a
             broken mask, a folder that cannot be written.
         AdapterError: an unknown adapter, or one made for another model.
     """
@@ -250,7 +250,7 @@ def run_adaptation(
 
 
 _Run: TypeAlias = tuple[int, str | None, int]
-"""Number of the scenario, adapter (None: frozen), seed."""
+"""Index of the scenario, adapter (None for frozen), seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +297,7 @@ def _make_runs(
     work: AdaptationWork,
     seeds: Sequence[int],
 ) -> None:
-    """Let workers make all runs that are not kept, and keep them."""
+    """Let workers make all missing runs, and keep them."""
     scenarios = work.scenarios
     missing: dict[str, _Run] = {}
     for number, scenario in enumerate(scenarios):
@@ -314,7 +314,7 @@ def _make_runs(
 
 
 def _played(scenario: Scenario, adapter: str | None) -> Scenario:
-    """Return what the frozen model plays, which has nothing to learn, or the scenario itself."""
+    """Return the scenario for a run; the frozen model has a simpler equivalent one."""
     return scenario.frozen if adapter is None else scenario
 
 
@@ -329,7 +329,7 @@ def _rows(
         frozen = {seed: evaluator.result(scenario.frozen, None, seed) for seed in seeds}
         for adapter in adapters:
             runs = {s: (frozen[s], evaluator.result(scenario, adapter, s)) for s in seeds}
-            # Scenarios are independent of each other, and so must be their draws.
+            # Scenarios are independent of each other, so their draws must be independent too.
             comparison = compare_runs(list(runs.values()), (0, number))
             rows.append(ScenarioResult(scenario, adapter, runs, comparison))
     return rows

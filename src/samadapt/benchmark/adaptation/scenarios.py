@@ -17,7 +17,7 @@ Kind: TypeAlias = Literal["sequential", "mixed", "wrong-accepts", "repeated"]
 Stream: TypeAlias = Literal["mixed", "wrong-accepts", "repeated"]
 
 STREAMS: tuple[Stream, ...] = get_args(Stream)
-"""The scenarios beyond the sequential ones."""
+"""Kinds of scenarios besides "sequential"."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,11 +25,11 @@ class Scenario:
     """A sequence of objects that depends on the seed.
 
     Attributes:
-        kind: "sequential": one dataset in seeded order; "mixed": several in blocks;
-            "wrong-accepts": one dataset, but some accepted masks are bad; "repeated": one object
-            again and again.
+        kind: "sequential" for one dataset in seeded order, "mixed" for several datasets in
+            blocks, "wrong-accepts" for one dataset with some bad accepted masks, "repeated" for
+            many visits of one object.
         datasets: by name; several only for "mixed".
-        max_objects: of each dataset; None for all.
+        max_objects: largest number of each dataset; None for all.
     """
 
     kind: Kind
@@ -55,7 +55,7 @@ class Scenario:
 
     @property
     def frozen(self) -> Scenario:
-        """Return the scenario with the same frozen run, for which mistakes do not matter."""
+        """Return the sequential scenario with the same frozen run, if mistakes do not change it."""
         if self.kind != "wrong-accepts":
             return self
         return Scenario("sequential", self.datasets, self.max_objects)
@@ -77,12 +77,12 @@ class Scenario:
         """Return the number of objects that are visited.
 
         Raises:
-            DataError: none, a broken mask or a missing image.
+            DataError: no object, a broken mask or a missing image.
         """
         return len(self.selection(seed).objects(self.dataset(seed)))
 
     def describe(self) -> dict[str, object]:
-        """Return everything but the seed that decides on its objects, as plain JSON values."""
+        """Return everything that its objects depend on except the seed, as plain JSON values."""
         values: dict[str, object] = {
             "kind": self.kind,
             "max_objects": self.max_objects,
@@ -108,7 +108,7 @@ def scenarios_of(
     """Return a sequential scenario per dataset, then those of the streams, as in `STREAMS`.
 
     Raises:
-        DataError: no dataset, an unknown stream, a mixed one of a single dataset.
+        DataError: no dataset, an unknown stream, a mixed stream of a single dataset.
     """
     if not datasets:
         raise DataError("no dataset: give at least one")

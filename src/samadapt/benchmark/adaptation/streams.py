@@ -1,7 +1,7 @@
-"""Orders of work that are hard for an adapter: mixed domains, mistakes and repetition.
+"""Streams of objects that are hard for an adapter: mixed domains, mistakes and repetition.
 
-`mixed` and `repeated` are datasets, to be visited in the order of their annotations. Mistakes are
-made by a session: `CarelessSession` accepts a bad mask now and then.
+`mixed` and `repeated` return datasets, to be visited in the order of their annotations.
+`CarelessSession` simulates mistakes: it accepts a bad mask from time to time.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from samadapt.session.state import CurrentObject
 Mistake: TypeAlias = Literal["shifted", "dilated", "another"]
 
 BLOCK = 10
-"""Objects of one dataset before a mixed stream goes on to the next one."""
+"""Number of objects of one dataset in a row in a mixed stream."""
 TIMES = 20
-"""How often a repeated stream visits its object."""
+"""Number of visits of the object in a repeated stream."""
 ONE_IN = 5
-"""Of so many accepted masks one is bad: 20 %."""
+"""One in this many accepted masks is bad: 20 %."""
 
 _SIMILAR = 0.6
 
@@ -48,17 +48,17 @@ def mixed(
 ) -> CocoDataset:
     """Return the objects of several datasets in alternating blocks.
 
-    Within each dataset the objects come in the order that `run_interactive` visits them in with
-    the same seed and number, so that they are the same objects.
+    Within each dataset the objects and their order are the same as in `run_interactive` with the
+    same seed and number.
 
     Args:
         datasets: by name, at least two.
         seed: of the order.
-        max_objects: of each dataset; None for all.
-        block: objects in a row from one dataset.
+        max_objects: largest number of each dataset; None for all.
+        block: number of objects in a row from one dataset.
 
     Raises:
-        DataError: fewer than two datasets, one without objects or without its images.
+        DataError: fewer than two datasets, or a dataset without objects or images.
     """
     if len(datasets) < 2:
         raise DataError("a mixed stream needs at least two datasets: give more of them")
@@ -78,7 +78,7 @@ def mixed(
 
 
 def repeated(dataset: CocoDataset, seed: int, times: int = TIMES) -> CocoDataset:
-    """Return one object again and again: the first of `run_interactive` with this seed.
+    """Return `times` copies of one object, the first one of `run_interactive` with this seed.
 
     Raises:
         DataError: no object, or `times` below 1.
@@ -99,13 +99,13 @@ def repeated(dataset: CocoDataset, seed: int, times: int = TIMES) -> CocoDataset
 
 
 class CarelessSession(Session):
-    """A session that accepts a bad mask now and then, as careless annotators do.
+    """A session that accepts a bad mask from time to time, as careless annotators do.
 
-    Of every `one_in` accepted masks, one at a random place is replaced just before it is
-    accepted, as if it had been on the screen: the log and the adapters are told of the bad mask.
-    The kind of mistake is random too: the mask is "shifted" by about its own size, "dilated" to
-    a multiple of its area, or "another" object's mask (the one accepted before, at this image's
-    size). If there is no other object, or it is too similar, the mask is shifted.
+    Of every `one_in` accepted masks, one at a random position is replaced just before it is
+    accepted, so that the log and the adapters get the bad mask. The kind of mistake is random
+    too: the mask is "shifted" by about its own size, "dilated" to a multiple of its area, or
+    replaced by "another" object's mask (the one accepted before, at this image's size). If there
+    is no other object, or it is too similar, the mask is shifted.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class CarelessSession(Session):
 def shifted(mask: NDArray[np.bool_], rng: Generator) -> NDArray[np.bool_]:
     """Return the mask (H, W), not empty, moved by its own size in a random direction.
 
-    Where that leads out of the image, the mask comes in again from the other side.
+    Parts moved out of the image enter again on the other side.
     """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     angle = rng.uniform(0, 2 * np.pi)
@@ -185,7 +185,7 @@ def dilated(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 class _Merged:
-    """Images and objects of several datasets, numbered anew in the order in which they come."""
+    """Images and objects of several datasets, renumbered in the order in which they are added."""
 
     def __init__(self) -> None:
         self._images: dict[tuple[str, Id], CocoImage] = {}

@@ -1,4 +1,4 @@
-"""`Baseline`: a method that segments without any training."""
+"""`Baseline`: an interactive segmentation method without training."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Baseline(ABC):
 
     name: ClassVar[str]
     seed_radius: float
-    """Of the disc around a click, as a share of the image's longest side."""
+    """Radius of the disc around a click, as a share of the image's longest side."""
 
     @abstractmethod
     def segment(self, clicked: Clicked) -> NDArray[np.floating[Any]]:

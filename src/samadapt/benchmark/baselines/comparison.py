@@ -111,11 +111,11 @@ def compare_baselines(
         datasets: by name.
         baselines: methods to compare with.
         model: answers at full size, in this process; None compares baselines only.
-        protocol: how the robot clicks, the same for all.
+        protocol: of the robot's clicks, the same for all.
         options: objects of each dataset, working size and processes of the baselines.
-        progress: told after every object, counted over all datasets and methods.
+        progress: called after every object, counted over all datasets and methods.
         command: recorded as the command line; `sys.argv` when left out.
-        store: embeddings on the disk for the model; None encodes every image anew.
+        store: embeddings on the disk for the model; None encodes every image again.
 
     Raises:
         DataError: no method, no object, or as `run_baseline` and `run_interactive`.

@@ -21,24 +21,25 @@ from samadapt.benchmark.baselines.working_image import BACKGROUND, OBJECT
 
 _SEED = 0
 _MODEL = (1, 65)
-"""Shape in which OpenCV keeps a mixture of five Gaussians."""
+"""Shape of OpenCV's array for a mixture of five Gaussians."""
 
 
 @dataclass(frozen=True, slots=True)
 class GrabCut(Baseline):
     """GrabCut with discs around clicks as definite labels and a guess as probable ones.
 
-    The guess at the first click is a disc around it. From the second on it is the mask before,
-    in which the latest click has taken what is nearer to it than to any opposite click, along
-    paths that avoid edges; for a positive click the image's border counts as opposite. From then
-    on the border is also definite background, except near positive clicks and where the mask
-    before reached it. Of the outcome, parts without a positive click go, and holes without a
-    negative one are filled.
+    The guess at the first click is a disc around it. From the second click on it is the mask
+    before, where pixels nearer to the latest click than to any opposite click, along paths that
+    avoid edges, get its label; for a positive click the image's border counts as opposite. From
+    then on the border is also definite background, except near positive clicks and where the mask
+    before reached it. In the result, parts without a positive click are removed, and holes without
+    a negative click are filled.
 
     Attributes:
         seed_radius: of the disc with definite labels, as a share of the longest side.
-        guess_radius: of the first guess, likewise.
-        border_gap: distance from positive clicks within which the border is left open, likewise.
+        guess_radius: of the first guess, as a share of the longest side.
+        border_gap: distance from positive clicks within which the border gets no label, as a
+            share of the longest side.
         step: see `edge_cost`.
         iterations: of GrabCut at every click.
     """
@@ -82,7 +83,7 @@ class GrabCut(Baseline):
         return np.where(taken, label == OBJECT, before)
 
     def _cut(self, pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """Return the object by GrabCut, or by the labels where GrabCut has no answer."""
+        """Return GrabCut's object, or that of the labels where GrabCut fails."""
         models = np.zeros(_MODEL), np.zeros(_MODEL)
         cv2.setRNGSeed(_SEED)
         cut = labels.copy()

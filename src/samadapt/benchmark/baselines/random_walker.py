@@ -15,22 +15,22 @@ from samadapt.benchmark.baselines.regions import confirmed, distance_from, likel
 from samadapt.benchmark.baselines.working_image import BACKGROUND, OBJECT, UNKNOWN
 
 _SURE = 0.01
-"""How far from 1/2 the probability is moved where the outcome is corrected."""
+"""Distance from 1/2 to which the probability of a corrected pixel is set."""
 
 
 @dataclass(frozen=True, slots=True)
 class RandomWalker(Baseline):
-    """Random walker with discs around clicks as seeds, and eight on the image's border.
+    """Random walker with discs around clicks as seeds, and eight seeds on the image's border.
 
-    Those in the corners and in the middle of the sides are background, except near positive
-    clicks and where the mask before reached them. Of the outcome, parts without a positive click
-    go, and holes without a negative one are filled.
+    The seeds in the corners and in the middle of the sides are background, except near positive
+    clicks and where the mask before reached them. In the result, parts without a positive click
+    are removed, and holes without a negative click are filled.
 
     Attributes:
         seed_radius: of the disc around a click, as a share of the longest side.
-        border_gap: distance from positive clicks within which the border is not background,
-            likewise.
-        beta: how much a walker shuns edges.
+        border_gap: distance from positive clicks within which the border is not background, as a
+            share of the longest side.
+        beta: penalty of edges.
         tolerance: of the conjugate gradients, preconditioned by Jacobi.
     """
 
@@ -61,7 +61,7 @@ class RandomWalker(Baseline):
     ) -> NDArray[np.floating[Any]]:
         """Return the probability that a walker from a pixel meets the object first, (h, w).
 
-        Where that cannot be had (no colour differs, no convergence), the nearer seed decides.
+        Where it cannot be computed (uniform colour, no convergence), the nearer seed decides.
         """
         labels = self._labels(seeds, before)
         known = set(np.unique(labels).tolist())

@@ -26,13 +26,13 @@ def likely_background(
     before: NDArray[np.bool_] | None,
     gap: float,
 ) -> NDArray[np.bool_]:
-    """Return those of `places` on the border that are likely background.
+    """Return the pixels of `places` on the border that are likely background.
 
     Args:
         places: (h, w).
-        seeds: (h, w); what is a seed already is left out.
+        seeds: (h, w); seeds are left out.
         before: the mask before (h, w), whose pixels are left out; None for none.
-        gap: places nearer than this to a positive seed are left out, as a share of the longest
+        gap: pixels nearer than this to a positive seed are left out, as a share of the longest
             side.
     """
     far = distance_from(seeds == OBJECT) > gap * max(seeds.shape)

@@ -1,4 +1,4 @@
-"""The robot at work with a baseline: the loop of `samadapt.session.robot`, without a model."""
+"""The robot annotator with a baseline: the loop of `samadapt.session.robot`, without a model."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ def annotate_with_baseline(
 ) -> ObjectTrace:
     """Click on one object until the baseline's mask is good enough.
 
-    Clicks follow `next_click` and end as those for a model do. The fields of the protocol that
-    only models know (`mask_prompt`, `multimask_first`, `at_failure`) have no effect.
+    Clicks follow `next_click` and end under the same conditions as for a model. Fields of the
+    protocol that apply only to models (`mask_prompt`, `multimask_first`, `at_failure`) have no
+    effect.
 
     Args:
         baseline: answers the clicks.
         image: (H, W, 3) RGB.
         truth: the reference mask (H, W).
-        protocol: how to click.
+        protocol: of the clicks.
         seed: for random ties and first clicks; same seed, same clicks.
-        working_size: longest side in pixels that the baseline works at.
+        working_size: longest side in pixels at which the baseline works.
 
     Raises:
         DataError: an empty reference, or one of another size than the image.
@@ -87,7 +88,7 @@ class _Work:
 
     @property
     def logits(self) -> NDArray[np.float32]:
-        """Return the log odds of the last answer (h, w), within those of float32."""
+        """Return the log odds of the last prediction (h, w), within the range of float32."""
         shape = self._image.shape
         last = np.full(shape, 0.5) if self._probability is None else self._probability
         bounded = np.clip(np.asarray(last, np.float64), 1e-6, 1 - 1e-6)

@@ -1,4 +1,4 @@
-"""The interactive benchmark with a baseline in the model's place, in one or several processes."""
+"""The interactive benchmark with a baseline instead of a model, in one or several processes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ PROTOCOL = ClickProtocol(max_clicks=20, targets=(0.85,), stop_at=0.85)
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineOptions(Selection):
-    """A selection of objects, and the work of the baselines on them.
+    """A selection of objects, and settings of the baselines.
 
     Attributes:
-        working_size: longest side in pixels that baselines work at.
-        workers: processes for the baselines; 1 does the work in this process.
+        working_size: longest side in pixels at which baselines work.
+        workers: number of processes for the baselines; 1 uses this process.
 
     Raises:
-        DataError: a value that makes no sense.
+        DataError: an invalid value.
     """
 
     working_size: int = WORKING_SIZE
@@ -83,20 +83,20 @@ def run_baseline(
 ) -> InteractiveResult:
     """Annotate the objects of `dataset` with the robot and a baseline.
 
-    The objects, their order and the robot's random choices are those of `run_interactive` with
-    the same selection. Each process computes with one thread, so times per click are those of a
-    core (the processes share its memory and caches).
+    The objects, their order and the robot's random choices are the same as in `run_interactive`
+    with the same selection. Each process computes with one thread, so times per click are those of
+    a single core (the processes share memory and caches).
 
     Args:
         dataset: images and reference masks.
         baseline: answers the clicks.
-        protocol: how the robot clicks.
+        protocol: of the robot's clicks.
         options: objects, working size and processes.
-        progress: told after every object.
+        progress: called after every object.
         command: recorded as the command line; `sys.argv` when left out.
 
     Raises:
-        DataError: no object, a missing image file, a broken mask, or nothing could be evaluated.
+        DataError: no object, a missing image file, a broken mask, or no object could be evaluated.
         SamadaptError: a worker process died.
     """
     chosen = options or BaselineOptions()
@@ -144,7 +144,7 @@ def run_baseline(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Task:
-    """One object, with everything that a process needs to annotate it."""
+    """One object, with all inputs of the process that annotates it."""
 
     baseline: Baseline
     protocol: ClickProtocol
@@ -196,13 +196,13 @@ def _traces(tasks: Iterator[_Task], workers: int) -> Iterator[_Done]:
         ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        # Whoever interrupts the work does not want to wait for the objects that are in hand.
+        # After an interruption nobody waits for the objects in progress.
         for worker in set(multiprocessing.active_children()) - others:
             worker.terminate()
 
 
 def _finished(pending: dict[Future[ObjectTrace], _Task]) -> Iterator[_Done]:
-    """Wait for some of the pending tasks, and take them out."""
+    """Wait for some of the pending tasks, and remove and yield them."""
     done, _ = wait(pending, return_when=FIRST_COMPLETED)
     for future in done:
         yield pending.pop(future), future.result()

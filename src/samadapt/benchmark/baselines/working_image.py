@@ -1,4 +1,4 @@
-"""`WorkingImage`: an image at the size that baselines work at, and the way there and back."""
+"""`WorkingImage`: an image at the working size of baselines, and conversions from and to it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ UNKNOWN, OBJECT, BACKGROUND = 0, 1, 2
 """Labels of seeds."""
 
 WORKING_SIZE = 320
-"""Default of the longest side in pixels that baselines work at."""
+"""Default of the longest side in pixels at which baselines work."""
 
 SMALLEST_WORKING_SIZE = 16
-"""Smallest working size, at which the disc of a click is still a small part of the image."""
+"""Smallest working size; at smaller ones the disc of a click would cover much of the image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkingImage:
-    """An image at the size that a baseline works at; larger ones are shrunk, none is enlarged.
+    """An image at a baseline's working size; larger images are shrunk, none is enlarged.
 
     Attributes:
         pixels: (h, w, 3) uint8 RGB at working size.
@@ -75,7 +75,7 @@ class WorkingImage:
     def full_size(
         self, probability: NDArray[np.floating], clicks: Sequence[Click]
     ) -> NDArray[np.bool_]:
-        """Return the mask (H, W) of the image itself; clicked pixels are as clicked.
+        """Return the mask (H, W) of the image itself; clicked pixels get the click's label.
 
         Args:
             probability: of the object, (h, w).

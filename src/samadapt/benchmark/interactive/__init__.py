@@ -1,1 +1,1 @@
-"""The interactive benchmark: a robot annotates real objects, click by click."""
+"""The interactive benchmark: a robot annotator clicks on real objects."""

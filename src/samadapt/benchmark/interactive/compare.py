@@ -1,4 +1,4 @@
-"""Comparison of a frozen with an adapting model on the same objects in the same order."""
+"""Comparison of a frozen and an adapting model on the same objects in the same order."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ class Estimate:
 class Comparison:
     """The changes by adaptation, over the objects that both runs have.
 
-    Every mapping has the keys of a summary (without `objects`); None stands for what the
-    protocol's limits hide.
+    Every mapping has the keys of a summary (without `objects`), and None for measures beyond the
+    protocol's limits.
 
     Attributes:
-        visits: how many objects were compared, counted once per seed.
-        images: in how many images.
+        visits: number of compared objects, counted once per seed.
+        images: number of their images.
         frozen: means of the frozen model.
         adapted: means of the adapting model.
         change: mean over objects of adapted - frozen.
-        reduction: for each failure rate, (FR_frozen - FR_adapted) / FR_frozen; None too where
+        reduction: for each failure rate, (FR_frozen - FR_adapted) / FR_frozen; also None where
             the frozen model never failed.
     """
 
@@ -94,12 +94,12 @@ def run_compared(
     """Run the interactive benchmark with adapters, and without them on the same objects.
 
     Args:
-        run: `run_interactive` with everything but adapters and progress.
+        run: `run_interactive` with all arguments except adapters and progress.
         adapters: of the adapting run.
         progress: counts the objects of both runs.
 
     Returns:
-        The adapting run, with the other one as `frozen` and the changes as `comparison`.
+        The adapting run, with the frozen run as `frozen` and the changes as `comparison`.
 
     Raises:
         DataError: no adapter, or as `run_interactive`.
@@ -130,9 +130,9 @@ def compare_runs(
     Seeds are pooled: a value is the mean over all visits of all pairs. For the intervals whole
     images are drawn, each with all its objects in all pairs, because objects of one image are
     not independent of each other, and an object that is visited under three seeds is not three
-    objects. Frozen and adapted share the draws, so that how hard images are cancels out.
+    objects. Frozen and adapted share the draws, so that the difficulty of the images cancels.
 
-    A relative reduction has no value where the frozen model never failed; draws in which it
+    A relative reduction is undefined where the frozen model never failed; draws in which it
     never fails are left out of its interval.
 
     Raises:
@@ -171,8 +171,8 @@ def compare_runs(
 def average(estimates: Sequence[Estimate | None]) -> tuple[Estimate, int] | None:
     """Return the mean of independent numbers and their count.
 
-    Numbers that do not exist are left out. Draws are averaged one by one, so the interval holds
-    the chance of all of them; it is None as soon as one has none.
+    Missing numbers are left out. Draws are averaged one by one, so that the interval covers the
+    variation of all of them; it is None if one of them has no interval.
     """
     given = [estimate for estimate in estimates if estimate is not None]
     if not given:
@@ -184,7 +184,7 @@ def average(estimates: Sequence[Estimate | None]) -> tuple[Estimate, int] | None
 
 
 class _Bootstrap:
-    """Ratios of sums over objects, always under the same draws of whole groups."""
+    """Ratios of sums over objects, with the same draws of whole groups for all of them."""
 
     def __init__(self, groups: Sequence[Hashable], seed: int | Sequence[int]) -> None:
         numbers: dict[Hashable, int] = {}

@@ -15,7 +15,7 @@ from samadapt.benchmark.interactive.result import ObjectResult
 from samadapt.benchmark.report import Mark, Picture
 
 LONGEST_SIDE = 560
-"""Crops larger than this are shrunk to it, so that a report stays small."""
+"""Larger crops are shrunk to this size, so that a report stays small."""
 
 _SMALLEST_CROP = 48
 _MARGIN = 0.35
@@ -26,7 +26,7 @@ _MANY_CLICKS = 10
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A window of an image: left, top, right, bottom in pixels, and how much it is shrunk."""
+    """A window of an image: left, top, right, bottom in pixels, shrunk if it is large."""
 
     left: int
     top: int
@@ -70,7 +70,7 @@ def draw(
     Args:
         pixels: the image (H, W, 3).
         reference: the object's mask (H, W).
-        row: how it was annotated; without a mask (a result read from a file) none is drawn.
+        row: its clicks and mask; no mask is drawn for a result read from a file.
         crop: the part of the image that is shown.
     """
     window = np.s_[crop.top : crop.bottom, crop.left : crop.right]

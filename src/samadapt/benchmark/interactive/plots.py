@@ -26,7 +26,7 @@ def clicks_plot(
     """Return the learning curves: clicks per object against objects annotated so far.
 
     Args:
-        series: one line each; of several runs, as with several seeds, the mean is drawn.
+        series: one line each; the mean of several runs, such as several seeds, is drawn.
         goal: of each object.
         title: of the plot.
         name: of the plot, unique in its page.
@@ -47,7 +47,7 @@ def running_mean(runs: Sequence[Sequence[float]], window: int) -> tuple[list[int
     """Return the mean of the last `window` values, and over runs, after each value of all runs.
 
     Returns:
-        (counts, means): after so many values, from the first full window on.
+        (counts, means): number of values and mean, from the first full window on.
     """
     length = min(len(run) for run in runs)
     window = min(window, length)
@@ -62,7 +62,7 @@ def result_plots(results: Sequence[InteractiveResult], goal: Goal) -> list[Plot]
     most = min(int(result.protocol["max_clicks"]) for result in results)
     plots = [_iou_plot(results, most)]
     if len(results) > 1:
-        title = "Clicks per object while the work goes on"
+        title = "Clicks per object during annotation"
         plots.append(clicks_plot([[result] for result in results], goal, title, "learning"))
     return [*plots, _distribution_plot(results, goal)]
 
@@ -89,7 +89,7 @@ def _iou_plot(results: Sequence[InteractiveResult], max_clicks: int) -> Plot:
 
 
 def _distribution_plot(results: Sequence[InteractiveResult], goal: Goal) -> Plot:
-    """Return how many objects needed 1, 2, ... clicks, and how many never reached the goal."""
+    """Return the shares of objects by number of clicks, and of objects that missed the goal."""
     most = goal.clicks
     places = [*range(1, most + 1), most + 2]
     shares = []
@@ -102,7 +102,7 @@ def _distribution_plot(results: Sequence[InteractiveResult], goal: Goal) -> Plot
     shown = _ticks(most)
     drawing.axes.set_xticks([*shown, places[-1]], [*(str(k) for k in shown), "never"])
     drawing.axes.yaxis.set_major_formatter(lambda value, _: f"{value * 100:.0f} %")
-    return Plot("How many clicks objects need", drawing.svg("noc"), is_wide=True)
+    return Plot("Clicks needed per object", drawing.svg("noc"), is_wide=True)
 
 
 def _ticks(max_clicks: int) -> list[int]:

@@ -29,12 +29,12 @@ def interactive_report(
     """Return the report of one result, or of several on the same data side by side.
 
     Args:
-        results: in the order in which they are shown; with two, the change from the first to
-            the second is shown.
+        results: in the order in which they are shown; for two results the change from the first
+            to the second is shown too.
         dataset: of the images and reference masks; None leaves the pictures out.
         title: heading; the dataset's name when left out.
         max_pictures: number of objects with pictures, the first ones in the order of visits.
-        max_worst: number of further pictures, of the objects that the last result did worst on.
+        max_worst: number of further pictures, of the worst objects of the last result.
 
     Raises:
         DataError: no result.

@@ -35,8 +35,8 @@ class ObjectResult(ObjectRow):
         category: its category.
         clicks: in order.
         ious: IoU after each click.
-        seconds: of each click, learning included, encoding the image not.
-        reached: for each target IoU, the click that reached it; None if none did.
+        seconds: of each click, including learning but not the encoding of the image.
+        reached: for each target IoU, the click that reached it; None if no click did.
         mask: the final mask; not stored in the file.
     """
 
@@ -98,13 +98,12 @@ class InteractiveResult(BenchmarkResult):
     Attributes:
         environment: software, machine, model and adapters.
         protocol: click protocol, seed, dataset, filters.
-        summary: the numbers, under `KEYS`; None for what the
-            protocol's limits hide.
+        summary: the numbers, under `KEYS`; None for measures beyond the protocol's limits.
         intervals: their 95 % intervals, (low, high) or None.
         objects: one row per object, in the order of visits.
         skipped: images that could not be evaluated.
-        timing: seconds spent in total and on encoding, and how many images were encoded.
-        frozen: the same objects without adapters, if that was asked for.
+        timing: seconds in total and of encoding, and the number of encoded images.
+        frozen: the same objects without adapters, if requested.
         comparison: the changes by the adapters, see `Comparison.to_dict`.
     """
 

@@ -35,16 +35,16 @@ from samadapt.session.session import Session
 from samadapt.store.embeddings import EmbeddingStore
 
 SessionMaker: TypeAlias = Callable[[SegmentationModel, Sequence[Seams], SessionOptions], Session]
-"""Makes the session that the robot works in."""
+"""Creates the robot's session."""
 
 PROTOCOL = ClickProtocol(max_clicks=30, targets=(0.85, 0.90))
-"""30 clicks and a stop at IoU 0.90: from one such run follow all numbers of the summary."""
+"""30 clicks and a stop at IoU 0.90: one such run gives all measures of the summary."""
 
 
 def plain_session(
     model: SegmentationModel, adapters: Sequence[Seams], options: SessionOptions
 ) -> Session:
-    """Make the session that people use."""
+    """Create the session that people use."""
     return Session(model, adapters, options=options)
 
 
@@ -64,30 +64,30 @@ def run_interactive(
 ) -> InteractiveResult:
     """Annotate the objects of `dataset` with the robot and report clicks, failures and overlap.
 
-    Adapters given by name are fresh at the start, and seeded. Those that learn do so through the
-    whole run, object after object in the order of visits. Without learning the order cannot
-    change a result, so objects are visited image by image and every image is encoded once; the
-    rows keep the order of the selection either way.
+    Adapters given by name are new at the start, and seeded. Adapters that learn in sessions learn
+    during the whole run, object after object in the order of visits. Without learning the order
+    cannot change a result, so objects are visited image by image and every image is encoded once;
+    the rows keep the order of the selection in both cases.
 
-    The robot's random choices for an object depend on the seed and the object's place in the
-    file only, so a run of fewer objects is a part of the run of all. An image that cannot be
-    read, or does not fit its masks, is skipped and reported.
+    The robot's random choices for an object depend only on the seed and the object's place in the
+    file, so a run of fewer objects is a part of the run of all. An image that cannot be read, or
+    does not fit its masks, is skipped and reported.
 
     Args:
         dataset: images and reference masks.
         model: answers the clicks.
-        protocol: how the robot clicks.
-        adapters: names as `create_adapter` takes them, or adapters as they are.
-        selection: objects, their order and the seed; all objects if left out.
-        progress: told after every object.
+        protocol: of the robot's clicks.
+        adapters: arguments of `create_adapter`, or adapters.
+        selection: objects, their order and the seed; defaults to all objects.
+        progress: called after every object.
         command: recorded as the command line; `sys.argv` when left out.
-        cache_bytes: memory for embeddings while adapters learn and images come back.
-        store: embeddings on the disk; None encodes every image anew.
-        make_session: puts a session of another kind between the robot and the model.
-        elsewhere: workers that evaluate the objects; if adapters learn, one of them does it all.
+        cache_bytes: memory for embeddings of images that are visited again while adapters learn.
+        store: embeddings on the disk; None encodes every image again.
+        make_session: creates the session between the robot and the model.
+        elsewhere: workers that evaluate the objects; if adapters learn, one worker evaluates all.
 
     Raises:
-        DataError: no object, a missing image file, a broken mask, or nothing could be evaluated.
+        DataError: no object, a missing image file, a broken mask, or no object could be evaluated.
         AdapterError: an unknown adapter, or one made for another model.
     """
     chosen = selection or Selection()
@@ -137,7 +137,7 @@ def run_interactive(
 
 @dataclass(frozen=True, slots=True)
 class InteractiveWork:
-    """The robot at work in a worker, on objects in the order in which they are given."""
+    """The robot in a worker, which annotates objects in the given order."""
 
     model: WorkerModel
     dataset: CocoDataset

@@ -22,11 +22,11 @@ OBJECTS = "objects"
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The IoU of one object after each click, and the time it took.
+    """The IoU of one object after each click, and the time of its clicks.
 
     Attributes:
         ious: IoU after click 1, 2, ...
-        seconds: what all its clicks took together.
+        seconds: of all its clicks together.
         group: objects of one group (an image) are not independent of each other.
     """
 
@@ -42,7 +42,7 @@ class Measure:
     Attributes:
         key: its name in a result file.
         kind: "noc" clicks needed, "fr" share of failures, "iou" overlap.
-        clicks: within how many clicks.
+        clicks: number of clicks allowed.
         target: the IoU to reach; None for "iou".
     """
 
@@ -70,7 +70,7 @@ class Measure:
 
     @property
     def is_higher_better(self) -> bool:
-        """Return whether a higher value is better."""
+        """Return True if a higher value is better."""
         return self.kind == "iou"
 
     def format(self, *values: float | int | None, signed: bool = False) -> str:
@@ -91,7 +91,7 @@ class Measure:
         return float(needed.clicks if self.kind == "noc" else not needed.reached)
 
     def can_follow_from(self, max_clicks: int, stop_at: float) -> bool:
-        """Return whether a run with these limits determines this number."""
+        """Return True if a run with these limits determines this number."""
         return self.clicks <= max_clicks and (self.target is None or self.target <= stop_at)
 
 
@@ -118,7 +118,7 @@ def summarise(
     """Return means over objects, under `KEYS`.
 
     IoU@k of an object that was finished before click k is its last IoU. Seconds per click are
-    all seconds over all clicks. A number that the protocol's limits hide (FR30 with at most 20
+    all seconds divided by all clicks. A measure beyond the protocol's limits (FR30 with at most 20
     clicks, NoC@90 when the robot stops at 0.85) is None.
 
     Raises:
@@ -140,8 +140,8 @@ def intervals(
 ) -> dict[str, Interval | None]:
     """Return 95 % bootstrap intervals of a summary's numbers, drawing whole groups (images).
 
-    None where the summary has none, for `objects`, and everywhere with a single group, which
-    says nothing about how groups vary.
+    None where the summary has None, for `objects`, and everywhere with a single group, whose
+    variation is unknown.
 
     Raises:
         DataError: no object.
@@ -161,7 +161,7 @@ def intervals(
 def _seconds_per_click(
     curves: Sequence[Curve],
 ) -> Callable[..., NDArray[np.float64]]:
-    """Return a statistic over positions, since a ratio of sums is no mean over objects."""
+    """Return a statistic over positions, since a ratio of sums is not a mean over objects."""
     seconds = np.array([curve.seconds for curve in curves])
     clicks = np.array([len(curve.ious) for curve in curves], np.float64)
 

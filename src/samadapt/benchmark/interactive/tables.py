@@ -13,7 +13,7 @@ from samadapt.benchmark.tables import UNKNOWN, Cell, Column, Row, Table
 
 
 def labels(results: Sequence[InteractiveResult]) -> list[str]:
-    """Return names for results side by side: where some adapt, the others are frozen."""
+    """Return names for results side by side; where some adapt, others are marked as frozen."""
     adapts = [bool(result.environment.get("adapters")) for result in results]
     return [
         f"{result.name}, frozen" if any(adapts) and not own else result.name
@@ -24,8 +24,8 @@ def labels(results: Sequence[InteractiveResult]) -> list[str]:
 def summary_table(results: Sequence[InteractiveResult]) -> Table:
     """Return the summary of one result, or of several side by side.
 
-    One result comes with its 95 % intervals. With two, a last column gives the mean change per
-    object from the first to the second and the 95 % interval of that.
+    One result is shown with its 95 % intervals. For two results a last column has the mean change
+    per object from the first to the second with its 95 % interval.
     """
     names = labels(results)
     columns = [
@@ -84,7 +84,7 @@ def measure_cell(measure: Measure, value: float | int | None, span: Interval | N
 
 
 def change_cell(measure: Measure, change: Estimate | None) -> Cell:
-    """Return a change with its interval and whether it is beyond chance; empty for None."""
+    """Return a change with its interval and verdict; empty for None."""
     if change is None:
         return Cell()
     span = change.interval
@@ -113,7 +113,7 @@ def _comparison(results: Sequence[InteractiveResult]) -> Comparison | None:
 
 
 def _reductions(comparison: Comparison | None) -> tuple[str, ...]:
-    """Return sentences on how many fewer objects fail in the second of two results."""
+    """Return sentences with the relative reduction of failures from the first to the second."""
     found = {} if comparison is None else comparison.reduction
     return tuple(
         f"relative reduction of {measure.label}: {reduction_cell(found[measure.key]).full}"

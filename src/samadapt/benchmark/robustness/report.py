@@ -59,10 +59,10 @@ def robustness_report(result: RobustnessResult) -> Report:
         title=f"Sloppy prompts: {result.environment['model']['name']}",
         environment=result.environment,
         note="All rows answered the same prompts. Colours mark mean changes per object from the "
-        "frozen model that are beyond their 95 % bootstrap interval over images.",
+        "frozen model whose 95 % bootstrap interval over images does not contain 0.",
         tables=(robustness_table(result),),
         legend=_LINES,
-        plots_title="What the router does as prompts get worse",
+        plots_title="Router weights by quality of the prompts",
         plots=tuple(_plots(result)),
         facts=(("Environment", result.environment), ("Options", result.protocol)),
     )

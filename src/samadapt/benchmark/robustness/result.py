@@ -1,4 +1,4 @@
-"""`RobustnessResult`: the answers to all prompts, and their summary with intervals."""
+"""`RobustnessResult`: the predictions for all prompts, and their summary with intervals."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ KEYS = (
     CLICK,
     OBJECTS,
 )
-"""Keys of every summary, in order; None for kinds of prompts that were not asked for. Other kinds
-that were asked for follow."""
+"""Keys of every summary, in order; None for kinds of prompts that were not requested. Other
+requested kinds follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers(Overlaps):
-    """The answers to all draws of one kind of prompt for one object.
+    """The predictions for all draws of one kind of prompt for one object.
 
     Attributes:
         stability: SF over the draws.
         quality: IoU of each prompt's box with the exact one; empty for clicks.
-        alphas: (alpha1, alpha2) of each answer, in order for boxes; a model that looks twice at a
-            prompt gives two. Empty without a stable adapter.
+        alphas: (alpha1, alpha2) of each decoder call, in order for boxes; a prompt that is decoded
+            twice has two pairs. Empty without a stable adapter.
     """
 
     stability: float
@@ -69,7 +69,7 @@ class RobustObject(ObjectRow):
     Attributes:
         category: its category.
         answers: by kind of prompt.
-        seconds: of single answers, one prompt at a time, close-ups included.
+        seconds: of single prompts, one at a time, including close-ups.
     """
 
     category: str
@@ -101,7 +101,7 @@ class RobustnessRow:
         name: such as "frozen" or "stable-nano".
         adapters: their descriptions.
         summary: the numbers, under `KEYS`.
-        intervals: their 95 % intervals; None where there is none.
+        intervals: their 95 % intervals; None where undefined.
         changes: mean change per object from the frozen row, and its interval.
         objects: in the order of visits.
     """
@@ -134,9 +134,9 @@ class RobustnessResult(BenchmarkResult):
     Attributes:
         environment: software, machine, model, and the adapters of the main row.
         protocol: kinds of prompts, draws, seed, dataset, filters.
-        rows: the lines of the table; the frozen one first, if it was asked for.
+        rows: the lines of the table; the frozen one first, if requested.
         skipped: images that could not be evaluated.
-        timing: seconds spent in total and on encoding, and how many images were encoded.
+        timing: seconds in total and of encoding, and the number of encoded images.
     """
 
     environment: Mapping[str, Any]
@@ -170,7 +170,7 @@ class RobustnessResult(BenchmarkResult):
 
 
 def summarise(objects: Sequence[RobustObject]) -> dict[str, float | int | None]:
-    """Return means over objects under `KEYS`, and the median time of single answers.
+    """Return means over objects under `KEYS`, and the median time of single prompts.
 
     Raises:
         DataError: no object.
@@ -187,7 +187,7 @@ def summarise(objects: Sequence[RobustObject]) -> dict[str, float | int | None]:
 
 
 def intervals(objects: Sequence[RobustObject], seed: int = 0) -> dict[str, Interval | None]:
-    """Return 95 % bootstrap intervals over images; None where the summary has none."""
+    """Return 95 % bootstrap intervals over images; None where the summary has None."""
     images = [thing.image_id for thing in objects]
     found: dict[str, Interval | None] = dict.fromkeys(_keys(objects))
     for key in found:
@@ -216,7 +216,7 @@ def _keys(objects: Sequence[RobustObject]) -> tuple[str, ...]:
 
 
 def _values(objects: Sequence[RobustObject], key: str) -> list[float]:
-    """Return one number per object; none for a kind of prompt that was not asked for."""
+    """Return one number per object; empty for a kind of prompt that was not requested."""
     metric, _, kind = key.partition("@")
     if metric not in METRICS or kind not in objects[0].answers:
         return []

@@ -54,7 +54,7 @@ from samadapt.training.prompt_sampling import (
 FROZEN = "frozen"
 DRAWS = 20
 _SINGLE = ("box", "1p")
-"""Kinds of prompts that are also answered singly, for the time per click."""
+"""Kinds of prompts that are also decoded one at a time, for the time per click."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +63,10 @@ class RobustnessOptions(Selection):
 
     Attributes:
         kinds: of prompts.
-        draws: prompts of each kind per object (the exact box is always the same: once).
+        draws: number of prompts of each kind per object (the exact box is always the same: once).
 
     Raises:
-        DataError: a value that makes no sense.
+        DataError: an invalid value.
     """
 
     kinds: tuple[PromptKind, ...] = QUALITIES
@@ -102,25 +102,25 @@ def run_robustness(
 ) -> RobustnessResult:
     """Prompt for the objects of `dataset` in every quality and measure the masks.
 
-    All rows of the table answer the very same prompts, object after object in turn, so that a
-    busy machine slows them all alike. An object's prompts depend on the seed and its place in the
-    file only. An image that cannot be read, or does not fit its masks, is skipped.
+    All rows of the table answer the same prompts, object by object in turn, so that a busy machine
+    slows them equally. An object's prompts depend only on the seed and its place in the file. An
+    image that cannot be read, or does not fit its masks, is skipped.
 
-    Adapters that learn during use do not learn here, because there is no session.
+    Adapters that learn in sessions do not learn here, because there is no session.
 
     Args:
         dataset: images and reference masks.
         model: answers the prompts.
-        adapters: one row each, named as `create_adapter` takes them; "a+b" is one row with both.
-            Or rows by name with adapters as they are.
+        adapters: arguments of `create_adapter`, one row each; "a+b" is one row with both. Or
+            adapters by the names of their rows.
         options: objects, kinds of prompts, draws and seed.
-        progress: told after every object.
+        progress: called after every object.
         command: recorded as the command line; `sys.argv` when left out.
-        store: embeddings on the disk; None encodes every image anew.
+        store: embeddings on the disk; None encodes every image again.
         elsewhere: workers that evaluate the objects.
 
     Raises:
-        DataError: no object, a missing image file, a broken mask, or nothing could be evaluated.
+        DataError: no object, a missing image file, a broken mask, or no object could be evaluated.
         AdapterError: an unknown adapter, or one made for another model.
     """
     chosen = options or RobustnessOptions()
@@ -156,7 +156,7 @@ def run_robustness(
 
 @dataclass(frozen=True, slots=True)
 class RobustnessWork:
-    """All rows of the table at work in a worker, on objects of one image at a time."""
+    """All rows of the table in a worker, for objects of one image at a time."""
 
     model: WorkerModel
     dataset: CocoDataset
@@ -184,7 +184,7 @@ def _evaluated(
     objects: Sequence[ObjectRef],
     progress: Progress | None = None,
 ) -> Part[tuple[RobustObject, ...]]:
-    """Let all rows answer for objects; what each row found, by object."""
+    """Return the results of all rows, by object."""
     encoder = ImageEncoder(dataset, model, [row.adapters for row in rows], store=store)
     visits = ObjectVisits(dataset, objects, encoder)
     run = _Run(dataset, model, rows, options)
@@ -208,7 +208,7 @@ class _Row:
 
 
 class _Run:
-    """All rows at work on one dataset."""
+    """Evaluates all rows on one dataset."""
 
     def __init__(
         self,
@@ -252,7 +252,7 @@ class _Run:
         """Let every row answer these prompts."""
         mask, exact = truth
         quality = tuple(_box_iou(p.box, exact) for p in prompts if isinstance(p.box, Box))
-        # Boxes go one by one, which lets all rows share a box's view; clicks share one anyway.
+        # Boxes go one by one, so that all rows share a close-up; clicks share the view anyway.
         batches = [[prompt] for prompt in prompts] if quality else [list(prompts)]
         masks: list[list[NDArray[np.bool_]]] = [[] for _ in self._rows]
         alphas: list[list[tuple[float, float]]] = [[] for _ in self._rows]
@@ -271,7 +271,7 @@ class _Run:
     def _time_singles(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt]
     ) -> list[tuple[float, ...]]:
-        """Return seconds per row and prompt, close-ups included; rows take turns in going first."""
+        """Return seconds per row and prompt, including close-ups; rows take turns in order."""
         seconds: list[list[float]] = [[] for _ in self._rows]
         for prompt in prompts:
             for turn in range(len(self._rows)):
@@ -308,7 +308,7 @@ def _rows(
 
 
 def _described(spec: str, adapter: Seams) -> dict[str, Any]:
-    """Describe an adapter briefly; the environment has the main row's in full."""
+    """Describe an adapter briefly; the environment describes the main row's in full."""
     config = describe_adapter(spec, adapter)["config"]
     kept = ("method", "base_model", "parameters", "training_data")
     return {"spec": spec, **{name: config[name] for name in kept if name in config}}

@@ -11,20 +11,21 @@ from numpy.typing import NDArray
 from samadapt.data.rle import Rle
 
 THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
-"""IoU from which a mask counts as found: 0.5, 0.55, ..., 0.95."""
+"""Least IoU of a mask that counts as a hit: 0.5, 0.55, ..., 0.95."""
 MOST = 100
-"""Number of masks that count per image, those of the highest score."""
+"""Largest number of masks per image, those with the highest scores."""
 _RECALLS = np.linspace(0, 1, 101)
 _HIT, _MISS, _CROWD = "1", "0", "x"
 
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One mask against the objects of its image.
+    """One predicted mask, matched to the objects of its image.
 
     Attributes:
         score: higher is more certain.
-        hits: one character per threshold: "1" an object, "0" none, "x" a crowd, does not count.
+        hits: one character per threshold: "1" for an object, "0" for none, "x" for a crowd, which
+            does not count.
     """
 
     score: float
@@ -47,22 +48,22 @@ def match(
 ) -> Detections:
     """Assign masks to the objects of an image, the highest score first.
 
-    At each threshold a mask takes the object not taken yet with which its IoU is largest, if that
-    is at least the threshold. What lies in a crowd (IoU there: share of the mask in it) and is no
-    object neither counts for nor against.
+    At each threshold a mask is matched to the unmatched object with the largest IoU, if that is at
+    least the threshold. An unmatched mask inside a crowd is ignored; its IoU with a crowd is the
+    share of the mask in it.
 
     Args:
-        masks: N masks that were found.
+        masks: N predicted masks.
         scores: N.
         truths: M masks of the image, of the same size.
-        crowds: M, which of them are crowds; none if left out.
+        crowds: M, True for a crowd; none are crowds if left out.
     """
     from pycocotools import mask as coco
 
     crowd = np.zeros(len(truths), np.bool_)
     crowd[: len(crowds)] = crowds
     order = np.argsort(-np.asarray(scores, np.float64), kind="stable")[:MOST]
-    # Objects before crowds: a mask that fits both has found the object.
+    # Objects before crowds: a mask that fits both is matched to the object.
     places = np.argsort(crowd, kind="stable")
     crowd = crowd[places]
     ious = np.zeros((len(order), len(truths)))
@@ -81,10 +82,10 @@ def match(
 def average_precision(
     images: Sequence[Detections], thresholds: Sequence[float] = THRESHOLDS
 ) -> float | None:
-    """Return the mean over thresholds of the area under precision by recall, at 101 recalls.
+    """Return the mean over thresholds of the area under the precision-recall curve, at 101 recalls.
 
     Returns:
-        0..1; None where there is no object to find.
+        0..1; None where there is no object.
     """
     objects = sum(image.objects for image in images)
     if not objects:
@@ -103,7 +104,7 @@ def _assign(ious: NDArray[np.float64], crowd: NDArray[np.bool_], threshold: floa
         fits = (row >= threshold) & free
         objects = np.where(fits & ~crowd, row, -1.0)
         if objects.size and objects.max() >= 0:
-            # Of equal ones the last, as COCO's own tools do.
+            # Of equal IoUs the last one counts, as in COCO's own tools.
             free[len(objects) - 1 - int(objects[::-1].argmax())] = False
             marks.append(_HIT)
         else:

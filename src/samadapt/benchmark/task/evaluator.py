@@ -1,4 +1,4 @@
-"""`TaskEvaluator`: answers to a point, to a box and without a prompt on test images."""
+"""`TaskEvaluator`: measures predictions for points, boxes and without prompts on test images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from samadapt.training.prompt_sampling import PromptSampler, object_generator
 
 @dataclass(frozen=True, slots=True)
 class TaskObject(ObjectRow):
-    """One object's answers in one row, by kind of prompt."""
+    """One object's predictions in one row, by kind of prompt."""
 
     answers: Mapping[str, Overlaps]
 
@@ -50,7 +50,7 @@ class TaskObject(ObjectRow):
 
 @dataclass(slots=True)
 class TaskRow:
-    """One row on one category: its adapters, and its answers while they come in."""
+    """One row on one category: its adapters, and its predictions so far."""
 
     method: str
     adapters: tuple[Seams, ...] = ()
@@ -58,7 +58,7 @@ class TaskRow:
     images: list[tuple[Id, Detections]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answers as plain JSON values."""
+        """Return the predictions as plain JSON values."""
         return {
             "method": self.method,
             "objects": [thing.to_dict() for thing in self.objects],
@@ -93,7 +93,7 @@ class TaskRow:
 
 
 class TaskEvaluator:
-    """Measures rows on the test objects of one category, and on images to be searched.
+    """Measures rows on the test objects of one category, and on images searched without prompts.
 
     Args:
         dataset: the test data.
@@ -119,7 +119,7 @@ class TaskEvaluator:
         return tuple(image.id for image in self.dataset.images if image.id in wanted)
 
     def _searched(self) -> tuple[Id, ...]:
-        """Return the images of the objects, and of the others in the same proportion."""
+        """Return images with objects and without, in their proportion in the dataset."""
         most = self._options.max_images
         if most == 0:
             return ()
@@ -154,10 +154,10 @@ class TaskEvaluator:
         encode: DatasetEncoder,
         progress: Callable[[], None],
     ) -> None:
-        """Fill all rows at once, so that they share images and close-ups.
+        """Measure all rows at once, so that they share embeddings and close-ups.
 
         Raises:
-            DataError, ImageError: an image or a mask that cannot be used.
+            DataError, ImageError: an image or a mask cannot be used.
         """
         by_image: dict[Id, list[ObjectRef]] = {}
         for ref in self.objects:

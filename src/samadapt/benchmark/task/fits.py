@@ -23,10 +23,10 @@ class Fit:
     """One trained adapter.
 
     Attributes:
-        adapter: the trained one.
+        adapter: trained.
         parameters: number of trained parameters.
         seconds: of the training.
-        key: differs from that of any other fit.
+        key: unique to this fit.
     """
 
     adapter: Adapter
@@ -36,7 +36,7 @@ class Fit:
 
 
 class FitCache:
-    """Fits adapters of one model on one dataset, and reads those fitted before.
+    """Fits adapters of one model on one dataset, or reads them if they were fitted before.
 
     Args:
         model: stays frozen.
@@ -44,7 +44,7 @@ class FitCache:
         folder: of the fits.
         options: of the benchmark.
         cache: folder of embeddings.
-        cache_bytes: most bytes to keep there.
+        cache_bytes: size limit of that folder.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FitCache:
         """Return the fit of a row of the table.
 
         Raises:
-            DataError: fewer masks than shots, or nothing that could be used.
+            DataError: fewer masks than shots, or no usable image.
         """
         key = self.key(method, category, shots, seed)
         report = run_fit(

@@ -17,11 +17,11 @@ FROZEN = "frozen-1p"
 ORACLE = "frozen-best-of-3"
 SHOTS = (1, 4, 16, 64, None)
 KINDS = kinds(("1p", "box0.4"))
-"""Prompts that are measured: one point, drawn evenly from the object, and a noisy box."""
+"""Measured prompts: one point, drawn uniformly from the object, and a noisy box."""
 
 
 def fitted_rows() -> dict[str, str]:
-    """Return the trained rows of the table, by name, with their names for `samadapt.fit`."""
+    """Return the argument of `samadapt.fit` for each trained row of the table."""
     found: dict[str, str] = {}
     for method in fit_methods():
         found |= method.rows
@@ -34,9 +34,9 @@ def all_rows() -> tuple[str, ...]:
 
 
 def fit_spec(row: str) -> str | None:
-    """Return the name of a row for `samadapt.fit`, None if the row is not trained.
+    """Return the argument of `samadapt.fit` for a row, None if the row is not trained.
 
-    A row may be any "method:variant" too.
+    A row may also be any "method:variant".
 
     Raises:
         DataError: no such row.
@@ -58,21 +58,21 @@ def fit_spec(row: str) -> str | None:
 class TaskOptions(Selection):
     """Options of the task benchmark: categories, numbers of shots and test objects.
 
-    The selection is that of the test objects of each category; its seed is that of the first
-    training, too, and each category is a task of its own (None: all that training and test share).
+    The selection applies to the test objects of each category, and its seed also to the first
+    training. Each category is a separate task (None for all categories of both datasets).
 
     Attributes:
-        shots: masks to learn from; None stands for all.
+        shots: numbers of training masks; None stands for all.
         methods: rows of the table, see `all_rows` and `fit_spec`.
-        draws: prompts of each kind per test object.
-        max_images: images that are searched without a prompt, of each category at most; None for
-            all, 0 to leave that out.
+        draws: number of prompts of each kind per test object.
+        max_images: largest number of images of each category to search without a prompt; None for
+            all, 0 for none.
         grid: see `ProposalOptions.points`.
-        seeds: trainings of each kind, with other masks and other starts.
+        seeds: number of trainings of each kind, with different masks and initial weights.
         settings: changes of all fits' recipes, such as {"steps": 50}.
 
     Raises:
-        DataError: a value that makes no sense.
+        DataError: an invalid value.
         AdapterError: a method that cannot be fitted here.
     """
 
@@ -114,7 +114,7 @@ class TaskOptions(Selection):
     def settings_of(
         self, method: str, category: str, shots: int | None, seed: int
     ) -> dict[str, Any]:
-        """Return the settings of one fit: all methods see as many prompts of the same kinds."""
+        """Return the settings of one fit; all methods get the same number and kinds of prompts."""
         name = (fit_spec(method) or "").partition(":")[0]
         return {
             **fit_method(name).task_changes,
@@ -143,5 +143,5 @@ class TaskOptions(Selection):
 
 
 def shots_name(shots: int | None) -> str:
-    """Return the number as it stands in a result: "16" or "all"."""
+    """Return the number in the form of a result: "16" or "all"."""
     return "all" if shots is None else str(shots)

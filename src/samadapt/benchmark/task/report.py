@@ -26,8 +26,8 @@ def task_report(result: TaskResult) -> Report:
         title=f"Teaching a task: {result.environment['model']['name']}",
         environment=result.environment,
         note=f"{', '.join(result.protocol['categories'])}: {result.protocol['draws']} prompts of "
-        "each kind per object, the same for all rows. Each category counts the same. Small numbers "
-        "are 95 % bootstrap intervals over images.",
+        "each kind per object, the same for all rows. Each category has the same weight. Small "
+        "numbers are 95 % bootstrap intervals over images.",
         tables=tuple(task_tables(result)),
         facts=(("Environment", result.environment), ("Options", shown)),
     )

@@ -1,4 +1,4 @@
-"""`TaskResult`: all answers of the task benchmark, and their summaries."""
+"""`TaskResult`: all predictions of the task benchmark, and their summaries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TaskResult(BenchmarkResult):
     Attributes:
         environment: software, machine and model.
         protocol: options, datasets, and the measured objects and images.
-        cells: all answers, by place ("test", "transfer"), shots and method.
+        cells: all predictions, by place ("test", "transfer"), shots and method.
         timing: seconds in total.
     """
 
@@ -80,7 +80,7 @@ class TaskResult(BenchmarkResult):
         }
 
     def _once(self) -> list[tuple[tuple[str, int | None, str], tuple[CategoryRow, ...]]]:
-        """Return all cells; those of frozen rows, which shots do not change, only once."""
+        """Return all cells, but cells of frozen rows, which do not depend on shots, only once."""
         first = next(iter(self.cells))[1] if self.cells else None
         return [
             (key, cells) for key, cells in self.cells.items() if fit_spec(key[2]) or key[1] == first

@@ -42,29 +42,29 @@ def run_task(
     command: Sequence[str] | None = None,
     elsewhere: Elsewhere | None = None,
 ) -> TaskResult:
-    """Fit each category from a few masks in several ways, and measure on other images.
+    """Fit each category from a few masks with several methods, and measure on other images.
 
     All rows answer the same prompts for the same objects. These do not depend on the seed of a
     training, so frozen rows are measured once.
 
     Args:
-        train: masks to learn from.
-        test: masks to measure on; never learned from.
+        train: training masks.
+        test: test masks, never learned from.
         model: stays frozen.
         options: categories, shots, methods, ...
-        transfer: another dataset with some of the categories, to measure the same adapters on.
+        transfer: another dataset with some of the categories, on which the same adapters are
+            measured.
         work: folder of fits and finished rows. Those of the same model, data and options are not
             made again; changes of the code are not noticed. None keeps nothing.
-        cache: folder of embeddings; one in the user's cache if left out.
-        cache_bytes: most bytes to keep there.
-        progress: told of (done, total) steps: one per row and image.
+        cache: folder of embeddings; defaults to one in the user's cache.
+        cache_bytes: size limit of that folder.
+        progress: called with (done, total) steps, one per row and image.
         command: recorded as the command line; `sys.argv` when left out.
         elsewhere: workers, each of which fits and measures one category, number of shots and seed
-            at a time; `work` must be a folder that all of them see.
+            at a time; `work` must be a folder that all of them share.
 
     Raises:
-        DataError: an unknown category, fewer masks than shots, an image or mask that cannot be
-            used.
+        DataError: an unknown category, fewer masks than shots, an unusable image or mask.
         AdapterError: a method that cannot be fitted.
     """
     chosen = options or TaskOptions()
@@ -92,7 +92,7 @@ def run_task(
                 cache,
                 cache_bytes,
             )
-            # What they make is in the folder, where the run below finds it.
+            # Their results are in the folder, from which the run below reads them.
             for done, _ in enumerate(elsewhere.engine.run(job, [[g] for g in groups]), 1):
                 if progress is not None:
                     progress(done, len(groups))
@@ -117,7 +117,7 @@ def run_task(
 
 @dataclass(frozen=True, slots=True)
 class TaskWork:
-    """One category, number of shots and seed at a time, fitted and measured in a worker."""
+    """Fits and measures one category, number of shots and seed at a time in a worker."""
 
     model: WorkerModel
     train: CocoDataset
@@ -213,7 +213,7 @@ class _Run:
     def _group(
         self, evaluator: TaskEvaluator, fits: Mapping[str, Fit | None], seed: int
     ) -> list[CategoryRow]:
-        """Return one category at one number of shots and seed; measure rows that are not kept."""
+        """Return one category at one number of shots and seed, measuring the missing rows."""
         paths = {m: self._path(evaluator, m, fit) for m, fit in fits.items()}
         rows = {m: found for m, path in paths.items() if (found := _read(path)) is not None}
         missing = [
@@ -227,7 +227,7 @@ class _Run:
             self._tell(len(evaluator.images))
         for row in missing:
             _write(paths[row.method], row)
-            # Files have rounded numbers: the first result is to be that of every later one.
+            # Files have rounded numbers, so read the file for the same result in every call.
             rows[row.method] = _read(paths[row.method]) or row
         return [
             CategoryRow(evaluator.category, None, rows[method])
@@ -237,7 +237,7 @@ class _Run:
         ]
 
     def _path(self, evaluator: TaskEvaluator, method: str, fit: Fit | None) -> Path:
-        """Return a readable name with a digest of everything that the answers depend on."""
+        """Return a readable name with a digest of everything that the predictions depend on."""
         options = self._options
         about = {
             "fit": None if fit is None else fit.key,
@@ -286,7 +286,7 @@ def _shared(
 
 
 def _read(path: Path) -> TaskRow | None:
-    """Return a row that was kept; None if there is none, or a damaged one, which is made again."""
+    """Return a kept row; None if it is missing or damaged, so that it is made again."""
     try:
         return TaskRow.from_dict(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):

@@ -27,9 +27,9 @@ class CategoryRow:
 
     Attributes:
         category: the task.
-        seed: of the training; None for a frozen row, which serves all seeds.
-        row: the answers.
-        parameters, seconds: of the fit; 0 without one.
+        seed: of the training; None for a frozen row, which is shared by all seeds.
+        row: the predictions.
+        parameters, seconds: of the fit; 0 for a frozen row.
     """
 
     category: str
@@ -49,11 +49,11 @@ class CategoryRow:
 
 
 def summarise(cells: Sequence[CategoryRow], seed: int = 0) -> dict[str, Any]:
-    """Summarise one method at one number of shots; every category counts the same.
+    """Summarise one method at one number of shots; every category has the same weight.
 
     Returns:
         The mean under each key, None where nothing was measured; "intervals" with their 95 %
-        bootstrap over images (none for AP, which is no mean over images); "parameters" and
+        bootstrap over images (None for AP, which is not a mean over images); "parameters" and
         "fit_seconds" of one adapter; "by_seed" with the columns per training.
     """
     keys = (*OVERLAPS, AP, AP50)
@@ -78,10 +78,10 @@ def kept_gain(
     home: tuple[Mapping[str, Any], Mapping[str, Any]],
     away: tuple[Mapping[str, Any], Mapping[str, Any]],
 ) -> dict[str, float | None]:
-    """Return the gain over frozen on other data as a share of the gain at home, per column.
+    """Return the gain over frozen on other data as a share of the gain on test data, per column.
 
     Args:
-        home: summaries of the adapter and of the frozen model.
+        home: summaries of the adapter and of the frozen model on the test data.
         away: the same on the other data.
     """
     shares: dict[str, float | None] = {}
@@ -130,7 +130,7 @@ def _interval(
 def _drawn_means(
     drawn: NDArray[np.int64], sums: NDArray[np.float64], counts: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return (R,) means over the categories that a draw holds, of draws (R, I) and sums (C, I)."""
+    """Return (R,) means over the categories in each draw, of draws (R, I) and sums (C, I)."""
     totals = drawn @ counts.T
     means = np.divide(drawn @ sums.T, totals, out=np.zeros_like(totals), where=totals > 0)
     found: NDArray[np.float64] = means.sum(1) / np.maximum((totals > 0).sum(1), 1)

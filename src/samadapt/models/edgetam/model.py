@@ -22,7 +22,7 @@ from samadapt.models.parts.shapes import count, reading_shapes
 from samadapt.models.registry import LoadOptions
 
 IMAGE_SIZE = 1024
-"""Side of the input; no shape tells it."""
+"""Side of the input; it cannot be read off tensor shapes."""
 _TRUNK = "image_encoder.trunk.body."
 _STAGES = 4
 _LAYOUT = Layout(
@@ -46,7 +46,7 @@ class EdgeTamSegmenter(Sam2Segmenter):
 
 
 def published_like(checkpoint: Checkpoint) -> str | None:
-    """Name of the model if it holds SAM 2 with a RepViT, even if tensors are missing."""
+    """Name of the model if the file holds SAM 2 with a RepViT, even if tensors are missing."""
     return (
         "edgetam"
         if checkpoint.has(f"{_TRUNK}stem.") or checkpoint.has(f"{_TRUNK}stages_")
@@ -55,7 +55,7 @@ def published_like(checkpoint: Checkpoint) -> str | None:
 
 
 def load_checkpoint(checkpoint: Checkpoint, name: str, options: LoadOptions) -> EdgeTamSegmenter:
-    """Load the original checkpoint; the memory for videos is left aside.
+    """Load the original checkpoint without its memory for videos.
 
     Raises:
         CheckpointError: tensors that are missing, unknown, or of the wrong shape.

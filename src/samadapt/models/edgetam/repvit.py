@@ -42,7 +42,7 @@ class BackboneOutput:
 
     @property
     def last_hidden_state(self) -> Tensor:
-        """The coarsest of them."""
+        """The coarsest features."""
         return self.intermediate_hidden_states[-1]
 
 
@@ -78,7 +78,7 @@ class Stem(nn.Module):
 
 
 class Stage(nn.Module):
-    """Down-sampling but in the first, then blocks; every second one squeezes and excites."""
+    """Down-sampling (not in the first stage), then blocks, every second with squeeze-excitation."""
 
     def __init__(self, config: RepVitConfig, index: int) -> None:
         super().__init__()

@@ -32,12 +32,12 @@ class Recognised:
 
 
 def is_vit(checkpoint: Checkpoint) -> bool:
-    """Whether it holds tensors of SAM's ViT, which names the layers of its MLPs in its own way."""
+    """Whether the checkpoint holds SAM's ViT; the names of its MLP layers are unique to it."""
     return checkpoint.has(_BLOCKS) and not checkpoint.has(f"{_BLOCKS}0.mlp.fc1.")
 
 
 def is_hq(checkpoint: Checkpoint) -> bool:
-    """Whether it has the decoder of SAM-HQ."""
+    """Whether the checkpoint has the decoder of SAM-HQ."""
     return checkpoint.has(_HQ_TOKEN)
 
 

@@ -1,4 +1,4 @@
-"""The image encoder's attention on a CPU: the same numbers, without the memory traffic."""
+"""A faster equivalent of the image encoder's attention on a CPU, with less memory traffic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _BIAS_ELEMENTS = 2**24
-"""Entries of the attention bias that are alive at a time for up to 16 threads: 64 MiB."""
+"""Entries of the attention bias in memory at a time, for up to 16 threads: 64 MiB."""
 
 
 class RelativeAttention(nn.Module):
@@ -20,8 +20,8 @@ class RelativeAttention(nn.Module):
     time in a buffer that stays in use. It is summed in float32, whatever the type of q.
 
     Args:
-        source: the attention of a transformers SAM encoder layer, whose weights it takes over
-            under the same names.
+        source: the attention of a transformers SAM encoder layer; its weights are reused under
+            the same names.
     """
 
     def __init__(self, source: Any) -> None:

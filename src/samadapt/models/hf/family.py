@@ -29,7 +29,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def matches(source: ModelSource) -> bool:
-    """A known name, in full or in short, any other Hub id, a folder, or an original checkpoint."""
+    """Return True for a known name, a Hub id, a folder, or an original checkpoint."""
     if source.checkpoint is not None:
         from samadapt.models.hf.original import is_original
 
@@ -96,10 +96,10 @@ def _load_file(source: ModelSource, name: str, options: LoadOptions) -> Segmenta
 
 
 def _file(name: str) -> Path | None:
-    """The file of a model that has one here; None for one that the Hub has.
+    """The checkpoint file of a known model; None for a model on the Hub.
 
     Raises:
-        ModelError: the model comes as a file alone, which is not here.
+        ModelError: the model comes as a file only, which is not on this machine.
     """
     from samadapt.models.hf.hub import cached_folder
 

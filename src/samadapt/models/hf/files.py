@@ -9,7 +9,7 @@ _SINGLE = ("model.safetensors", "pytorch_model.bin")
 
 
 def find_weights(folder: Path) -> list[Path]:
-    """The weight files of a folder if they are all there, safetensors first; else nothing."""
+    """The weight files of a folder, safetensors first; empty unless all are there."""
     for single in _SINGLE:
         if (folder / single).is_file():
             return [folder / single]

@@ -1,4 +1,4 @@
-"""A folder in Hugging Face format (config.json and weights) to a model, strictly."""
+"""Strict loading of a folder in Hugging Face format (config.json and weights)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _POSITIONS = (
     "shared_image_embedding.positional_embedding",
     "prompt_encoder.shared_embedding.positional_embedding",
 )
-"""One tensor under two names; files may hold either or both."""
+"""Two names of the same tensor; files may hold either or both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _Architecture:
     Args:
         network: class of transformers.
         segmenter: our class.
-        video: the file holds a video model, whose other tensors image mode leaves aside.
+        video: whether the file holds a video model, whose other tensors are not loaded.
         renames: regular expressions over the file's tensor names, beyond transformers' own.
     """
 
@@ -60,7 +60,7 @@ _ARCHITECTURES = {
 _REFUSED = {
     "edgetam": "its encoder needs timm, which needs torchvision",
     "edgetam_video": "its encoder needs timm, which needs torchvision",
-    "sam3": "this is the detector that takes words, without the tracker that takes clicks",
+    "sam3": "this is the text-prompted detector, without the tracker that takes clicks",
 }
 
 
@@ -135,7 +135,7 @@ def load_network(
     Args:
         folder: with config.json and weights.
         network: class of transformers.
-        video: whether tensors that the network does not have are passed over.
+        video: whether tensors that the network does not have are ignored.
         renames: see `_Architecture`.
     """
     import transformers
@@ -162,7 +162,7 @@ def load_network(
     loaded: nn.Module = built
     if (name := not_finite(loaded.state_dict())) is not None:
         raise CheckpointError(
-            f"the weights in {folder} have numbers in {name} that are not finite: it is damaged"
+            f"the weights in {folder} have numbers in {name} that are not finite: they are damaged"
         )
     # Until here the tensors are windows into the file: unaligned, and lost if it is overwritten.
     for tensor in (*loaded.parameters(), *loaded.buffers()):

@@ -43,9 +43,9 @@ class Hiera:
 
     Attributes:
         name: of the variant.
-        heads: of the first stage; each stage has twice as many as the one before.
+        heads: attention heads of the first stage; each stage doubles them.
         windows: sizes of the attention windows, stage by stage.
-        whole: blocks that attend to the whole image.
+        whole: indices of the blocks with global attention.
         image_size: side of the input in pixels.
     """
 
@@ -66,15 +66,15 @@ PUBLISHED: dict[tuple[int, tuple[int, ...]], Hiera] = {
 
 
 def is_hiera(checkpoint: Checkpoint) -> bool:
-    """Whether it is a checkpoint of SAM 2, even if tensors are missing."""
+    """Whether the file is a checkpoint of SAM 2, even if tensors are missing."""
     return checkpoint.has(f"{_TRUNK}blocks.")
 
 
 def load_hiera(checkpoint: Checkpoint, name: str, options: LoadOptions) -> Sam2Segmenter:
-    """Load an original SAM 2 or 2.1; the memory for videos is left aside.
+    """Load an original SAM 2 or 2.1 without its memory for videos.
 
     Raises:
-        CheckpointError: of another size, or tensors that are missing, unknown or of wrong shape.
+        CheckpointError: another size, or tensors that are missing, unknown or of wrong shape.
     """
     from transformers import Sam2Model
 
@@ -88,7 +88,7 @@ def load_hiera(checkpoint: Checkpoint, name: str, options: LoadOptions) -> Sam2S
 
 
 def recognise_hiera(checkpoint: Checkpoint) -> tuple[Any, Hiera]:
-    """The configuration for transformers, and which of the published sizes it is.
+    """The configuration for transformers, and the published variant.
 
     Raises:
         CheckpointError: another size, or tensors that are missing.

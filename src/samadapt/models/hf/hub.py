@@ -1,4 +1,4 @@
-"""Hub ids to folders on this machine: the cache first, the network only when needed."""
+"""Folders of Hub repositories: from the local cache if possible, else downloaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from samadapt.errors import ModelError, first_line
 from samadapt.models.hf.files import find_weights
 
 _SECONDS = 10.0
-"""Longest wait for the Hub's first answer: a machine without network must hear so at once."""
+"""Longest wait for the Hub's first answer, so that a machine without network fails quickly."""
 _SAFE = ["config.json", "model.safetensors", "model.safetensors.index.json", "model-*.safetensors"]
 _PICKLED = ["config.json", "pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*"]
 
@@ -20,7 +20,7 @@ def fetch(repo_id: str, hint: str = "") -> Path:
 
     Args:
         repo_id: "organisation/name".
-        hint: appended to the message when the repository cannot be had.
+        hint: appended to the message when the repository cannot be fetched.
 
     Raises:
         ModelError: not cached, and no network, no such repository or no permission.

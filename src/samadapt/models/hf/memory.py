@@ -23,8 +23,8 @@ MODEL_TYPES = ("sam2_video",)
 class Sam2Memory:
     """Follows objects frame by frame.
 
-    Frames stream through: of those that are too old for the memory nothing is kept, so that
-    memory does not grow with the length of a stack.
+    Frames that are too old for the model's memory are dropped, so that memory use does not grow
+    with the length of a stack.
     """
 
     def __init__(self, network: Any, name: str, device: torch.device | str = "cpu") -> None:
@@ -86,7 +86,7 @@ class Sam2Memory:
         return F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)[:, 0]
 
     def _forget(self, session: Any, number: int) -> None:
-        """Drop the frame's pixels, and answers that no later frame looks back to."""
+        """Drop the frame's pixels, and outputs that no later frame attends to."""
         session.processed_frames.pop(number, None)
         for stored in session.output_dict_per_obj.values():
             old = [k for k in stored["non_cond_frame_outputs"] if k < number - self._reach]
@@ -104,8 +104,8 @@ def load_memory(folder: Path, name: str, device: torch.device) -> Sam2Memory:
     kind = model_type(folder)
     if kind not in MODEL_TYPES:
         raise ModelError(
-            f"{name} is a model of type {kind!r} without a memory for frames: give a SAM 2 video "
-            "model such as facebook/sam2.1-hiera-tiny, or propagate with the model's own prompts"
+            f"{name} is a model of type {kind!r}, which has no memory for frames: give a SAM 2 "
+            "video model such as facebook/sam2.1-hiera-tiny, or propagate by prompts instead"
         )
     network = load_network(folder, "Sam2VideoModel")
     if not hasattr(network, "memory_encoder"):

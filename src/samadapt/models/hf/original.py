@@ -1,4 +1,4 @@
-"""Original SAM and SAM-HQ checkpoints to the layout of transformers' models."""
+"""Loading of original SAM, SAM-HQ and SAM 2 checkpoints into transformers' models."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _SAM_HQ = Layout("SAM-HQ", (*_VIT, *PROMPT_ENCODER, *POINTS, *HQ_DECODER), HQ_ML
 
 
 def is_original(checkpoint: Checkpoint) -> bool:
-    """Whether it is a checkpoint of SAM, SAM-HQ or SAM 2, even if tensors are missing."""
+    """Whether the file is a checkpoint of SAM, SAM-HQ or SAM 2, even if tensors are missing."""
     return is_vit(checkpoint) or is_hiera(checkpoint)
 
 
@@ -75,8 +75,8 @@ def load_original(
     Args:
         checkpoint: the tensors.
         name: stable name of the weights.
-        options: how to set it up.
-        is_medsam: whether a SAM expects the images of MedSAM, which its tensors do not tell.
+        options: of loading.
+        is_medsam: whether the model is MedSAM, which cannot be read off its tensors.
 
     Raises:
         CheckpointError: another architecture, tensors that are missing, unknown, or of the wrong
@@ -84,8 +84,8 @@ def load_original(
     """
     if is_medsam and (is_hiera(checkpoint) or is_hq(checkpoint)):
         raise CheckpointError(
-            f"{checkpoint.path} does not have the architecture of MedSAM, that of SAM: load it by "
-            'its path alone, without "medsam:"'
+            f"{checkpoint.path} is no MedSAM, which has the architecture of SAM: load it by its "
+            'path alone, without "medsam:"'
         )
     if is_hiera(checkpoint):
         return load_hiera(checkpoint, name, options)

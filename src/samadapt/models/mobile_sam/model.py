@@ -27,7 +27,7 @@ from samadapt.models.parts.shapes import count, mask_decoder, prompt_encoder, re
 from samadapt.models.registry import LoadOptions
 
 IMAGE_SIZE = 1024
-"""Side of the input; no shape tells it."""
+"""Side of the input; it cannot be read off tensor shapes."""
 _STRIDE = 16
 _LAYERS = "image_encoder.layers."
 _HQ_TOKEN = "mask_decoder.hf_token."  # noqa: S105
@@ -56,19 +56,19 @@ class LightHqSegmenter(SamHqDecoderModel):
 
 
 def published_like(checkpoint: Checkpoint) -> str | None:
-    """Name of the model if it holds SAM with a TinyViT, even if tensors are missing."""
+    """Name of the model if the file holds SAM with a TinyViT, even if tensors are missing."""
     if not checkpoint.has("image_encoder.patch_embed.seq."):
         return None
     return "light-hq-sam" if is_hq(checkpoint) else "mobile-sam"
 
 
 def is_hq(checkpoint: Checkpoint) -> bool:
-    """Whether it has the decoder of SAM-HQ."""
+    """Whether the checkpoint has the decoder of SAM-HQ."""
     return checkpoint.has(_HQ_TOKEN)
 
 
 def load_checkpoint(checkpoint: Checkpoint, name: str, options: LoadOptions) -> TransformersModel:
-    """Load an original checkpoint; the head for classification that it may hold is left aside.
+    """Load an original checkpoint without its classification head, if it has one.
 
     Raises:
         CheckpointError: tensors that are missing, unknown, or of the wrong shape.

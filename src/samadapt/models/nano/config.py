@@ -41,7 +41,7 @@ class NanoConfig:
     STRIDE: ClassVar[int] = 8
     """Input pixels per cell of the image features, the keys and the prior."""
     ATTENTION_STRIDE: ClassVar[int] = 16
-    """Input pixels per cell of the grid on which tokens and image attend to each other."""
+    """Input pixels per cell of the grid of the two-way transformer."""
     FINE_STRIDE: ClassVar[int] = 4
     """Input pixels per cell of the mask head's features."""
     MASK_STRIDE: ClassVar[int] = 2

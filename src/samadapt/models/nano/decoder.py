@@ -26,11 +26,11 @@ SUBPIXELS = (NanoConfig.FINE_STRIDE // NanoConfig.MASK_STRIDE) ** 2
 
 
 class NanoMaskDecoder(nn.Module):
-    """Image features and encoded prompts to mask logits at stride 2 and predicted IoUs.
+    """Decodes image features and encoded prompts to mask logits at stride 2 and predicted IoUs.
 
-    The two-way transformer sees the image at stride 16, where SAM's does as well. A cell of the
-    mask head's features, at stride 4, answers for its four sub-pixels (sub-pixel convolution, Shi
-    et al. 2016, arXiv 1609.05158): each mask token makes one weight vector for each of them.
+    The two-way transformer sees the image at stride 16, as SAM's does. Each cell of the mask
+    head's features, at stride 4, yields four sub-pixels (sub-pixel convolution, Shi et al. 2016,
+    arXiv 1609.05158): each mask token makes one weight vector for each of them.
     """
 
     def __init__(self, config: NanoConfig) -> None:
@@ -120,7 +120,7 @@ def mask_cues(logits: Tensor) -> Tensor:
 
 
 class DenseFusion(nn.Module):
-    """Lets the prompt maps spread over the image: stride 8 to 16 and 32, and back to 16."""
+    """Spreads the prompt maps over the image: stride 8 to 16 and 32, and back to 16."""
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()

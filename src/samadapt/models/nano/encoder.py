@@ -18,7 +18,7 @@ class NanoFeatures(NamedTuple):
 
     Attributes:
         image: (B, C, h, w) at stride 8.
-        keys: (B, Ck, h, w) at stride 8, unit length along the channels: the similarity prior.
+        keys: (B, Ck, h, w) at stride 8, unit length along the channels, for the similarity prior.
         fine: (B, Cf, 2h, 2w) at stride 4, for the mask head.
     """
 

@@ -24,7 +24,7 @@ _SUFFIX = ".safetensors"
 
 
 def matches(source: ModelSource) -> bool:
-    """The name, or a file of weights."""
+    """Return True for the name "nano" and for a file of weights."""
     path = source.path
     if path is None:
         return source.name == NAME
@@ -40,7 +40,7 @@ def load(source: ModelSource, options: LoadOptions) -> SegmentationModel:
 
 
 def known() -> list[ModelInfo]:
-    """The shipped model, read off the header of its weights."""
+    """The shipped model, described from the header of its weights file."""
     for path in sorted(Path(__file__).parent.rglob(f"*{_SUFFIX}")):
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
@@ -52,7 +52,7 @@ def known() -> list[ModelInfo]:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether it is a whole safetensors file that holds something else."""
+    """Whether the file is an undamaged safetensors file of another kind."""
     from safetensors import SafetensorError, safe_open
 
     try:

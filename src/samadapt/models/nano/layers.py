@@ -24,8 +24,8 @@ class ChannelNorm(nn.LayerNorm):
 class SeparableBlock(nn.Module):
     """Depth-wise 3x3 convolution, norm per position, then an MLP, around a skip connection.
 
-    The order of ConvNeXt (Liu et al. 2022, arXiv 2201.03545), with ReLU and little expansion: the
-    products of 1x1 convolutions run near a CPU's peak, so most of the work is there.
+    The order of ConvNeXt (Liu et al. 2022, arXiv 2201.03545), with ReLU and little expansion.
+    Most of the work is in 1x1 convolutions, which run near a CPU's peak speed.
 
     Args:
         channels: C.

@@ -34,9 +34,9 @@ class NanoModel(SegmentationModel):
     """nano: a convolutional encoder and a SAM-shaped decoder, small enough for a laptop.
 
     An image's longer side is resampled to 512 pixels (bilinear, antialiased) and padded at the
-    bottom and the right to multiples of 32. Once it is known where a small object lies, a
-    close-up of it is encoded in the same way and prompts are answered there. Several clicks that
-    come at once are answered one after the other, as it was trained: with corrections.
+    bottom and the right to multiples of 32. Once a prompt tells where a small object lies, a
+    close-up of it is encoded in the same way and prompts are decoded there. Several clicks given
+    at once are answered one after the other, since nano was trained with corrections.
     """
 
     preprocessing = "nano-longest-512-3"
@@ -87,7 +87,7 @@ class NanoModel(SegmentationModel):
         return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
 
     def encode_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[ImageEmbedding]:
-        """Encode images; those whose padded inputs have the same size share a call."""
+        """Encode images; images with padded inputs of the same size share a call."""
         geometries = [self.input_geometry(image.shape[:2], None) for image in images]
         groups: dict[tuple[int, int], list[int]] = {}
         for index, geometry in enumerate(geometries):
@@ -145,7 +145,7 @@ class NanoModel(SegmentationModel):
         prompts: PromptEmbedding,
         multimask: bool,
     ) -> DecoderOutput:
-        """Mask token 0 answers clear prompts, tokens 1 to 3 are the candidates."""
+        """Run the decoder; mask token 0 gives the single mask, tokens 1 to 3 the candidates."""
         features = _expanded(embedding, len(prompts.tokens))
         positions = self._network.positions(features)
         if prompts.bias is None or prompts.prior is None:

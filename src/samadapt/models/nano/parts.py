@@ -28,7 +28,7 @@ class NanoParts(ModelParts):
         self.modules = (network.prompt_encoder,)
 
     def embed(self, features: Mapping[str, Tensor], prompts: PromptTensors) -> PromptEmbedding:
-        """Tokens and maps; the corners of a box are tokens as clicks are, and make the box maps."""
+        """Embed prompts; the corners of a box are tokens like clicks, and define the box maps."""
         encoder, points = self._network.prompt_encoder, prompts.points + 0.5
         corner = prompts.labels[..., None] == torch.tensor(CORNERS)
         is_corner = corner.any(dim=-1)
@@ -51,7 +51,7 @@ class NanoParts(ModelParts):
     def decode(
         self, decoder: nn.Module, features: Mapping[str, Tensor], prompts: PromptEmbedding
     ) -> DecoderOutput:
-        """The decoder answers with all four masks anyway."""
+        """Return all four masks, which the decoder always computes."""
         seen = _expanded(features, prompts.tokens.shape[0])
         bias, prior = prompts.bias, prompts.prior
         if bias is None or prior is None:

@@ -13,7 +13,7 @@ from samadapt.models.nano.encoder import NanoFeatures, channels_last
 from samadapt.models.nano.layers import FourierPositions
 
 PADDING = -1
-"""Label of a point that is there only to fill up a batch."""
+"""Label of a padding point."""
 
 _MASKED = -1e9
 _NEAR, _AROUND = 1.5, 6.0  # radii of the nearness maps, in stride-8 cells
@@ -67,8 +67,8 @@ class NanoPromptEncoder(nn.Module):
 
     Beside SAM's positional tokens, every click is compared with the whole image: the cosine
     similarity between the key feature under the click and all key features makes a first guess,
-    the prior. The decoder has only to correct it, which is what lets a small model learn to obey
-    clicks at all.
+    the prior. The decoder only corrects the prior; without it so small a model does not learn to
+    obey clicks.
     """
 
     def __init__(self, config: NanoConfig) -> None:
@@ -148,7 +148,7 @@ class NanoPromptEncoder(nn.Module):
         return channels_last(torch.stack(maps, dim=1))
 
     def _box_maps(self, keys: Tensor, prompts: PromptBatch) -> list[Tensor]:
-        """Inside the box, is there a box, likeness to its middle, likeness to its surroundings."""
+        """Maps: inside the box, presence of a box, likeness to its middle and surroundings."""
         batch, _, height, width = keys.shape
         if prompts.boxes is None or prompts.has_box is None:
             return [keys.new_zeros(batch, height, width)] * 4
@@ -164,7 +164,7 @@ class NanoPromptEncoder(nn.Module):
         ]
 
     def _previous_maps(self, keys: Tensor, prompts: PromptBatch) -> list[Tensor]:
-        """Earlier logits, likeness to their object and background, are there earlier logits."""
+        """Maps: earlier logits, likeness to their object and background, presence of logits."""
         batch, _, height, width = keys.shape
         if prompts.previous is None or prompts.has_previous is None:
             return [keys.new_zeros(batch, height, width)] * 4

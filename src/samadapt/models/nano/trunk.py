@@ -87,7 +87,7 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def first(self, blocks: int) -> list[nn.Module]:
-        """The stem and the first so many blocks; nothing for 0."""
+        """The stem and the first `blocks` blocks; empty for 0."""
         return [self.stem, *self.blocks[:blocks]] if blocks else []
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

@@ -25,7 +25,7 @@ FORMAT = "samadapt-nano"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NanoWeights:
-    """A loaded network in float32, the SHA-256 of its stored tensors, and the file's own notes."""
+    """A loaded network in float32, the SHA-256 of its stored tensors, and the file's metadata."""
 
     network: NanoNetwork
     hash: str

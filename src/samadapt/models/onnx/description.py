@@ -1,4 +1,4 @@
-"""What `samadapt_export.json` says: how to use the two graphs beside it."""
+"""`samadapt_export.json`: describes the two exported graphs beside it."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Description(_Strict):
         format: version of this description.
         samadapt: version of samadapt that wrote it.
         base_model: name and weights of the model that was exported.
-        adapters: what was merged into it, in order.
+        adapters: merged adapters, in order.
         files: SHA-256 of every file beside the description.
         features: names of the encoder's outputs, "image" first; the graphs call that one
             `image_embeddings`.
         preprocessing, padding, decoder: as of the model.
-        largest_difference: from the model in torch, when it was checked, as a share of the
+        largest_difference: from the model in torch, measured at export, as a share of the
             largest value.
     """
 
@@ -78,13 +78,13 @@ class Description(_Strict):
 
     @property
     def identity(self) -> ModelIdentity:
-        """Another than the base model's: embeddings differ in their last digits."""
+        """An identity other than the base model's, since embeddings differ in their last digits."""
         digest = hashlib.sha256(json.dumps(self.files, sort_keys=True).encode())
         return ModelIdentity(f"{self.base_model.name}-onnx", digest.hexdigest())
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of an export but its description, by name."""
+    """SHA-256 of every file of an export except its description, by name."""
     found = {}
     for path in sorted(folder.iterdir()):
         if path.name == DESCRIPTION or not path.is_file():
@@ -106,7 +106,7 @@ def read_description(folder: Path) -> Description:
         description = Description.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
-            f"{folder} holds {ENCODER} but no {DESCRIPTION}, which says how to use it: {again}"
+            f"{folder} holds {ENCODER} but no {DESCRIPTION}, its description: {again}"
         ) from None
     except ValidationError as error:
         first = error.errors()[0]

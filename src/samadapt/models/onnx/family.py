@@ -16,7 +16,7 @@ _OTHER_CONFIG = "config.json"
 
 
 def matches(source: ModelSource) -> bool:
-    """A folder with a description, or with the encoder's graph and no other family's config."""
+    """Return True for a folder with a description, or with a graph and no other config."""
     path = source.path
     if path is None or not path.is_dir():
         return False

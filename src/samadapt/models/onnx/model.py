@@ -31,17 +31,17 @@ from samadapt.prompts import Box, Prompt
 
 
 class OnnxModel(SegmentationModel):
-    """An exported model; it answers prompts like the model that it was made of.
+    """An exported model; it answers prompts like the original model.
 
-    It runs on the CPU in float32. What adapters and training need, seams and gradients, it does
-    not have: its `spec` says so.
+    It runs on the CPU in float32. It has no seams and no gradients, so it takes neither adapters
+    nor training, as its `spec` declares.
 
     Args:
         description: of the export.
         encoder, decoder: the two graphs.
 
     Raises:
-        CheckpointError: the graphs are not those that are described.
+        CheckpointError: the graphs do not match the description.
     """
 
     def __init__(self, description: Description, encoder: Graph, decoder: Graph) -> None:
@@ -83,10 +83,10 @@ class OnnxModel(SegmentationModel):
     def embed_prompts(
         self, embedding: ImageEmbedding, prompts: Sequence[Prompt], masks: Tensor | None
     ) -> PromptEmbedding:
-        """The prompts as the graph takes them, which embeds them itself.
+        """Return the prompts as inputs of the graph, which embeds them itself.
 
-        Points (B, N, 2) stand in for tokens and earlier logits for the dense prompt; `extra` are
-        labels (B, N) and whether there are earlier logits (B,).
+        Points (B, N, 2) stand in for tokens and earlier logits for the dense prompt; `extra` has
+        labels (B, N) and a flag for earlier logits (B,).
         """
         count = len(prompts)
         points, labels = _points(embedding.geometry, prompts, self.description.padding)
@@ -102,7 +102,7 @@ class OnnxModel(SegmentationModel):
         prompts: PromptEmbedding,
         multimask: bool,
     ) -> DecoderOutput:
-        """The graph gives the single mask and the three candidates."""
+        """Run the graph, which gives the single mask and the three candidates."""
         features = {name: embedding.features[name] for name in self.description.features}
         logits, scores = decoder(features, prompts)
         chosen = slice(1, None) if multimask else slice(0, 1)

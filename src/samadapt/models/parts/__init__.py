@@ -1,4 +1,4 @@
 """Parts that several families share: checkpoints, SAM's parts by transformers, input geometry.
 
-No family by itself, so nothing is registered here.
+This folder is no family, so nothing is registered here.
 """

@@ -22,7 +22,7 @@ class ConvNorm(nn.Module):
         return torch.as_tensor(self.bn(self.c(x)))
 
     def fuse(self) -> None:
-        """Work the normalisation of evaluation into the convolution's weights."""
+        """Fold the batch normalisation of evaluation mode into the convolution's weights."""
         if isinstance(self.bn, nn.BatchNorm2d):
             self.c = fuse_conv_bn_eval(self.c.eval(), self.bn.eval())
             self.bn = nn.Identity()
@@ -31,7 +31,7 @@ class ConvNorm(nn.Module):
 def fuse_all(module: nn.Module) -> None:
     """Fuse every `ConvNorm` of a module: the same numbers up to rounding, with less memory traffic.
 
-    Evaluation alone is right after this.
+    The module can only be used for evaluation afterwards.
     """
     for part in module.modules():
         if isinstance(part, ConvNorm):

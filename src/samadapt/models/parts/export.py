@@ -22,13 +22,13 @@ class TransformersParts(ModelParts):
     Args:
         network: of transformers.
         preprocessing: the family's.
-        positions: (1, C, h, w) encoding of the image features' places.
+        positions: (1, C, h, w) positional encoding of the image features.
         padding: the family's.
         corners: embeddings (1, C) of a box's two corners, where the network's own code for points
             does not add them.
         features: names of the encoder's outputs.
         encode: the family's encoder.
-        decoder_inputs: what the family's decoder wants besides the image.
+        decoder_inputs: returns further inputs of the family's decoder besides the image.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class TransformersParts(ModelParts):
         self._corners, self._decoder_inputs = tuple(corners), decoder_inputs
 
     def embed(self, features: Mapping[str, Tensor], prompts: PromptTensors) -> PromptEmbedding:
-        """Tokens and, where there are earlier logits, their embedding."""
+        """Return tokens and, where there are earlier logits, their embedding."""
         labels = prompts.labels[:, None]
         tokens = self._prompt_encoder._embed_points(prompts.points[:, None], labels, pad=False)
         for label, corner in zip(CORNERS, self._corners, strict=False):
@@ -62,10 +62,10 @@ class TransformersParts(ModelParts):
     def decode(
         self, decoder: nn.Module, features: Mapping[str, Tensor], prompts: PromptEmbedding
     ) -> DecoderOutput:
-        """The decoder chooses among its masks itself, so it is asked for both kinds of answers.
+        """Call the decoder twice, for the single mask and for the candidates.
 
-        What the two calls have in common is computed once: exporters and run times merge equal
-        nodes of a graph.
+        It chooses among its masks itself. Exporters and runtimes merge equal nodes of a graph, so
+        that the common part of the two calls is computed once.
         """
         count = prompts.tokens.shape[0]
         expanded = {

@@ -22,9 +22,9 @@ class FileFamily:
 
     Attributes:
         models: lines of the listing.
-        module: dotted name of the module that is imported when a checkpoint is at hand. It has
-            `published_like(checkpoint)`, the name in the listing of a checkpoint's architecture
-            or None, and `load_checkpoint(checkpoint, name, options)`.
+        module: dotted name of the module that reads checkpoints, imported when there is one. It
+            has `published_like(checkpoint)`, which returns the listed model with the checkpoint's
+            architecture or None, and `load_checkpoint(checkpoint, name, options)`.
     """
 
     models: tuple[ModelInfo, ...]
@@ -62,7 +62,7 @@ class FileFamily:
         return model
 
     def listing(self) -> list[ModelInfo]:
-        """The models, with those marked that are on this machine."""
+        """The models; `offline` is set for models on this machine."""
         return marked_present(self.models)
 
     def published_like(self, checkpoint: Checkpoint) -> str | None:
@@ -78,5 +78,5 @@ class FileFamily:
 
 
 def marked_present(models: Sequence[ModelInfo]) -> list[ModelInfo]:
-    """The lines of models that come as files, with those marked that are on this machine."""
+    """Set `offline` in the lines of models whose file is on this machine."""
     return [replace(model, offline=find_file(model.files) is not None) for model in models]

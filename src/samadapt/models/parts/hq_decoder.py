@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 
 class HqMaskDecoder(nn.Module):
-    """SAM's mask decoder with a high-quality token and features of its own for it.
+    """SAM's mask decoder with a high-quality token and separate features for it.
 
-    The decoder of transformers (up to 5.23 at least) draws its masks on the image features as
-    they were before the transformer, rows and columns exchanged. Here they are drawn on what the
-    transformer makes of them, as in the original.
+    The decoder of transformers (up to 5.23 at least) computes masks from the image features
+    before the two-way transformer, with rows and columns exchanged. This one computes them from
+    the transformer's output, as the original does.
 
     Args:
-        source: a `SamHQMaskDecoder` of transformers, whose parts it takes over under their names.
+        source: a `SamHQMaskDecoder` of transformers, whose parts are reused under their names.
     """
 
     iou_token: Any

@@ -1,4 +1,4 @@
-"""Names of tensors: those of a model's own repository to those of transformers."""
+"""Renaming of tensors from a model's own repository to the names of transformers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROMPT_ENCODER = (
     (r"prompt_encoder\.mask_downscaling\.4", r"prompt_encoder.mask_embed.layer_norm2"),
     (r"prompt_encoder\.mask_downscaling\.6", r"prompt_encoder.mask_embed.conv3"),
 )
-"""What the prompt encoders of SAM and SAM 2 have in common."""
+"""Renames shared by the prompt encoders of SAM and SAM 2."""
 POINTS = ((r"prompt_encoder\.point_embeddings\.(\d+)", r"prompt_encoder.point_embed.\1"),)
 """SAM's embeddings of the kinds of points, one tensor each."""
 MASK_DECODER = (
@@ -43,7 +43,7 @@ MASK_DECODER = (
     (r"mask_decoder\.output_upscaling\.1", r"mask_decoder.upscale_layer_norm"),
     (r"mask_decoder\.output_upscaling\.3", r"mask_decoder.upscale_conv2"),
 )
-"""What the mask decoders of SAM and SAM 2 have in common."""
+"""Renames shared by the mask decoders of SAM and SAM 2."""
 SAM_DECODER = (
     *MASK_DECODER,
     (rf"{_LAYER}\.mlp\.lin([12])", r"mask_decoder.transformer.layers.\1.mlp.lin\2"),
@@ -67,14 +67,14 @@ HQ_MLPS = MLPS | {r"mask_decoder\.hf_mlp": "mask_decoder.hq_mask_mlp"}
 
 
 class Layout(NamedTuple):
-    """How the names of one kind of checkpoint become transformers'.
+    """Rules for renaming the tensors of one kind of checkpoint to transformers' names.
 
     Attributes:
         what: the kind, for messages.
         renames: regular expressions for names up to ".weight" and ".bias".
         mlps: see `MLPS`.
-        left: beginnings of names that are left aside, such as a video model's memory.
-        kept: beginnings of names that stay as they are.
+        left: prefixes of tensors that are not loaded, such as a video model's memory.
+        kept: prefixes of names that stay as they are.
     """
 
     what: str
@@ -88,7 +88,7 @@ def convert(checkpoint: Checkpoint, layout: Layout) -> dict[str, Tensor]:
     """Rename the tensors to transformers' names, as float32.
 
     Raises:
-        CheckpointError: names that the layout does not have.
+        CheckpointError: names that the layout does not know.
     """
     mlps = _Mlps(checkpoint.tensors, layout.mlps)
     table = [(re.compile(source), target) for source, target in layout.renames]
@@ -111,13 +111,13 @@ def convert(checkpoint: Checkpoint, layout: Layout) -> dict[str, Tensor]:
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: object, variant: str) -> None:
-    """Give a network of transformers its tensors, all of them and no others.
+    """Load exactly the tensors of a network of transformers.
 
     Args:
         network: may be on the "meta" device.
         tensors: by transformers' names.
         path: of the file, for messages.
-        variant: what it was recognised as, for messages.
+        variant: the recognised variant, for messages.
 
     Raises:
         CheckpointError: tensors that are missing, too many or of the wrong shape.

@@ -40,7 +40,7 @@ class TransformersModel(SegmentationModel):
     """A SAM-like network of transformers behind the family's interface.
 
     Args:
-        network: with its weights loaded, on the CPU, in float32. It is taken over and changed.
+        network: with its weights loaded, on the CPU, in float32. It is changed in place.
         name: stable name of the weights, part of the identity.
         preprocessing: the family's.
         device: where to run.
@@ -50,7 +50,7 @@ class TransformersModel(SegmentationModel):
     _mask_token: ClassVar[int] = 1
     """Index of the first mask token; a decoder's first token predicts IoUs."""
     _features: ClassVar[tuple[str, ...]] = ("image",)
-    """Names of what `_encode` gives."""
+    """Names of the features that `_encode` returns."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class TransformersModel(SegmentationModel):
 
     @abstractmethod
     def _prepare_encoder(self, encoder: Any) -> None:
-        """Make the image encoder faster without changing what it computes."""
+        """Make the image encoder faster without changing its output."""
 
     @abstractmethod
     def _encode(self, pixels: Tensor) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ class TransformersModel(SegmentationModel):
 
     @abstractmethod
     def _exported_prompts(self) -> tuple[PaddingPoints, tuple[Tensor, ...]]:
-        """Padding, and what is added to the corners of a box that come as points."""
+        """Padding, and the embeddings of a box's corners, for export."""
 
     # -- the interface ----------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ Region = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """How a family lays an image into its input.
+    """How a family turns an image into its input.
 
     Args:
         name: name and version, part of every cache key.
@@ -29,9 +29,9 @@ class Preprocessing:
         squash: stretch to a square of `side` (SAM 2); else the aspect ratio is kept.
         multiple: pad up to the next multiple of it; 0 pads to a square of `side` (SAM).
         close_up_side: as `side`, for a window of the image; 0 for a family without close-ups.
-        scale: values from 0 to 255 are divided by it first.
-        full_range: stretch the values of each image to [0, 1] then (MedSAM).
-        mean, std: per RGB channel, of the values after that.
+        scale: divisor of the pixel values 0 to 255, applied first.
+        full_range: stretch the values of each image to [0, 1] after that (MedSAM).
+        mean, std: per RGB channel, of the resulting values.
     """
 
     name: str
@@ -90,9 +90,9 @@ class Preprocessing:
 
 
 def kept_pixels(pixels: NDArray[np.uint8]) -> Tensor:
-    """What an embedding keeps of an image for close-ups: (1, H, W, 3) uint8, at most `KEPT_SIDE`.
+    """Return the pixels that an embedding keeps for close-ups, (1, H, W, 3) uint8.
 
-    A copy, scaled down when the longer side is longer.
+    They are a copy, scaled down so that the longer side is at most `KEPT_SIDE`.
     """
     longer = max(pixels.shape[:2])
     if longer <= KEPT_SIDE:
@@ -103,7 +103,7 @@ def kept_pixels(pixels: NDArray[np.uint8]) -> Tensor:
 
 
 def region_of(window: Window, original: tuple[int, int], kept: Tensor) -> Region:
-    """Where a window of an image of size (H, W) lies in the pixels that were kept of it."""
+    """The region of an embedding's kept pixels that a window of the image (H, W) covers."""
     rows, columns = kept.shape[1] / original[0], kept.shape[2] / original[1]
     x0, y0, x1, y1 = window
     return x0 * columns, y0 * rows, x1 * columns, y1 * rows

@@ -1,4 +1,4 @@
-"""Keeping the console clean while transformers loads weights."""
+"""Silences transformers while it loads weights."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _LOADING = threading.Lock()
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """No progress bar, log line or warning of transformers inside the block.
+    """Suppress progress bars, log lines and warnings of transformers inside the block.
 
-    These switches belong to the whole process, so loads take turns and put them back.
+    These switches belong to the whole process, so loads take turns and restore them.
     """
     from transformers.utils import logging
 

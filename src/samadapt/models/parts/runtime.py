@@ -1,4 +1,4 @@
-"""onnxruntime: its sessions, names in graphs, and what to say where it is not installed."""
+"""Use of onnxruntime: its sessions, names in graphs, and the error where it is not installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ERRORS_ONLY = 3
 
 
 def graph_name(feature: str) -> str:
-    """What graphs call a feature."""
+    """The name of a feature in graphs."""
     return IMAGE if feature == "image" else feature
 
 
@@ -41,7 +41,7 @@ class Graph:
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
-        # Threads that wait busily take the processor from torch, which runs in turns with this.
+        # Threads that spin while idle take the processor from torch, which runs in between.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = runtime.InferenceSession(

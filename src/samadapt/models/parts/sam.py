@@ -41,7 +41,7 @@ class SamDecoderModel(TransformersModel):
         return {"image": self.network.vision_encoder(pixels).last_hidden_state}
 
     def _no_tokens(self, count: int) -> Tensor:
-        # SAM gives its decoder no sparse tokens at all then.
+        # SAM gives its decoder no sparse tokens in that case.
         return torch.zeros(count, 0, self.spec.width, device=self.device)
 
     def _decoder_inputs(self, features: dict[str, Tensor]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Sam2Segmenter(TransformersModel):
     """
 
     _features = ("image", "middle", "fine")
-    _mask_token = 2  # the first token tells whether there is an object at all
+    _mask_token = 2  # the first token is the object score
 
     def __init__(
         self,

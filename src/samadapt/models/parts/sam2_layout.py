@@ -14,7 +14,7 @@ from samadapt.models.parts.layout import MASK_DECODER, MLPS, PROMPT_ENCODER, Lay
 from samadapt.models.parts.shapes import count, mask_decoder, prompt_encoder
 
 STRIDE = 16
-"""Pixels of the input along a cell of the image features."""
+"""Input pixels per cell of the image features."""
 _PARTS = ("sam_prompt_encoder.", "sam_mask_decoder.")
 _VIDEO = (
     "memory_attention.",
@@ -28,7 +28,7 @@ _VIDEO = (
     "mask_downsample.",
     "spatial_perceiver.",
 )
-"""Beginnings of the names of what only videos use."""
+"""Prefixes of tensors that only videos use."""
 _RENAMES = (
     (r"image_encoder\.neck\.convs\.(\d+)\.conv", r"vision_encoder.neck.convs.\1"),
     (r"no_mem_embed", r"no_memory_embedding"),
@@ -61,8 +61,8 @@ def vision_arguments(
 
     Args:
         shapes: by the names of `own_names`.
-        backbone: its own configuration.
-        widths: of its stages, finest first.
+        backbone: configuration of the backbone.
+        widths: channels of its stages, finest first.
         side: of the input in pixels.
     """
     return {
@@ -82,7 +82,7 @@ def decoder_arguments(shapes: Shapes, side: int) -> dict[str, dict[str, Any]]:
 
 
 def convert_sam2(checkpoint: Checkpoint, layout: Layout) -> dict[str, Tensor]:
-    """Rename the tensors of a checkpoint with `own_names`, leaving aside those for videos.
+    """Rename the tensors of a checkpoint with `own_names`, without those for videos.
 
     Raises:
         CheckpointError: names that SAM 2 does not have.

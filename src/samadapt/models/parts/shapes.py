@@ -11,7 +11,7 @@ from samadapt.errors import CheckpointError
 from samadapt.models.checkpoint_file import Shapes
 
 _DECODER_HEADS = 8
-"""Heads of the mask decoder: the one number that no shape tells; SAM never had another."""
+"""Heads of the mask decoder, the only number that no shape tells; all SAMs have the same."""
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def reading_shapes(path: Path, what: str) -> Iterator[None]:
 
     Args:
         path: of the file.
-        what: kind of model that the file seems to hold.
+        what: kind of model that the file seems to be.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: complete or absent, whenever the run is killed."""
+"""Checkpoints of a training run, which are complete or absent after any kill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, TypeError, pic
 
 @dataclass(frozen=True, slots=True)
 class SkippedPicture:
-    """An image that could not be used, and why."""
+    """An image that could not be used, with the reason."""
 
     image: str
     reason: str
@@ -32,18 +32,18 @@ class Progress:
     """Progress of a run.
 
     Attributes:
-        step: steps done.
-        losses: mean loss of each step that had any prompt, if it was finite.
+        step: number of finished steps.
+        losses: mean loss, if finite, of each step with a prompt.
         overlaps: mean IoU of each of these steps.
-        prompts: learned so far.
-        images: used so far.
-        skipped: images that could not be used; each counts once.
-        spoilt: steps left out because a gradient was not finite.
-        looks: step and mean IoU of every validation on the images held out.
-        best: which of these steps has the weights that are kept; None without any.
+        prompts: number of prompts learned so far.
+        images: number of images used so far.
+        skipped: images that could not be used, each once.
+        spoilt: number of steps skipped because a gradient was not finite.
+        looks: step and mean IoU of every validation on the held-out images.
+        best: step of the validation whose weights are kept; None without validation.
         stopped: whether the run ended early.
         apart: mean loss, if finite, of each step of the later phases.
-        seconds: of work, over all parts of the run.
+        seconds: run time, over all parts of the run.
     """
 
     step: int = 0
@@ -71,10 +71,10 @@ def save_checkpoint(
 
     Args:
         folder: of the run.
-        run: what the run is (model, data, recipe), as plain JSON values.
-        progress: how far it has come.
-        tensors: what was learned.
-        optimizer: its state is kept too.
+        run: description of the run (model, data, recipe), as plain JSON values.
+        progress: of the run.
+        tensors: the learned parameters.
+        optimizer: the optimiser, whose state is kept too.
 
     Raises:
         DataError: the file cannot be written.
@@ -111,13 +111,13 @@ def load_checkpoint(
     except _DAMAGE as error:
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise CheckpointError(
-            f"{path} cannot be resumed from ({reason}): delete it to start anew, or give another "
-            "output folder"
+            f"{path} cannot be resumed ({reason}): delete it to start anew, or give another output "
+            "folder"
         ) from None
     if differing := difference(found, json.loads(json.dumps(run))):
         raise CheckpointError(
             f"{path} belongs to an unfinished run that differs in {differing}: give the same "
-            "settings to go on with it, delete it to start anew, or give another output folder"
+            "settings to resume it, delete it to start anew, or give another output folder"
         )
     return progress, tensors, optimizer
 
@@ -130,4 +130,4 @@ def difference(before: Any, now: Any, name: str = "") -> str:
             if found := difference(before.get(key), now.get(key), inner):
                 return found
         return ""
-    return "" if before == now else f"{name} ({before} then, {now} now)"
+    return "" if before == now else f"{name} ({before} before, {now} now)"

@@ -1,4 +1,4 @@
-"""Later phases of training: they learn from the adapter's own finished predictions."""
+"""Later phases of training, which learn from predictions of the earlier phases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.fitting.step import TrainingSample, predictions
 
 MOST_PREDICTIONS = 100
-"""Predictions that are learned from at most; they stay in memory, with the features they need."""
+"""Largest number of predictions to learn from; they stay in memory, with their features."""
 
 _BATCH = 8
 """Predictions per step."""
@@ -26,7 +26,7 @@ _PURPOSE = 104_729
 
 
 class FinishedPrediction(NamedTuple):
-    """The view that was decoded, its logits (1, h, w) and the target (1, h, w)."""
+    """A decoded view, its logits (1, h, w) and the target (1, h, w)."""
 
     view: ImageEmbedding
     logits: Tensor
@@ -34,7 +34,7 @@ class FinishedPrediction(NamedTuple):
 
 
 class LaterStep(NamedTuple):
-    """One step: the mean loss, and whether it was taken, as a finite gradient is."""
+    """One step: the mean loss, and whether its gradient was finite, so that it was applied."""
 
     loss: float
     taken: bool
@@ -49,8 +49,8 @@ def finished_predictions(
 
     Args:
         model: the adapter's.
-        adapter: what earlier phases learned is final.
-        samples: images with prompts, as many as are needed.
+        adapter: with the final parameters of earlier phases.
+        samples: images with prompts; read until there are enough predictions.
     """
 
     def every() -> Iterator[FinishedPrediction]:
@@ -67,16 +67,16 @@ def finished_predictions(
 def learn_later(
     phase: Phase, finished: Sequence[FinishedPrediction], recipe: FitRecipe, steps: int
 ) -> Iterator[LaterStep]:
-    """Take steps on predictions drawn at random, each yielded when it is done.
+    """Take steps on predictions drawn at random, and yield each step when it is done.
 
-    Everything depends on the seed, the predictions and the parameters alone: a run that was killed
-    does it again.
+    The result depends on the seed, the predictions and the parameters alone, so that an
+    interrupted run can repeat it.
 
     Args:
-        phase: its parameters ask for gradients.
+        phase: its parameters require gradients.
         finished: at least one.
-        recipe: how; the schedule is that of the first phase.
-        steps: how many.
+        recipe: settings; the schedule is that of the first phase.
+        steps: number of steps.
     """
     parameters = phase.parameters
     optimizer = torch.optim.AdamW(

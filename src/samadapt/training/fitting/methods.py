@@ -1,4 +1,4 @@
-"""The methods that can be fitted, from their declarations."""
+"""The methods that can be fitted, collected from their declarations."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class FitMethod:
     Attributes:
         name: of the method.
         adapter: its class.
-        recipe: the defaults.
-        task_changes: of the recipe, in the task benchmark.
-        one_task: whether an adapter learns one category, and has to know its name.
-        rows: of the task benchmark's table, by name, with what `fit` calls them.
+        recipe: default recipe.
+        task_changes: changes of the recipe in the task benchmark.
+        one_task: whether an adapter learns exactly one category, whose name it needs.
+        rows: argument of `fit` for each row of the task benchmark's table.
     """
 
     name: str
@@ -44,7 +44,7 @@ def fit_method(name: str) -> FitMethod:
     """The method of this name.
 
     Raises:
-        AdapterError: there is none; the message lists those that there are.
+        AdapterError: no such method; the message lists the known ones.
     """
     known = {method.name: method for method in fit_methods()}
     if name in known:

@@ -1,4 +1,4 @@
-"""One process or several that train together, through accelerate."""
+"""Training in one process, or in several through accelerate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samadapt.errors import ModelError
 
 
 class Processes:
-    """The processes of one training run; a single one unless `accelerate launch` made more.
+    """The processes of one training run; a single one unless `accelerate launch` started more.
 
     Raises:
         ModelError: several processes without accelerate, or a model on another process's device.
@@ -43,7 +43,7 @@ class Processes:
         return self.index == 0
 
     def share(self, items: Sequence[Any]) -> Sequence[Any]:
-        """Those of `items` that this process works on."""
+        """This process's share of `items`."""
         return items[self.index :: self.count]
 
     def add_gradients(self, parameters: Iterable[Tensor]) -> None:
@@ -72,7 +72,7 @@ class Processes:
         return list(gather_object(list(items)))
 
     def wait(self) -> None:
-        """Wait until all are here."""
+        """Wait until all processes get here."""
         if self.count > 1:
             from accelerate.utils import wait_for_everyone
 

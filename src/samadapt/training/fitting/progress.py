@@ -16,11 +16,11 @@ class FitStatus:
     """Status of a run after a step.
 
     Attributes:
-        step: steps done.
+        step: number of finished steps.
         steps: of the whole run.
         loss: mean of the last steps; None before the first prompt.
         miou: mean IoU of the last steps, on the decoder's grid; None before the first prompt.
-        skipped: images that could not be used so far.
+        skipped: number of images that could not be used so far.
     """
 
     step: int
@@ -41,7 +41,7 @@ def running_mean(values: Sequence[float], window: int = WINDOW) -> float | None:
 
 @contextmanager
 def fit_bar(text: str) -> Iterator[Tell]:
-    """A bar on stderr while the block runs, if that is a terminal."""
+    """Show a bar on stderr while the block runs, if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

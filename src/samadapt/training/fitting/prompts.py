@@ -1,4 +1,4 @@
-"""Prompts for an object, by the names that a recipe knows."""
+"""Prompts for an object, by the names in a recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from samadapt.training.fitting.recipe import FitRecipe
 from samadapt.training.prompt_sampling import PromptSampler
 
 RIM = 0.25
-"""What counts as near the edge: up to this share of the object's largest depth."""
+"""Pixels are near the edge up to this share of the object's largest depth."""
 
 
 def drawn_prompt(
@@ -22,14 +22,14 @@ def drawn_prompt(
     recipe: FitRecipe,
     rng: np.random.Generator,
 ) -> Prompt:
-    """One prompt of the kind that `name` stands for."""
+    """Draw one prompt of a kind given by name."""
     if name == EDGE:
         sampler = PromptSampler(rim(mask))
     return sampler.draw(recipe.kind(name, rng), rng)
 
 
 def rim(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of a mask (H, W) near its edge: as deep as `RIM` of the deepest one, at least 1.
+    """The pixels of a mask (H, W) near its edge: up to `RIM` of its largest depth, at least 1.
 
     The border of the image is an edge too.
     """

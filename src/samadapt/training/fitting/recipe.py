@@ -33,35 +33,36 @@ class FitRecipe:
     """Settings of one training run.
 
     Attributes:
-        epochs: how often every image is visited, unless `steps` are given.
-        steps: number of steps, whatever the number of images; None for whole epochs.
+        epochs: number of visits of every image, unless `steps` are given.
+        steps: number of steps, for any number of images; None for whole epochs.
         learning_rate: of AdamW, after a linear warm-up; it falls along a cosine to nearly 0.
         weight_decay: of AdamW.
-        warmup: share of the steps that warm up.
+        warmup: share of the steps for the warm-up.
         clip: largest norm of a step's gradient.
-        images_per_step: images whose objects make one optimiser step.
-        objects_per_image: at most so many, drawn anew in every epoch; None for all.
+        images_per_step: number of images per optimiser step.
+        objects_per_image: largest number of objects, drawn in every epoch; None for all.
         prompts: kinds of prompts, by name; "noisy" is a box with a noise drawn from `box_noise`,
             "edge" a point near the object's edge.
-        prompts_per_object: how many of these kinds an object gets per visit; None for all. The
-            objects of an image get the same kinds, which makes one batch of them.
+        prompts_per_object: number of these kinds per visit of an object; None for all. The
+            objects of an image get the same kinds, so that they share a batch.
         box_noise: least and largest noise s of a "noisy" box.
         category: use objects of this category alone; None for all.
-        shots: use so many objects of it; None for all. There must be that many.
-        held_out: share of the images held out for validation; the weights that do best on them are
-        kept. 0 for none.
-        least: minimum number of objects for holding any out.
+        shots: number of its objects to use; None for all. It is an error if there are fewer.
+        held_out: share of the images held out for validation, on which the best weights are
+            chosen; 0 for none.
+        least: smallest number of objects with which images are held out.
         validate_steps: steps between validations.
-        patience: validations without a new best after which the run ends; None to go on.
-        points_weight: of the loss of moved outline points, beside that of masks (lambda), where
-            both learn at the same time.
+        patience: number of validations without a new best after which the run ends; None for no
+            early end.
+        points_weight: weight (lambda) of the loss of moved outline points beside the mask loss,
+            where both are trained at the same time.
         min_area: leave out objects of fewer pixels.
-        max_objects: use at most so many objects of all datasets together; None for all.
+        max_objects: largest number of objects of all datasets together; None for all.
         seed: of everything random.
         checkpoint_steps: steps between checkpoints.
 
     Raises:
-        DataError: a value that makes no sense.
+        DataError: an invalid value.
     """
 
     epochs: int = 1
@@ -98,8 +99,7 @@ class FitRecipe:
                 _at_least_one(name, getattr(self, name))
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise DataError(
-                f"learning_rate={self.learning_rate}: with that nothing would be trained; use a "
-                "positive number"
+                f"learning_rate={self.learning_rate}: nothing would be trained, use more than 0"
             )
         for name in ("weight_decay", "warmup", "held_out"):
             value = getattr(self, name)
@@ -112,7 +112,7 @@ class FitRecipe:
         if self.seed < 0:
             raise DataError(f"seed {self.seed}: use 0 or more")
         if not self.prompts:
-            raise DataError("no prompts: with that nothing would be trained; name at least one")
+            raise DataError("no prompts: nothing would be trained; name at least one kind")
         for name in self.prompts:
             if name not in (NOISY, EDGE):
                 PromptKind.parse(name)
@@ -121,13 +121,13 @@ class FitRecipe:
         PromptKind(low), PromptKind(high)
 
     def kind(self, name: str, rng: np.random.Generator) -> PromptKind:
-        """The kind of prompt that a name in `prompts` stands for; "noisy" draws its noise."""
+        """The kind of prompt of a name in `prompts`; "noisy" draws its noise."""
         if name == NOISY:
             return PromptKind(rng.uniform(*self.box_noise))
         return PromptKind(points=1) if name == EDGE else PromptKind.parse(name)
 
     def kinds_of_visit(self, rng: np.random.Generator) -> tuple[str, ...]:
-        """Names of the kinds that an image's objects get this time."""
+        """Names of the kinds of prompts for one visit of an image."""
         count = self.prompts_per_object
         if count is None or count >= len(self.prompts):
             return self.prompts
@@ -143,10 +143,10 @@ class FitRecipe:
         return self.learning_rate * max(0.01, (1 + math.cos(math.pi * done)) / 2)
 
     def changed(self, **changes: Any) -> FitRecipe:
-        """Return the recipe with other values; given epochs replace a number of steps.
+        """Return the recipe with other values; `epochs` replace a number of steps.
 
         Raises:
-            DataError: an unknown setting, or a value that makes no sense.
+            DataError: an unknown setting, or an invalid value.
         """
         known = [field.name for field in fields(self)]
         for name in changes:

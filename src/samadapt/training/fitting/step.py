@@ -23,7 +23,7 @@ from samadapt.training.fitting.training_data import ImageSample
 from samadapt.training.prompt_sampling import PromptSampler, object_generator
 
 _BATCH = 16
-"""Prompts per decoder call; more of them are faster on no machine and need memory."""
+"""Number of prompts per decoder call; more need memory and are no faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class Tally:
     """Sums over prompts.
 
     Attributes:
-        loss: of the losses of their answers.
-        overlap: of the answers' IoUs on the decoder's grid.
-        prompts: how many.
+        loss: sum of the predictions' losses.
+        overlap: sum of the predictions' IoUs on the decoder's grid.
+        prompts: number of prompts.
     """
 
     loss: float = 0.0
@@ -65,11 +65,11 @@ def training_samples(
     """The prompts of a visit; they depend on the seed, the objects and the epoch alone.
 
     Args:
-        visit: which objects.
-        dataset: theirs.
-        recipe: which prompts.
-        kinds: of prompts, by name; None for a choice of the recipe's.
-        occasion: other occasions have other prompts.
+        visit: the objects.
+        dataset: of the objects.
+        recipe: settings of the prompts.
+        kinds: of prompts, by name; None draws some of the recipe's.
+        occasion: part of the seed, so that other occasions get other prompts.
 
     Raises:
         DataError: a broken mask.
@@ -98,19 +98,19 @@ def learn_image(
 ) -> Tally:
     """Add the gradients of the sum of all predictions' losses to the phase's parameters.
 
-    Every prompt is answered as in use (`model.groups`); of clicks answered in sequence the last
-    answer alone is learned.
+    Every prompt is decoded as in use (`model.groups`); of clicks answered in sequence only the
+    last prediction is learned.
 
     Args:
         model: the model.
-        adapters: in use, the one that learns among them.
+        adapters: in use, including the one that learns.
         embedding: the image.
         samples: prompts with their targets.
-        phase: what learns, and from which loss.
+        phase: the trained parameters and their loss.
         points_weight: of the phase's loss of points.
 
     Raises:
-        AdapterError: the masks do not depend on anything that is learned.
+        AdapterError: the masks do not depend on the trained parameters.
     """
     tally = Tally()
     for view, logits, target in predictions(model, adapters, embedding, samples):
@@ -121,8 +121,9 @@ def learn_image(
         total = losses.sum()
         if not total.requires_grad:
             raise AdapterError(
-                f"no mask of {model.identity} depends on what the adapter learns, so nothing "
-                "would be trained: its decoder lacks the part that this method acts on"
+                f"no mask of {model.identity} depends on the adapter's parameters, so nothing "
+                "would be trained: its decoder lacks the part that this method acts on; use "
+                "another method or model"
             )
         total.backward()  # type: ignore[no-untyped-call]
         shares = overlaps(logits.detach(), target, valid).cpu()
@@ -152,7 +153,7 @@ def predictions(
     embedding: ImageEmbedding,
     samples: Sequence[TrainingSample],
 ) -> Iterator[tuple[ImageEmbedding, Tensor, Tensor]]:
-    """Views, logits (B, h, w) of all prompts answered there, and their targets (B, h, w)."""
+    """Views, each with the logits (B, h, w) of its prompts and their targets (B, h, w)."""
     given = [sample.prompt for sample in samples]
     for group in model.groups(embedding, given, adapters, _BATCH):
         logits = model.decode(group.view, group.prompts, adapters=adapters).logits[:, 0].float()

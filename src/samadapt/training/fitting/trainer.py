@@ -1,4 +1,4 @@
-"""`Trainer`: the loop over steps, with checkpoints to go on from."""
+"""`Trainer`: the loop over steps, with checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from samadapt.training.fitting.step import (
 from samadapt.training.fitting.training_data import ImageSample, TrainingData
 
 MOST_IMAGES = 20
-"""Images that later phases and the calibration see."""
+"""Number of images for later phases and the calibration."""
 _BEST = "best."
 
 OnSkip = Callable[[SkippedPicture], None]
@@ -53,13 +53,13 @@ class Trainer:
         adapter: bound to `model`.
         model: frozen.
         data: the objects.
-        recipe: how.
-        encode: gives the embeddings of images.
-        folder: for checkpoints; made when it is missing.
-        run: what the run is, as plain JSON values: a checkpoint of another one is refused.
+        recipe: settings of the run.
+        encode: returns the embeddings of images.
+        folder: for checkpoints; created if it is missing.
+        run: description of the run, as plain JSON values; a checkpoint of another run is refused.
 
     Raises:
-        AdapterError: the adapter has nothing that could be learned.
+        AdapterError: the adapter has no trainable parameter.
         CheckpointError: the checkpoint in `folder` is damaged or of another run.
     """
 
@@ -84,7 +84,7 @@ class Trainer:
         if not self._parameters:
             raise AdapterError(
                 f"the {adapter.method!r} adapter has no parameter for {model.identity}, so nothing "
-                "would be trained"
+                "would be trained: use another method or model"
             )
         self._optimizer = torch.optim.AdamW(
             self._parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -94,10 +94,10 @@ class Trainer:
         self.progress = self._resume()
 
     def train(self, tell: Tell, on_skip: OnSkip) -> Progress:
-        """Do all steps that are not done yet.
+        """Take all remaining steps.
 
         Raises:
-            AdapterError: the masks do not depend on anything that is learned.
+            AdapterError: the masks do not depend on the trained parameters.
             DataError: no image could be used.
         """
         _require_gradients(self._phase.parameters, True)
@@ -163,7 +163,7 @@ class Trainer:
         self.progress.step += 1
 
     def _learn(self, visit: ImageSample) -> Tally | SkippedPicture:
-        """Gradients from one image, or why it cannot be used."""
+        """Add the gradients of one image, or return it as skipped if it cannot be used."""
         dataset = self._data.datasets[visit.dataset]
         try:
             samples = training_samples(visit, dataset, self._recipe)
@@ -189,7 +189,7 @@ class Trainer:
         else:
             self.progress.spoilt += 1
 
-    # -- images held out ------------------------------------------------------------------------
+    # -- held-out images ------------------------------------------------------------------------
 
     def _is_time_to_look(self) -> bool:
         step = self.progress.step
@@ -213,7 +213,7 @@ class Trainer:
             progress.stopped = True
 
     def _held_out_overlap(self) -> float | None:
-        """Mean IoU over the prompts for what is held out; None if no image of it can be used."""
+        """Mean IoU over prompts on the held-out images; None if no such image can be used."""
         tally = Tally()
         for visit in self.processes.share(self._data.held_out):
             dataset = self._data.datasets[visit.dataset]
@@ -232,7 +232,7 @@ class Trainer:
     # -- the end --------------------------------------------------------------------------------
 
     def _end(self, tell: Tell) -> None:
-        """Later phases and the calibration; the same in all processes."""
+        """Run later phases and the calibration, identically in all processes."""
         steps, progress = len(self.steps), self.progress
         progress.apart = []
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""`TrainingData`: the objects to train on, and the order in which a run meets them."""
+"""`TrainingData`: the objects to train on, and the order in which a run visits them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from samadapt.data.selection import why_no_object
 from samadapt.errors import DataError
 from samadapt.training.fitting.recipe import FitRecipe
 
-_HELD_OUT = 1_000_003  # sets the choice of images apart from the order of any epoch
-_SAMPLE = 1_000_033  # sets the choice at the end apart from both
-_MOST_HELD_OUT = 40  # images, and objects of each: more would only take time
+_HELD_OUT = 1_000_003  # seed of the held-out images, unlike that of any epoch
+_SAMPLE = 1_000_033  # seed of the images for later phases, unlike both
+_MOST_HELD_OUT = 40  # images, and objects of each; more would only take time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class TrainingObject:
     """One object.
 
     Attributes:
-        annotation_id: the dataset's.
-        place: among all annotations of all datasets; its prompts are drawn by it.
+        annotation_id: its id in the dataset.
+        place: index among all annotations of all datasets, part of the seed of its prompts.
     """
 
     annotation_id: Id
@@ -37,13 +37,13 @@ class TrainingObject:
 
 @dataclass(frozen=True, slots=True)
 class ImageSample:
-    """One image with those of its objects that are trained on this time.
+    """One visit of an image, with the objects to train on.
 
     Attributes:
-        dataset: which one.
-        image_id: the dataset's.
+        dataset: index of the dataset.
+        image_id: its id in the dataset.
         objects: at least one.
-        epoch: which visit of this image it is, from 0.
+        epoch: number of this visit of the image, from 0.
     """
 
     dataset: int
@@ -57,7 +57,7 @@ class TrainingData:
 
     Args:
         datasets: with their images.
-        recipe: says which objects are used, and how many make a step.
+        recipe: selects the objects and sets the number per step.
 
     Raises:
         DataError: nothing to train on, an image file that is missing, a broken mask.
@@ -65,7 +65,7 @@ class TrainingData:
 
     def __init__(self, datasets: Sequence[CocoDataset], recipe: FitRecipe) -> None:
         if not datasets:
-            raise DataError("no dataset: with that nothing would be trained")
+            raise DataError("no dataset: nothing would be trained; give at least one")
         self.datasets = tuple(datasets)
         self._recipe = recipe
         self._images: dict[tuple[int, Id], list[TrainingObject]] = {}
@@ -82,16 +82,16 @@ class TrainingData:
         for number, image_id in self._images:
             self.datasets[number].image_path(image_id)
         self.held_out = self._hold_out()
-        """Visits of the images that the weights are chosen by, one for each."""
+        """Visits of the held-out images, one for each."""
 
     @property
     def object_count(self) -> int:
-        """Objects that may be drawn."""
+        """Number of objects to train on."""
         return sum(len(things) for things in self._images.values())
 
     @property
     def image_count(self) -> int:
-        """Images with such objects."""
+        """Number of images to train on."""
         return len(self._images)
 
     @property
@@ -99,7 +99,7 @@ class TrainingData:
         """Spread of the objects' positions in their images; 0 if they lie in the same place.
 
         It is the root mean square distance of their boxes' centres from the mean of these
-        centres, the sides of an image being 1: 0.41 for things that may be anywhere.
+        centres, in images with sides of length 1: 0.41 for uniform positions.
         """
         rles = [
             self.datasets[number].rle(thing.annotation_id)
@@ -114,8 +114,8 @@ class TrainingData:
     def steps(self) -> list[tuple[ImageSample, ...]]:
         """Return the images of each step; the same recipe gives the same steps.
 
-        A step never waits for the end of an epoch where their number is given: a single image is
-        then visited several times in each.
+        With a fixed number of steps a step may cross the end of an epoch, so that a single image
+        is visited several times in each step.
         """
         size = self._recipe.images_per_step
         found: list[tuple[ImageSample, ...]] = []
@@ -128,7 +128,7 @@ class TrainingData:
         return found
 
     def sample(self, most: int) -> list[ImageSample]:
-        """Some images, those held out among them, each with all its objects, in random order."""
+        """Up to `most` images, including held-out ones, with all their objects, in random order."""
         visits = [ImageSample(*key, tuple(things), 0) for key, things in self._images.items()]
         visits += self.held_out
         rng = np.random.default_rng([self._recipe.seed, _SAMPLE])
@@ -167,7 +167,7 @@ class TrainingData:
         return visits
 
     def _hold_out(self) -> tuple[ImageSample, ...]:
-        """Take a random share of the images away from training, if there are enough objects."""
+        """Hold out a random share of the images, if there are enough objects."""
         keys = list(self._images)
         size = round(self._recipe.held_out * len(keys))
         if not size or size == len(keys) or self.object_count < self._recipe.least:
