@@ -67,7 +67,8 @@ function render() {
 function standing(found) {
   if (!found.learning) return ["off", found.adapter === "none" ? "Frozen model" : found.adapter];
   if (!found.learned) return ["off", "Nothing learned yet"];
-  return found.active ? ["active", `Adapting · ${found.learned}`] : ["fallback", "Fell back"];
+  if (found.active) return ["active", `Adapting · ${found.learned}`];
+  return found.worse ? ["fallback", "Fell back"] : ["off", `Learning · ${found.learned}`];
 }
 
 function comparison(compared, canvas) {
@@ -96,6 +97,7 @@ function explanation(found) {
   if (!found.learning) return found.adapter === "none" ? "Nothing is learned: the model answers as it ships." : `In use: ${found.adapter}. It does not learn here.`;
   if (!found.learned) return "Accepted objects are learned in the background; until the first one is, the frozen model answers.";
   if (found.active) return `In use: learned from ${found.learned} object${found.learned === 1 ? "" : "s"}; the frozen model did no better on the last ones.`;
+  if (!found.worse) return `Learned from ${found.learned} object${found.learned === 1 ? "" : "s"}, and compared with the frozen model on each new one. It answers once it has been better; until then the frozen model does.`;
   return "What was learned did worse than the frozen model on the last objects, so the frozen model answers. Learning goes on, and comes back when it helps.";
 }
 
