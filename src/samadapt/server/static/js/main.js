@@ -162,12 +162,12 @@ function saved(kind, text) {
   const element = $("saved");
   element.dataset.state = kind;
   element.textContent = text;
-  element.title = kind === "failed" || kind === "away" ? whyNotSaved() || $("link").textContent : "What you accepted is on the disk";
+  element.title = kind === "failed" || kind === "away" ? whyNotSaved() || $("link").textContent : "All accepted objects are on the disk";
 }
 
 const LINK = {
-  away: () => `The server does not answer. Start it again (samadapt annotate ${state.project.name}): this page goes on by itself.${isSaving() ? " Do not close it." : ""}`,
-  stale: () => "The server was started again. Open the address that it printed, in another tab: this page then goes on by itself.",
+  away: () => `The server does not answer. Start it again (samadapt annotate ${state.project.name}): this page then continues by itself.${isSaving() ? " Do not close it." : ""}`,
+  stale: () => "The server was started again. Open the address that it printed, in another tab: this page then continues by itself.",
   other: () => `Another project is open at this address now. Start ${state.project.name} again: before that, nothing is saved here.`,
 };
 
@@ -212,7 +212,7 @@ async function sendAgain() {
       complain(error);
     }
   }
-  if (count) toast(count === 1 ? "What was not saved before is saved now." : `${count} things that were not saved before are saved now.`);
+  if (count) toast(count === 1 ? "An unsaved change is saved now." : `${count} unsaved changes are saved now.`);
   if (state.image) {
     await resync();
     await refreshObjects().catch(complain);
