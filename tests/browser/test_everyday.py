@@ -73,7 +73,7 @@ def test_undo_survives_changing_the_image_and_an_import_is_one_step(
     with page.expect_file_chooser() as chooser:
         page.tap("text=A COCO or zip file")
     chooser.value.set_files(str(path))
-    page.wait_for_selector(".dialog >> text=takes all of it back")
+    page.wait_for_selector(".dialog >> text=undoes the import")
     page.tap(".dialog .button.main")
     story.until("samadapt.state.objects.size === 2")
     story.press("Control+z")  # the import, on all images,

@@ -120,7 +120,7 @@ def test_only_corrected_objects_are_compared_and_nothing_is_said_before_there_ar
     text = story.page.locator("#compared")
     text.wait_for()
     assert "you corrected or checked: 2 so far" in text.inner_text()
-    assert "Unverified: 2 objects accepted as they came" in text.inner_text()
+    assert "Unverified: 2 objects accepted unchanged" in text.inner_text()
     assert story.page.locator("canvas.plot").count() == 0
     for number in range(ENOUGH - 2):
         person.click(image, *DISC)

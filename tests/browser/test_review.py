@@ -103,7 +103,7 @@ def test_work_is_assigned_reviewed_sent_back_and_approved(
     # She answers on another place, says that it is dealt with, and is done: it is for review.
     ann.press("u")
     comment(ann, 14, 12, "Is this one better?")
-    ann.page.check("[aria-label='Comment 1 is dealt with']")
+    ann.page.check("[aria-label='Comment 1 is resolved']")
     ann.idle()
     ann.press("n")
     bob.until("samadapt.state.images[0][6] === 'review' && samadapt.state.images[0][8] === 1")

@@ -64,7 +64,7 @@ def test_otherwise_the_folder_with_most_images_here_decides_then_the_first() -> 
     records = ["val/1.png", "train/1.png", "train/2.png"]
     names = ImageNames(["1.png", "2.png"], Path("/img"))
     assert names.match(records) == [None, "1.png", "2.png"]
-    assert "not taken for 1.png" in names.why_not("val/1.png")
+    assert "not used for 1.png" in names.why_not("val/1.png")
     assert names.match(["val/1.png", "train/1.png"]) == ["1.png", None]
 
 
@@ -77,7 +77,7 @@ def test_places_of_labels_tell_images_of_one_name_apart() -> None:
     assert names.find("1", "/d/labels/train") == "train/1.png"
     assert names.find("val/1", "/d/labels") == "val/1.png"
     assert names.find("1", "/elsewhere") is None
-    assert "train/1.png and val/1.png both fit" in names.why_not("1", "/elsewhere")
+    assert "train/1.png and val/1.png both match" in names.why_not("1", "/elsewhere")
 
 
 def test_many_names_are_matched_quickly() -> None:

@@ -81,14 +81,14 @@ def test_images_of_the_same_name_in_other_folders_get_nothing(place: Place) -> N
         )
     )
     assert (found.added, found.left_out_count, place.areas) == (1, 1, [AREA])
-    assert str(found.left_out[0]).startswith("c.json: val/a.png: not taken for a.png")
+    assert str(found.left_out[0]).startswith("c.json: val/a.png: not used for a.png")
 
 
 def test_a_bare_name_that_two_images_have_is_left_out(place: Place) -> None:
     place.put("x/b.png", "y/b.png")
     found = place.bring(place.write("c.json", coco({}, names=("b.png",))))
     assert (found.added, found.left_out_count) == (0, 1)
-    assert "x/b.png and y/b.png both fit" in found.left_out[0].why
+    assert "x/b.png and y/b.png both match" in found.left_out[0].why
 
 
 @pytest.mark.parametrize("name", ["C:\\data\\img\\a.png", "/home/x/a.png", "../img/a.png"])
@@ -368,7 +368,7 @@ def test_a_label_file_that_fits_two_images_is_left_out(place: Place) -> None:
     place.write("b.txt", f"{LINE}\n{LINE}\n")
     found = place.bring()
     assert (found.added, found.left_out_count, place.labels) == (1, 2, ["cell"])
-    assert "b.jpg and b.png both fit" in str(found.left_out)
+    assert "b.jpg and b.png both match" in str(found.left_out)
 
 
 def voc(place: Place, objects: int, root: str = "annotation") -> None:

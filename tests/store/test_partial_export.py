@@ -54,8 +54,9 @@ def test_objects_of_a_replaced_image_are_named_and_the_rest_is_written(
     found = export_project(project, folder, name, tmp_path / "out")
     assert {a.id for a in found.dataset.annotations} == {other, fresh}
     (line,) = found.left_out
-    was = f"img2.png, object {stale}: drawn on 56 x 40 pixels"
-    assert line.startswith(f"{was}, but the image now has 128")
+    assert line.startswith(
+        f"img2.png, object {stale}: drawn on 56 x 40 pixels, but the image now has 128"
+    )
     sizes = {i.file_name: (i.width, i.height) for i in found.dataset.images}
     assert sizes["img2.png"] == (128, 96)
     # With the old file back, everything is there again but what was drawn on the new one.

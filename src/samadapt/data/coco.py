@@ -36,19 +36,19 @@ from samadapt.errors import DataError
 class CocoDataset:
     """A folder of images with the masks of their objects. Immutable; masks decode on demand.
 
-    Ids are kept as they are, images without objects are kept too. Masks belong to the image as
-    displayed, that is with its EXIF orientation applied. A file may state an image's width and
-    height before or after that turn, if its run lengths (RLE) have the displayed size; polygons
-    say nothing about their image's size, so there the record must state the displayed one.
+    Ids and images without objects are kept. Masks belong to the image as displayed, that is with
+    its EXIF orientation applied. A file may state an image's width and height before or after
+    that rotation if its run lengths (RLE) have the displayed size; polygons have no image size, so
+    there the record must state the displayed one.
 
     Args:
         images: with unique ids.
         annotations: with unique ids, of known images and categories.
         categories: with unique ids.
-        folder: where the images are; None for a dataset whose images are never opened.
-        source: what to call the dataset in error messages, its file as a rule.
+        folder: of the images; None for a dataset whose images are never opened.
+        source: name of the dataset in error messages, usually its file.
         extra: further entries of the file, such as "info" and "licenses".
-        left_out: what a reader could not take.
+        left_out: records that a reader could not use.
 
     Raises:
         DataError: an id that occurs twice, an annotation of an unknown image or category.
@@ -100,7 +100,7 @@ class CocoDataset:
         json_path: str | os.PathLike[str],
         image_folder: str | os.PathLike[str] | None = None,
     ) -> CocoDataset:
-        """Read a COCO file. Masks and images are only looked at when they are asked for.
+        """Read a COCO file. Masks and images are only read when they are used.
 
         Args:
             json_path: the file.
@@ -132,15 +132,15 @@ class CocoDataset:
     ) -> None:
         """Write a COCO file, completely or not at all.
 
-        Areas are true pixel counts and boxes tight. Both kinds of segmentation give back exactly
-        the same masks; polygons are readable by more tools, run lengths are smaller. As COCO
-        demands, crowds are always run lengths; so are empty masks, which have no polygon.
+        Areas are true pixel counts and boxes are tight. Both kinds of segmentation preserve masks
+        exactly; more tools read polygons, and run lengths are smaller. As COCO demands, crowds are
+        always run lengths; so are empty masks, which have no polygon.
 
         Args:
             path: the file; its folder must exist.
             segmentation: "rle" (packed) or "polygons".
-            outlines: where polygons come from, such as simplified ones; areas and boxes are
-                theirs then.
+            outlines: source of the polygons, such as simplified ones; areas and boxes are then
+                computed from them.
 
         Raises:
             DataError: a broken mask, or a file that cannot be written.
@@ -226,7 +226,7 @@ class CocoDataset:
         """Read an image, (H, W, 3) uint8 RGB as displayed.
 
         Raises:
-            DataError: missing file, or another size than the dataset says.
+            DataError: missing file, or a size that differs from the dataset's.
             ImageError: damaged file.
         """
         pixels = read_image(self.image_path(image_id))
@@ -234,7 +234,7 @@ class CocoDataset:
         return pixels
 
     def check_images(self) -> None:
-        """Check that every image exists and has the size that the dataset says.
+        """Check that every image exists and has the dataset's size.
 
         Raises:
             DataError: a missing file, or another size.
@@ -275,7 +275,7 @@ class CocoDataset:
         return self.rle(annotation_id).mask()
 
     def check_masks(self) -> None:
-        """Check every mask that there is, without keeping any.
+        """Check every mask, without keeping any.
 
         Raises:
             DataError: a broken mask.
@@ -297,12 +297,12 @@ class CocoDataset:
     ) -> tuple[ObjectRef, ...]:
         """List the objects that have a mask.
 
-        Only as many masks are looked at as it takes, and none is decoded to pixels.
+        Only as many masks are read as needed, and none is decoded to pixels.
 
         Args:
             categories: names; None for all.
             min_area: smallest number of object pixels in the mask itself (the file's "area" is
-                not trusted); 0 takes empty masks as well.
+                not trusted); 0 includes empty masks.
             crowd: whether to list crowds (iscrowd = 1) too.
             max_objects: stop after this many.
             seed: visit the objects in a random order that depends on the seed alone; None for
@@ -328,9 +328,9 @@ class CocoDataset:
         return tuple(chosen)
 
     def with_objects(self, new: Iterable[NewObject]) -> CocoDataset:
-        """Return the dataset with more objects. Their ids follow the highest one there is.
+        """Return the dataset with more objects. Their ids follow the highest existing one.
 
-        A category that is not there yet is added.
+        Missing categories are added.
 
         Raises:
             DataError: an unknown image, or a mask of another size than its image.

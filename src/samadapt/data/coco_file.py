@@ -1,4 +1,4 @@
-"""COCO JSON files: reading their records, writing them in one go."""
+"""Reading and writing of COCO JSON files."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def read_coco_file(
 
     Args:
         path: the file.
-        findings: takes the records that cannot be used; the first is raised if left out.
-        prepared: makes the entries of "images" usable, before they are read.
+        findings: receives unusable records; without it the first one is raised.
+        prepared: corrects the entries of "images" before they are read.
 
     Raises:
-        DataError: missing file, not JSON, not COCO; if strict, a record that lacks something.
+        DataError: missing file, not JSON, not COCO; without `findings`, an unusable record.
     """
     findings = findings or ImportIssues(strict=True)
     rest = read_json(path, findings)
@@ -80,7 +80,7 @@ def _read(
     path: Path,
     findings: ImportIssues,
 ) -> Iterator[_Record]:
-    """The records of one list; those that cannot be used are left out."""
+    """The records of one list, without unusable ones."""
     for entry, where in _entries(rest, key, path):
         try:
             yield read(entry, where)

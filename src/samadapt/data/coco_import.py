@@ -1,7 +1,7 @@
-"""COCO files of other tools: records made to agree with each other and with a folder of images.
+"""Import of COCO files of other tools, with corrected records, for a folder of images.
 
-Every annotation is either kept or left out by name: ids that occur twice get numbers of their own,
-classes without a name are called by their number, sizes that are missing come from the images.
+Every annotation is either kept or reported as left out: repeated ids get new numbers, classes
+without a name are named by their number, missing sizes are read from the images.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage, Id, n
 def load_any_coco(
     path: str | os.PathLike[str], images: str | os.PathLike[str], findings: ImportIssues
 ) -> CocoDataset:
-    """Read a COCO file as `CocoDataset.load` does, without one bad record taking the rest along.
+    """Read a COCO file as `CocoDataset.load` does, but leave out bad records.
 
     Args:
         path: the file.
         images: the folder of images that it belongs to.
-        findings: takes what is left out.
+        findings: receives records that are left out.
 
     Raises:
         DataError: missing file or folder, not JSON, not COCO.
@@ -88,7 +88,7 @@ def _mended(records: CocoRecords, path: Path, findings: ImportIssues) -> CocoRec
 def _images(
     records: tuple[CocoImage, ...], path: Path, findings: ImportIssues
 ) -> tuple[dict[Id, CocoImage], dict[Id, str]]:
-    """Images by id, and why those that are missing are unclear."""
+    """Images by id, and the reasons for ambiguous ids."""
     images: dict[Id, CocoImage] = {}
     unclear: dict[Id, str] = {}
     for image in records:
@@ -104,7 +104,7 @@ def _images(
 def _categories(
     records: tuple[CocoCategory, ...], path: Path, findings: ImportIssues
 ) -> tuple[dict[Id, CocoCategory], set[Id]]:
-    """Categories by id, and the ids that stand for two names."""
+    """Categories by id, and the ids with two names."""
     categories: dict[Id, CocoCategory] = {}
     doubtful: set[Id] = set()
     for category in records:

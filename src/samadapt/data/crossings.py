@@ -13,9 +13,9 @@ _PAIRS_AT_ONCE = 1 << 20
 
 
 def conflicts(lines: Sequence[Points]) -> set[int]:
-    """The numbers of open lines (N, 2) that meet another, or themselves, but at their corners.
+    """The numbers of open lines (N, 2) that meet another one, or themselves, except at corners.
 
-    Corners may be common to several lines; two segments that meet there must part there as well.
+    Corners may be shared by several lines if the segments that meet there also part there.
     """
     if not lines:
         return set()

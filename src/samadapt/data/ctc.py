@@ -1,4 +1,4 @@
-"""Folders of the Cell Tracking Challenge: one label image per frame, and who came from whom.
+"""Folders of the Cell Tracking Challenge: one label image per frame, and a table of lineage.
 
 The reference is `01_GT/TRA/man_track000.tif` ... with `man_track.txt`, a result
 `01_RES/mask000.tif` ... with `res_track.txt`. A line of the table is `L B E P`: an object's label,
@@ -57,7 +57,7 @@ def save_ctc(
         folder: a new or empty folder; it appears complete or not at all.
         tracks: at most 65535 objects.
         kind: "reference" (man_track...) or "result" (mask..., res_track.txt).
-        overlap: what to do where objects overlap, which labels cannot hold.
+        overlap: treatment of overlapping objects, which labels cannot hold.
 
     Raises:
         DataError: too many objects, overlaps, or a folder that cannot be written.
@@ -94,8 +94,8 @@ def load_ctc(folder: str | os.PathLike[str], findings: ImportIssues | None = Non
 
     Args:
         folder: holds the label images and the table, such as `01_GT/TRA` or `01_RES`.
-        findings: takes frames and lines that cannot be used, and labels that the table and the
-            images do not agree about; without it the first is raised.
+        findings: receives unusable frames and lines, and labels on which the table and the images
+            disagree; without it the first one is raised.
 
     Raises:
         DataError: no such folder, no label images, no table.
@@ -159,14 +159,14 @@ def _row(line: str, where: str) -> _Row:
     except ValueError:
         raise DataError(f"{where}: give four whole numbers L B E P, not {line[:80]!r}") from None
     if label < 1 or first < 0 or last < first or parent < 0 or parent == label:
-        raise DataError(f"{where}: {line.strip()!r} makes no sense as L B E P")
+        raise DataError(f"{where}: {line.strip()!r} is not a valid line L B E P")
     return _Row(label, first, last, parent)
 
 
 def _with_parents(
     found: Tracks, rows: dict[int, _Row], table: Path, findings: ImportIssues
 ) -> Tracks:
-    """Tracks with their parents; what the table says and the images do not show is told."""
+    """Tracks with their parents; differences between the table and the images are reported."""
     known = {track.id for track in found}
     for label in sorted(set(rows) - known):
         findings.leave_out(table.name, f"label {label} is in no image")

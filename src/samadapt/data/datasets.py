@@ -1,4 +1,4 @@
-"""One way to open any dataset: a folder of images and whatever holds their masks."""
+"""Opening of any dataset: a folder of images, and their masks in any supported form."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def open_dataset(
 ) -> CocoDataset:
     """Open images with their masks.
 
-    A COCO file opens quickly however large it is, because its masks are decoded one by one when
-    they are asked for. A folder of mask images has to be read once as a whole; saving the result
-    with `CocoDataset.save` spares that the next time.
+    Even a large COCO file opens quickly, because its masks are decoded one by one when they are
+    used. A folder of mask images has to be read once as a whole; save the result with
+    `CocoDataset.save` to avoid that the next time.
 
     Args:
         images: the folder of images.
         masks: a COCO JSON file, or a folder of mask images (see `samadapt.data.masks`).
-        crowds: take masks that are marked as crowds as objects, as CVAT marks all brush masks.
+        crowds: treat crowd masks as objects; CVAT marks all brush masks as crowds.
 
     Raises:
-        DataError: a folder or file that is missing or cannot be used.
+        DataError: a folder or file that is missing or unusable.
     """
     path = Path(masks)
     if path.is_dir():

@@ -35,9 +35,9 @@ def visible_files(folder: Path, suffix: str) -> list[Path]:
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a new file for writing that takes the place of `path` when the block ends well.
+    """Open a new file for writing that replaces `path` when the block ends without an error.
 
-    Until then, and for good when the block raises, `path` stays as it was. A link is followed.
+    Until then, and if the block raises, `path` does not change. A link is followed.
 
     Raises:
         DataError: the folder is missing or cannot be written to, or `path` is something that must
@@ -53,21 +53,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.replace(path)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror or error}): give a file in a folder that "
-            "exists and is yours to write to"
+            f"{path} cannot be written ({error.strerror or error}): give a file in an existing "
+            "folder that you may write to"
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def save_image(path: Path, image: Image.Image, kind: str, quality: int = 92) -> None:
-    """Write a picture of samadapt's own making, which may be written again later.
+    """Write a picture that is marked as samadapt's own, so that it may be replaced later.
 
     Args:
         path: the file.
         image: the picture.
         kind: Pillow's name of the format: PNG, JPEG or WEBP.
-        quality: for the formats that lose something.
+        quality: for lossy formats.
 
     Raises:
         DataError: it cannot be written, or would replace something else.
@@ -78,9 +78,9 @@ def save_image(path: Path, image: Image.Image, kind: str, quality: int = 92) -> 
 
 @contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give an empty folder to write into that becomes `path` when the block ends well.
+    """Yield an empty folder that becomes `path` when the block ends without an error.
 
-    When the block raises, nothing is left behind.
+    If the block raises, the folder is removed.
 
     Raises:
         DataError: `path` exists and is not an empty folder, or cannot be written.
@@ -97,8 +97,8 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.rename(path)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror or error}): give a new folder inside one "
-            "that exists and is yours to write to"
+            f"{path} cannot be written ({error.strerror or error}): give a new folder in an "
+            "existing folder that you may write to"
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -18,7 +18,7 @@ _COARSEST = 1 << 15
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A part of an image, of which every `step` x `step` pixels are one point.
+    """A part of an image at a coarser level: each point stands for `step` x `step` pixels.
 
     Attributes:
         x, y: top-left corner, in pixels of the image.
@@ -56,7 +56,7 @@ class Frame:
             box: (x0, y0, x1, y1) in pixels of the image.
             size: (height, width) of the image.
             side: points along each axis.
-            step: the finest that may be taken; a coarser one is if the box does not fit.
+            step: the finest allowed step; a coarser one is used if the box does not fit.
         """
         x0, y0, x1, y1 = box
         coarsest = min(*size, _COARSEST)
@@ -89,13 +89,13 @@ class Frame:
         return self.x, self.y, self.x + self.width, self.y + self.height
 
     def inside(self, x: float, y: float) -> tuple[float, float]:
-        """A place of the image in points of the frame; from outside, the nearest in it."""
+        """Convert a place in the image to points of the frame, clamped to the frame."""
         rows, columns = self.size
         point = (x - self.x) / self.step, (y - self.y) / self.step
         return min(max(point[0], 0.0), float(columns)), min(max(point[1], 0.0), float(rows))
 
     def outside(self, x: float, y: float) -> tuple[float, float]:
-        """A point of the frame as a place of the image."""
+        """Convert a point of the frame to a place in the image."""
         return self.x + x * self.step, self.y + y * self.step
 
     def has(self, x: float, y: float) -> bool:
@@ -103,7 +103,7 @@ class Frame:
         return 0 <= x - self.x <= self.width and 0 <= y - self.y <= self.height
 
     def points(self, rle: Rle) -> Mask:
-        """The points (h, w) of which a mask of the image covers a pixel, no other ones decoded."""
+        """The points (h, w) with a pixel of a mask; only the frame's part is decoded."""
         rows, columns = self.size
         height, width = rle.size
         x1, y1 = min(self.x + self.width, width), min(self.y + self.height, height)
@@ -135,7 +135,7 @@ class Frame:
     def rle(self, mask: Mask, size: tuple[int, int]) -> Rle:
         """The mask of an image of `size` = (height, width) whose points are these (h, w).
 
-        What is left of the image beside a last point that is no whole one belongs to that point.
+        Incomplete points at the image's border cover the remaining pixels.
 
         Raises:
             DataError: another number of points than the frame has.
@@ -173,10 +173,10 @@ def rle_of_ranges(ranges: NDArray[np.int64], size: tuple[int, int]) -> Rle:
 
 
 def placed(part: Rle, x: int, y: int, step: int, size: tuple[int, int]) -> Rle:
-    """A mask of an image of `size` whose part with the corner (x, y) is given, in points.
+    """A mask of an image of `size` from a part in points, with its corner at (x, y).
 
     Raises:
-        DataError: it leads out of the image.
+        DataError: the part extends beyond the image.
     """
     height, width = part.size
     if x + (width - 1) * step >= size[1] or y + (height - 1) * step >= size[0]:
@@ -190,7 +190,7 @@ def placed(part: Rle, x: int, y: int, step: int, size: tuple[int, int]) -> Rle:
 
 
 def part_of(mask: Rle, box: tuple[int, int, int, int]) -> Rle:
-    """The part of a mask in a box (x, y, width, height), without decoding any."""
+    """The part of a mask in a box (x, y, width, height), without decoding."""
     x, y, width, height = box
     column, first, last = _runs_in(mask, (x, y, x + width, y + height))
     corner = (column - x) * height - y
@@ -215,13 +215,13 @@ def without(mask: Rle, taken: Rle) -> Rle:
 
 
 def outside_of(mask: Rle, frame: Frame) -> Rle:
-    """A mask without what lies in a frame."""
+    """A mask without its pixels in a frame."""
     full = np.ones(frame.size, np.bool_)
     return without(mask, frame.rle(full, mask.size))
 
 
 def changed_in(mask: Rle, frame: Frame, change: Callable[[Mask], Mask]) -> Rle:
-    """A mask after its points in a frame became others; it keeps its detail elsewhere."""
+    """Apply a change to a mask's points in a frame; the mask keeps its detail elsewhere."""
     before = frame.points(mask)
     after = change(before)
     more, less = after & ~before, before & ~after

@@ -1,4 +1,4 @@
-"""The slices of a stack as image files, under the names that COCO files give them."""
+"""Writing of a stack's slices as image files, with the names used in COCO files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from samadapt.data.stacks import Stack
 
 
 def save_frames(stack: Stack, folder: str | os.PathLike[str]) -> tuple[LeftOut, ...]:
-    """Write every slice as a PNG, as it is shown; slices that cannot be read are left out.
+    """Write every slice as a PNG with its display contrast; unreadable slices are left out.
 
     Args:
         stack: the stack.
-        folder: made if it is not there; slices that were written before are replaced.
+        folder: created if it is missing; slices that were written before are replaced.
 
     Returns:
-        What was left out.
+        The slices that were left out.
 
     Raises:
         DataError: it cannot be written.

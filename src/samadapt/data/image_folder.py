@@ -1,4 +1,4 @@
-"""`ImageFolder`: the images that annotation files are about: found by name, with their sizes."""
+"""`ImageFolder`: the images of annotation files, found by name, with their sizes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from samadapt.errors import ImageError
 
 
 class ImageFolder:
-    """The images of a folder and its subfolders; files are looked at when their size is asked for.
+    """The images of a folder and its subfolders; files are opened only to read their size.
 
     Args:
-        folder: where they are.
+        folder: of the images.
         ignored: names of folders that do not count in paths.
 
     Raises:
@@ -36,7 +36,7 @@ class ImageFolder:
         self.names = ImageNames(self.files, self.folder, ignored)
 
     def size(self, record: str) -> tuple[int, int] | None:
-        """(height, width), as displayed, of the image that a record means; None if not known."""
+        """(height, width), as displayed, of the image of a record; None if not known."""
         name = self.names.find(record)
         if name is None:
             return None

@@ -1,4 +1,4 @@
-"""Images in: files, PIL images and arrays to RGB, as the person sees them."""
+"""Reading of images: files, PIL images and arrays to RGB, as displayed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMAGE_SUFFIXES = frozenset(
 """File name endings (lower case) that count as images in a folder."""
 
 SLIDE_SUFFIXES = frozenset({".svs", ".ndpi", ".scn", ".bif", ".qptiff", ".btf", ".tf8"})
-"""Endings of files that are TIFF inside and mostly larger than memory."""
+"""Endings of slide scanners' files: TIFF, mostly larger than memory."""
 ZARR_SUFFIX = ".zarr"
 """Ending of a folder that is one image."""
 
@@ -42,7 +42,7 @@ _WIDTH, _LENGTH, _PHOTOMETRIC = 256, 257, 262
 
 
 def read_image(image: ImageLike) -> NDArray[np.uint8]:
-    """Read an image as a person sees it: RGB, upright, 8 bits per channel.
+    """Read an image as displayed: RGB, upright, 8 bits per channel.
 
     The EXIF (or TIFF) orientation is applied. Palettes and CMYK become RGB. Transparency is
     composited on black. More than 8 bits per channel are stretched from the 0.1th to the 99.9th
@@ -70,9 +70,9 @@ def read_image(image: ImageLike) -> NDArray[np.uint8]:
 
 
 def read_seen(path: str | os.PathLike[str]) -> NDArray[Any]:
-    """Read an image file as it is shown, upright, at its full bit depth.
+    """Read an image file as displayed, upright, at its full bit depth.
 
-    Palettes become colours and inks RGB; nothing is stretched, and alpha stays.
+    Palettes and CMYK become RGB; values are not stretched, and alpha is kept.
 
     Returns:
         (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), bool, integer or float.
@@ -150,7 +150,7 @@ def list_images(
     Args:
         folder: where to look.
         recursive: look into subfolders as well.
-        large: take slide scanners' files and zarr stores, too, which are read in windows.
+        large: include slide scanners' files and zarr stores, which are read in windows.
 
     Raises:
         DataError: not a folder, or no image in it.
@@ -231,7 +231,7 @@ def _opened(path: Path) -> Iterator[Image.Image | tuple[int, int]]:
     except OSError as error:
         if error.errno in _SHORT:
             raise BusyError(
-                f"{path} cannot be opened at this moment ({error.strerror}): this is not the "
+                f"{path} cannot be opened at the moment ({error.strerror}): this is not the "
                 "file's fault, try again"
             ) from None
         raise damaged(str(path), error) from None
@@ -250,7 +250,7 @@ def _open_pillow(file: BinaryIO, path: Path) -> Image.Image:
 
 
 def _load(image: Image.Image, name: str) -> None:
-    """Decode all pixels, or raise: a truncated file must never come out half grey."""
+    """Decode all pixels, or raise, so that a truncated file is never read as half grey."""
     try:
         with _PILLOW:
             image.load()
@@ -259,9 +259,9 @@ def _load(image: Image.Image, name: str) -> None:
 
 
 class _Pillow:
-    """Pillow's process-wide switches, set as reading here needs them while anybody reads.
+    """Sets Pillow's process-wide switches for our readers, as long as one of them is active.
 
-    Its limit on pixels is too low for microscopy (`check_size` has one of its own), and other
+    Its limit on pixels is too low for microscopy (`check_size` has another one), and other
     packages switch on its tolerance for truncated files.
     """
 

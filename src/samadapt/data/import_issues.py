@@ -13,12 +13,12 @@ _LONGEST = 1000
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Something of a file that was not taken.
+    """A part of a file that was left out.
 
     Attributes:
         where: the file and the place in it.
-        why: what is wrong with it, and what to do.
-        objects: how many objects were lost with it; 0 for a remark.
+        why: the error and the remedy.
+        objects: number of objects lost with it; 0 for a remark.
     """
 
     where: str
@@ -30,7 +30,7 @@ class LeftOut:
 
 
 class ImportIssues:
-    """Collects the records that a reader leaves out; a strict one raises for the first."""
+    """Collects the records that a reader leaves out; if strict, raises for the first one."""
 
     def __init__(self, strict: bool = False) -> None:
         self.strict = strict
@@ -42,17 +42,17 @@ class ImportIssues:
         return tuple(self._left_out)
 
     def leave_out(self, where: str, why: str, objects: int = 1) -> None:
-        """Record something that is left out.
+        """Record a part that is left out.
 
         Raises:
-            DataError: the same, when strict.
+            DataError: the same message, when strict.
         """
         if self.strict:
             raise DataError(f"{where}: {why}")
         self._add(where, why, objects)
 
     def remark(self, where: str, why: str) -> None:
-        """Say something about a file of which nothing is lost; never raises."""
+        """Record a remark about a file from which nothing is lost; never raises."""
         self._add(where, why, 0)
 
     @contextmanager
@@ -60,7 +60,7 @@ class ImportIssues:
         """Leave out a record if its block raises `DataError` or `ImageError`.
 
         Raises:
-            DataError, ImageError: the same, when strict.
+            DataError, ImageError: the block's error, when strict.
         """
         try:
             yield
@@ -74,6 +74,6 @@ class ImportIssues:
 
 
 def _printable(text: str) -> str:
-    """A text that any terminal and any JSON can hold, in one line."""
+    """A one-line text that is valid in any terminal and in JSON."""
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: 2 * _LONGEST])
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."

@@ -73,10 +73,10 @@ def tracks_of_labels(
     """Tracks from label images; every number is one object.
 
     Args:
-        slices: their places, and functions that read them.
+        slices: their positions, and functions that read them.
         size: (height, width).
-        length: how many slices there are.
-        name: what to call them in messages.
+        length: number of slices.
+        name: for messages.
 
     Raises:
         DataError: fractions or negative numbers, or another size.

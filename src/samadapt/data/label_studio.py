@@ -1,10 +1,10 @@
 """Label Studio's brush masks, turned boxes, and names of images.
 
 Brush masks are run lengths of RGBA values, packed bit by bit. A header holds the number of values
-(32 bits), the bits per value less 1 (5 bits), and four widths of run lengths less 1 (4 bits each).
-Then every run: a bit that tells repeated values (1) from single ones (0), the number of the width
-(2 bits), the length less 1 in that width, and the value, once or for each. The image is read row by
-row; every pixel counts four times, for R, G, B and A.
+(32 bits), the bits per value minus 1 (5 bits), and four widths of run lengths minus 1 (4 bits
+each). Every run has a bit, 1 for repeated values and 0 for single ones, the index of the width (2
+bits), the length minus 1 in that width, and the value, once or for each. Pixels are in row-major
+order, with four values each for R, G, B and A.
 """
 
 from __future__ import annotations
@@ -103,13 +103,13 @@ def upright_corners(
     """The corners of a rectangle in pixels of the upright image; a point has no width and height.
 
     Args:
-        x: left side in percent of what was seen, before the rectangle was turned.
-        y: top side likewise.
-        width: in percent likewise.
-        height: in percent likewise.
+        x: left side in percent of the view, before the rectangle was rotated.
+        y: top side in percent of the view.
+        width: in percent of the view.
+        height: in percent of the view.
         size: (height, width) of the upright image.
-        turned: degrees by which the rectangle is turned clockwise about its top-left corner.
-        view: degrees by which the image was turned clockwise when it was seen.
+        turned: clockwise rotation of the rectangle about its top-left corner, in degrees.
+        view: clockwise rotation of the image in the view, in degrees.
 
     Raises:
         DataError: a view that is not a multiple of 90 degrees.
@@ -133,14 +133,14 @@ def upright_corners(
 
 
 def local_names(address: str, folder: Path) -> list[str]:
-    """Paths below a folder that the address of a task's image may stand for, the likeliest first.
+    """Candidate paths below a folder for the address of a task's image, the likeliest first.
 
-    A path counts as it is, or without the folders at its beginning when `folder` is the last of
-    them. Names of uploaded files have a prefix of eight hexadecimal digits. A bare name is never
-    looked for in another folder than the address says.
+    A path is used unchanged, or without its first folders if `folder` is the last of them. Names
+    of uploaded files have a prefix of eight hexadecimal digits. A file is never searched in
+    another folder than that of its address.
 
     Args:
-        address: as a task has it.
+        address: in a task.
         folder: of images.
     """
     try:

@@ -38,14 +38,14 @@ def save_label_volume(
     """Write tracks as a label volume: each voxel has the number of its object, 0 for none.
 
     TIFF is OME-TIFF (napari, Fiji and QuPath read it); OME-zarr (version 0.4) holds the image and
-    its labels, as napari's plugin opens them; NRRD and NIfTI keep the stack's place in the scanner
-    if it has one. Slices are written one by one, but for NRRD and NIfTI.
+    its labels, as napari's plugin opens them; NRRD and NIfTI keep the stack's position in the
+    scanner if it has one. Slices are written one by one, except for NRRD and NIfTI.
 
     Args:
         path: ends in one of `SUFFIXES`; an OME-zarr is a new folder.
         tracks: of the stack.
-        stack: tells the voxel size.
-        overlap: what to do where objects overlap, which labels cannot hold.
+        stack: has the voxel size.
+        overlap: treatment of overlapping objects, which labels cannot hold.
 
     Raises:
         DataError: another ending, overlapping objects, or it cannot be written.
@@ -154,7 +154,7 @@ def _volume(tracks: Tracks, overlap: Overlap) -> NDArray[Any]:
 
 
 def _through_file(path: Path, write: Any) -> None:
-    """Let a package that wants a name write, whole or not at all."""
+    """Let a package write a file by its name, completely or not at all."""
     ending = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
     part = path.with_name(f".{path.name}.part{ending}")
     try:

@@ -21,7 +21,7 @@ _VERSION = "0.4"
 
 
 def write_label_zarr(folder: Path, tracks: Tracks, stack: Stack, overlap: Overlap) -> None:
-    """Write the stack's slices, and beside them the objects' numbers, into an empty folder.
+    """Write the stack's slices and the objects' numbers into an empty folder.
 
     A slice that cannot be read is black.
 
@@ -56,7 +56,7 @@ def write_label_zarr(folder: Path, tracks: Tracks, stack: Stack, overlap: Overla
 
 
 def open_labels(path: Path) -> Stack:
-    """The labels of a file: those inside an OME-zarr image, or what the file itself holds."""
+    """The labels in an OME-zarr image, or else the file's own values."""
     inner = path / "labels" / LABELS
     if is_zarr(path) and not inner.is_dir():
         found = sorted(p for p in (path / "labels").glob("*") if is_zarr(p))

@@ -1,7 +1,7 @@
 """labelme: one JSON file per image, in and out.
 
-Every part of an object is a shape of its own; parts of one object share a `group_id`. Holes are
-joined to the outline by cuts of no width, as in `samadapt.data.polygons`.
+Every part of an object is a separate shape; parts of one object share a `group_id`. Holes are
+joined to the outline by cuts of zero width, as in `samadapt.data.polygons`.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _CIRCLE_POINTS = 64
 _CORNERS = 2
 """Points of a rectangle and of a circle as labelme writes them."""
 _BROKEN = (LookupError, TypeError, ArithmeticError, ValueError, OSError, AttributeError)
-"""What comes of shapes that lack something, or have something else in its place."""
+"""Errors of incomplete or invalid shapes."""
 _OUTLINES = ("polygon", "rectangle", "rotation", "quadrilateral")
-"""Shapes whose points go round them; rectangles of X-AnyLabeling have four."""
+"""Shapes whose points are their outline; rectangles of X-AnyLabeling have four."""
 
 
 def save_labelme(
@@ -82,13 +82,13 @@ def load_labelme(
 ) -> CocoDataset:
     """Read a folder of labelme files, subfolders included; also as X-AnyLabeling writes them.
 
-    Polygons, rectangles (turned ones, too), circles and masks are objects, lines and points are
-    none and are named. Shapes of the same label and group are one object.
+    Polygons, rectangles (including rotated ones), circles and masks are objects; lines and points
+    are not, and are reported. Shapes of the same label and group are one object.
 
     Args:
         folder: of the files.
         images: the folder of images, for sizes that a file does not state.
-        findings: takes the files and shapes that cannot be used.
+        findings: receives unusable files and shapes.
 
     Raises:
         DataError: no such file, or a folder without images.

@@ -49,20 +49,20 @@ def load_mask_folder(
     split: bool = False,
     findings: ImportIssues | None = None,
 ) -> CocoDataset:
-    """Read masks from a folder; every mask is looked at once.
+    """Read masks from a folder; every mask is read once.
 
-    Image ids count from 1 in natural order of the file names, subfolders included; annotation
+    Image ids count from 1 in natural order of the file names, including subfolders; annotation
     ids count from 1 along images and label values (or file names). Images without a mask file
-    are images without objects; mask files without an image are left aside.
+    are images without objects; mask files without an image are ignored.
 
     Args:
         images: the folder of images.
         masks: the folder of masks, with the same names and subfolders.
-        category: the name of the one category that all objects get.
+        category: the category of all objects.
         ignore: label values that are no objects, such as 255 for "void" in PASCAL VOC.
-        split: make each separate part (8-connected) of a binary mask an object of its own.
-        findings: takes the masks that cannot be used, those without an image included; without it
-            the first one is raised, and those without an image are left aside.
+        split: make each part (8-connected) of a binary mask a separate object.
+        findings: receives unusable masks, including masks without an image; without it the first
+            one is raised, and masks without an image are ignored.
 
     Raises:
         DataError: no images, no mask that belongs to an image, two images or masks of the same
@@ -123,7 +123,7 @@ def save_label_maps(
     Args:
         dataset: what to write.
         folder: a new or empty folder; it appears only when everything is written.
-        overlap: what to do where objects overlap, which a label map cannot hold: raise an error,
+        overlap: treatment of overlapping objects, which a label map cannot hold: raise an error,
             or let the smaller object (by area) cover the larger.
 
     Raises:
@@ -168,7 +168,7 @@ def _check_stems(names: list[Path]) -> None:
 
 
 def _shared_stems(names: list[Path], findings: ImportIssues) -> dict[Path, Path]:
-    """The images that would share their masks with another one, with that one."""
+    """Images that would share their masks with another image, each with the other one."""
     seen: dict[Path, Path] = {}
     shared: dict[Path, Path] = {}
     for name in names:
@@ -183,7 +183,7 @@ def _shared_stems(names: list[Path], findings: ImportIssues) -> dict[Path, Path]
 
 
 class _MaskFiles:
-    """The mask images of a folder, by what they belong to; Unicode's forms of a name are one."""
+    """The mask images of a folder by the name of their image, with Unicode normalised."""
 
     def __init__(self, masks: Path) -> None:
         self._masks = masks
@@ -310,7 +310,7 @@ def _parts(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
 def _mask_writer(
     dataset: CocoDataset, folder: str | os.PathLike[str]
 ) -> Iterator[tuple[Path, Callable[[Path, int, CocoAnnotation], None]]]:
-    """A folder to write into, and a function that notes which mask is which annotation."""
+    """A folder to write into, and a function that records the annotation of each mask."""
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(["mask", "value", "image", "annotation_id", "category"])

@@ -1,8 +1,8 @@
 """Matching of annotation records to image files by their paths.
 
-A record and an image fit each other when one's path is the end of the other's: a file that was
-written for the folder above, or one that knows bare names only. Among several that fit, the longest
-common end decides. Paths compare with their Unicode normalised, in any system's notation.
+A record matches an image if one's path is the end of the other's, for files that were written for
+the folder above or that have bare names only. Among several matches the longest common end
+decides. Paths are compared with normalised Unicode, in any system's notation.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
 def relative_name(name: str) -> str:
-    """A path of any system as one below a folder: no drive, no root, no steps upwards."""
+    """Convert a path of any system to one below a folder: no drive, no root, no steps upwards."""
     parts = _DRIVE.sub("", name.replace("\\", "/")).split("/")
     return "/".join(part for part in parts if part not in ("", ".", ".."))
 
 
 def path_parts(name: str) -> Parts:
-    """The parts of a path, with Unicode normalised: equal where people see equal names."""
+    """The parts of a path, with normalised Unicode."""
     return tuple(unicodedata.normalize("NFC", relative_name(name)).split("/"))
 
 
@@ -55,11 +55,11 @@ def is_end(end: Parts, path: Parts) -> bool:
 
 
 class ImageNames:
-    """The images of a folder, for finding those that records mean.
+    """The images of a folder, for matching with records.
 
     Args:
         names: paths below the folder, with forward slashes.
-        folder: where it is; its own name may be part of what records say.
+        folder: the folder; its own name may be part of records' paths.
         ignored: names of folders that do not count in paths.
     """
 
@@ -77,7 +77,7 @@ class ImageNames:
                 self._by_name.setdefault(key, []).append(name)
 
     def find(self, record: str, place: str = "") -> str | None:
-        """The image that one record means by itself; None if no image or several fit.
+        """The image that matches a single record; None if no image or several match.
 
         Args:
             record: a path; its last part may lack the suffix.
@@ -87,11 +87,11 @@ class ImageNames:
         return found[0] if len(found) == 1 else None
 
     def match(self, records: Sequence[str], place: str = "") -> list[str | None]:
-        """The image of each record; no image is given to records of different paths.
+        """The image of each record; no image is matched to records of different paths.
 
-        Where several would have the same image, the one gets it whose path is the image's own,
-        then the one that agrees with the image's whole path for longest, then the one of the
-        folder that has most images here, then the first.
+        If several records match the same image, it goes to the record with exactly the image's
+        path, then to the one with the longest common end, then to the one in the folder with most
+        matches, then to the first.
         """
         found = [self.find(record, place) for record in records]
         rivals: dict[str, dict[Parts, list[int]]] = {}
@@ -109,21 +109,21 @@ class ImageNames:
         return found
 
     def why_not(self, record: str, place: str = "") -> str:
-        """Why a record that `match` gave no image has none."""
+        """The reason why `match` found no image for a record."""
         found = self._fitting(record, place)
         if not found:
             return "no such image here"
         if len(found) > 1:
-            return f"{found[0]} and {found[1]} both fit: give each image a name of its own"
+            return f"{found[0]} and {found[1]} both match: give each image a unique name"
         return (
-            f"not taken for {found[0]}, which another entry with this name fits better or first: "
-            "open the folder above, so that their folders tell them apart"
+            f"not used for {found[0]}, which another entry with this name matches better or "
+            "earlier: open the folder above, so that their folders distinguish them"
         )
 
     def _rank(
         self, name: str, paths: dict[Parts, list[int]], shares: dict[Parts, int], parts: Parts
     ) -> tuple[bool, int, int, int]:
-        """How well a record of these parts fits an image; see `match`."""
+        """Rank of the match of a record and an image; see `match`."""
         agreement = common_end(parts, self._whole[name])
         return parts == self._own[name], agreement, shares[parts[:-1]], -paths[parts][0]
 
@@ -131,7 +131,7 @@ class ImageNames:
         return (*(part for part in parts[:-1] if part not in self._ignored), parts[-1])
 
     def _fitting(self, record: str, place: str) -> list[str]:
-        """The images that a record fits, as far as nothing tells them apart."""
+        """The images that match a record equally well."""
         if record in self._exact:
             return [record]
         parts = self._counting(path_parts(record))

@@ -20,11 +20,11 @@ class Outlines:
 
     Args:
         dataset: with the masks.
-        tolerance: in pixels; 0 for polygons that give back the very same masks. Otherwise the
-            objects of an image are simplified together, so that neighbours keep their border.
+        tolerance: in pixels; 0 for polygons that preserve masks exactly. Otherwise the objects of
+            an image are simplified together, so that neighbours keep their border.
 
     Raises:
-        DataError: a tolerance that is no number of pixels.
+        DataError: an invalid tolerance.
     """
 
     def __init__(self, dataset: CocoDataset, tolerance: float = 0.0) -> None:
@@ -32,7 +32,7 @@ class Outlines:
         self._dataset = dataset
         self.tolerance = tolerance
         self.overlaps: dict[Id, float] = {}
-        """IoU with the mask of each simplified object that was asked for."""
+        """IoU of each requested simplified object with its mask."""
         self._image: Id | None = None
         self._polygons: dict[Id, list[list[int]]] = {}
 
@@ -46,7 +46,7 @@ class Outlines:
         return self._polygons[annotation_id]
 
     def drawn(self, annotation_id: Id) -> Rle:
-        """The mask that the polygons give."""
+        """The mask of the polygons."""
         rle = self._dataset.rle(annotation_id)
         if not self.tolerance:
             return rle

@@ -35,11 +35,11 @@ _KINDS = (
 def check_output(
     path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str] | None] = ()
 ) -> Path:
-    """Check that a file may be written at `path`; returns where, links followed.
+    """Check that a file may be written at `path`; returns the path with links resolved.
 
     Args:
         path: an output.
-        inputs: files that are read, and folders whose files are.
+        inputs: files and folders that are read.
 
     Raises:
         DataError: it is no regular file, an input, (part of) a database such as a project, or an
@@ -51,7 +51,7 @@ def check_output(
         mode = target.stat().st_mode if os.path.lexists(target) else None
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be looked at ({reason}): give another name") from None
+        raise DataError(f"{path} cannot be accessed ({reason}): give another name") from None
     for is_kind, text in _KINDS:
         if mode is not None and is_kind(mode):
             raise DataError(f"{path} {text}: give the name of a file")

@@ -35,9 +35,9 @@ def to_rgb(
 
     Args:
         array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), bool, integer or float.
-        name: what to call the image in an error message.
-        limits: what to stretch between instead of the array's own percentiles, one pair for all
-            channels or one for each, so that several images are shown alike.
+        name: of the image, for error messages.
+        limits: values that become 0 and 255 instead of the array's own percentiles, one pair for
+            all channels or one for each, so that several images get the same contrast.
 
     Returns:
         (H, W, 3) uint8, a new array.
@@ -68,15 +68,15 @@ def stretch(
 ) -> NDArray[np.uint8]:
     """Scale numbers of more than 8 bits to 0..255, robustly against a few extreme pixels.
 
-    The 0.1th percentile goes to 0 and the 99.9th to 255, jointly over all channels so that hues
-    stay, linearly between and clipped outside. Where the two percentiles coincide (a few bright
-    spots on an even ground), minimum and maximum take their place; a constant image becomes 0.
-    NaN becomes 0 and does not count, nor do infinite values, which go to 0 and 255. The
+    The 0.1th percentile becomes 0 and the 99.9th 255, jointly over all channels so that hues are
+    kept, linearly between and clipped outside. If the two percentiles coincide (a few bright spots
+    on a uniform background), minimum and maximum are used instead; a constant image becomes 0. NaN
+    becomes 0, infinite values become 0 and 255, and neither counts for the percentiles. The
     percentiles of very large images come from an even subset of about four million values.
 
     Args:
         array: any shape, integer or float.
-        name: what to call the image in an error message.
+        name: of the image, for error messages.
         limits: the values that become 0 and 255 instead, see `contrast_limits`.
 
     Returns:
@@ -120,7 +120,7 @@ def contrast_limits(array: NDArray[Any], name: str = "the array") -> Limits:
 
 
 def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn stored pixels (H, W, ...) the way EXIF orientation 1..8 asks to show them."""
+    """Apply EXIF orientation 1..8 to stored pixels (H, W, ...)."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

@@ -1,4 +1,4 @@
-"""Masks to polygons that give back the very same mask: every part, every hole.
+"""Conversion of masks to polygons that preserve the mask exactly, with all parts and holes.
 
 The outlines run along pixel edges, so they have whole-number corners and COCO's own rasteriser
 fills exactly the pixels they came from. A COCO polygon is one closed line and cannot have a hole;
@@ -84,7 +84,7 @@ def _edges_of(mask: NDArray[Any]) -> tuple[_Edges, NDArray[np.int64]] | None:
 
 
 def rle_to_polygons(rle: Rle) -> list[list[int]]:
-    """As `mask_to_polygons`, of a compressed mask, of which only the object's box is decoded."""
+    """`mask_to_polygons` for a compressed mask, of which only the object's box is decoded."""
     crop, x, y = rle.cropped()
     polygons = mask_to_polygons(crop)
     return [[v + (x, y)[k % 2] for k, v in enumerate(polygon)] for polygon in polygons]

@@ -18,7 +18,7 @@ from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 
 Id: TypeAlias = int | str
-"""What COCO files use to number images, annotations and categories."""
+"""Ids of images, annotations and categories in COCO files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,12 @@ class CocoAnnotation:
     Attributes:
         id: unique in its file.
         image_id: the image it belongs to.
-        category_id: what it is.
-        segmentation: its mask as the file has it (polygons, run lengths) or an `Rle`; None for an
+        category_id: its category.
+        segmentation: its mask in the file's form (polygons, run lengths) or an `Rle`; None for an
             object that has only a box. Decoded on demand, see `CocoDataset.mask`.
         iscrowd: whether it marks a group of objects rather than one.
-        area: pixels, as the file says (tools differ in what they write there).
-        bbox: (x, y, width, height), as the file says.
+        area: in pixels, as in the file (tools differ in this value).
+        bbox: (x, y, width, height), as in the file.
         extra: other fields.
     """
 
@@ -145,9 +145,9 @@ class CocoAnnotation:
         )
 
     def to_json(self, rle: Rle | None, polygons: list[list[int]] | None = None) -> dict[str, Any]:
-        """The entry of "annotations": true area and tight box of `rle`, or none without a mask.
+        """The entry of "annotations", with true area and tight box of `rle`; none without a mask.
 
-        The segmentation is `polygons`, or run lengths where there are none.
+        The segmentation is `polygons`, or run lengths without polygons.
         """
         record: dict[str, Any] = {
             "id": self.id,
@@ -284,10 +284,10 @@ def _box(value: Any) -> tuple[float, float, float, float] | None:
 def wrong_size(
     source: str, image: CocoImage, size: tuple[int, int], displayed: tuple[int, int]
 ) -> DataError:
-    """Return the error that an image, as displayed, has another size than its annotations.
+    """Return the error for an image whose displayed size differs from its annotations' size.
 
     Args:
-        source: what the annotations come from.
+        source: name of the annotation file.
         image: the image.
         size: (height, width) that the annotations are for.
         displayed: (height, width) of the picture, EXIF orientation applied.

@@ -21,7 +21,7 @@ from samadapt.errors import DataError
 _CHARACTERS = 7
 _LONGEST_OUTLINE = 1 << 24
 _FEWEST = 3
-"""Points of the simplest polygon."""
+"""Least number of points of a polygon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ class Rle:
     ) -> Rle:
         """The union of parts of a mask, each (h, w) with the x and y of its corner.
 
-        Time and memory grow with the parts and not with the image, so that masks on images of
-        any size are made in parts. What lies outside the image is cut off.
+        Time and memory grow with the parts and not with the image, for masks on images of any
+        size. Pixels outside the image are cut off.
 
         Raises:
             DataError: a part that is no mask.
@@ -113,8 +113,8 @@ class Rle:
     def from_polygons(cls, polygons: Sequence[Any], size: tuple[int, int]) -> Rle:
         """Rasterise the union of polygons [x0, y0, x1, y1, ...] as COCO's own tools do.
 
-        Points may also come in pairs [[x0, y0], [x1, y1], ...]. A polygon of less than three
-        points encloses nothing: it is passed over where there are others.
+        Points may also be pairs [[x0, y0], [x1, y1], ...]. A polygon of fewer than three points
+        encloses nothing and is ignored if there are others.
         """
         from pycocotools import mask as coco
 
@@ -130,9 +130,9 @@ class Rle:
 
     @classmethod
     def even_odd(cls, polygons: Sequence[Any], size: tuple[int, int]) -> Rle:
-        """Rasterise polygons by the even-odd rule: one inside another one is a hole.
+        """Rasterise polygons by the even-odd rule: a polygon inside another one is a hole.
 
-        Time grows with the outlines and with the image once, not with their product.
+        Time grows with the sum of outlines and image, not with their product.
         """
         ends = [np.cumsum(_unpack(bytes(one["counts"])))[:-1] for one in _drawn(polygons, size)]
         # A pixel is inside an odd number of polygons where an odd number of runs began before it.
@@ -146,7 +146,7 @@ class Rle:
         """Read any COCO `segmentation`: polygons, a list of run lengths, or packed run lengths.
 
         Args:
-            segmentation: the value as it stands in the JSON file.
+            segmentation: the value in the JSON file.
             size: (height, width) of the image.
 
         Raises:
@@ -323,7 +323,7 @@ def _canonical(runs: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _unpack(counts: bytes) -> NDArray[np.int64]:
-    """Run lengths from their packed form, without trusting it."""
+    """Decode and check packed run lengths."""
     characters = np.frombuffer(counts, np.uint8).astype(np.int64) - 48
     if characters.size == 0 or characters.min() < 0 or characters.max() > 63:
         raise DataError("the run lengths (RLE) are broken: characters that do not belong there")

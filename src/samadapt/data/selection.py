@@ -1,4 +1,4 @@
-"""`select`: the masks of one task, all of them or a few."""
+"""`select`: all masks or a few masks of one task."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from samadapt.errors import DataError
 from samadapt.spelling import did_you_mean
 
 SMALLEST = 2
-"""Pixels of the smallest mask that is used: a single one shows nothing of an object's shape."""
+"""Smallest number of pixels of a mask, since a single one shows no shape."""
 
 
 def select(
     dataset: CocoDataset, category: str | None, shots: int | None = None, seed: int = 0
 ) -> CocoDataset:
-    """The objects of one category with the images that show them; perhaps only a few objects.
+    """Select all objects or a few objects of one category, with their images.
 
-    Objects without a mask, crowds, and masks of less than two pixels are left out. The objects of
-    more shots contain those of fewer, and they are from different images as far as there are
-    enough. What is kept stays in the file's order.
+    Objects without a mask, crowds, and masks of less than two pixels are left out. A selection of
+    more shots contains that of fewer, and its objects are from different images as far as
+    possible. The order of the file is kept.
 
     Args:
-        dataset: any.
+        dataset: the dataset.
         category: its name; None for objects of all categories.
-        shots: how many objects; None for all.
-        seed: which ones; same seed, same objects.
+        shots: number of objects; None for all.
+        seed: of the choice; same seed, same objects.
 
     Raises:
         DataError: an unknown category, no usable mask, or fewer of them than `shots`.
@@ -68,7 +68,7 @@ def with_crowds(dataset: CocoDataset) -> CocoDataset:
 
 
 def why_no_object(annotations: Sequence[CocoAnnotation]) -> str:
-    """Why none of these annotations is an object with a mask that can be used."""
+    """The reason why none of these annotations is an object with a usable mask."""
     masks = [a for a in annotations if a.segmentation is not None]
     if not annotations:
         return "there is no annotation"
@@ -124,6 +124,6 @@ def _too_few(source: str, category: str | None, shots: int | None, usable: int, 
     if not usable:
         return f"{source} has no usable mask{of}{left_out}: give masks of objects"
     return (
-        f"{source} has {usable} masks{of}{left_out}, {shots} shots were asked for: ask for "
-        f"{usable} or fewer, or give more masks"
+        f"{source} has {usable} masks{of}{left_out}, but {shots} shots are required: use "
+        f"{usable} or fewer shots, or give more masks"
     )

@@ -1,4 +1,4 @@
-"""Text files as other tools write them: any Unicode encoding, JSON and XML, all of it untrusted."""
+"""Reading of untrusted text files of other tools: any Unicode encoding, JSON and XML."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _BROKEN = "\ufffd"
 def read_text(path: Path, findings: ImportIssues | None = None) -> str:
     """The text of a file: UTF-8, or UTF-16 or UTF-32 with a byte order mark.
 
-    Of what is none of these, single broken places are replaced, and all else is read as
-    Windows-1252; both is said to `findings`.
+    In other files single broken bytes are replaced, or the file is read as Windows-1252; both are
+    reported to `findings`.
 
     Raises:
         DataError: unreadable, or no text.

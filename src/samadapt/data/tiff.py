@@ -1,4 +1,4 @@
-"""TIFF files whose numbers Pillow would cut down, misread or refuse, or cannot decompress.
+"""Reading of TIFF files that Pillow would truncate, misread or refuse, or cannot decompress.
 
 These are colour with 16 bits per channel, 64-bit, half-precision or multi-channel floats, signed
 bytes, unsigned 32-bit integers and channels beyond colour: common in science, rare elsewhere.
@@ -32,7 +32,7 @@ _TAGS = {
     _PHOTOMETRIC: _BLACK_IS_ZERO,
     _COMPRESSION: 1,
 }
-"""The tags that tell a page's size and type, with what they mean where they are missing."""
+"""The tags of a page's size and type, with their defaults."""
 
 
 _PILLOWS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
@@ -40,7 +40,7 @@ _PILLOWS = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000)
 
 
 def deep_tiff_size(path: Path) -> tuple[int, int] | None:
-    """(height, width) as displayed, or None when `path` is no TIFF or one that Pillow reads."""
+    """(height, width) as displayed; None if `path` is no TIFF, or one that Pillow can read."""
     tags = _first_tags(path)
     if tags is None or not _beyond_pillow(tags):
         return None
@@ -50,7 +50,7 @@ def deep_tiff_size(path: Path) -> tuple[int, int] | None:
 
 
 def deep_tiff_bytes(path: Path) -> int:
-    """Bytes of the values that `read_deep_tiff` gives, from the file's header."""
+    """Size in bytes of the result of `read_deep_tiff`, from the file's header."""
     tags = _first_tags(path)
     if tags is None or not _beyond_pillow(tags):
         return 0
@@ -104,7 +104,7 @@ def read_deep_tiff(path: Path, *, shown: bool = False) -> NDArray[Any]:
 
 
 def seen_channels(array: NDArray[Any], photometric: int, alpha: bool) -> NDArray[Any]:
-    """The channels of colours (H, W, channels) that people see."""
+    """The visible channels of an array (H, W, channels)."""
     channels = array.shape[2]
     if photometric == _INKS and channels >= 4 and array.dtype.kind == "u":
         most = float(np.iinfo(array.dtype).max)

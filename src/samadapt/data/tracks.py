@@ -19,10 +19,10 @@ class Track:
 
     Attributes:
         id: its number, from 1.
-        masks: by slice; slices may be left out.
-        label: what it is; None if nobody said.
-        parent: id of the object that it came from by a split; None for none.
-        slices: those it is in, in order.
+        masks: by slice; slices may be missing.
+        label: its label, if any.
+        parent: id of the object from which it was split; None for none.
+        slices: its slices, in order.
     """
 
     id: int
@@ -49,7 +49,7 @@ class Tracks:
 
     Attributes:
         size: (height, width) of the slices.
-        length: how many slices there are.
+        length: number of slices.
         tracks: in the order of their ids.
 
     Raises:
@@ -113,20 +113,20 @@ class Tracks:
         label: str | None = None,
         parent: int | None = None,
     ) -> Tracks:
-        """With one object more; its id follows the highest one."""
+        """Return the tracks with one more object; its id follows the highest one."""
         new = Track(self._next_id(), _rles(masks), label, parent)
         return replace(self, tracks=(*self.tracks, new))
 
     def put(self, track_id: int, masks: Mapping[int, Rle | NDArray[np.bool_]]) -> Tracks:
-        """With these masks of an object, in place of those it has in the same slices."""
+        """Return the tracks with these masks of an object, replacing masks in the same slices."""
         track = self[track_id]
         return self._with(replace_masks(track, {**track.masks, **_rles(masks)}))
 
     def split(self, track_id: int, at: int) -> Tracks:
-        """From slice `at` on the object is another one, whose parent is the first.
+        """Make the object from slice `at` on a new one, whose parent is the old one.
 
         Raises:
-            DataError: nothing of it is there, or nothing before.
+            DataError: the object has no mask from there on, or none before.
         """
         track = self[track_id]
         before = {i: m for i, m in track.masks.items() if i < at}
@@ -142,10 +142,10 @@ class Tracks:
         return changed._with(replace_masks(changed[track_id], before))
 
     def merge(self, first: int, second: int) -> Tracks:
-        """Both are one object, with the id of the first; where both are, it is their union.
+        """Merge two objects into one with the first id; masks in the same slice are united.
 
         Raises:
-            DataError: an unknown track, or twice the same.
+            DataError: an unknown track, or the same track twice.
         """
         if first == second:
             raise DataError(f"track {first} cannot be merged with itself")
@@ -164,10 +164,10 @@ class Tracks:
         return replace(self, tracks=tuple(left))._with(merged)
 
     def end(self, track_id: int, at: int) -> Tracks:
-        """Slice `at` is the last one that the object is in.
+        """End an object with slice `at`.
 
         Raises:
-            DataError: nothing of it would be left.
+            DataError: no mask would be left.
         """
         track = self[track_id]
         kept = {index: rle for index, rle in track.masks.items() if index <= at}
@@ -176,7 +176,7 @@ class Tracks:
         return self._with(replace_masks(track, kept))
 
     def remove(self, track_id: int) -> Tracks:
-        """Without an object; what came from it has no parent any more."""
+        """Return the tracks without an object; its children lose their parent."""
         self[track_id]
         left = (t for t in self.tracks if t.id != track_id)
         orphans = (replace(t, parent=None) if t.parent == track_id else t for t in left)

@@ -1,7 +1,7 @@
 """Tracks in COCO files: every slice is an image, every mask an annotation with its track's id.
 
-Written are the fields that TAO, COCO-VID and CVAT readers look for; read is whichever is there:
-`track_id`, `instance_id` or `attributes.track_id`.
+The writer adds the fields for readers of TAO, COCO-VID and CVAT; the reader uses `track_id`,
+`instance_id` or `attributes.track_id`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from samadapt.data.tracks import Track, Tracks
 from samadapt.errors import DataError
 
 UNNAMED = "object"
-"""Category of objects that nobody named."""
+"""Category of objects without a label."""
 _VOXELS = ("z", "y", "x", "t")
 
 
@@ -35,7 +35,7 @@ def save_tracks_coco(
         tracks: of the stack.
         stack: names its slices: the files of a folder of frames, otherwise NAME_0000.png and so
             on, as `save_frames` writes them.
-        images: folder of the frames, put before their names.
+        images: folder of the frames, used as a prefix of their names.
 
     Raises:
         DataError: it cannot be written.
@@ -99,14 +99,14 @@ def load_tracks_coco(
 ) -> Tracks:
     """Read tracks from a COCO file that holds one stack.
 
-    An annotation without a track's id is an object of its own. Two masks of one object in the same
+    An annotation without a track's id is a separate object. Two masks of one object in the same
     slice are united.
 
     Args:
         path: the file.
-        stack: tells length and size, and which file name is which slice; without it they are the
-            file's.
-        findings: takes annotations that cannot be used; without it the first is raised.
+        stack: has the length, the size and the file names of the slices; without it they are
+            read from the file.
+        findings: receives unusable annotations; without it the first one is raised.
 
     Raises:
         DataError: not COCO, several stacks in one file, images of different sizes or of another

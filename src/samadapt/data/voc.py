@@ -70,12 +70,12 @@ def load_voc(
     """Read a dataset in PASCAL VOC form with object masks.
 
     Images of objects may be palettes, grey, or in VOC's colours. Without them there are no masks:
-    boxes, and masks of classes, in which objects cannot be told apart, are named and left out.
+    boxes, and masks of classes, which do not distinguish objects, are reported and left out.
 
     Args:
         folder: holds `Annotations`, or the XML files themselves.
-        images: the folder of images that they are about.
-        findings: takes the files and objects that cannot be used.
+        images: the folder of their images.
+        findings: receives unusable files and objects.
 
     Raises:
         DataError: no annotations.

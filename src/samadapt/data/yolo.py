@@ -2,8 +2,8 @@
 
 A line is the class's number and the corners of one polygon, in shares of the image's width and
 height. One closed line can hold only one part, so the parts of an object are joined by bridges of
-no width, walked there and back; holes are joined to the outline in the same way. Corners are
-written with nine digits: reading them gives back the very same masks.
+zero width, which are passed in both directions; holes are joined to the outline in the same way.
+Corners are written with nine digits, which preserves masks exactly.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def save_yolo(
     Args:
         dataset: what to write.
         folder: a new or empty folder; it appears only when everything is written.
-        outlines: where polygons come from; exact ones when left out.
+        outlines: source of the polygons; exact ones when left out.
 
     Raises:
         DataError: two images that would share a file, a broken mask, a folder that is not empty
@@ -90,15 +90,15 @@ def load_yolo(
 
     A label file belongs to the image of the same path, whether folders called "images" and
     "labels" lie above the parts of a dataset or inside them. Lines of four numbers are boxes, read
-    as rectangles; a confidence at the end of a line is passed over.
+    as rectangles; a confidence at the end of a line is ignored.
 
     Args:
         folder: holds `data.yaml` (or `classes.txt`) and `labels`, or the text files themselves.
         images: the folder of images, for their names and sizes.
-        findings: takes the files and lines that cannot be used.
+        findings: receives unusable files and lines.
 
     Raises:
-        DataError: no image, no label file, or none that fits an image.
+        DataError: no image, no label file, or none that matches an image.
     """
     folder, place = Path(folder), ImageFolder(images, ignored=(IMAGES, LABELS))
     findings = findings or ImportIssues()

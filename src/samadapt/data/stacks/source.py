@@ -26,9 +26,9 @@ class StackFacts:
         voxel: distances.
         remarks: about the file as a whole.
         bad: slices that cannot be used, with the reason.
-        channelwise: whether channels are shown with a contrast of their own, as suits dyes.
-        affine: 4 x 4, from voxel (x, y, z) to the scanner's millimetres, where there is such.
-        are_files: whether each slice is an image file of its own.
+        channelwise: whether each channel gets its own contrast, as for dyes.
+        affine: 4 x 4, from voxel (x, y, z) to the scanner's millimetres; None if unknown.
+        are_files: whether each slice is a separate image file.
     """
 
     names: tuple[str, ...]

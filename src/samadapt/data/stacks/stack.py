@@ -1,4 +1,4 @@
-"""`Stack`: many slices as one item, read one at a time and shown with one contrast."""
+"""`Stack`: many slices as one item, read one at a time and displayed with one contrast."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from samadapt.data.stacks.voxels import VoxelSize
 from samadapt.errors import ImageError
 
 _LOOKED_AT = 12
-"""Slices that the contrast is taken from."""
+"""Number of slices from which the contrast is computed."""
 _SAMPLES = 1 << 18
 """Values of each of them."""
 
@@ -28,11 +28,11 @@ _SAMPLES = 1 << 18
 class Stack:
     """A volume, time series, folder of frames or video as one item.
 
-    Slices are counted from 0 and read when they are asked for; memory holds one at a time. More
-    than 8 bits are stretched between the same two values in every slice, the 0.1th and the 99.9th
-    percentile over slices along the stack, so that one grey is the same grey everywhere. A slice
-    that is missing, damaged or unlike the others keeps its place: reading it raises one line, and
-    all the others work.
+    Slices are counted from 0 and read on demand; memory holds one at a time. More than 8 bits are
+    stretched between the same two values in every slice, the 0.1th and the 99.9th percentile over
+    slices along the stack, so that all slices have the same contrast. A slice that is missing,
+    damaged or unlike the others keeps its position: reading it raises a one-line error, and all
+    the others can be used.
     """
 
     def __init__(self, source: SliceSource, name: str) -> None:
@@ -98,7 +98,7 @@ class Stack:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """A slice as a person sees it, (H, W, 3) uint8, all with the same contrast.
+        """A slice as displayed, (H, W, 3) uint8; all slices have the same contrast.
 
         Raises:
             IndexError: no such slice.
@@ -142,13 +142,13 @@ class Stack:
 
     @property
     def findings(self) -> tuple[LeftOut, ...]:
-        """What the headers tell is wrong, one line each; `check` looks at every slice."""
+        """Problems found in the headers, one line each; `check` reads every slice."""
         bad = self._facts.bad
         return (*self._facts.remarks, *(bad[index] for index in sorted(bad)))
 
     @property
     def usable(self) -> tuple[int, ...]:
-        """Slices of which the headers tell nothing wrong."""
+        """Slices without problems in the headers."""
         return tuple(i for i in range(len(self)) if i not in self._facts.bad)
 
     def file_name(self, index: int) -> str:
@@ -160,7 +160,7 @@ class Stack:
         return f"{stem}_{index:0{digits}d}.png"
 
     def slice_name(self, index: int) -> str:
-        """What to call a slice in messages."""
+        """The name of a slice in messages."""
         return f"{self.name}, {self._facts.names[index]}"
 
     def values(self, index: int) -> NDArray[Any]:
@@ -178,7 +178,7 @@ class Stack:
         return values
 
     def check(self) -> tuple[LeftOut, ...]:
-        """Read every slice; what is wrong, one line each."""
+        """Read every slice; returns its problems, one line each."""
         found = list(self.findings)
         for index in self.usable:
             try:

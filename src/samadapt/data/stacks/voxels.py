@@ -1,4 +1,4 @@
-"""`VoxelSize`: how far apart slices, rows and columns are."""
+"""`VoxelSize`: distances between slices, rows and columns."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SECONDS |= {"minute": 60.0, "h": 3600.0, "hour": 3600.0}
 
 @dataclass(frozen=True, slots=True)
 class VoxelSize:
-    """Distances between neighbouring slices, rows and columns; None where nobody knows.
+    """Distances between neighbouring slices, rows and columns; None where unknown.
 
     Attributes:
         z: micrometres from slice to slice.
@@ -59,7 +59,7 @@ class VoxelSize:
 
     @property
     def zyx(self) -> tuple[float, float, float]:
-        """Micrometres along z, y and x; 1 where nobody knows."""
+        """Micrometres along z, y and x; 1 where unknown."""
         return self.z or 1.0, self.y or 1.0, self.x or 1.0
 
     @property
@@ -69,12 +69,12 @@ class VoxelSize:
 
 
 def micrometres(value: object, unit: str | None) -> float | None:
-    """A length in micrometres, or None where number or unit are of no use."""
+    """A length in micrometres, or None where number or unit are unusable."""
     return _positive(value, _MICROMETRES.get((unit or "").strip().lower()))
 
 
 def seconds(value: object, unit: str | None) -> float | None:
-    """A time in seconds, or None where number or unit are of no use."""
+    """A time in seconds, or None where number or unit are unusable."""
     return _positive(value, _SECONDS.get((unit or "").strip().lower()))
 
 

@@ -1,4 +1,4 @@
-"""Tiles and coarser levels that a file does not have, made once and kept in a folder."""
+"""Cache of tiles and coarser levels that a file lacks, computed once and kept in a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from samadapt.errors import ImageError
 
 TILE = 512
 COARSE_ENOUGH = 2048
-"""Longer side of a level below which no coarser one is made."""
+"""No coarser level is computed below this longer side of a level."""
 _VERSION = "1"
 
 Read = Callable[[int, int, int, int], NDArray[Any]]
@@ -33,7 +33,7 @@ def default_cache() -> Path:
 
 
 def cached_level(cache: Path, path: Path, level: int) -> Path:
-    """The file of a level of an image; another one when the image has changed."""
+    """The cache file of a level of an image, which depends on the image's fingerprint."""
     about = path.stat()
     text = f"{_VERSION}\n{path.resolve()}\n{about.st_size}\n{about.st_mtime_ns}"
     return cache / hashlib.sha256(text.encode()).hexdigest()[:32] / f"level{level}.tif"

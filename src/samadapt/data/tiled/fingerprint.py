@@ -1,4 +1,4 @@
-"""`fingerprint`: what tells a large image from another one, without reading all of it."""
+"""`fingerprint`: identifies a large image without reading all of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PIECES = 64
 
 
 def fingerprint(path: Path) -> str:
-    """SHA-256 over the size of a file and pieces all over it; of a zarr store, over its headers.
+    """SHA-256 over a file's size and samples of its content, or over the headers of a zarr store.
 
     Raises:
         OSError: it cannot be read.

@@ -23,7 +23,7 @@ from samadapt.data.tiled.tiff_levels import TiffLevels
 from samadapt.errors import ImageError
 
 HUGE_PIXELS = 100_000_000
-"""Pixels from which an image is better read in windows."""
+"""Number of pixels from which on an image is read in windows."""
 _TIFF_SUFFIXES = frozenset({".tif", ".tiff", *SLIDE_SUFFIXES})
 _BAND = 1024
 _SAMPLE = 128
@@ -33,14 +33,14 @@ Window = tuple[int, int, int, int]
 
 
 class TiledImage:
-    """An image larger than memory: windows of it are read, at the level that suits.
+    """An image larger than memory, of which windows are read at a suitable level.
 
     Coordinates are pixels of the finest level. Memory holds the tiles of one window. More than 8
     bits are stretched between the same two values everywhere.
 
     Args:
-        sources: levels and where they come from, the finest first.
-        name: what to call it in messages.
+        sources: the source and index of each level, the finest first.
+        name: for messages.
     """
 
     def __init__(self, sources: list[tuple[LevelSource, int]], name: str) -> None:
@@ -54,8 +54,8 @@ class TiledImage:
     ) -> Self:
         """Open an image; only its header is read if it has tiles and coarser levels.
 
-        A file without tiles is decoded once as a whole and tiled into the cache; levels that are
-        missing are made there too, a row of tiles at a time.
+        A file without tiles is decoded once as a whole and tiled into the cache; missing levels
+        are computed there too, a row of tiles at a time.
 
         Args:
             path: a TIFF (OME-TIFF, SVS, NDPI as far as tifffile reads them), an OME-zarr (needs
@@ -106,7 +106,7 @@ class TiledImage:
 
     @property
     def findings(self) -> tuple[LeftOut, ...]:
-        """What is wrong with single levels, one line each."""
+        """Problems of single levels, one line each."""
         return tuple(self._found)
 
     def read(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
@@ -128,7 +128,7 @@ class TiledImage:
     def view(self, window: Window, longest: int) -> NDArray[np.uint8]:
         """A window of the image, at most `longest` pixels along its longer side, never enlarged.
 
-        A level whose tiles are damaged there is passed over for the next finer one.
+        Where a level's tiles are damaged, the next finer level is used.
 
         Args:
             window: (x0, y0, x1, y1) in pixels of the finest level.
@@ -167,7 +167,7 @@ class TiledImage:
         return source.read(own, x0, y0, x1, y1)
 
     def _level_for(self, scale: float) -> int:
-        """The coarsest level that still has as many pixels as are asked for."""
+        """The coarsest level with at least the required resolution."""
         full = self.size[1]
         fitting = [k for k, (_, width) in enumerate(self.sizes) if width >= full * scale * 0.999]
         return fitting[-1]
@@ -214,7 +214,7 @@ def _colours(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def is_huge(path: str | os.PathLike[str]) -> bool:
-    """Whether an image is better read in windows: a zarr store, a slide, or very many pixels.
+    """Whether an image is read in windows: a zarr store, a slide, or very many pixels.
 
     Raises:
         ImageError: missing file, or not an image.
@@ -244,7 +244,7 @@ def shown_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def makes_tiles(path: str | os.PathLike[str]) -> bool:
-    """Whether `TiledImage.open` has to make tiles or levels of an image first, which takes long.
+    """Whether `TiledImage.open` must first compute tiles or levels of an image, which takes long.
 
     Raises:
         ImageError: damaged, or a package that is not installed.
@@ -270,7 +270,7 @@ def _stored_sizes(path: Path) -> list[tuple[int, int]]:
 
 
 def is_decoded_whole(path: str | os.PathLike[str]) -> bool:
-    """Whether `TiledImage.open` has to decode all of a file before it can be read in windows.
+    """Whether `TiledImage.open` must decode the whole file before windows can be read.
 
     Raises:
         ImageError: damaged.
@@ -285,7 +285,7 @@ def is_decoded_whole(path: str | os.PathLike[str]) -> bool:
 
 
 def _stored_tiles(path: Path) -> LevelSource | None:
-    """The tiles of a TIFF; None for other files, and for those whose pieces are too large."""
+    """The tiles of a TIFF; None for other files, and for TIFFs with too large tiles or strips."""
     if path.suffix.lower() not in _TIFF_SUFFIXES:
         return None
     found = TiffLevels(path)
@@ -296,7 +296,7 @@ def _stored_tiles(path: Path) -> LevelSource | None:
 
 
 def _tiled_once(path: Path, cache: Path) -> LevelSource:
-    """The tiles of a file that has none, from the cache or made now."""
+    """The tiles of a file without tiles, from the cache or computed now."""
     target = cached_level(cache, path, 0)
     if not target.is_file():
         values = read_seen(path)
@@ -312,7 +312,7 @@ def _tiled_once(path: Path, cache: Path) -> LevelSource:
 def _with_coarse_levels(
     path: Path, sources: list[tuple[LevelSource, int]], cache: Path
 ) -> list[tuple[LevelSource, int]]:
-    """With the coarser levels that are missing, from the cache or made now."""
+    """Add missing coarser levels, from the cache or computed now."""
     while True:
         source, level = sources[-1]
         size = source.sizes[level]
@@ -325,7 +325,7 @@ def _with_coarse_levels(
 
 
 class _Mended:
-    """A level whose damaged tiles read as black, so that coarser levels can be made of it."""
+    """A level whose damaged tiles are read as black, for computing coarser levels."""
 
     def __init__(self, source: LevelSource, level: int) -> None:
         self._source, self._level = source, level

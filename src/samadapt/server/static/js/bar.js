@@ -27,7 +27,7 @@ function render() {
   const parts = isUnderWay() ? forObject() : state.proposals ? forProposals() : state.selected !== null ? forSelected() : [];
   bar.hidden = !parts.length;
   bar.replaceChildren(...parts);
-  say(isPinning() ? "Click on the place that the comment is about; Esc gives it up." : parts.length ? remark() : "");
+  say(isPinning() ? "Click on the place for the comment; Esc cancels." : parts.length ? remark() : "");
   const painting = ["brush", "erase", "scissors"].includes(state.tool);
   $("brush-bar").hidden = !painting;
   $("brush-value").textContent = `${state.settings.brush} px`;
@@ -74,12 +74,12 @@ function forProposals() {
   if (queue) {
     const { label, score } = list[index];
     return [
-      h("span.info", { title: "How sure the model is; the least sure come first" }, `${label} · ${Math.round(100 * score)} % · ${queue.waiting} left`),
+      h("span.info", { title: "The score of the proposal; the most doubtful come first" }, `${label} · ${Math.round(100 * score)} % · ${queue.waiting} left`),
       small("right", "proposalNext", "Later"), separator(),
       plain("reject", "Reject"), plain("edit", "Fix"), plain("acceptAll", "All here"), main("accept", "Accept proposal"), small("cross", "drop", "End"),
     ];
   }
-  const title = more ? "There may be more: they are looked for after these" : "";
+  const title = more ? "There may be more; they are searched for after these" : "";
   return [
     h("span.info", { id: "which-proposal", title }, whichProposal()),
     small("left", "proposalPrevious", "Previous"), small("right", "proposalNext", "Next"), separator(),

@@ -20,7 +20,7 @@ export function candidateButtons() {
 
 function button(k) {
   const score = Math.round(100 * Math.min(Math.max(current.scores[k] ?? 0, 0), 1));
-  const text = `Candidate ${k + 1}: the model gives it ${score} of 100`;
+  const text = `Candidate ${k + 1}: score ${score} of 100`;
   const show = (event) => thumbnail(event.currentTarget, k);
   const hide = (event) => event.currentTarget.querySelector("canvas")?.remove();
   const made = h("button", {

@@ -89,7 +89,7 @@ function build() {
     check("lockContrast", "Same fit for all images"),
     h("h3", {}, "Drawing"),
     check("keepEarlier", "Keep earlier objects on top"), check("preview", "Preview under the mouse"),
-    h("label.field", {}, "An object not accepted when leaving", h("select", {
+    h("label.field", {}, "Unaccepted object when leaving the image", h("select", {
       "data-setting": "leaving", onchange: (event) => configure({ leaving: event.target.value }),
     }, Object.entries(ANSWERS).map(([value, text]) => h("option", { value, selected: value === s.leaving }, text)))),
     h("h3", {}, "You"),

@@ -17,7 +17,7 @@ export function showExport() {
       .map(({ name }) => h("option", { value: name, selected: name === last.format }, NAMES[name] ?? name)));
     const format = h("select", { id: "export-format" }, group("One file", true), group("A folder, as a zip archive", false));
     const images = h("select", { id: "export-images" }, [
-      ["annotated", "that have objects or are done"], ["done", "that are done"], ["approved", "that are approved"], ["all", "all, untouched ones too"],
+      ["annotated", "with objects or done"], ["done", "done"], ["approved", "approved"], ["all", "all, including untouched"],
     ].map(([value, text]) => h("option", { value, selected: value === last.images }, text)));
     const submit = (event) => {
       event.preventDefault();
@@ -53,7 +53,7 @@ function report(name, { written, left_out: lines, left_out_count: count }) {
   dialog("Exported", (close) => [
     h("p", {}, h("b", {}, name), `: ${written}.`),
     ...(count ? [
-      h("p", {}, `Not in it (${place} says it, too):`),
+      h("p", {}, `Left out (also listed in ${place}):`),
       ...lines.map((line) => h("div.muted", {}, line)),
       count > lines.length && h("div.muted", {}, `and ${count - lines.length} more`),
     ] : []),

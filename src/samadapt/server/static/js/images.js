@@ -82,7 +82,7 @@ export function working(text) {
 export async function go(step, wanted = "any") {
   const after = state.image?.id ?? opened ?? 0;
   const atEnd = {
-    unfinished: "No other image is left to do.", review: "No other image waits for review.",
+    unfinished: "No other unfinished image is left.", review: "No other image waits for review.",
     any: step > 0 ? "This is the last image." : "This is the first image.",
   };
   try {
@@ -96,7 +96,7 @@ export async function go(step, wanted = "any") {
 
 /** Mark the image and go on to the next one that is not finished. */
 export async function finish(mark) {
-  if (!state.image && mark === "done") toast("An image that cannot be read cannot be done: skip it.", true);
+  if (!state.image && mark === "done") toast("An image that cannot be read cannot be marked as done: skip it.", true);
   else if (shownImage() && (await setMark(mark))) await go(1, "unfinished");
 }
 

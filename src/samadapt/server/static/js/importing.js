@@ -22,7 +22,7 @@ export function showImport() {
     const file = chosen({ id: "import-file", accept: ".json,.zip,application/json,application/zip" }, ([one]) => send(one, one.name));
     const folder = chosen({ id: "import-folder", webkitdirectory: true }, sendFolder);
     return [
-      h("p", {}, "Objects are added to the images of the same names; what is there already is not added twice."),
+      h("p", {}, "Objects are added to the images of the same names; existing objects are not added again."),
       file, folder,
       h("div.end", {},
         h("button.button", { onclick: close }, "Cancel"),
@@ -94,12 +94,12 @@ function report(file, name, found) {
     ]
     : [];
   dialog(`Imported ${name}`, (close) => [
-    h("p", {}, `${found.summary}.`, found.added ? ` ${keyOf("undo")} takes all of it back.` : ""),
+    h("p", {}, `${found.summary}.`, found.added ? ` ${keyOf("undo")} undoes the import.` : ""),
     ...list("Left out:", found.left_out, found.left_out_count),
-    ...list("Differs from what is there:", found.differing, found.differing_count),
+    ...list("Different from existing objects:", found.differing, found.differing_count),
     h("div.end", {}, ...[
       found.crowds
-        ? h("button.button", { onclick: () => { close(); send(file, name, true); } }, "Take crowds, too")
+        ? h("button.button", { onclick: () => { close(); send(file, name, true); } }, "Import crowds too")
         : null,
       h("button.button.main", { onclick: close }, "OK"),
     ].filter(Boolean)),

@@ -81,7 +81,7 @@ function removal(known, close) {
       takeLabels(answer);
       await refreshObjects();
       remember(known, target, answer);
-      toast(`${known.name} is removed, ${answer.changed} objects were relabelled; ${keyOf("undo")} takes that back.`);
+      toast(`${known.name} is removed, ${answer.changed} objects were relabelled; ${keyOf("undo")} undoes that.`);
     });
   };
   return h("div", {}, h("h3", {}, "Merge or remove"), count,

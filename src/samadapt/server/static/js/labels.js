@@ -86,7 +86,7 @@ function render() {
   const isSearched = $("label-search").value.trim() !== "";
   const rows = isSearched ? found().map((label) => row(label, label.name, 0, counts)) : treeRows(counts);
   if (!isSearched) rows.push(row(NONE, NO_LABEL, 0, counts));
-  else if (!rows.length) rows.push(h("div.empty", {}, "No label fits."));
+  else if (!rows.length) rows.push(h("div.empty", {}, "No label matches."));
   list.replaceChildren(...rows);
   list.scrollTop = top;
   if (focused) list.querySelector(`[data-of="${focused}"]`)?.focus();

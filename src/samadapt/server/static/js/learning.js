@@ -88,17 +88,17 @@ function howMany(compared, unverified) {
   const texts = [compared < ENOUGH
     ? `Shown from ${ENOUGH} objects on that you corrected or checked: ${compared} so far.`
     : `${objects(compared)} that you corrected or checked.`];
-  if (unverified) texts.push(`Unverified: ${objects(unverified)} accepted as they came; left out.`);
+  if (unverified) texts.push(`Unverified: ${objects(unverified)} accepted unchanged; left out.`);
   return texts.join(" ");
 }
 
 function explanation(found) {
   if (!found.can_learn) return `Nothing is learned: ${CANNOT_LEARN}.`;
-  if (!found.learning) return found.adapter === "none" ? "Nothing is learned: the model answers as it ships." : `In use: ${found.adapter}. It does not learn here.`;
-  if (!found.learned) return "Accepted objects are learned in the background; until the first one is, the frozen model answers.";
+  if (!found.learning) return found.adapter === "none" ? "Nothing is learned: the model is used as shipped." : `In use: ${found.adapter}. It does not learn here.`;
+  if (!found.learned) return "Accepted objects are learned in the background; until the first one is learned, the frozen model is used.";
   if (found.active) return `In use: learned from ${found.learned} object${found.learned === 1 ? "" : "s"}; the frozen model did no better on the last ones.`;
-  if (!found.worse) return `Learned from ${found.learned} object${found.learned === 1 ? "" : "s"}, and compared with the frozen model on each new one. It answers once it has been better; until then the frozen model does.`;
-  return "What was learned did worse than the frozen model on the last objects, so the frozen model answers. Learning goes on, and comes back when it helps.";
+  if (!found.worse) return `Learned from ${found.learned} object${found.learned === 1 ? "" : "s"}, and compared with the frozen model on each new one. The adapted model is used once it is better; until then the frozen model is used.`;
+  return "The adapted model did worse than the frozen model on the last objects, so the frozen model is used. Learning continues, and the adapted model is used again when it is better.";
 }
 
 async function change(spec) {
@@ -114,7 +114,7 @@ async function change(spec) {
 }
 
 async function reset() {
-  if (!(await confirmed("Reset learning", "The model answers as it ships again, and learning begins anew. Your objects stay. A copy of what was learned stays in the project's folder.", "Reset"))) return;
+  if (!(await confirmed("Reset learning", "The model returns to its shipped state, and learning starts again. Your objects are kept. A copy of the learned state stays in the project's folder.", "Reset"))) return;
   try {
     set({ learning: await post("/api/learning/reset") });
     await resync();

@@ -159,22 +159,29 @@ async function start() {
 }
 
 function saved(kind, text) {
+  tellLink();
   const element = $("saved");
   element.dataset.state = kind;
   element.textContent = text;
-  element.title = kind === "failed" || kind === "away" ? whyNotSaved() || $("link").textContent : "What you accepted is on the disk";
+  element.title = kind === "failed" || kind === "away" ? whyNotSaved() || $("link").textContent : "All accepted objects are on the disk";
 }
 
 const LINK = {
-  away: () => `The server does not answer. Start it again (samadapt annotate ${state.project.name}): this page goes on by itself.${isSaving() ? " Do not close it." : ""}`,
-  stale: () => "The server was started again. Open the address that it printed, in another tab: this page then goes on by itself.",
+  away: () => `The server does not answer. Start it again (samadapt annotate ${state.project.name}): this page then continues by itself.${isSaving() ? " Do not close it." : ""}`,
+  stale: () => "The server was started again. Open the address that it printed, in another tab: this page then continues by itself.",
   other: () => `Another project is open at this address now. Start ${state.project.name} again: before that, nothing is saved here.`,
 };
 
-/** The server went away or came back. */
-async function linked(kind) {
+/** Say why the server does not answer, and whether anything is still to be saved. */
+function tellLink() {
+  const { kind } = link;
   $("link").hidden = kind === "up";
   $("link").textContent = kind === "up" ? "" : LINK[kind]();
+}
+
+/** The server went away or came back. */
+async function linked(kind) {
+  tellLink();
   if (kind !== "up") {
     working("");
     return;
@@ -212,7 +219,7 @@ async function sendAgain() {
       complain(error);
     }
   }
-  if (count) toast(count === 1 ? "What was not saved before is saved now." : `${count} things that were not saved before are saved now.`);
+  if (count) toast(count === 1 ? "An unsaved change is saved now." : `${count} unsaved changes are saved now.`);
   if (state.image) {
     await resync();
     await refreshObjects().catch(complain);

@@ -68,7 +68,7 @@ function rebuild() {
 function draw() {
   const box = $("object-list");
   if (!entries.length) {
-    const text = state.objects.size ? "No object is like that." : "No objects yet. Click on one in the image, or drag a box around it.";
+    const text = state.objects.size ? "No object matches the filter." : "No objects yet. Click on one in the image, or drag a box around it.";
     box.replaceChildren(h("div.empty", {}, text));
     return;
   }

@@ -108,7 +108,7 @@ export async function editSelected() {
   const object = state.objects.get(state.selected);
   if (!object || !unlocked([object]).length) return;
   if (hasObject()) {
-    toast("Accept or drop the present object first.");
+    toast("Accept or drop the current object first.");
     return;
   }
   set({ selected: null });

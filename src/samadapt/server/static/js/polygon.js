@@ -50,7 +50,7 @@ export async function simplify() {
     await send(rings, tolerance);
     return;
   }
-  toast("It has no corner to spare.");
+  toast("No corner can be removed.");
 }
 
 /** Begin to drag the corner at a place of the screen, or a new one on a line. */

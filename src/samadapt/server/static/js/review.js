@@ -44,7 +44,7 @@ async function mayApprove() {
   const waiting = proposals.length, comments = review.comments.filter((one) => !one.resolved).length;
   const open = [[waiting, "proposal"], [comments, "comment"]].filter(([count]) => count).map(([count, noun]) => `${count} ${noun}${count === 1 ? "" : "s"}`);
   if (!open.length) return true;
-  return confirmed("Approve this image", `${open.join(" and ")} still wait${waiting + comments === 1 ? "s" : ""} here. Approve the image all the same?`, "Approve");
+  return confirmed("Approve this image", `${open.join(" and ")} still wait${waiting + comments === 1 ? "s" : ""} here. Approve the image anyway?`, "Approve");
 }
 
 /** Send the image back, with a comment on the place that is to be worked on. */
@@ -183,7 +183,7 @@ function commentRow(one) {
   },
   h("button.comment-place", { "aria-label": `Show comment ${one.number}`, title: "Show the place", onclick: () => showPlace(one.x, one.y) }, String(one.number)),
   h("div", {}, h("div.comment-text", {}, one.text), h("span.muted", {}, `${one.person || "somebody"}, ${when}`)),
-  h("label.check", { title: "Dealt with" }, h("input", { type: "checkbox", checked: one.resolved, "aria-label": `Comment ${one.number} is dealt with`, onchange: () => resolve(one) })));
+  h("label.check", { title: "Resolved" }, h("input", { type: "checkbox", checked: one.resolved, "aria-label": `Comment ${one.number} is resolved`, onchange: () => resolve(one) })));
 }
 
 function header() {

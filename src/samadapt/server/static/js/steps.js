@@ -27,7 +27,7 @@ export async function undoStep() {
   const last = done.at(-1);
   if (!last || (last.at !== at && current.canUndo)) return false;
   // Something was done since, on other images.
-  if (last.at !== at && !(await confirmed("Undo", `Nothing else can be undone on this image. Take back ${last.text}?`, "Take it back"))) return true;
+  if (last.at !== at && !(await confirmed("Undo", `Nothing else can be undone on this image. Undo ${last.text}?`, "Undo"))) return true;
   await go(done, undone, last.undo, "Taken back");
   return true;
 }
