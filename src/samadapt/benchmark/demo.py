@@ -17,7 +17,7 @@ from pathlib import Path
 from samadapt.benchmark.interactive.compare import run_compared
 from samadapt.benchmark.interactive.report import Part, interactive_report
 from samadapt.benchmark.interactive.result import InteractiveResult, ObjectResult
-from samadapt.benchmark.interactive.run import PROTOCOL, run_interactive
+from samadapt.benchmark.interactive.run import run_interactive
 from samadapt.benchmark.options import Progress, Selection
 from samadapt.benchmark.report import write_report
 from samadapt.data.coco import CocoDataset
@@ -25,10 +25,13 @@ from samadapt.data.datasets import open_dataset
 from samadapt.errors import DataError, SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
+from samadapt.session.robot import ClickProtocol
 
 REPORT = "report.html"
 RESULT = "frozen.json"
 ADAPTED = "adapted.json"
+PROTOCOL = ClickProtocol(max_clicks=20, targets=(0.85,))
+"""The standard protocol to IoU 0.85: galaxies of 100 pixels have no finer outlines."""
 SECONDS_PER_CLICK = 3.0
 """Time of a person's click, for the minutes that are saved: an assumption, and named as such."""
 _FEW = 10

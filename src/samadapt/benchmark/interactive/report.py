@@ -21,7 +21,7 @@ Part = tuple[str, Sequence[Hashable]]
 
 _MOST_FIRST, _MOST_WORST = 40, 12
 """Numbers of objects with pictures: the first ones in the order of visits, and the worst others."""
-_TILES = ("NoC20@90", "FR20@90", "IoU@1", "Time per click")
+_TILES = ("IoU@1", "Time per click")
 
 
 def interactive_report(
@@ -49,7 +49,8 @@ def interactive_report(
     names = labels(results)
     goal = _goal(results)
     parts = _chosen(results) if parts is None else parts
-    tiles = [row for row in summary_rows(results) if row.label in _TILES]
+    shown = (f"NoC20@{goal.iou * 100:.0f}", f"FR20@{goal.iou * 100:.0f}", *_TILES)
+    tiles = [row for row in summary_rows(results) if row.label in shown]
     return Report(
         benchmark="interactive",
         title=title or _title(results[0]),

@@ -63,6 +63,8 @@ def summary_rows(results: Sequence[InteractiveResult]) -> list[Row]:
     comparison = _comparison(results)
     rows = []
     for measure in MEASURES:
+        if all(result.summary[measure.key] is None for result in results):
+            continue  # the protocol's limits hide it
         cells = [
             measure_cell(measure, result.summary[measure.key], result.intervals.get(measure.key))
             for result in results
