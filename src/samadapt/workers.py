@@ -1,4 +1,4 @@
-"""What worker processes have in common."""
+"""Initialisation of worker processes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import cv2
 def begin_worker() -> None:
     """Start of a worker process: an `initializer` for `ProcessPoolExecutor`.
 
-    It computes with one thread, ends at Ctrl-C at once and without a word, and does not outlive
-    the process that started it, however that one ended.
+    The worker computes with one thread, ends silently and at once at Ctrl-C, and ends with the
+    process that started it, even if that was killed.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     cv2.setNumThreads(1)

@@ -9,9 +9,9 @@ from samadapt.errors import DataError
 from samadapt.store.events import Attribute, Label
 
 MOST = 500
-"""Labels of one project: the editor shows them all."""
+"""Largest number of labels of a project, since the editor shows all of them."""
 LONGEST = 100
-"""Characters of a name."""
+"""Largest number of characters of a name."""
 
 _NEVER = ("Cc", "Cs", "Zl", "Zp")
 """Unicode categories of characters that no line of text has: control, half characters, breaks."""
@@ -24,7 +24,7 @@ def has_control(text: str) -> bool:
 
 
 def clean_name(name: str) -> str:
-    """The name as it is stored: without blanks around it, in Unicode's composed form.
+    """The stored form of a name: without surrounding blanks, in Unicode's composed form.
 
     Raises:
         DataError: empty, too long, or with control characters.
@@ -33,7 +33,7 @@ def clean_name(name: str) -> str:
         raise DataError(f"the name {name[:LONGEST]!a} has control characters: leave them out")
     clean = unicodedata.normalize("NFC", name.strip().strip("\ufeff").strip())
     if not clean:
-        raise DataError("the name is empty: give it one character at least")
+        raise DataError("the name is empty: give at least one character")
     if len(clean) > LONGEST:
         raise DataError(
             f"the name {clean[:20]!r}... has {len(clean)} characters: use {LONGEST} or fewer"
@@ -44,11 +44,11 @@ def clean_name(name: str) -> str:
 def checked(labels: Sequence[Label], known: Iterable[Label]) -> list[Label]:
     """A list of labels with clean names.
 
-    A label that is known under its name already stays as it is, and a list that was too long may
-    become shorter step by step: nobody is locked out by what an earlier version let in.
+    Names of existing labels are not checked, and a list that was too long may become shorter step
+    by step, so that projects of earlier versions remain editable.
 
     Raises:
-        DataError: a new name that cannot be, or too many labels.
+        DataError: an invalid new name, or too many labels.
     """
     before = {(label.id, label.name) for label in known}
     if len(labels) > max(MOST, len(before)):
@@ -62,14 +62,14 @@ def checked(labels: Sequence[Label], known: Iterable[Label]) -> list[Label]:
 
 
 def usable(names: Iterable[str], known: Iterable[Label]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the names of a file that can be labels, and the reasons against the others.
+    """Return the valid label names of a file, and the reasons against the others.
 
     Args:
-        names: as the file has them.
-        known: the labels that there are.
+        names: in the file.
+        known: the existing labels.
 
     Returns:
-        (the label's name for each name that can be one, the reason for each other one).
+        (the label's name for each valid name, the reason for each invalid one).
     """
     labels = {label.name for label in known}
     good: dict[str, str] = {}
@@ -90,7 +90,7 @@ def usable(names: Iterable[str], known: Iterable[Label]) -> tuple[dict[str, str]
 
 
 def check_attributes(attributes: Iterable[Attribute]) -> None:
-    """Raise `DataError` for names or choices that cannot be."""
+    """Raise `DataError` for invalid names or choices."""
     names = [attribute.name for attribute in attributes]
     for attribute in attributes:
         if clean_name(attribute.name) != attribute.name:

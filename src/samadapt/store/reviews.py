@@ -197,7 +197,7 @@ def comment_row(comment: Comment) -> dict[str, object]:
 
 
 def clean_text(text: str, what: str, most: int) -> str:
-    """A text as it is stored: without blanks around it; line breaks are kept.
+    """The stored form of a text: without surrounding blanks; line breaks are kept.
 
     Raises:
         DataError: empty, too long, or with characters that not every database can hold.
