@@ -1,4 +1,4 @@
-"""Initialisation of worker processes."""
+"""Number and initialisation of worker processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import threading
 from collections.abc import Callable
 
 import cv2
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def begin_worker() -> None:
