@@ -35,9 +35,9 @@ from samadapt.adapters.registry import load_adapter
 from samadapt.models.registry import load
 from samadapt.server import run
 from samadapt.server.app import create_app
-from samadapt.server.learning import ADAPTERS
 from samadapt.server.security import Guard
 from samadapt.server.workspace import Workspace
+from samadapt.store.adapters_folder import ADAPTERS
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.projects import Project, project_file
 from samadapt.store.rebuild import read_log

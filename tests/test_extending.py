@@ -198,5 +198,5 @@ def test_a_method_that_learns_in_secret_is_refused() -> None:
     class Secret(CountingAdapter):
         learns_in_session = False
 
-    with pytest.raises(AdapterError, match="has on_accept but does not declare learns_in_session"):
+    with pytest.raises(AdapterError, match="overrides on_accept but does not declare"):
         methods.register("secret")(Secret)

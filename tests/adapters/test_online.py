@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from adapter_contract import AdapterContract
 
 from samadapt.adapters.base import Adapter
 from samadapt.adapters.online import OnlineAdapter, OnlineSettings
+from samadapt.adapters.online.evidence import Evidence
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.session.session import Session
@@ -30,6 +33,16 @@ def quick(**changes: object) -> OnlineSettings:
     return OnlineSettings.from_dict(values)
 
 
+def prove(adapter: Adapter) -> None:
+    """Let the adapted decoder have been better at the first prompts of two objects."""
+    assert isinstance(adapter, OnlineAdapter)
+    learner = adapter._learner
+    proven = replace(learner.book.active, evidence=Evidence(gains=(0.1, 0.1)))
+    learner.book = learner.book.updated(proven)
+    learner._next_object()
+    adapter._publish()
+
+
 class TestOnlineAdapter(AdapterContract):
     method = "online"
 
@@ -50,3 +63,7 @@ class TestEveryPreset(TestOnlineAdapter):
 
     def make(self) -> Adapter:
         return OnlineAdapter.create(self.name)
+
+    def train(self, adapter: Adapter, model: SegmentationModel, embedding: ImageEmbedding) -> None:
+        super().train(adapter, model, embedding)
+        prove(adapter)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from test_online import quick
+from test_online import prove, quick
 from test_online_learning import SINGLE, weights
 
 from fakes import FakeModel, blobs, state_hash
@@ -121,6 +121,8 @@ def test_a_depth_is_trusted_when_it_has_won_on_two_objects() -> None:
 def test_later_prompts_are_answered_by_the_frozen_decoder_until_there_is_evidence() -> None:
     session, adapter, _ = start()
     annotate(session, 1)
+    assert answers(session, adapter) == 9 * [False]
+    prove(adapter)
     assert answers(session, adapter) == [True] + 8 * [False]
     believe(adapter, (0.1, 0.1), (-0.1, -0.1), (0.2, 0.3))
     assert answers(session, adapter) == [True, True, True, *4 * [False], True, True]
@@ -180,6 +182,7 @@ def test_both_decoders_are_asked_at_the_objects_own_prompts() -> None:
     base = session.model.decoder
     annotate(session, 3)
     assert adapter._learner.book.active.late == LateEvidence()  # nothing to compare yet
+    prove(adapter)
     learned = adapter.mask_decoder(base)
     assert state_hash(learned) != state_hash(base)
     annotate(session, 3)
@@ -196,7 +199,7 @@ def test_both_decoders_are_asked_at_the_objects_own_prompts() -> None:
     (late,), *others = adapter._learner.book.active.late.gains
     assert late == pytest.approx(iou(2, frozen=False) - iou(2, frozen=True), abs=1e-9)
     assert others == [(), ()]
-    (first,) = adapter._learner.book.active.evidence.gains
+    *_, first = adapter._learner.book.active.evidence.gains
     assert first == pytest.approx(iou(1, frozen=False) - iou(1, frozen=True), abs=1e-9)
     assert (first, late) != (0, 0)
 

@@ -28,6 +28,22 @@ def after(*gains: float, guard: GuardSettings = GUARD) -> list[bool]:
 # -- evidence -------------------------------------------------------------------------------
 
 
+def test_with_depths_the_first_prompt_has_to_be_won_first() -> None:
+    guard = GuardSettings(evidence=6, depths=True)
+    assert Evidence().answers(GUARD)
+    assert not Evidence().answers(guard)
+    assert after(0.1, 0.1, -0.1, guard=guard) == [False, True, True]
+    assert after(0.3, -0.1, -0.1, 0.1, 0.1, guard=guard) == [False, False, False, False, True]
+    # States that were saved with evidence keep their trust.
+    assert Evidence(gains=(0.1,)).answers(guard)
+
+
+def test_worse_means_a_mean_loss_on_two_objects() -> None:
+    assert not Evidence(gains=(-0.1,), trusted=False).is_worse(GUARD)
+    assert Evidence(gains=(0.1, -0.2), trusted=False).is_worse(GUARD)
+    assert not Evidence(gains=(-0.1, 0.2), trusted=False).is_worse(GUARD)
+
+
 def test_trust_goes_with_losses_and_comes_back_with_gains() -> None:
     assert after(0.1, 0.1, 0.1) == [True, True, True]
     assert after(-0.1, -0.1) == [True, False]

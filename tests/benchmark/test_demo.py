@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +12,15 @@ import pytest
 from fakes import FakeModel
 from samadapt.adapters.registry import default_specs
 from samadapt.benchmark import demo
-from samadapt.benchmark.demo import ADAPTED, REPORT, RESULT, demo_dataset, demo_results, run_demo
+from samadapt.benchmark.demo import (
+    ADAPTED,
+    REPORT,
+    RESULT,
+    demo_dataset,
+    demo_results,
+    run_demo,
+    savings,
+)
 from samadapt.benchmark.interactive.result import InteractiveResult
 from samadapt.benchmark.interactive.run import run_interactive
 from samadapt.benchmark.options import Selection
@@ -29,14 +38,20 @@ def nano() -> SegmentationModel:
 def test_the_objects_are_those_that_one_sees() -> None:
     dataset = demo_dataset()
     names = [dataset.category(a.category_id).name for a in dataset.annotations]
-    assert len(names) == 48
-    assert names.count("coin") == 24
+    assert names[:48] == 40 * ["galaxy"] + 8 * ["coin"]
+    assert len(names) == 63
     coins = next(i for i in dataset.images if i.file_name == "coins.png")
     picture = dataset.read_image(coins.id)[..., 0].astype(float)
     masks = [dataset.mask(a.id) for a in dataset.annotations_of(coins.id)]
     assert np.sum(masks, axis=0).max() == 1  # separate coins
     for mask in masks:  # brighter than the cloth they lie on
         assert picture[mask].mean() > picture[~np.any(masks, axis=0)].mean() + 30
+    (sky, *_) = dataset.images
+    light = dataset.read_image(sky.id).max(axis=2)
+    galaxies = [dataset.mask(a.id) for a in dataset.annotations_of(sky.id)]
+    assert np.sum(galaxies, axis=0).max() == 1
+    assert all(light[mask].mean() > 100 for mask in galaxies)
+    assert light[~np.any(galaxies, axis=0)].mean() < 25
 
 
 @pytest.mark.usefixtures("toy_method")
@@ -58,8 +73,36 @@ def test_the_objects_come_image_by_image(monkeypatch: pytest.MonkeyPatch) -> Non
     dataset = demo_dataset()
     (frozen,) = demo_results(FakeModel(), 0, adapter=None)
     images = [row.image_id for row in frozen.objects]
-    assert len(images) == 48
+    assert len(images) == 63
+    assert images == [a.image_id for a in dataset.annotations]
     assert 1 + sum(a != b for a, b in pairwise(images)) == len(dataset.images)
+
+
+def test_what_adapting_saved_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(demo, "PROTOCOL", ClickProtocol(max_clicks=1))
+    monkeypatch.setattr(demo, "_FEW", 2)
+    (frozen,) = demo_results(FakeModel(), 0, 4, adapter=None)
+    longer = [
+        replace(row, clicks=n * row.clicks, ious=n * row.ious, seconds=n * row.seconds)
+        for row, n in zip(frozen.objects, (3, 2, 1, 1), strict=True)
+    ]
+    first = replace(frozen, objects=tuple(longer))
+    in_all, kind = savings([first, frozen])
+    assert in_all == (
+        "Clicks in all: 7 with the frozen model, 4 while adapting: 3 fewer (-43%), or 0.1 minutes "
+        "at 3 seconds a click."
+    )
+    assert kind == (
+        "The first 2 of 4 galaxy objects: 2.5 → 1.0 clicks each (frozen → adapting); "
+        "the last 2: 1.0 → 1.0."
+    )
+    assert "3 more (+75%)" in savings([frozen, first])[0]
+    assert savings([frozen]) == []
+    monkeypatch.setattr(demo, "demo_results", lambda *_: [first, frozen])
+    run_demo(tmp_path, FakeModel(), adapter="toy")
+    page = (tmp_path / REPORT).read_text()
+    assert in_all in page
+    assert page.index("The first 2 of 4 galaxy objects</h2>") < page.index("The last 2 of 4 galaxy")
 
 
 def test_the_frozen_model_alone_leaves_a_table_a_result_and_a_report(

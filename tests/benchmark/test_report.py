@@ -157,14 +157,14 @@ class TestPage:
         assert len(page.all("td", "worse")) >= 3
 
     def test_bounded_number_of_pictures_the_worst_included(
-        self, tiny: TinyDataset, result: InteractiveResult
+        self, tiny: TinyDataset, result: InteractiveResult, monkeypatch: pytest.MonkeyPatch
     ):
+        monkeypatch.setattr("samadapt.benchmark.interactive.report._MOST_FIRST", 2)
+        monkeypatch.setattr("samadapt.benchmark.interactive.report._MOST_WORST", 1)
         rows = list(result.objects)
         rows[4] = replace(rows[4], ious=(0.1,))
         found = replace(result, objects=tuple(rows))
-        page = Page(
-            render_report(interactive_report([found], tiny.open(), max_pictures=2, max_worst=1))
-        )
+        page = Page(render_report(interactive_report([found], tiny.open())))
         labels = [svg["aria-label"] for svg in page.all("svg", "shot")]
         assert len(labels) == 3
         assert labels[-1] == "square in 2.png: 1 click, IoU 0.100"

@@ -53,9 +53,9 @@ def _serve(folder: Path, cache: Path, port: int, token: str, told: Connection) -
     from fakes import FakeModel
     from samadapt.server import run
     from samadapt.server.app import create_app
-    from samadapt.server.learning import ADAPTERS
     from samadapt.server.security import Guard
     from samadapt.server.workspace import Workspace
+    from samadapt.store.adapters_folder import ADAPTERS
     from samadapt.store.embeddings import EmbeddingStore
     from samadapt.store.projects import Project, project_file
 

@@ -11,6 +11,7 @@ from annotator import Annotator
 from story import Story
 
 from fakes import FakeModel
+from samadapt.server.tiled_images import TiledImages
 from slides import write_slide
 
 SIDE = 20_000
@@ -60,10 +61,23 @@ def becomes_red(page: Any, place: list[int]) -> bool:
     return False
 
 
-def test_the_story_of_a_slide(annotator: Annotator, open_page: Opener) -> None:
+def test_the_story_of_a_slide(
+    annotator: Annotator, open_page: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     story = Story(open_page())
     page = story.page
     story.until("samadapt.state.image?.tile === 512")
+    # While it is opened again the page says so, and nothing of it is an error in its console.
+    said: list[str] = []
+    page.on("console", lambda one: said.append(one.text) if one.type == "error" else None)
+    monkeypatch.setattr(TiledImages.get, "__defaults__", (0.05,))  # seconds of patience
+    tiled = annotator.workspace.tiled
+    with tiled._working:  # another image is at its turn
+        tiled._open.clear()
+        page.evaluate("samadapt.openImage(samadapt.state.image.id)")
+        page.wait_for_selector("#blank:has-text('slide.tif is being opened')")
+    story.until("samadapt.state.image?.tile === 512")
+    assert said == []
     # All of it is in sight; tiles and the view agree about places.
     assert becomes_red(page, [6_000, 12_000])
     assert not red(page.evaluate(_TILE, [15_000, 12_000]))

@@ -86,7 +86,7 @@ def test_adapting_is_said_once_something_was_learned_and_fell_back_when_it_did_h
     page.click("[data-tab=objects]")
     page.click("[data-tab=learning]")
     page.wait_for_selector("#adapting[data-state=fallback] >> text=Fell back")
-    assert "the frozen model answers" in (pill.get_attribute("title") or "")
+    assert "the frozen model is used" in (pill.get_attribute("title") or "")
 
 
 def test_only_corrected_objects_are_compared_and_nothing_is_said_before_there_are_enough(

@@ -401,13 +401,23 @@ def test_similar_objects_are_proposed_until_none_is_left(
     # The last one dealt with, the page looks on by itself; what was rejected does not come back.
     story.until("samadapt.state.objects.size === 2 && samadapt.state.proposals?.list.length === 2")
     assert len(asked[1]["rejected"]) == 1
+    # Undo proposes again what was accepted, at its place; how many are not in sight is told.
+    first = story.page.evaluate("samadapt.state.proposals.list[0].mask.x")
+    story.press("Enter")
+    story.until("samadapt.state.objects.size === 3 && samadapt.state.proposals?.list.length === 1")
+    story.press("Control+z")
+    story.until("samadapt.state.objects.size === 2 && samadapt.state.proposals?.list.length === 2")
+    assert story.page.evaluate("samadapt.state.proposals.list[0].mask.x") == first
+    assert "out of sight" not in story.page.locator("#which-proposal").inner_text()
+    story.page.evaluate("samadapt.show(5, 75, 40)")
+    assert "(2 out of sight)" in story.page.locator("#which-proposal").inner_text()
+    story.press("z")
     story.press("Shift+Enter")
     story.until("samadapt.state.objects.size === 4")
-    # What redo brings back is not proposed beside it.
+    story.idle()
+    # Nothing is proposed beside what redo brings back.
     story.press("Control+z")
-    story.until("samadapt.state.objects.size === 2")
-    story.press("f")
-    story.until("samadapt.state.proposals?.list.length === 2")
+    story.until("samadapt.state.objects.size === 2 && samadapt.state.proposals?.list.length === 2")
     story.press("Control+y")
     story.until("samadapt.state.objects.size === 4 && !samadapt.state.proposals")
     story.press("f")

@@ -13,9 +13,11 @@ from outcome import one_error
 
 from engines import Here, make_images, tiny_weights
 from forked import CONTEXT
+from samadapt.cli.choice import record
 from samadapt.data.coco import CocoDataset
 from samadapt.distributed import engine
 from samadapt.models.registry import load
+from samadapt.store.adapters_folder import adapters_folder
 from samadapt.store.projects import Project
 from small_models import tiny_nano
 from toy_adapter import ToyAdapter
@@ -59,6 +61,14 @@ def test_one_file_a_folder_and_a_project(run: Any, here: Here, images: Path, wei
     assert f"{len(data.annotations)} proposals wait for review in {images}" in result.stdout
     with Project.open(images / "samadapt.sqlite") as project:
         assert sum(map(len, project.proposals.numbers().values())) == len(data.annotations)
+    # A project in a file of its own has its own model.
+    with Project.open(images / "b.sqlite") as project:
+        project.images.scan(images)
+        record(adapters_folder(project, images), str(weights))
+    assert (images / "b.adapters").is_dir()
+    result = run("annotate-all", images, "--project", images / "b.sqlite", *SMALL)
+    assert f"model: {weights} (the project was annotated with it" in result.stderr
+    assert f"{len(data.annotations)} proposals wait in" in result.stdout
     assert not list(Path().glob("*.journal"))
     assert not list(images.glob(".samadapt*.journal"))
 

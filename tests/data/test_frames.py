@@ -49,6 +49,17 @@ def test_points_are_set_where_a_pixel_is(mask: Mask, frame: Frame) -> None:
 
 @given(masks(), frames())
 @settings(max_examples=60, deadline=None)
+def test_pixels_of_points_are_counted(mask: Mask, frame: Frame) -> None:
+    whole = np.zeros((frame.height, frame.width), np.int64)
+    part = mask[frame.y : frame.y + frame.height, frame.x : frame.x + frame.width]
+    whole[: part.shape[0], : part.shape[1]] = part
+    rows, columns = frame.size
+    counts = whole.reshape(rows, frame.step, columns, frame.step).sum((1, 3))
+    np.testing.assert_array_equal(frame.pixels(Rle.from_mask(mask)), counts)
+
+
+@given(masks(), frames())
+@settings(max_examples=60, deadline=None)
 def test_points_become_blocks_that_reach_the_edge_of_the_image(mask: Mask, frame: Frame) -> None:
     points = pooled(mask, frame)
     found = frame.rle(points, SIZE).mask()

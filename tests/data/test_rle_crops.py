@@ -8,7 +8,12 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from samadapt.data.polygons import mask_to_polygons, rle_to_polygons
+from samadapt.data.polygons import (
+    mask_to_parts,
+    mask_to_polygons,
+    rle_to_parts,
+    rle_to_polygons,
+)
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
 
@@ -49,7 +54,11 @@ def test_a_crop_is_that_of_the_pixels(mask: Mask, data: st.DataObject) -> None:
 
 @given(masks)
 def test_polygons_come_from_the_box_alone(mask: Mask) -> None:
-    assert rle_to_polygons(Rle.from_mask(mask)) == mask_to_polygons(mask)
+    rle = Rle.from_mask(mask)
+    assert rle_to_polygons(rle) == mask_to_polygons(mask)
+    for ours, theirs in zip(rle_to_parts(rle), mask_to_parts(mask), strict=True):
+        lines = (ours.outer, *ours.holes), (theirs.outer, *theirs.holes)
+        assert [line.tolist() for line in lines[0]] == [line.tolist() for line in lines[1]]
 
 
 def test_masks_on_400_million_pixels_are_made_in_parts() -> None:

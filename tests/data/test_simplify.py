@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import pytest
@@ -22,6 +25,10 @@ def partition(seed: int, size: int = 40, kinds: int = 5) -> NDArray[np.int64]:
         for sigma in rng.uniform(0.7, 4.0, kinds)
     ]
     return np.stack([f / f.std() for f in fields]).argmax(axis=0)
+
+
+def outlines(masks: Sequence[NDArray[np.bool_]], tolerance: float) -> list[list[list[int]]]:
+    return simplified([Rle.from_mask(mask) for mask in masks], tolerance)
 
 
 def shoelace(polygon: list[int]) -> float:
@@ -46,7 +53,7 @@ def crossings(polygon: list[int], size: int = 40) -> NDArray[np.int64]:
 def test_neighbours_leave_no_gap_and_no_overlap(seed: int, tolerance: float) -> None:
     labels = partition(seed)
     masks = [labels == label for label in np.unique(labels)]
-    found = simplified(masks, tolerance)
+    found = outlines(masks, tolerance)
     count = np.sum([crossings(polygon) % 2 for polygons in found for polygon in polygons], axis=0)
     np.testing.assert_array_equal(count, 1)
     area = sum(shoelace(polygon) for polygons in found for polygon in polygons)
@@ -59,7 +66,7 @@ def test_parts_holes_and_corners_stay(seed: int, tolerance: float) -> None:
     labels = partition(seed, kinds=3)
     # Two objects that overlap, and one of them again.
     masks = [labels == 0, labels != 1, labels == 0]
-    found = simplified(masks, tolerance)
+    found = outlines(masks, tolerance)
     assert found[0] == found[2]
     for mask, polygons in zip(masks, found, strict=True):
         parts = mask_to_parts(mask)
@@ -80,7 +87,7 @@ def test_parts_holes_and_corners_stay(seed: int, tolerance: float) -> None:
 def test_a_staircase_becomes_a_line_for_both_neighbours() -> None:
     rows, columns = np.indices((20, 20))
     upper = columns > rows
-    found = simplified([upper, ~upper], 1.0)
+    found = outlines([upper, ~upper], 1.0)
     assert [len(polygons) for polygons in found] == [1, 1]
     assert all(len(polygon) <= 12 for (polygon,) in found)
     assert len(mask_to_polygons(upper)[0]) > 70
@@ -91,7 +98,7 @@ def test_a_hole_that_a_chord_would_cut_off_stays_inside() -> None:
     mask[10:28, 2:38] = True
     mask[7:10, 18:23] = True  # a bump of three pixels, with a hole in it
     mask[8, 20] = False
-    (polygons,) = simplified([mask], 4.0)
+    (polygons,) = outlines([mask], 4.0)
     drawn = Rle.from_polygons(polygons, mask.shape).mask()
     assert drawn[15, 20]
     assert not drawn[8, 20]
@@ -104,7 +111,7 @@ def test_an_object_in_a_notch_is_not_covered() -> None:
     other = np.zeros_like(mask)
     other[11, 20] = True  # in the notch, touching nothing
     first, second = (
-        Rle.from_polygons(polygons, mask.shape).mask() for polygons in simplified([mask, other], 5)
+        Rle.from_polygons(polygons, mask.shape).mask() for polygons in outlines([mask, other], 5)
     )
     assert second.any()
     assert not (first & second).any()
@@ -114,7 +121,23 @@ def test_an_object_in_a_notch_is_not_covered() -> None:
 def test_the_smallest_objects_are_not_lost(shape: tuple[int, int]) -> None:
     mask = np.zeros((9, 9), np.bool_)
     mask[3 : 3 + shape[0], 3 : 3 + shape[1]] = True
-    (polygons,) = simplified([mask], 10.0)
+    (polygons,) = outlines([mask], 10.0)
     assert Rle.from_polygons(polygons, mask.shape).area
-    assert simplified([np.zeros((4, 4), np.bool_)], 1.0) == [[]]
-    assert simplified([], 1.0) == []
+    assert outlines([np.zeros((4, 4), np.bool_)], 1.0) == [[]]
+    assert outlines([], 1.0) == []
+
+
+def test_a_huge_image_costs_what_its_objects_cost() -> None:
+    """One mask of it as pixels has 400 MB."""
+    disc = np.hypot(*(np.mgrid[-40:40, -40:40] + 0.5)) < 40
+    ((small,),) = outlines([disc], 2.0)
+    huge = Rle.from_crops([(disc, 19_000, 18_000)], (20_000, 20_000))
+    tracemalloc.start()
+    try:
+        ((polygon,),) = simplified([huge], 2.0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    moved = np.reshape(small, (-1, 2)) + np.array([19_000, 18_000])
+    assert np.reshape(polygon, (-1, 2)).tolist() == moved.tolist()
+    assert peak < 50_000_000

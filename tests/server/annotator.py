@@ -20,11 +20,11 @@ from samadapt.models.base import SegmentationModel
 from samadapt.server import run
 from samadapt.server.app import create_app
 from samadapt.server.connections import ConnectionLimits
-from samadapt.server.learning import ADAPTERS
 from samadapt.server.security import Guard
 from samadapt.server.wire import Crop
 from samadapt.server.wire_answers import crop_of
 from samadapt.server.workspace import Workspace
+from samadapt.store.adapters_folder import ADAPTERS
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.projects import Project, project_file
 

@@ -21,9 +21,8 @@ from samadapt.data.coco import CocoDataset
 from samadapt.data.rle import Rle
 from samadapt.data.tiled import TiledImage
 from samadapt.data.tiled import image as tiled_image
-from samadapt.errors import ImageError
 from samadapt.server import tiled_images, wire_answers
-from samadapt.server.tiled_images import PreparingError
+from samadapt.server.tiled_images import PreparingError, TiledImages
 from samadapt.server.wire import Crop
 from samadapt.store.export import export_project
 from slides import write_slide
@@ -191,14 +190,35 @@ def test_what_cannot_be_read_is_one_line_and_flat_files_are_cut_once(
     ann.click(number(large, "a.png"), 14, 12)  # the others work
 
 
-def test_an_image_whose_tiles_are_being_made_opens_when_they_are(large: Annotator) -> None:
+def test_an_image_whose_tiles_are_being_made_opens_when_they_are(
+    large: Annotator, ann: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = large.folder / "flat.png"
     Image.fromarray(np.zeros((1001, 1100), np.uint8)).save(path)
     tiled = large.workspace.tiled
+    monkeypatch.setattr(TiledImages.get, "__defaults__", (0.01,))  # seconds of patience
+    slide = number(large, "slide.tif")
+    # A client that asks so is told to ask again, with the same key, by an answer of success.
+    patient = {"prefer": "respond-async", "idempotency-key": "key-of-opening"}
+    with tiled._working:
+        for what in ("pixels", "thumbnail", "tiles/8/0/0"):
+            answer = ann.http.get(f"/api/images/{slide}/{what}")
+            assert (answer.status_code, "is being opened: " in answer.json()["error"]) == (
+                425,
+                True,
+            )
+            answer = ann.http.get(f"/api/images/{slide}/{what}", headers=patient)
+            assert (answer.status_code, list(answer.json())) == (202, ["preparing"])
+        for _ in range(2):
+            answer = ann.http.post(f"/api/images/{slide}/open", headers=patient)
+            assert answer.status_code == 202
+            assert answer.json()["preparing"].startswith("slide.tif is being opened: ")
+    tiled.get(large.folder / "slide.tif", patience=60)
+    assert ann.http.post(f"/api/images/{slide}/open", headers=patient).json()["tile"] == 512
     with tiled._working:  # another image is at its turn
         with pytest.raises(PreparingError, match=r"^flat\.png is being cut into tiles, once: "):
             tiled.get(path, patience=0)
-        with pytest.raises(ImageError, match="no small picture before it is opened"):
+        with pytest.raises(PreparingError, match="no small picture before it is opened"):
             tiled.thumbnail(path, 96)
     assert tiled.get(path, patience=60).size == (1001, 1100)
     assert Image.open(io.BytesIO(tiled.thumbnail(path, 96))).size == (96, 87)

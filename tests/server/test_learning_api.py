@@ -10,8 +10,8 @@ from annotator import Annotator, Person
 from fakes import FakeModel, blobs
 from samadapt.adapters.registry import load_adapter
 from samadapt.prompts import Click, Prompt
-from samadapt.server.learning import ADAPTERS
 from samadapt.server.measure import MOST_PROMPTS, Task, frozen_prompts
+from samadapt.store.adapters_folder import ADAPTERS
 
 DISC = (14, 12)
 

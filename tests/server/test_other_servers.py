@@ -13,7 +13,8 @@ from annotator import Annotator, Person, shown
 from fakes import FakeModel
 from samadapt.errors import DataError
 from samadapt.server import learning, learning_watch
-from samadapt.server.learning import ADAPTERS, Learning
+from samadapt.server.learning import Learning
+from samadapt.store.adapters_folder import ADAPTERS
 from samadapt.store.projects import Project, project_file
 
 DISC, SQUARE = (14, 12), (37, 29)

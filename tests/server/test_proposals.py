@@ -15,8 +15,11 @@ from PIL import Image
 
 from fakes import FakeModel, OracleModel, blobs
 from samadapt.data.rle import Rle
+from samadapt.store.errors import FullError
+from samadapt.store.label_merging import merge_label, unmerge_label
 from samadapt.store.objects import NewMask
 from samadapt.store.proposals import NewProposal
+from samadapt.store.rebuild import differences, read_log
 
 
 @pytest.fixture
@@ -158,9 +161,104 @@ def test_an_accept_that_was_lost_is_answered_though_the_proposal_is_gone(
     proposals.put("a", {first: [NewProposal("disc", Rle.from_mask(labels == 1), 0.5, (8, 8))]})
     number = ann.get("/api/proposals/next")["next"]["id"]
     made = ann.post(f"/api/proposals/{number}/accept", "the-key-of-it")["object"]["id"]
-    bob = server.person()  # as a tab after a restart: no answer of it is kept
-    assert bob.post(f"/api/proposals/{number}/accept", "the-key-of-it")["object"]["id"] == made
+    server.stop()
+    server.start()
+    ann, proposals = server.person(), server.project.proposals
+    assert ann.post(f"/api/proposals/{number}/accept", "the-key-of-it")["object"]["id"] == made
     assert len(server.project.objects.all()) == 1
+
+
+def test_a_key_is_that_of_one_request(server: Annotator, labels: NDArray[np.int_]) -> None:
+    first, second, _ = server.ids()
+    ann, bob, proposals = server.person(), server.person("tab-two", "Bob"), server.project.proposals
+    masks = [Rle.from_mask(labels == k) for k in (1, 2)]
+    proposals.put("a", {first: [NewProposal("disc", one, 0.5, (8, 8)) for one in masks]})
+    proposals.put("a", {second: [NewProposal("disc", masks[0], 0.5, (8, 8))]})
+    (one, other), (elsewhere,) = (proposals.numbers()[image] for image in (first, second))
+    made = ann.post(f"/api/proposals/{one}/accept", "the-key-of-it")["object"]["id"]
+
+    def refused(person: Person, path: str, **body: bool) -> None:
+        number = server.project.journal.last_number()
+        status, text = person.refused(path, "the-key-of-it", **body)
+        assert status in (409, 422), text
+        assert "for another request" in text or "of another image" in text
+        assert server.project.journal.last_number() == number
+
+    for _ in range(2):  # while answers are kept, and after a restart
+        for person in (ann, bob):
+            refused(person, f"/api/proposals/{other}/accept")
+            refused(person, f"/api/proposals/{elsewhere}/accept")
+        refused(ann, f"/api/proposals/{one}/accept", fix=True)
+        refused(ann, f"/api/images/{first}/undo")
+        server.stop()
+        server.start()
+        ann, bob = server.person(), server.person("tab-two", "Bob")
+    assert ann.post(f"/api/proposals/{one}/accept", "the-key-of-it")["object"]["id"] == made
+    bob.post(f"/api/objects/{made}/delete", revision=1)
+    server.stop()
+    server.start()
+    status, text = server.person().refused(f"/api/proposals/{one}/accept", "the-key-of-it")
+    assert (status, text) == (409, f"object {made}, which this request made, was deleted since")
+
+
+def test_a_label_is_made_again_with_the_object_or_not_at_all(
+    server: Annotator, labels: NDArray[np.int_], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_ = server.ids()
+    ann, project = server.person(), server.project
+    masks = [Rle.from_mask(labels == k) for k in (1, 2, 3)]
+    names = ("tile", "tile", "object")  # the last one is how those without a label are called
+    new = [NewProposal(n, m, 0.5, (8, 8)) for n, m in zip(names, masks, strict=True)]
+    project.proposals.put("a", {first: new})
+    one, two, three = project.proposals.numbers()[first]
+
+    def fails(*_: object, **__: object) -> None:
+        raise FullError("no space")
+
+    ann.click(first, 48, 8)
+    ann.post(f"/api/images/{first}/undo")
+    number = project.journal.last_number()
+    with monkeypatch.context() as patch:
+        patch.setattr(project.objects, "add_in", fails)
+        assert ann.refused(f"/api/proposals/{one}/accept") == (507, "no space")
+        path = f"/api/images/{first}/proposals/accept"
+        assert ann.refused(path, proposals=[one, two, three]) == (507, "no space")
+    assert project.journal.last_number() == number
+    assert [label.name for label in project.labels.all()[0]] == ["disc"]
+    ann.post(f"/api/images/{first}/proposals/accept", proposals=[one, two, three])
+    tile = project.labels.named(["tile"], "")["tile"]
+    assert [thing.label_id for thing in project.objects.all()] == [tile, tile, None]
+    undone = ann.post(f"/api/images/{first}/undo")
+    assert undone["waiting"] == [one, two, three]
+    assert differences(project, read_log(project)) == ""
+
+
+def test_a_source_follows_its_label(server: Annotator, labels: NDArray[np.int_]) -> None:
+    first, second, _ = server.ids()
+    ann, project = server.person(), server.project
+    project.objects.add(NewMask(first, Rle.from_mask(labels == 1), 1), "")
+    ann.post("/api/proposals/run", label=1)
+    assert finished(ann)["run"]["what"] == "similar to disc"
+    (disc,) = project.labels.all()[0]
+    project.labels.set([disc.model_copy(update={"name": "coin"})], 1, "")
+    assert ann.get("/api/proposals")["run"]["what"] == "similar to coin"
+    assert {one.source for one in project.proposals.waiting(second)} == {"similar to coin"}
+    # A run that began before puts its finds in instead of the same ones.
+    before = len(project.proposals.waiting(second))
+    found = [one.proposal for one in project.proposals.waiting(second)]
+    project.proposals.put("similar to disc", {second: found})
+    assert len(project.proposals.waiting(second)) == before
+    ann.post("/api/proposals/run", label=1)
+    assert finished(ann)["waiting"] == sum(map(len, project.proposals.numbers().values()))
+    assert len(project.proposals.waiting(second)) == before
+    # Merging a label away, and back.
+    merged = merge_label(project, 1, None, 2, "")
+    assert {one.source for one in project.proposals.waiting(second)} == {
+        "similar to objects without a label"
+    }
+    objects = [(thing.id, thing.revision) for thing in merged.objects]
+    unmerge_label(project, 1, objects, "", merged.proposals)
+    assert {one.source for one in project.proposals.waiting(second)} == {"similar to coin"}
 
 
 @pytest.mark.parametrize("task", ["../../etc", "/etc", "a/b", "", "a" * 9000, "task:none"])

@@ -218,3 +218,39 @@ def test_the_cost_of_a_map_does_not_grow_with_the_image_or_the_objects(radius: f
     assert all(0 <= x < 3000 and 0 <= y < 4000 for x, y in peaks)
     assert peak < 64 << 20  # the image itself has 36 MB, its masks 12 MB each
     assert took < 5
+
+
+def test_what_is_added_is_never_made_whole(
+    annotator: Annotator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an image of 4,000 pixels along each side that took most of the time of an answer."""
+    ann, image = annotator.person(), annotator.ids()[0]
+    ann.post(f"/api/images/{image}/click", x=14, y=12)
+    ann.post(f"/api/images/{image}/undo")
+    masks = [np.zeros((40, 56), np.bool_) for _ in range(6)]
+    for k, mask in enumerate(masks):
+        mask[4:9, 8 * k : 8 * k + 5] = True
+    crops = [sent(mask) for mask in masks]
+    decoded: list[tuple[int, int]] = []
+    mask_of, from_mask = Rle.mask, Rle.from_mask
+
+    def decode(rle: Rle) -> NDArray[np.bool_]:
+        decoded.append(rle.size)
+        return mask_of(rle)
+
+    def encode(mask: NDArray[np.bool_]) -> Rle:
+        decoded.append(mask.shape)
+        return from_mask(mask)
+
+    monkeypatch.setattr(Rle, "mask", decode)
+    monkeypatch.setattr(Rle, "from_mask", encode)
+    ann.post(f"/api/images/{image}/objects", mask=crops[0], source="similar")
+    ann.post(f"/api/images/{image}/objects/add", masks=crops[1:], source="similar")
+    assert (40, 56) not in decoded
+    # Earlier objects keep their pixels: they are decoded together, not one by one.
+    ann.paint(image, np.ones((40, 56), np.bool_))
+    decoded.clear()
+    ann.accept(image, "key-of-the-rest", keep_earlier=True)
+    assert decoded.count((40, 56)) < len(masks)
+    areas = [thing.rle.area for thing in annotator.project.objects.all()]
+    assert areas == [25] * 6 + [40 * 56 - 6 * 25]

@@ -6,6 +6,7 @@ import io
 import json
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,12 @@ def test_a_task_is_taught_and_proposes_on_other_images(annotator: Annotator) -> 
             mask = np.zeros((40, 56), np.bool_)
             mask[5:19, left : left + 14] = True
             annotator.project.objects.add(NewMask(image, Rle.from_mask(mask), number), "")
+    spec = annotator.model.spec
+    annotator.model.spec = replace(spec, takes_adapters=False)
+    status, text = ann.refused("/api/teaching", label="disc", steps=2)
+    assert (status, "fake is an exported model, which cannot be taught" in text) == (422, True)
+    assert not ann.get("/api/teaching")["running"]
+    annotator.model.spec = spec
     ann.post("/api/teaching", label="disc", steps=2)
     found = finished(ann, "/api/teaching")
     assert (found["problem"], found["spec"]) == ("", "task:disc-1")

@@ -14,6 +14,7 @@ from samadapt.data.rle import Rle
 from samadapt.data.tiled import TiledImage
 from samadapt.errors import PromptError, SessionError
 from samadapt.prompts import Prompt
+from samadapt.session import window_editing
 from samadapt.session.events import Clicked, ImageReference
 from samadapt.session.lease import AdapterLease
 from samadapt.session.log import EventLog
@@ -255,6 +256,28 @@ def test_tools_change_what_they_see_and_nothing_else(begin: Begin) -> None:
     for _ in range(3):
         session.undo()
     assert next(iter(session.objects.values())).rle == whole
+
+
+def test_a_split_measures_pieces_in_pixels(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thin tail covers more points at a coarse step than a block of more pixels."""
+    monkeypatch.setattr(window_editing, "MOST_POINTS", 2_000)
+    session = begin()
+    tailed = Rle.union([rectangle(100, 500, 60, 60), rectangle(160, 530, 1000, 1)])
+    session.add(tailed, "tailed")
+    (saved,) = session.objects.values()
+    session.split(rectangle(176, 490, 8, 80), [saved])
+    kept, tail = (one.rle for one in session.objects.values())
+    assert kept is not None
+    assert tail is not None
+    assert kept.share_in(rectangle(100, 500, 100, 60)) == 1
+    assert kept.area > 3600
+    assert Rle.union([kept, tail]) == tailed
+    # What the cut leaves of a short tail is a crumb: less than half a percent of the pixels.
+    session.add(Rle.union([rectangle(100, 1000, 60, 60), rectangle(160, 1030, 24, 1)]), "short")
+    short = session.objects[session.state.last_id]
+    monkeypatch.setattr(window_editing, "MOST_POINTS", 200)
+    with pytest.raises(SessionError, match="divides nothing"):
+        session.split(rectangle(160, 990, 8, 80), [short])
 
 
 def test_what_cannot_be_says_why(begin: Begin) -> None:

@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +134,33 @@ def test_export_says_what_is_wrong(run: Run, annotated: Path, tmp_path: Path) ->
     assert "has no project 'x'" in one_error(
         run("export", annotated, "-o", missing.name, "--name", "x")
     )
+
+
+def test_every_project_has_its_own_folder_of_adapters(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begun_and_ended(app: Any, *_: object) -> None:
+        app.state.workspace.close()
+
+    monkeypatch.setattr("samadapt.server.run.serve", begun_and_ended)
+
+    def annotate(*more: str | Path) -> list[str]:
+        """Which folders have the record of the model then."""
+        done = run("annotate", folder, "--no-browser", "--model", "nano", *more)
+        assert done.exit_code == 0, done.output
+        return sorted(path.parent.name for path in tmp_path.rglob("model.json"))
+
+    assert annotate() == ["samadapt.adapters"]
+    assert (folder / "samadapt.adapters").is_dir()
+    one, two = tmp_path / "one.sqlite", tmp_path / "two.sqlite"
+    annotate("--project", one)
+    assert annotate("--project", two) == ["one.adapters", "samadapt.adapters", "two.adapters"]
+    named = annotate("--project", two, "--name", "a/b")
+    assert "two.a%2fb.adapters" in named
+    # A project of an earlier version goes on where it was; a new one beside it does not.
+    (tmp_path / "one.adapters").rename(tmp_path / "samadapt.adapters")
+    assert "one.adapters" not in annotate("--project", one)
+    assert "three.adapters" in annotate("--project", tmp_path / "three.sqlite")
 
 
 def test_annotate_says_what_is_wrong(

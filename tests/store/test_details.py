@@ -11,6 +11,7 @@ import pytest
 
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
+from samadapt.store.dataset import to_dataset
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import Attribute, Label
 from samadapt.store.label_merging import merge_label, unmerge_label
@@ -96,13 +97,42 @@ def test_two_people_who_change_different_things_lose_nothing(filled: Project) ->
     filled.details.tag(image, ["night", "blurred"], "ann")
     filled.details.tag(image, ["dawn"], "bob", remove=["night"])
     assert filled.details.tag(image, ["blurred", "late"], "ann") == ["blurred", "dawn", "late"]
-    # What was said while the object was a cat goes with the first thing that is said of the dog.
+    # What a dog has, too, stays shown; the rest is shown again once the object is a cat again.
     labels, revision = filled.labels.all()
     dog = labels[1].model_copy(update={"attributes": (Attribute(name="age", kind="number"),)})
     filled.labels.set([labels[0], dog], revision, "ann")
     filled.objects.change(1, 1, "ann", 2, None)
+    number = filled.journal.last_number()
+    assert filled.details.describe(1, {}, "bob") == {"age": 3}
+    assert filled.details.describe(1, {"age": 3}, "bob") == {"age": 3}
+    assert filled.details.tag(image, ["late"], "bob") == ["blurred", "dawn", "late"]
+    assert filled.journal.last_number() == number
+    assert filled.details.attributes() == {1: {"age": 3}}
     assert filled.details.describe(1, {"age": 4}, "bob") == {"age": 4}
+    filled.objects.change(1, 2, "ann", None, None)
+    assert filled.details.attributes() == {}
+    filled.objects.change(1, 3, "ann", 1, None)
+    assert filled.details.attributes() == {1: {"age": 4, "colour": "white"}}
     assert differences(filled, read_log(filled)) == ""
+    rebuild(filled)
+    assert filled.details.attributes() == {1: {"age": 4, "colour": "white"}}
+
+
+def test_what_a_label_cannot_have_is_not_shown(filled: Project) -> None:
+    filled.details.describe(1, {"age": 1}, "ann")
+    labels, revision = filled.labels.all()
+    dog = labels[1].model_copy(update={"attributes": (Attribute(name="age", kind="flag"),)})
+    filled.labels.set([labels[0], dog], revision, "ann")
+    filled.objects.change(1, 1, "ann", 2, None)
+    assert filled.details.attributes() == {}
+    assert filled.details.describe(1, {"age": True}, "ann") == {"age": True}
+    assert filled.details.attributes() == {1: {"age": True}}
+    (exported,) = (
+        one.extra.get("attributes")
+        for one in to_dataset(filled, Path(filled.database.name).parent).annotations
+        if one.id == 1
+    )
+    assert exported == {"age": True}
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,9 @@ def annotate(
     from samadapt.adapters.registry import default_specs
     from samadapt.server import run
     from samadapt.server.app import create_app
-    from samadapt.server.learning import ADAPTERS
     from samadapt.server.security import Guard
     from samadapt.server.workspace import Workspace
+    from samadapt.store.adapters_folder import adapters_folder
     from samadapt.store.codes import StoredCodes
     from samadapt.store.embeddings import EmbeddingStore
     from samadapt.store.importing import import_dataset
@@ -106,13 +106,13 @@ def annotate(
     store = EmbeddingStore(limit=opt.cache_bytes(cache_gb))
     where: str | Path = project or project_file(folder)
     is_file = "://" not in str(where)
-    place = Path(where).absolute().parent if is_file else folder.absolute()
     common.set_threads(threads)
     with run.listen(host, port) as listener:
         bound = int(listener.getsockname()[1])
         # A server keeps several projects apart by their folders' names.
         chosen = name if is_file else name or folder.resolve().name
         with Project.open(where, chosen) as opened:
+            kept = adapters_folder(opened, folder)
             opened.images.scan(folder)
             if label:
                 opened.labels.named(list(label), "")
@@ -124,14 +124,14 @@ def annotate(
                 device,
                 dtype,
                 folder=folder,
-                kept=place / ADAPTERS,
+                kept=kept,
                 has_objects=bool(opened.objects.measured()),
                 adapters=adapter or (),
             )
             loaded = common.load_model(chosen_model.spec, device, dtype)
-            choice.record(place / ADAPTERS, chosen_model.spec)
+            choice.record(kept, chosen_model.spec)
             specs = tuple(adapter or default_specs(loaded))
-            workspace = Workspace(opened, folder.absolute(), loaded, store, place / ADAPTERS, specs)
+            workspace = Workspace(opened, folder.absolute(), loaded, store, kept, specs)
             chosen_model.tell()
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
             codes = None if is_file else StoredCodes(opened.database, opened.id, secret)

@@ -112,7 +112,6 @@ def annotate_all(
     from samadapt.distributed.journal import RunJournal
     from samadapt.distributed.worker_model import WorkerModel
     from samadapt.proposals.grid import ProposalOptions
-    from samadapt.server.learning import ADAPTERS
 
     tasks, adapters = tuple(task or ()), tuple(adapter or ())
     options = ProposalOptions(points=grid, min_score=min_score, most=most, coarse=True)
@@ -123,7 +122,7 @@ def annotate_all(
     read: list[str | Path | None] = [images, found.root, model, *tasks, *adapters]
     _check_output(out, project, read)
     named = (*adapters, *tasks)
-    kept = None if named or project is None else Path(project) / ADAPTERS
+    kept = None if named else _kept(project, found)
     chosen = choose(model, device, dtype, kept=kept, adapters=named, otherwise="nano")
     loaded = common.load_model(chosen.spec, device, dtype)
     labels, hashes = _check_adapters(loaded, tasks, adapters)
@@ -189,6 +188,18 @@ def _check_adapters(
     hashes = {"model": model.identity.weights_hash}
     hashes |= {name: weights(one) for name, one in annotator.named_adapters.items()}
     return annotator.labels, hashes
+
+
+def _kept(project: str | None, images: ImageList) -> Path | None:
+    """Where what was learned for the project is, if that is there already."""
+    from samadapt.store.adapters_folder import adapters_folder
+    from samadapt.store.projects import Project
+
+    place = None if project is None else common.project_place(project)
+    if place is None or (isinstance(place, Path) and not place.is_file()):
+        return None
+    with Project.open(place, create=False) as opened:
+        return adapters_folder(opened, images.root)
 
 
 def _open_project(project: str | None, images: ImageList) -> tuple[Project | None, Path]:

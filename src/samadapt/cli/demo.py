@@ -36,7 +36,7 @@ def demo(
 ) -> None:
     """Let a robot annotate real photographs and microscopy images, offline.
 
-    Takes a minute or two and writes JSON results and an HTML report with
+    Takes a few minutes and writes JSON results and an HTML report with
     pictures: each object annotated with the frozen model and with a model that
     learns, side by side. --adapter none runs only the frozen model.
     """
@@ -57,6 +57,8 @@ def demo(
     report = out / the_demo.REPORT
     console = Console()
     console.print(terminal_table(summary_table(results)))
+    for line in the_demo.savings(results):
+        console.print(line)
     console.print(f"Pictures of every object and click: {report}")
     if open_report:
         typer.launch(str(report.resolve()))

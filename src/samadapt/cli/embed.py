@@ -41,7 +41,7 @@ def embed(
     from samadapt.distributed.embed import EmbedWork, embed_one
     from samadapt.distributed.engine import in_batches, make_engine
     from samadapt.distributed.worker_model import WorkerModel
-    from samadapt.server.learning import ADAPTERS
+    from samadapt.store.adapters_folder import ADAPTERS
     from samadapt.store.embeddings import EmbeddingStore
 
     if not cache_gb:

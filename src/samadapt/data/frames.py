@@ -115,6 +115,23 @@ class Frame:
             np.add.at(steps, (column, -(-(last - self.y) // self.step)), -1)
         return np.ascontiguousarray((np.cumsum(steps[:, :-1], axis=1) > 0).T)
 
+    def pixels(self, rle: Rle) -> NDArray[np.int64]:
+        """How many pixels of a mask of the image each point (h, w) covers, without decoding it."""
+        (rows, columns), step = self.size, self.step
+        height, width = rle.size
+        x1, y1 = min(self.x + self.width, width), min(self.y + self.height, height)
+        whole = np.zeros((columns, rows + 1), np.int64)
+        missing = np.zeros((columns, rows), np.int64)
+        if self.x < x1 and self.y < y1:
+            column, first, last = _runs_in(rle, (self.x, self.y, x1, y1))
+            column, first, last = (column - self.x) // step, first - self.y, last - self.y
+            top, bottom = first // step, (last - 1) // step
+            np.add.at(whole, (column, top), step)
+            np.add.at(whole, (column, bottom + 1), -step)
+            np.add.at(missing, (column, top), first - top * step)
+            np.add.at(missing, (column, bottom), (bottom + 1) * step - last)
+        return np.ascontiguousarray((np.cumsum(whole[:, :-1], axis=1) - missing).T)
+
     def rle(self, mask: Mask, size: tuple[int, int]) -> Rle:
         """The mask of an image of `size` = (height, width) whose points are these (h, w).
 

@@ -10,7 +10,6 @@ from samadapt.data.records import Id
 from samadapt.data.rle import Rle
 from samadapt.data.simplify import simplified
 from samadapt.errors import DataError
-from samadapt.metrics import iou
 
 if TYPE_CHECKING:
     from samadapt.data.coco import CocoDataset
@@ -59,12 +58,12 @@ class Outlines:
             for a in self._dataset.annotations_of(image_id)
             if a.segmentation is not None and not a.iscrowd
         ]
-        masks = [self._dataset.mask(member) for member in members]
+        masks = [self._dataset.rle(member) for member in members]
         found = simplified(masks, self.tolerance)
         self._image, self._polygons = image_id, dict(zip(members, found, strict=True))
         for member, mask in zip(members, masks, strict=True):
-            if mask.any():
-                self.overlaps[member] = iou(self.drawn(member).mask(), mask)
+            if mask.area:
+                self.overlaps[member] = self.drawn(member).iou(mask)
 
 
 def check_tolerance(tolerance: float) -> None:

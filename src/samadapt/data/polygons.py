@@ -85,11 +85,19 @@ def _edges_of(mask: NDArray[Any]) -> tuple[_Edges, NDArray[np.int64]] | None:
 
 def rle_to_polygons(rle: Rle) -> list[list[int]]:
     """`mask_to_polygons` for a compressed mask, of which only the object's box is decoded."""
-    x, y, width, height = rle.box
-    if not width:
-        return []
-    polygons = mask_to_polygons(rle.crop(x, y, x + width, y + height))
+    crop, x, y = rle.cropped()
+    polygons = mask_to_polygons(crop)
     return [[v + (x, y)[k % 2] for k, v in enumerate(polygon)] for polygon in polygons]
+
+
+def rle_to_parts(rle: Rle) -> list[Part]:
+    """As `mask_to_parts`, of a compressed mask, of which only the object's box is decoded."""
+    crop, x, y = rle.cropped()
+    corner = np.array([x, y])
+    return [
+        Part(part.outer + corner, tuple(hole + corner for hole in part.holes))
+        for part in mask_to_parts(crop)
+    ]
 
 
 class _Edges:

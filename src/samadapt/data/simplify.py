@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.crossings import conflicts
-from samadapt.data.polygons import flat, mask_to_parts
+from samadapt.data.polygons import flat, rle_to_parts
 from samadapt.data.rle import Rle
 
 Points = NDArray[np.int64]
@@ -27,24 +26,24 @@ _LEAST = 0.25
 """Arcs are not simplified with a tolerance below this, in pixels."""
 
 
-def simplified(masks: Sequence[NDArray[Any]], tolerance: float) -> list[list[list[int]]]:
+def simplified(masks: Sequence[Rle], tolerance: float) -> list[list[list[int]]]:
     """Outlines of the objects of one image as polygons, holes joined to them by bridges.
 
     Args:
-        masks: (H, W) each, of one size. They may overlap.
+        masks: of one size. They may overlap. Only the boxes of objects are decoded.
         tolerance: largest distance, in pixels, of an outline from the original.
 
     Returns:
         For each mask its polygons [x0, y0, x1, y1, ...], one per 4-connected part.
     """
-    parts = [mask_to_parts(mask) for mask in masks]
-    corners = {(x, y) for mask in masks for x in (0, mask.shape[1]) for y in (0, mask.shape[0])}
+    parts = [rle_to_parts(mask) for mask in masks]
+    corners = {(x, y) for mask in masks for x in (0, mask.size[1]) for y in (0, mask.size[0])}
     lines = [line for of in parts for part in of for line in (part.outer, *part.holes)]
     plane = _Plane(lines, corners, tolerance)
     plane.settle()
     numbers = iter(range(len(plane.rings)))
     rings = [[[next(numbers) for _ in (p.outer, *p.holes)] for p in found] for found in parts]
-    sizes = [np.shape(mask) for mask, of in zip(masks, rings, strict=True) for p in of for _ in p]
+    sizes = [mask.size for mask, of in zip(masks, rings, strict=True) for p in of for _ in p]
     while plane.refine({arc for r in plane.invisible(sizes) for arc, _ in plane.rings[r]}):
         plane.settle()
     return [[_joined([plane.line(r) for r in part]) for part in of] for of in rings]
@@ -83,12 +82,12 @@ class _Plane:
         ]
         return np.concatenate([piece[:-1] for piece in pieces])
 
-    def invisible(self, sizes: Sequence[tuple[int, ...]]) -> list[int]:
+    def invisible(self, sizes: Sequence[tuple[int, int]]) -> list[int]:
         """Rings that enclose no pixel any more, in images of these sizes."""
         return [
             ring
             for ring, size in enumerate(sizes)
-            if not Rle.from_polygons([flat(self.line(ring))], (size[0], size[1])).area
+            if not Rle.from_polygons([flat(self.line(ring))], size).area
         ]
 
     def refine(self, arcs: set[int]) -> bool:

@@ -36,6 +36,9 @@ _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _LABELS = ((1, 0, -1), (1, 2, 3))
 """Labels of the prompts for recording the decoder: two clicks with padding, a click in a box."""
 
+_FEWEST_CELLS = 8
+"""Cells, of the size of which input sides are multiples, along each side of the recorded image."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exported:
@@ -164,13 +167,17 @@ def _write(
     """Write and check everything in `staging`; returns the largest difference."""
     example = _example(model, parts)
     sizes = Sizes(parts.preprocessing.multiple, example.geometry.padded)
-    features = {name: example.features[name].contiguous() for name in parts.features}
     decoder = DecoderGraph(parts, model.decoder, adapters, example)
     try:
         pixels = torch.zeros(1, 3, *sizes.pixels)
         write_encoder(parts, pixels, sizes, staging / ENCODER)
-        prompts = _prompts(model.logits_size(example))
-        write_decoder(decoder, features, prompts, sizes, staging / DECODER)
+        times = _enlargement(sizes)
+        features = {
+            name: example.features[name].repeat(1, 1, times, times) for name in parts.features
+        }
+        height, width = model.logits_size(example)
+        prompts = _prompts((height * times, width * times))
+        write_decoder(decoder, features, prompts, sizes.enlarged(times), staging / DECODER)
     except (SamadaptError, OSError):
         raise
     except Exception as error:  # torch's exporter has error types of many kinds
@@ -195,6 +202,15 @@ def _example(model: SegmentationModel, parts: ModelParts) -> ImageEmbedding:
     side = parts.preprocessing.side
     shorter = max(1, side * 3 // 4)
     return model.encode(np.full((shorter, side, 3), 128, np.uint8))
+
+
+def _enlargement(sizes: Sizes) -> int:
+    """How many times larger an image the decoder is recorded with than the model encodes.
+
+    torch takes a grid that is pooled to a single cell for one that always is.
+    """
+    cells = min(sizes.pixels) // sizes.multiple if sizes.multiple else _FEWEST_CELLS
+    return -(-_FEWEST_CELLS // cells)
 
 
 def _prompts(size: tuple[int, int]) -> PromptTensors:

@@ -116,6 +116,10 @@ class Sizes:
     multiple: int
     pixels: tuple[int, int]
 
+    def enlarged(self, times: int) -> Sizes:
+        """The same for an image so many times as high and wide."""
+        return Sizes(self.multiple, (self.pixels[0] * times, self.pixels[1] * times))
+
     def of(self, tensor: Tensor, first: int) -> dict[int, Any]:
         """Dimensions of a tensor whose height and width, from `first` on, follow the input's."""
         if not self.multiple:

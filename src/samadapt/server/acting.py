@@ -6,9 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from samadapt.server.client_sessions import ClientSession
+from samadapt.server.idempotency import USED
 from samadapt.server.who import Here, Me
 from samadapt.server.wire_answers import object_json
+from samadapt.session.events import Accepted, Reopened
 from samadapt.session.state import SavedObject
+from samadapt.store.errors import ConflictError
+from samadapt.store.records import StoredObject
 from samadapt.store.session_objects import label_number
 
 Json = dict[str, Any]
@@ -22,12 +26,12 @@ def acted(here: Here, me: Me, image_id: int, action: Callable[[ClientSession], o
     """
 
     def whole(found: ClientSession) -> Json:
-        if found.has_done(me.key):  # before a restart: everything that this session changed
+        if found.has_done(me):  # before a restart: everything that this session changed
             before, decided = dict[int, SavedObject](), set[int]()
         else:
             before = dict(found.session.state.objects)
             decided = set(found.session.state.decided)
-            with found.request(me.key, me.person):
+            with found.request(me):
                 action(found)
         after = found.session.state.objects
         changed = [number for number, saved in after.items() if before.get(number) != saved]
@@ -40,6 +44,36 @@ def acted(here: Here, me: Me, image_id: int, action: Callable[[ClientSession], o
         }
 
     return here.act(me.client, me.person, image_id, whole)
+
+
+def made_before(here: Here, me: Me, image_id: int) -> StoredObject | None:
+    """The object that this very request made already; None where it is new.
+
+    Then its answer was lost, perhaps because the server was started again.
+
+    Raises:
+        ConflictError: its key was used for another request, or the object was deleted since.
+    """
+    if me.key is None or here.project.objects.find_key(me.key, image_id) is None:
+        return None
+    return made_by(here, me, image_id)
+
+
+def made_by(here: Here, me: Me, image_id: int) -> StoredObject:
+    """The object that this request, which was done before, made or improved; see `made_before`."""
+    record = here.project.journal.find_request(me.client, image_id, me.key or "")
+    me.check_same(record)
+    event = None if record is None else record.event
+    if isinstance(event, Accepted):
+        number = event.object_id
+    elif isinstance(event, Reopened):  # it was accepted to be improved next
+        number = event.object.object_id
+    else:
+        raise ConflictError(USED)
+    found = here.project.objects.get(number)
+    if found.deleted:
+        raise ConflictError(f"object {number}, which this request made, was deleted since")
+    return found
 
 
 def current_json(client: ClientSession) -> Json:

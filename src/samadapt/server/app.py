@@ -46,6 +46,8 @@ _STATUS: tuple[tuple[type[SamadaptError], int], ...] = (
     (BusyError, 503),
     (PreparingError, 425),
 )
+_ASYNC = "respond-async"
+"""What a client says in "Prefer" (RFC 7240) that would rather be told to ask again than refused."""
 
 
 def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
@@ -84,7 +86,7 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
 
     app.mount("/static", StaticFiles(directory=static), name="static")
     answer_errors(app)
-    app.add_middleware(IdempotencyMiddleware)
+    app.add_middleware(IdempotencyMiddleware, streamed=STREAMED)
     app.add_middleware(JsonMiddleware, streamed=STREAMED)
     app.add_middleware(GuardMiddleware, guard=guard)
     return app
@@ -100,6 +102,8 @@ def answer_errors(app: FastAPI, bad_request: int = 422) -> None:
 
     @app.exception_handler(SamadaptError)
     async def samadapt_error(request: Request, error: SamadaptError) -> JSONResponse:
+        if isinstance(error, PreparingError) and _ASYNC in request.headers.get("prefer", ""):
+            return JSONResponse({"preparing": str(error)}, 202)
         status = next((code for kind, code in _STATUS if isinstance(error, kind)), bad_request)
         return _told(status, str(error))
 

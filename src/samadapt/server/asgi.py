@@ -13,6 +13,28 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
+async def whole_body(receive: Receive) -> bytes | None:
+    """The body of a request; None if it was broken off."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+def with_body(body: bytes, receive: Receive) -> Receive:
+    """Gives a body that was read already, then what comes after it."""
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> Message:
+        return first.pop() if first else await receive()
+
+    return again
+
+
 async def answer(send: Send, status: int, values: dict[str, Any]) -> None:
     """Answer with a JSON object."""
     await answer_bytes(send, status, json.dumps(values).encode(), b"application/json")

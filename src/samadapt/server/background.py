@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
-from samadapt.errors import BusyError, SamadaptError, first_line
+from samadapt.errors import SamadaptError, first_line
+from samadapt.store.errors import ConflictError
 
 _LOG = logging.getLogger("samadapt.server")
 _SECONDS = 10.0
@@ -65,11 +66,11 @@ class BackgroundRun(Generic[Progress]):
             busy: message where a run goes on already.
 
         Raises:
-            BusyError: a run goes on already.
+            ConflictError: a run goes on already.
         """
         with self._lock:
             if self.progress.running:
-                raise BusyError(busy)
+                raise ConflictError(busy)
             progress.running = True
             self.progress = progress
             self._stopping.clear()

@@ -152,18 +152,16 @@ class PlainMasks:
         self, label: str | None, others: Sequence[StoredObject], all_said: bool
     ) -> Task | None:
         """Accept the object under way; pixels of `others` stay theirs."""
-        session, union = self._session, None
-        if others:
-            union = np.zeros(self.size, np.bool_)
-            for thing in others:
-                union |= thing.mask()
+        session = self._session
+        union = Rle.union([thing.rle for thing in others]).mask() if others else None
         said = (session.clicks, session.current_box) if all_said else ((), None)
         mask = session.accept(label, without=union)
         return Task(0, session.embedding, *said, mask)
 
     def teach(self, mask: Rle) -> None:
         """Let the adapters learn an object that was added."""
-        self._session.teach(mask.mask())
+        if self._session.is_teachable:
+            self._session.teach(mask.mask())
 
     def tool(self, name: str, saved: Sequence[SavedObject]) -> None:
         """Apply a mask tool."""
@@ -209,7 +207,7 @@ class PlainMasks:
                 others,
                 session.lease.answering(self._model, session.embedding),
                 wanted.most,
-                rejected=[Rle.from_mask(crop.mask(self.size)) for crop in wanted.rejected],
+                rejected=[crop.whole(self.size) for crop in wanted.rejected],
                 tried=wanted.tried,
                 progress=progress,
                 elsewhere=elsewhere,
@@ -218,7 +216,7 @@ class PlainMasks:
 
     def whole(self, crop: Crop) -> Rle:
         """A mask that the page sent, of the whole image."""
-        return Rle.from_mask(crop.mask(self.size))
+        return crop.whole(self.size)
 
 
 def best_under(found: Prediction, x: float, y: float) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import reduce as fold
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from samadapt.adapters.base import Adapter
 from samadapt.errors import ImageError, SamadaptError
@@ -21,7 +21,7 @@ from samadapt.server.gallery import Gallery
 from samadapt.server.leases import SharedAdapters
 from samadapt.server.tiled_images import TiledImages
 from samadapt.server.window_masks import LargeMasks
-from samadapt.session.events import Accepted, Event, ImageReference, Opened
+from samadapt.session.events import Event, ImageReference, Opened
 from samadapt.session.options import SessionOptions
 from samadapt.session.session import Session
 from samadapt.session.state import SessionState, reduce
@@ -31,6 +31,9 @@ from samadapt.store.errors import BehindError, ConflictError
 from samadapt.store.journal import StoredLog
 from samadapt.store.records import ImageFacts, StoredImage
 from samadapt.store.session_objects import SessionObjects
+
+if TYPE_CHECKING:
+    from samadapt.server.who import Who
 
 MOST_SESSIONS = 64
 MOST_BYTES = 1 << 30
@@ -59,15 +62,22 @@ class ClientSession:
         self.searched = looked, places
 
     @contextmanager
-    def request(self, key: str | None, person: str) -> Iterator[None]:
-        """Within the block, events are of this person, by the request of this key."""
-        self.objects.key, self.objects.person = key, person
-        with self.log.keyed(key, person):
+    def request(self, me: Who) -> Iterator[None]:
+        """Within the block, events are of this person, by this request."""
+        self.objects.key, self.objects.person = me.key, me.person
+        with self.log.keyed(me.key, me.person, me.request):
             yield
 
-    def has_done(self, key: str | None) -> bool:
-        """Whether the request of this key was done already, perhaps before a restart."""
-        return key is not None and key in self.log.keys
+    def has_done(self, me: Who) -> bool:
+        """Whether this request was done already, perhaps before a restart.
+
+        Raises:
+            ConflictError: its key was used for another one.
+        """
+        known = None if me.key is None else self.log.keys.get(me.key)
+        if known is not None:
+            me.check_same(known)
+        return known is not None
 
 
 class ClientSessions:
@@ -151,18 +161,6 @@ class ClientSessions:
         """The session of a client at an image if there is one; waits for nobody."""
         with self._lock:
             return self._open.get((client, image_id))
-
-    def accepted_by(self, client: str, image_id: int, key: str | None) -> int:
-        """The object that a client's request accepted, perhaps before a restart.
-
-        Raises:
-            ConflictError: the request did something else.
-        """
-        found = self.peek(client, image_id)
-        event = None if found is None else found.log.keys.get(key)
-        if not isinstance(event, Accepted):
-            raise ConflictError("this Idempotency-Key was used for another request: take a new one")
-        return event.object_id
 
     def act(
         self, client: str, person: str, image_id: int, action: Callable[[ClientSession], Result]

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from samadapt.server.asgi import App, Message, Receive, Scope, Send, answer
+from samadapt.server.asgi import (
+    App,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    answer,
+    whole_body,
+    with_body,
+)
 
 HEADER = b"idempotency-key"
 MOST_BYTES = 64 << 20
@@ -16,7 +26,8 @@ MOST_ANSWERS = 4096
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _LARGEST = 4 << 20
 _LONGEST_KEY = 64
-_LATER = frozenset({401, 421, 429})
+USED = "this Idempotency-Key was used for another request: take a new one for each"
+_LATER = frozenset({202, 401, 421, 425, 429})
 """Statuses that mean: nothing was done, ask again. Those from 500 on do, too."""
 
 
@@ -39,12 +50,16 @@ class IdempotencyMiddleware:
     A request whose key is being answered waits for that answer. Answers are kept in memory; what
     must not be done twice after a restart either (events of a session) has its key in the log.
 
+    What the request is (method, address and body) is told to the application as `request` in the
+    scope's state, so that it can be in the log as well.
+
     Args:
         app: what comes next.
+        streamed: paths whose bodies are files, which are not looked at.
     """
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, streamed: frozenset[str] = frozenset()) -> None:
+        self._app, self._streamed = app, streamed
         self._requests: OrderedDict[tuple[bytes, bytes], _Request] = OrderedDict()
         self._bytes = 0
 
@@ -59,11 +74,20 @@ class IdempotencyMiddleware:
             await self._app(scope, receive, send)
             return
         name = headers.get(b"x-samadapt-client", b""), key
-        what = f"{scope['method']} {scope['path']} {scope.get('query_string', b'')!r}"
+        digest = hashlib.sha256(f"{scope['method']} {scope['path']}\n".encode())
+        digest.update(scope.get("query_string", b"") + b"\n")
+        if scope["path"] not in self._streamed:
+            body = await whole_body(receive)
+            if body is None:
+                return  # nobody is there to be answered
+            digest.update(body)
+            receive = with_body(body, receive)
+            del body
+        what = digest.hexdigest()[:32]
+        scope.setdefault("state", {})["request"] = what
         while (known := self._requests.get(name)) is not None:
             if known.what != what:
-                text = "this Idempotency-Key was used for another request: take a new one for each"
-                await answer(send, 422, {"error": text})
+                await answer(send, 422, {"error": USED})
                 return
             await known.done.wait()
             if known.messages:

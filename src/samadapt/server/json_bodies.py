@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.errors import DataError
-from samadapt.server.asgi import App, Message, Receive, Scope, Send, answer
+from samadapt.server.asgi import App, Receive, Scope, Send, answer, whole_body, with_body
 
 DEEPEST = 32
 """Most levels of lists and objects inside each other."""
@@ -73,25 +73,14 @@ class JsonMiddleware:
         if scope["type"] != "http" or scope["path"] in self._streamed:
             await self._app(scope, receive, send)
             return
-        body = bytearray()
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                return  # nobody is there to be answered
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        data = bytes(body)
-        del body
+        data = await whole_body(receive)
+        if data is None:
+            return  # nobody is there to be answered
         try:
             check_json(data)
         except DataError as error:
             await answer(send, 400, {"error": str(error)})
             return
-        first: list[Message] = [{"type": "http.request", "body": data, "more_body": False}]
+        again = with_body(data, receive)
         del data
-
-        async def again() -> Message:
-            return first.pop() if first else await receive()
-
         await self._app(scope, again, send)

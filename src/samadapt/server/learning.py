@@ -21,8 +21,6 @@ from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
 
 NONE = "none"
-ADAPTERS = "samadapt.adapters"
-"""Folder of what was learned, beside the project."""
 
 _CURRENT = "current"
 _SNAPSHOTS = "snapshots"
@@ -277,6 +275,7 @@ class Learning:
             "learned": report.objects,
             "trusted": report.is_trusted,
             "active": report.is_adapted,
+            "worse": report.is_worse,
             "snapshots": self.snapshots(),
             "objects": rows[-500:],
             "unverified": unverified,

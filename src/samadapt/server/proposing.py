@@ -79,7 +79,7 @@ class Proposing(BackgroundRun[Progress]):
             find_large: looks at one that is larger than memory; those fail if left out.
 
         Raises:
-            BusyError: a run goes on already.
+            ConflictError: a run goes on already.
         """
         numbers = [
             entry.id

@@ -171,8 +171,11 @@ def tile(
 @router.get("/images/{image_id}/thumbnail")
 def thumbnail(image_id: ImageId, here: Here) -> Response:
     """A small picture."""
-    path = here.gallery.path(here.gallery.looked_at(image_id))
+    image = here.gallery.looked_at(image_id)
+    path = here.gallery.path(image)
     if here.tiled.is_tiled(path):
+        if image.problem:
+            raise ImageError(image.problem)
         body, kind = here.tiled.thumbnail(path, THUMBNAIL_SIDE), "image/jpeg"
     else:
         body, kind = here.pictures.thumbnail(path)

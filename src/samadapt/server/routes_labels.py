@@ -64,11 +64,10 @@ def unmerge(label_id: ObjectId, wanted: UnmergeRequest, here: Here, me: Me) -> J
 @router.get("/images/{image_id}/details")
 def details(image_id: ImageId, here: Here) -> Json:
     """The tags of an image, the attributes of its objects, and all tags of the project."""
-    values, tags = here.project.details.attributes(), here.project.details.tags()
-    things = here.project.objects.of_image(image_id)
+    tags = here.project.details.tags()
     return {
         "tags": tags.get(image_id, []),
-        "attributes": {thing.id: values[thing.id] for thing in things if thing.id in values},
+        "attributes": here.project.details.attributes(image_id),
         "known": sorted({tag for some in tags.values() for tag in some}),
     }
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from fastapi import APIRouter
 
-from samadapt.server.acting import Json, acted
+from samadapt.server.acting import Json, acted, made_before, made_by
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.who import Here, ImageId, Me, ObjectId
 from samadapt.server.wire import (
@@ -112,8 +112,8 @@ def edit(image_id: ImageId, wanted: EditRequest, here: Here, me: Me) -> Json:
 @router.post("/images/{image_id}/accept")
 def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> Json:
     """Accept the object under way; answered when it is on the disk."""
-    known = None if me.key is None else here.project.objects.find_key(me.key, image_id)
-    if known is not None:  # the answer to the first request was lost
+    known = made_before(here, me, image_id)
+    if known is not None:
         return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
     saved: list[int] = []
 
@@ -126,23 +126,27 @@ def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> Json
         saved.append(here.accept(found, wanted.label, wanted.keep_earlier))
 
     now = acted(here, me, image_id, action)
-    number = saved[0] if saved else here.sessions.accepted_by(me.client, image_id, me.key)
-    return {"object": object_json(here.project.objects.get(number)), **now}
+    thing = here.project.objects.get(saved[0]) if saved else made_by(here, me, image_id)
+    return {"object": object_json(thing), **now}
 
 
 @router.post("/images/{image_id}/objects")
 def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> Json:
     """Add an object that was proposed and accepted, or painted elsewhere."""
-    known = None if me.key is None else here.project.objects.find_key(me.key, image_id)
+    known = made_before(here, me, image_id)
     if known is not None:
         return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
+
+    made: list[int] = []
 
     def action(found: ClientSession) -> None:
         new = Addition(found.masks.whole(wanted.mask), label_text(wanted.label))
         here.add(found, [new], cast(Source, wanted.source))
+        made.append(found.session.state.last_id)
 
     now = acted(here, me, image_id, action)
-    return {"object": now["saved"][-1], **now}
+    thing = here.project.objects.get(made[0]) if made else made_by(here, me, image_id)
+    return {"object": object_json(thing), **now}
 
 
 @router.post("/images/{image_id}/objects/add")

@@ -15,16 +15,16 @@ from samadapt.proposals.grid import ProposalOptions, propose
 from samadapt.proposals.proposal import Proposal
 from samadapt.proposals.similar import propose_similar
 from samadapt.proposals.windows import propose_in_windows
-from samadapt.server.acting import Json, acted
+from samadapt.server.acting import Json, acted, made_before, made_by
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.proposing import Find, FindLarge, Found
 from samadapt.server.who import Here, ImageId, Me, ObjectId
 from samadapt.server.wire_answers import object_json, rle_crop
 from samadapt.server.wire_review import FixRequest, ProposalsRequest, ProposeRequest
 from samadapt.server.workspace import Workspace
-from samadapt.store.dataset import UNLABELLED
 from samadapt.store.errors import MissingError
-from samadapt.store.proposals import NewProposal, WaitingProposal
+from samadapt.store.label_names import UNLABELLED
+from samadapt.store.proposals import NewProposal, WaitingProposal, similar_source
 from samadapt.store.records import StoredImage
 from samadapt.store.session_objects import saved_object
 
@@ -38,10 +38,11 @@ _SECONDS = 10.0
 @router.get("/proposals")
 def standing(here: Here) -> Json:
     """How many proposals wait, what tasks can be proposed, and how far the run is."""
+    run = here.proposing.progress.to_json()
     return {
         "waiting": here.gallery.waiting.count(),
         "tasks": here.learning.tasks(),
-        "run": here.proposing.progress.to_json(),
+        "run": {**run, "what": here.project.proposals.present_source(run["what"])},
     }
 
 
@@ -61,10 +62,9 @@ def run(wanted: ProposeRequest, here: Here) -> Json:
         find, find_large = _by_task(here, wanted.task)
     else:
         name = _label_name(here, wanted.label)
-        kind = "objects without a label" if wanted.label is None else name
+        source = similar_source(None if wanted.label is None else name)
         if not here.examples.of(wanted.label):
-            raise SessionError(f"there is no object of this kind yet ({kind}): accept some first")
-        source = f"similar to {kind}"
+            raise SessionError(f"there is no object to be {source}: accept one first")
         find, find_large = _by_examples(here, wanted.label, name), None
     here.proposing.start(source, source, find, find_large)
     return standing(here)
@@ -104,7 +104,7 @@ def accept_all(image_id: ImageId, wanted: ProposalsRequest, here: Here, me: Me) 
     found: list[ClientSession] = []
 
     def action(session: ClientSession) -> None:
-        here.accept_proposals(session, wanted.proposals, me.person)
+        here.accept_proposals(session, wanted.proposals)
 
     now = acted(here, me, image_id, action)
     here.act(me.client, me.person, image_id, found.append)
@@ -115,22 +115,23 @@ def accept_all(image_id: ImageId, wanted: ProposalsRequest, here: Here, me: Me) 
 @router.post("/proposals/{number}/accept")
 def accept(number: ObjectId, wanted: FixRequest, here: Here, me: Me) -> Json:
     """Make a proposal an object, and learn it; with `fix`, clicks improve it next."""
-    known = None if me.key is None else here.project.objects.find_key(me.key)
-    if known is not None:  # the answer to the first request was lost
-        now = acted(here, me, known.image_id, lambda found: None)
-        return {"object": object_json(known), **now}
+    image_id = here.project.proposals.image_of(number)
+    known = made_before(here, me, image_id)
+    if known is not None:
+        return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
     made: list[int] = []
 
     def action(found: ClientSession) -> None:
         if wanted.fix and not found.session.state.object.is_blank:
             raise SessionError("finish or skip the present object first")
-        here.accept_proposals(found, [number], me.person)
+        here.accept_proposals(found, [number])
         made.append(found.session.state.last_id)
         if wanted.fix:
             found.session.edit(saved_object(here.project.objects.get(made[0])))
 
-    now = acted(here, me, here.project.proposals.image_of(number), action)
-    return {"object": object_json(here.project.objects.get(made[0])) if made else None, **now}
+    now = acted(here, me, image_id, action)
+    thing = here.project.objects.get(made[0]) if made else made_by(here, me, image_id)
+    return {"object": object_json(thing), **now}
 
 
 @router.post("/proposals/{number}/reject")

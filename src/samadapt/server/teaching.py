@@ -10,7 +10,7 @@ from typing import Any
 
 from samadapt.data.coco import CocoDataset
 from samadapt.data.tiled.image import is_huge
-from samadapt.errors import DataError, ImageError
+from samadapt.errors import AdapterError, DataError, ImageError
 from samadapt.models.base import SegmentationModel
 from samadapt.server.background import BackgroundRun, RunProgress
 from samadapt.store.dataset import to_dataset
@@ -67,9 +67,15 @@ class Teaching(BackgroundRun[TeachingProgress]):
             steps: of the run; the method's own number if left out.
 
         Raises:
-            BusyError: a run goes on already.
+            ConflictError: a run goes on already.
             DataError: too few objects.
+            AdapterError: the model cannot learn.
         """
+        if not self._model.spec.takes_adapters:
+            raise AdapterError(
+                f"{self._model.identity.name} is an exported model, which cannot be taught: start "
+                "with the model that it was exported from"
+            )
         numbers = {one.name: one.id for one in self._project.labels.all()[0]}
         if label not in numbers:
             raise DataError("there is no label of this name in the project: choose another")

@@ -6,7 +6,7 @@ import logging
 import threading
 import weakref
 from collections import OrderedDict
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 import cv2
@@ -33,7 +33,7 @@ Key = tuple[str, int, int]
 
 
 class PreparingError(SamadaptError):
-    """An image whose tiles are being made: it can be opened in a while."""
+    """An image that is being opened, or whose tiles are being made: it is there in a while."""
 
 
 class TiledImages:
@@ -98,9 +98,7 @@ class TiledImages:
                 work.start()
         if done.wait(patience):
             return self.get(path, patience)
-        raise PreparingError(
-            f"{path.name} is being cut into tiles, once: it opens as soon as that is done"
-        )
+        raise PreparingError(_why_it_waits(path))
 
     def tile(self, path: Path, step: int, column: int, row: int) -> bytes:
         """A tile of the page as JPEG: every `step`-th pixel of the image.
@@ -122,12 +120,13 @@ class TiledImages:
         """A small JPEG of an image; none is worth making tiles for.
 
         Raises:
-            ImageError: it cannot be read, or was not opened before.
+            PreparingError: it has to be opened before.
+            ImageError: it cannot be read.
         """
         with self._lock:
             is_open = _key(path) in self._open
         if not is_open and makes_tiles(path):
-            raise ImageError(f"{path.name} has no small picture before it is opened")
+            raise PreparingError(f"{path.name} has no small picture before it is opened")
         return self.overview(path, longest)
 
     def overview(self, path: Path, longest: int = OVERVIEW) -> bytes:
@@ -173,6 +172,14 @@ class TiledImages:
 
     def _room(self, path: Path) -> AbstractContextManager[None]:
         return self._decoder.room_for(path) if is_decoded_whole(path) else nullcontext()
+
+
+def _why_it_waits(path: Path) -> str:
+    """What is done with an image that takes long to be opened."""
+    with suppress(ImageError):  # which is told as soon as opening it has failed
+        if makes_tiles(path):
+            return f"{path.name} is being cut into tiles, once: it opens as soon as that is done"
+    return f"{path.name} is being opened: it is shown as soon as that is done"
 
 
 def _key(path: Path) -> Key:

@@ -8,19 +8,39 @@ from urllib.parse import unquote
 
 from fastapi import Depends, Header, HTTPException, Path, Request
 
-from samadapt.server.wire import LARGEST_ID, Client, Key, _clean
+from samadapt.server.idempotency import USED
+from samadapt.server.wire import LARGEST_ID, Client, Key
 from samadapt.server.workspace import Workspace
-
-_MOST_NAME = 60
+from samadapt.session.record import Record
+from samadapt.store.errors import ConflictError
+from samadapt.store.texts import LONGEST_PERSON, as_line
 
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """A browser tab, the person's name as they gave it, and the request's idempotency key."""
+    """Who asks, and what tells the request from others.
+
+    Attributes:
+        client: a browser tab.
+        person: their name as they gave it.
+        key: the request's idempotency key.
+        request: what tells a request with a key from any other.
+    """
 
     client: str
     person: str
     key: str | None = None
+    request: str | None = None
+
+    def check_same(self, known: Record | None) -> None:
+        """Check that an event of the log is of this very request; None is of another one.
+
+        Raises:
+            ConflictError: its key was used for another request.
+        """
+        # Logs of earlier versions do not tell requests of one key apart.
+        if known is None or known.request not in (None, self.request):
+            raise ConflictError(USED)
 
 
 def _workspace(
@@ -37,15 +57,14 @@ def _workspace(
 
 
 def _who(
+    request: Request,
     x_samadapt_client: Annotated[Client, Header()] = "api",
     x_samadapt_person: Annotated[str, Header(max_length=300)] = "",
     idempotency_key: Annotated[Key | None, Header()] = None,
 ) -> Who:
-    try:
-        name = _clean(unquote(x_samadapt_person, errors="replace"))[:_MOST_NAME]
-    except ValueError:
-        name = ""
-    return Who(x_samadapt_client, name, idempotency_key)
+    name = as_line(unquote(x_samadapt_person, errors="replace"), LONGEST_PERSON)
+    what = getattr(request.state, "request", None)
+    return Who(x_samadapt_client, name, idempotency_key, what)
 
 
 Here = Annotated[Workspace, Depends(_workspace)]

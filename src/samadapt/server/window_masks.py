@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from samadapt.data.frames import Frame, changed_in, placed
+from samadapt.data.frames import Frame, changed_in
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
@@ -104,7 +104,8 @@ class LargeMasks:
 
     def teach(self, mask: Rle) -> None:
         """Let the adapters learn an object that was added."""
-        self._session.learn(mask)
+        if self._session.is_teachable:
+            self._session.learn(mask)
 
     def tool(self, name: str, saved: Sequence[SavedObject]) -> None:
         """Apply a mask tool; one more than on other images refines outlines."""
@@ -199,7 +200,7 @@ class LargeMasks:
 
     def whole(self, crop: Crop) -> Rle:
         """A mask that the page sent, of the whole image."""
-        return placed(crop.rle(), crop.x, crop.y, crop.step, self.size)
+        return crop.whole(self.size)
 
     def _refined(self, mask: Rle) -> Rle:
         windows, lease = self._session.windows, self._session.lease

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from samadapt.data.frames import placed
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
@@ -19,23 +20,8 @@ LONGEST_TEXT = 10_000
 _MOST_OBJECTS = 1_000_000
 
 
-def _clean(text: str) -> str:
-    """Only what every database can store: no control characters, no halves of characters."""
-    if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 or ord(c) == 127 for c in text):
-        raise ValueError("control characters are not allowed")
-    return text.strip()
-
-
-def _named(text: str) -> str:
-    """A text with something in it."""
-    if not (clean := _clean(text)):
-        raise ValueError("the name is empty")
-    return clean
-
-
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Number = Annotated[float, Field(ge=-1e7, le=1e7, allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_named)]
 Client = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Side = Annotated[int, Field(ge=0, le=1 << 20)]
@@ -80,6 +66,14 @@ class Crop(Request):
         if self.width * self.height > MAX_PIXELS:
             raise DataError("the mask has more points than can be kept")
         return Rle((self.height, self.width), self.counts.encode("utf-8", "surrogatepass"))
+
+    def whole(self, size: tuple[int, int]) -> Rle:
+        """The mask of an image of `size` = (height, width), of which no pixel is decoded.
+
+        Raises:
+            DataError: as `mask`.
+        """
+        return placed(self.rle(), self.x, self.y, self.step, size)
 
     def mask(self, size: tuple[int, int]) -> NDArray[np.bool_]:
         """The mask at the image's size (H, W).
@@ -322,4 +316,4 @@ class NameRequest(Request):
 class AdapterRequest(Request):
     """Another adapter, by one of the names that were offered."""
 
-    adapter: Name
+    adapter: Annotated[str, Field(max_length=LONGEST_TEXT)]

@@ -27,10 +27,10 @@ from samadapt.server.tiled_images import TiledImages
 from samadapt.server.wire import SimilarRequest
 from samadapt.session.state import SessionState, Step
 from samadapt.session.steps import Addition
-from samadapt.store.dataset import UNLABELLED
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import Source
+from samadapt.store.label_names import UNLABELLED
 from samadapt.store.projects import Project
 from samadapt.store.records import StoredObject
 from samadapt.store.session_objects import label_text, saved_object
@@ -190,28 +190,27 @@ class Workspace:
             raise SessionError("accept an object of this label first: then similar ones are found")
         return found.masks.similar(wanted, examples, others, elsewhere, found.searching)
 
-    def accept_proposals(self, found: ClientSession, numbers: Sequence[int], person: str) -> None:
+    def accept_proposals(self, found: ClientSession, numbers: Sequence[int]) -> None:
         """Make proposals of an image objects, as one step of undo, and learn them.
 
         Those that somebody else decided about meanwhile are left out, unless that is all of them.
+        A label that was removed meanwhile is made again in the same step.
 
         Raises:
+            DataError: a label that cannot be, or one too many.
             MissingError: all were dealt with meanwhile.
         """
         waiting = {one.id: one for one in self.project.proposals.waiting(found.image.id)}
         some = [waiting[number] for number in dict.fromkeys(numbers) if number in waiting]
         if not some:
             raise MissingError("this was dealt with meanwhile: go on to the next one")
-        known = {label.name: label.id for label in self.project.labels.all()[0]}
-        named = {one.proposal.label for one in some if one.proposal.label not in known}
-        fresh = sorted(named - {UNLABELLED})
-        if fresh:
-            known = self.project.labels.named(fresh, person)
-        objects = [
-            Addition(one.proposal.rle, label_text(known.get(one.proposal.label)), one.id)
-            for one in some
-        ]
-        self.add(found, objects, "similar")
+        there = {label.name for label in self.project.labels.all()[0]}
+        names = {one.id: one.proposal.label for one in some}
+        found.objects.labels = {k: v for k, v in names.items() if v != UNLABELLED or v in there}
+        try:
+            self.add(found, [Addition(one.proposal.rle, None, one.id) for one in some], "similar")
+        finally:
+            found.objects.labels = {}
 
     def add(self, found: ClientSession, objects: Sequence[Addition], source: Source) -> None:
         """Add objects that were not clicked, as one step; what was proposed is learned."""

@@ -117,6 +117,11 @@ class SessionCore:
         return self.embedding.original_size
 
     @property
+    def is_teachable(self) -> bool:
+        """Whether an adapter would learn an object that no click led to, as `teach` gives it."""
+        return bool(self.lease.learners()) and self.state.object.is_blank
+
+    @property
     def prediction(self) -> Prediction | None:
         """All candidates for the current object, None before its first click or box."""
         embedding = self._embedding_of(self.state.object)
@@ -284,8 +289,7 @@ class SessionCore:
     @torch.inference_mode(False)
     @torch.enable_grad()  # the caller may have switched gradients off
     def _teach_mask(self, mask: NDArray[np.bool_], embedding: ImageEmbedding) -> None:
-        learners = self.lease.learners()
-        if not learners or not self.state.object.is_blank:
+        if not self.is_teachable:
             return
         click = next_click(mask, np.zeros_like(mask))
         if click is None:  # an empty mask
@@ -305,7 +309,7 @@ class SessionCore:
             mask=found.masks[found.best],
             step=1,
         )
-        for adapter in learners:
+        for adapter in self.lease.learners():
             adapter.on_accept(interaction, mask)
 
     def _embedding_of(self, now: CurrentObject) -> ImageEmbedding | None:

@@ -87,7 +87,7 @@ def apply_tool(name: str, mask: Mask) -> Mask:
     return found
 
 
-def split(mask: Mask, cut: Mask) -> list[Mask]:
+def split(mask: Mask, cut: Mask, pixels: NDArray[np.int64] | None = None) -> list[Mask]:
     """The pieces of a mask along a cut, the largest first; one piece if the cut divides nothing.
 
     Pixels under the cut go to the piece that is nearest, so the pieces cover the mask. Parts that
@@ -96,12 +96,15 @@ def split(mask: Mask, cut: Mask) -> list[Mask]:
     Args:
         mask: (H, W).
         cut: (H, W), the pixels of a stroke.
+        pixels: (H, W), how many pixels of the object each place stands for, where that is not one:
+            what is large and what is a crumb is told by them.
     """
+    weights = mask.astype(np.int64) if pixels is None else pixels
     parts, _ = _parts(mask)
     touched = np.isin(parts, np.unique(parts[mask & cut])) & mask
     count, left = cv2.connectedComponents((touched & ~cut).view(np.uint8), connectivity=4)
-    areas = np.bincount(left.ravel(), minlength=count)
-    large = [k for k in range(1, count) if areas[k] >= PIECE_SHARE * touched.sum()]
+    areas = np.bincount(left.ravel(), weights.ravel(), minlength=count)
+    large = [k for k in range(1, count) if areas[k] >= PIECE_SHARE * weights[touched].sum()]
     if len(large) < 2:
         return [mask.copy()]
     seeds = np.where(np.isin(left, large), left, 0)
@@ -111,7 +114,7 @@ def split(mask: Mask, cut: Mask) -> list[Mask]:
     owners = np.zeros(int(nearest.max()) + 1, seeds.dtype)
     owners[nearest[seeds > 0]] = seeds[seeds > 0]
     pieces = [touched & (owners[nearest] == k) for k in large]
-    pieces.sort(key=lambda piece: -int(piece.sum()))
+    pieces.sort(key=lambda piece: -int(weights[piece].sum()))
     return [pieces[0] | (mask & ~touched), *pieces[1:]]
 
 

@@ -20,12 +20,14 @@ class Record:
         time: seconds since 1970 by the wall clock, for people only: clocks jump.
         event: the event.
         key: idempotency key of its request, if any: repeating the request does nothing.
+        request: identifies that request; None where it is not known.
     """
 
     sequence: int
     time: float
     event: Event
     key: str | None = None
+    request: str | None = None
 
     def to_json(self) -> str:
         """One line of JSON, with a checksum (CRC-32) against damage."""
@@ -35,6 +37,7 @@ class Record:
             "time": self.time,
             "kind": self.event.kind,
             **({} if self.key is None else {"key": self.key}),
+            **({} if self.request is None else {"request": self.request}),
             **plain(self.event),
         }
         return dump({**body, "crc": checksum_of(body)})
@@ -64,4 +67,5 @@ class Record:
         sequence = value_of(int, body.pop("sequence", None), "sequence")
         time = value_of(float, body.pop("time", None), "time")
         key = value_of(str | None, body.pop("key", None), "key")
-        return cls(sequence, time, build(kind, body), key)
+        request = value_of(str | None, body.pop("request", None), "request")
+        return cls(sequence, time, build(kind, body), key, request)

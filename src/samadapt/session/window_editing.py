@@ -132,7 +132,8 @@ def tooled(mask: Rle, change: Callable[[Mask], Mask]) -> Rle:
 def _divided(mask: Rle, cut: Rle) -> tuple[Rle, list[Rle]]:
     """The largest piece into which a cut divides a mask, and the others."""
     frame = Frame.over(_wider(mask.box), MOST_POINTS)
-    _, *others = split(frame.points(mask), frame.points(cut))
+    pixels = frame.pixels(mask)
+    _, *others = split(pixels > 0, frame.points(cut), pixels)
     kept, found = mask, []
     for other in others:
         piece = frame.rle(other, mask.size)

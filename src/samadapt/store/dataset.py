@@ -10,11 +10,9 @@ from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
 from samadapt.data.tiled.image import shown_size
 from samadapt.errors import DataError, ImageError
+from samadapt.store.label_names import UNLABELLED
 from samadapt.store.projects import UNNAMED, Project
 from samadapt.store.records import StoredImage, StoredObject
-
-UNLABELLED = "object"
-"""Category of objects that have no label."""
 
 
 def to_dataset(

@@ -14,10 +14,11 @@ from samadapt.store.database import Database
 from samadapt.store.errors import MissingError
 from samadapt.store.events import Attribute, ImageTagged, Label, ObjectDescribed, Value
 from samadapt.store.journal import Journal
-from samadapt.store.label_names import clean_name, has_control
+from samadapt.store.label_names import clean_name
 from samadapt.store.label_rows import present_labels
 from samadapt.store.review_rows import follow_change
 from samadapt.store.tables import details, images, objects
+from samadapt.store.texts import has_control
 
 Kind = Literal["object", "image"]
 MOST_TAGS = 50
@@ -32,8 +33,29 @@ class DetailTable:
     def __init__(self, database: Database, project_id: int, journal: Journal) -> None:
         self._database, self._project, self._journal = database, project_id, journal
 
-    def attributes(self) -> dict[int, dict[str, Value]]:
-        """The attributes of all objects that have any, by the object's number."""
+    def attributes(self, image_id: int | None = None) -> dict[int, dict[str, Value]]:
+        """The attributes of all objects that have any, or of an image's, by the object's number.
+
+        These are the ones that the object's label has.
+        """
+        wanted = select(objects.c.id, objects.c.label_id, details.c.body).join(
+            details, (details.c.number == objects.c.id) & (details.c.kind == "object")
+        )
+        wanted = wanted.where(
+            objects.c.project_id == self._project,
+            details.c.project_id == self._project,
+            ~objects.c.deleted,
+        )
+        if image_id is not None:
+            wanted = wanted.where(objects.c.image_id == image_id)
+        with self._database.read() as tx:
+            labels = {label.id: label for label in present_labels(tx, self._project)}
+            rows = tx.execute(wanted).all()
+        found = {int(r.id): _shown(json.loads(r.body), labels.get(r.label_id)) for r in rows}
+        return {number: said for number, said in found.items() if said}
+
+    def all_attributes(self) -> dict[int, dict[str, Value]]:
+        """As `attributes`, with what was said of objects while they had other labels."""
         with self._database.read() as tx:
             return self._all(tx, "object")
 
@@ -48,10 +70,12 @@ class DetailTable:
         """Change attributes of an object; None takes a value away, the others stay.
 
         Two people who change different attributes lose nothing by that. What was said of an object
-        while it had another label goes with the next change.
+        while it had another label is kept: it shows where the present label has the same
+        attribute, and all of it once the object has that label again. Where nothing changes,
+        nothing is written.
 
         Returns:
-            All attributes of the object, as they are stored.
+            All attributes of the object that its label has.
 
         Raises:
             DataError: no attribute of its label, or a value that it cannot have.
@@ -70,14 +94,15 @@ class DetailTable:
             labels = {label.id: label for label in present_labels(tx, self._project)}
             label = labels.get(row.label_id)
             _check(changes, label)
-            names = [attribute.name for attribute in (label.attributes if label else ())]
-            after = self._one(tx, "object", object_id, {}) | changes
-            kept = {k: v for k, v in after.items() if v is not None and k in names}
+            before = self._one(tx, "object", object_id, {})
+            kept = {k: v for k, v in {**before, **changes}.items() if v is not None}
+            if json.dumps(kept) == json.dumps(before):  # for Python, True and 1 are the same
+                return _shown(kept, label)
             event = ObjectDescribed(object=object_id, attributes=kept)
             self._journal.add(tx, event, person=person, image_id=int(row.image_id))
             follow_change(tx, self._project, self._journal, int(row.image_id), person)
             put_detail(tx, self._project, "object", object_id, kept)
-        return kept
+        return _shown(kept, label)
 
     def tag(
         self, image_id: int, add: Iterable[str], person: str, *, remove: Iterable[str] = ()
@@ -98,6 +123,8 @@ class DetailTable:
             after = [tag for tag in dict.fromkeys((*before, *fresh)) if tag not in gone]
             if len(after) > max(MOST_TAGS, len(before)):
                 raise DataError(f"{len(after)} tags: an image can have {MOST_TAGS}")
+            if after == before:
+                return after
             event = ImageTagged(image=image_id, tags=tuple(after))
             self._journal.add(tx, event, person=person, image_id=image_id)
             follow_change(tx, self._project, self._journal, image_id, person)
@@ -141,6 +168,12 @@ def fits(attribute: Attribute, value: Value) -> bool:
         case "choice":
             return value in attribute.choices
     return isinstance(value, str) and len(value) <= LONGEST_TEXT and not has_control(value)
+
+
+def _shown(said: Mapping[str, Value], label: Label | None) -> dict[str, Value]:
+    """Those of an object's attributes that its label has."""
+    known = {attribute.name: attribute for attribute in (label.attributes if label else ())}
+    return {k: v for k, v in said.items() if k in known and fits(known[k], v)}
 
 
 def _check(changes: Mapping[str, Value | None], label: Label | None) -> None:

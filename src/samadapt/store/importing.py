@@ -17,7 +17,6 @@ from samadapt.data.matching import ImageNames
 from samadapt.data.records import CocoAnnotation
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError, ImageError
-from samadapt.store.dataset import UNLABELLED
 from samadapt.store.events import Value
 from samadapt.store.import_details import (
     Described,
@@ -27,7 +26,7 @@ from samadapt.store.import_details import (
     said_of,
     tags_of,
 )
-from samadapt.store.label_names import clean_name, usable
+from samadapt.store.label_names import UNLABELLED, clean_name, usable
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
 

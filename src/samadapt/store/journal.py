@@ -185,6 +185,19 @@ class Journal:
         with self._database.read() as tx:
             return tx.execute(wanted).first()
 
+    def find_request(self, client: str, image_id: int, key: str) -> Record | None:
+        """What ended a client's request at an image, in any of its sessions there."""
+        wanted = select(events.c.body).where(
+            events.c.project_id == self._project,
+            events.c.image_id == image_id,
+            events.c.stream.startswith(f"{client}:{image_id}:", autoescape=True),
+            events.c.body.contains(key, autoescape=True),
+        )
+        with self._database.read() as tx:
+            bodies = tx.execute(wanted.order_by(events.c.number)).scalars().all()
+        found = [one for one in map(Record.from_json, bodies) if one.key == key]
+        return next((one for one in reversed(found) if _ends_request(one)), None)
+
     def maybe_unfinished(self, client: str) -> list[int]:
         """Images on which a client's last session may have an unfinished object."""
         mine = select(func.max(events.c.number)).where(
@@ -261,7 +274,7 @@ class StoredLog(EventLog):
     Attributes:
         complete: is called in the transaction that saves an event. It applies the event to the
             project, and returns the event with the project's numbers.
-        keys: of the requests whose events are in the log, each with its last event.
+        keys: of the requests whose events are in the log, each with the record that ended it.
     """
 
     def __init__(
@@ -278,19 +291,20 @@ class StoredLog(EventLog):
         self.stream, self.person, self.image_id = stream, person, image_id
         self.complete: Complete | None = None
         self._key: str | None = None
+        self._request: str | None = None
         self._count = 0
         records = list(self)
-        self.keys = {r.key: r.event for r in records if _ends_request(r)}
+        self.keys = {r.key: r for r in records if _ends_request(r)}
         self._count = records[-1].sequence + 1 if records else 0
 
     @contextmanager
-    def keyed(self, key: str | None, person: str) -> Iterator[None]:
+    def keyed(self, key: str | None, person: str, request: str | None = None) -> Iterator[None]:
         """Within the block, events get this person and the key of the request."""
-        self._key, self.person = key, person
+        self._key, self._request, self.person = key, request, person
         try:
             yield
         finally:
-            self._key = None
+            self._key = self._request = None
 
     def append(self, event: Event) -> Record:
         """Add an event and apply it to the project, in one transaction.
@@ -309,7 +323,8 @@ class StoredLog(EventLog):
                 )
             if self.complete is not None:
                 event = self.complete(tx, event)
-            record = Record(self._count, round(time.time(), 3), event, self._key)
+            now = round(time.time(), 3)
+            record = Record(self._count, now, event, self._key, self._request)
             tx.execute(
                 insert(events).values(
                     project_id=self._project,
@@ -325,7 +340,7 @@ class StoredLog(EventLog):
             )
         self._count += 1
         if _ends_request(record):
-            self.keys[record.key] = record.event
+            self.keys[record.key] = record
         return record
 
     def _length(self, tx: Connection) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from samadapt.store.dataset import UNLABELLED
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.label_rows import present_labels
 from samadapt.store.projects import Project
@@ -54,7 +53,7 @@ def merge_label(
             project.objects.change_in(tx, thing.id, thing.revision, person, into, None)
             for thing in project.objects.with_label_in(tx, label_id)
         ]
-        name = UNLABELLED if into is None else names[into]
+        name = None if into is None else names[into]
         renamed = rename_proposals(tx, project.id, {names[label_id]: name})
         project.labels.take_out(tx, label_id, revision, person)
     return Merged(changed, renamed)

@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from samadapt.errors import DataError
 from samadapt.store.events import Attribute, Label
+from samadapt.store.texts import clean_line
 
 MOST = 500
 """Largest number of labels of a project, since the editor shows all of them."""
 LONGEST = 100
 """Largest number of characters of a name."""
-
-_NEVER = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode categories of characters that no line of text has: control, half characters, breaks."""
-_BETWEEN_LINES = "\n\t"
-
-
-def has_control(text: str) -> bool:
-    """Whether a text has control characters other than line breaks and tabs, or half characters."""
-    return any(unicodedata.category(c) in ("Cc", "Cs") and c not in _BETWEEN_LINES for c in text)
+UNLABELLED = "object"
+"""Name for objects without a label, where one is needed."""
 
 
 def clean_name(name: str) -> str:
-    """The stored form of a name: without surrounding blanks, in Unicode's composed form.
+    """The stored form of the name of a label, tag or attribute; see `clean_line`.
 
     Raises:
-        DataError: empty, too long, or with control characters.
+        DataError: empty, too long, or with control characters or line breaks.
     """
-    if any(unicodedata.category(character) in _NEVER for character in name.strip()):
-        raise DataError(f"the name {name[:LONGEST]!a} has control characters: leave them out")
-    clean = unicodedata.normalize("NFC", name.strip().strip("\ufeff").strip())
-    if not clean:
-        raise DataError("the name is empty: give at least one character")
-    if len(clean) > LONGEST:
-        raise DataError(
-            f"the name {clean[:20]!r}... has {len(clean)} characters: use {LONGEST} or fewer"
-        )
-    return clean
+    return clean_line(name, "the name", LONGEST)
 
 
 def checked(labels: Sequence[Label], known: Iterable[Label]) -> list[Label]:
@@ -93,11 +77,14 @@ def check_attributes(attributes: Iterable[Attribute]) -> None:
     """Raise `DataError` for invalid names or choices."""
     names = [attribute.name for attribute in attributes]
     for attribute in attributes:
-        if clean_name(attribute.name) != attribute.name:
-            raise DataError(f"the attribute {attribute.name!r} has blanks around its name")
+        if (clean := clean_name(attribute.name)) != attribute.name:
+            raise DataError(f"the attribute {attribute.name!r} has to be written {clean!r}")
         if names.count(attribute.name) > 1:
             raise DataError(f"two attributes are called {attribute.name!r}: rename one of them")
-        if any(clean_name(choice) != choice for choice in attribute.choices):
-            raise DataError(f"a choice of {attribute.name!r} has blanks around it: leave them out")
+        for choice in attribute.choices:
+            if (clean := clean_name(choice)) != choice:
+                raise DataError(
+                    f"the choice {choice!r} of {attribute.name!r} has to be written {clean!r}"
+                )
         if attribute.kind == "choice" and not attribute.choices:
             raise DataError(f"the attribute {attribute.name!r} has nothing to choose from: add it")

@@ -69,16 +69,7 @@ class LabelTable:
             given = [label.id for label in labels if label.id]
             if len(set(given)) != len(given) or set(given) - {label.id for label in known}:
                 raise ConflictError("the list of labels names a label that does not exist")
-            # Numbers of labels that were removed are not given again, for the log names them.
-            highest = select(func.max(objects.c.label_id)).where(
-                objects.c.project_id == self._project
-            )
-            used = [label.id for label in known] + [int(tx.execute(highest).scalar() or 0)]
-            following = max(used, default=0)
-            numbered = []
-            for label in labels:
-                following += 0 if label.id else 1
-                numbered.append(label if label.id else label.model_copy(update={"id": following}))
+            numbered = self._numbered(tx, labels, known)
             removed = {label.id: label.name for label in known}
             for label in numbered:
                 removed.pop(label.id, None)
@@ -124,25 +115,45 @@ class LabelTable:
         Raises:
             DataError: an invalid name, or too many labels; see `label_names`.
         """
-        while True:
-            known, revision = self.all()
-            numbers = {label.name: label.id for label in known}
-            clean = {name: name if name in numbers else clean_name(name) for name in names}
-            fresh = [name for name in dict.fromkeys(clean.values()) if name not in numbers]
-            if not fresh:
-                return numbers | {name: numbers[label] for name, label in clean.items()}
+        numbers = {label.name: label.id for label in self.all()[0]}
+        if numbers.keys() >= set(names):
+            return numbers
+        with self._database.write() as tx:
+            return self.named_in(tx, names, person)
+
+    def named_in(self, tx: Connection, names: Sequence[str], person: str) -> dict[str, int]:
+        """As `named`, in the caller's transaction."""
+        self._journal.lock(tx)
+        known, revision = self._all(tx)
+        numbers = {label.name: label.id for label in known}
+        clean = {name: name if name in numbers else clean_name(name) for name in names}
+        fresh = [name for name in dict.fromkeys(clean.values()) if name not in numbers]
+        if fresh:
             colours = fresh_colours(known)
             added = [Label(id=0, name=name, colour=next(colours)) for name in fresh]
-            try:
-                self.set([*known, *added], revision, person)
-            except ConflictError:
-                if self.all()[1] == revision:
-                    raise
+            labels = self._numbered(tx, checked([*known, *added], known), known)
+            self._put(tx, labels, revision + 1, person)
+            numbers = {label.name: label.id for label in labels}
+        return numbers | {name: numbers[label] for name, label in clean.items()}
 
     def _all(self, tx: Connection) -> tuple[tuple[Label, ...], int]:
         wanted = select(projects.c.labels_revision).where(projects.c.id == self._project)
         revision = int(tx.execute(wanted).scalar_one())
         return present_labels(tx, self._project), revision
+
+    def _numbered(
+        self, tx: Connection, labels: Iterable[Label], known: Iterable[Label]
+    ) -> list[Label]:
+        """The labels, new ones with numbers that no label has or had."""
+        # Numbers of labels that were removed are not given again, for the log names them.
+        highest = select(func.max(objects.c.label_id)).where(objects.c.project_id == self._project)
+        used = [label.id for label in known] + [int(tx.execute(highest).scalar() or 0)]
+        following = max(used, default=0)
+        numbered = []
+        for label in labels:
+            following += 0 if label.id else 1
+            numbered.append(label if label.id else label.model_copy(update={"id": following}))
+        return numbered
 
     def _put(self, tx: Connection, labels: Sequence[Label], revision: int, person: str) -> None:
         event = LabelsSet(labels=tuple(labels), revision=revision)

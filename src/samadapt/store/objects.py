@@ -55,13 +55,17 @@ class NewMask:
 
 
 class ObjectTable:
-    """The objects of one project."""
+    """The objects of one project.
+
+    Attributes:
+        labels: those that they have.
+    """
 
     def __init__(
         self, database: Database, project_id: int, journal: Journal, labels: LabelTable
     ) -> None:
         self._database, self._project, self._journal = database, project_id, journal
-        self._labels = labels
+        self.labels = labels
 
     def of_image(self, image_id: int, *, deleted: bool = False) -> list[StoredObject]:
         """The objects of an image, oldest first, optionally with deleted ones."""
@@ -267,7 +271,7 @@ class ObjectTable:
 
     def bring_back_label(self, tx: Connection, label_id: int | None, person: str) -> None:
         """Restore a label if it was removed, in the caller's transaction."""
-        self._labels.bring_back(tx, label_id, person)
+        self.labels.bring_back(tx, label_id, person)
 
     def restore_in(
         self, tx: Connection, object_id: int, revision: int, person: str
@@ -291,7 +295,7 @@ class ObjectTable:
             return now
         check_expected(now, revision, deleted=not deleted)
         if not deleted:
-            self._labels.bring_back(tx, now.label_id, person)
+            self.labels.bring_back(tx, now.label_id, person)
         self._set(tx, now, event, person, {"deleted": deleted})
         return self._get(tx, event.object)
 

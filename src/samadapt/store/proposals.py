@@ -12,10 +12,13 @@ from sqlalchemy.engine import Row
 from samadapt.data.rle import Rle
 from samadapt.store.database import Database
 from samadapt.store.errors import MissingError
+from samadapt.store.label_names import UNLABELLED
 from samadapt.store.label_rows import present_names
 from samadapt.store.tables import proposals
 
 State = Literal["waiting", "accepted", "rejected"]
+_SIMILAR = "similar to "
+_NO_LABEL = "objects without a label"
 _SAME = 0.5
 """Two masks are of the same object when they overlap (intersection over union) by so much."""
 
@@ -69,11 +72,12 @@ class ProposalTable:
 
         Images that are not named keep their proposals, and so do other sources. What is like
         something that a person rejected there is left out. A label that has another name by now
-        stands under that. Returns how many were put in.
+        stands under that, also in the source's name. Returns how many were put in.
         """
         count = 0
         with self._database.write() as tx:
             self._database.lock(tx, self._project)
+            source = self._present_source(tx, source)
             for image_id, some in found.items():
                 here = (
                     self._in("waiting"),
@@ -89,6 +93,11 @@ class ProposalTable:
                     tx.execute(insert(proposals), rows)
                 count += len(rows)
         return count
+
+    def present_source(self, source: str) -> str:
+        """What a source is called now: a label may have been renamed since."""
+        with self._database.read() as tx:
+            return self._present_source(tx, source)
 
     def waiting(self, image_id: int) -> list[WaitingProposal]:
         """The proposals of an image, the best first."""
@@ -181,6 +190,12 @@ class ProposalTable:
 
     # -- private ----------------------------------------------------------------------------
 
+    def _present_source(self, tx: Connection, source: str) -> str:
+        name = source.removeprefix(_SIMILAR)
+        if name in (source, _NO_LABEL):
+            return source
+        return similar_source(present_names(tx, self._project, [name]).get(name, name))
+
     def _in(self, state: State) -> ColumnElement[bool]:
         """Those of this project in a state."""
         return (proposals.c.project_id == self._project) & (proposals.c.state == state)
@@ -200,8 +215,16 @@ class ProposalTable:
         ]
 
 
-def rename_proposals(tx: Connection, project_id: int, names: Mapping[str, str]) -> list[int]:
-    """Labels have other names now (old: new): so have their proposals; returns which ones."""
+def similar_source(label: str | None) -> str:
+    """The source of proposals that are like the objects of a label (None: of no label)."""
+    return _SIMILAR + (_NO_LABEL if label is None else label)
+
+
+def rename_proposals(tx: Connection, project_id: int, names: Mapping[str, str | None]) -> list[int]:
+    """Labels have other names now (old: new, or none): so have their proposals.
+
+    Returns the numbers of these proposals.
+    """
     if not names:
         return []
     named = proposals.c.project_id == project_id, proposals.c.label.in_(names)
@@ -211,12 +234,15 @@ def rename_proposals(tx: Connection, project_id: int, names: Mapping[str, str]) 
     return [int(row.id) for row in rows]
 
 
-def name_proposals(tx: Connection, project_id: int, ids: Sequence[int], name: str) -> None:
-    """Give proposals another label."""
+def name_proposals(tx: Connection, project_id: int, ids: Sequence[int], name: str | None) -> None:
+    """Give proposals another label, or none; a source that is named after theirs follows."""
+    label = UNLABELLED if name is None else name
+    source = proposals.c.source
+    is_alike = (source == _SIMILAR + proposals.c.label) | (source == similar_source(None))
     for start in range(0, len(ids), 500):
-        some = proposals.c.id.in_(ids[start : start + 500])
-        here = proposals.c.project_id == project_id
-        tx.execute(update(proposals).where(here, some).values(label=name))
+        here = proposals.c.project_id == project_id, proposals.c.id.in_(ids[start : start + 500])
+        tx.execute(update(proposals).where(*here, is_alike).values(source=similar_source(name)))
+        tx.execute(update(proposals).where(*here).values(label=label))
 
 
 def _values(project: int, image: int, source: str, one: NewProposal) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def differences(project: Project, reading: Reading) -> str:
         wrong.append("labels")
     attributes = {number: said for number, said in reading.attributes.items() if said}
     tags = {number: said for number, said in reading.tags.items() if said}
-    if (project.details.attributes(), project.details.tags()) != (attributes, tags):
+    if (project.details.all_attributes(), project.details.tags()) != (attributes, tags):
         wrong.append("details")
     said = {number: review for number, review in reading.reviews.items() if review != Review()}
     comments = {one.number: one for one in project.reviews.comments()}

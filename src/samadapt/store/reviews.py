@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import unicodedata
 from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, insert, select, union, update
@@ -14,15 +13,13 @@ from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import CommentAdded, CommentResolved, ImageAssigned, Mark, ReviewState
 from samadapt.store.images import ImageTable
 from samadapt.store.journal import Journal
-from samadapt.store.label_names import has_control
 from samadapt.store.records import Comment, Review
 from samadapt.store.review_rows import present_review, put_review, set_state
 from samadapt.store.tables import comments, images, objects, reviews
+from samadapt.store.texts import LONGEST_PERSON, clean_line, clean_lines
 
 LONGEST_COMMENT = 2000
 """Characters of a comment."""
-LONGEST_NAME = 60
-"""Characters of a person's name."""
 
 _MARKS: dict[ReviewState, Mark] = {"review": "done", "approved": "done", "returned": ""}
 """The mark of an image for each state: an image in review or approved is done."""
@@ -87,10 +84,10 @@ class ReviewTable:
         """Assign images to a person; to nobody with an empty name.
 
         Raises:
-            DataError: no name.
+            DataError: a name that cannot be; see `clean_line`.
             MissingError: no such image.
         """
-        assignee = clean_text(assignee, "the name", LONGEST_NAME) if assignee.strip() else ""
+        assignee = clean_line(assignee, "the name", LONGEST_PERSON) if assignee.strip() else ""
         with self._database.write() as tx:
             self._journal.lock(tx)
             for image_id in dict.fromkeys(image_ids):
@@ -171,7 +168,7 @@ class ReviewTable:
     # -- private ----------------------------------------------------------------------------
 
     def _add(self, tx: Connection, image_id: int, text: str, place: Place, person: str) -> int:
-        text = clean_text(text, "the comment", LONGEST_COMMENT)
+        text = clean_lines(text, "the comment", LONGEST_COMMENT)
         x, y = place
         size = select(images.c.width, images.c.height).where(images.c.id == image_id)
         ends = [sys.float_info.max if end is None else end for end in tx.execute(size).one()]
@@ -194,19 +191,3 @@ class ReviewTable:
 def comment_row(comment: Comment) -> dict[str, object]:
     """A comment as columns of its table."""
     return {name: getattr(comment, name) for name in comment.__slots__}
-
-
-def clean_text(text: str, what: str, most: int) -> str:
-    """The stored form of a text: without surrounding blanks; line breaks are kept.
-
-    Raises:
-        DataError: empty, too long, or with characters that not every database can hold.
-    """
-    clean = unicodedata.normalize("NFC", text.replace("\r\n", "\n").strip())
-    if not clean:
-        raise DataError(f"{what} is empty: write something")
-    if len(clean) > most:
-        raise DataError(f"{what} has {len(clean)} characters: use {most} or fewer")
-    if has_control(clean):
-        raise DataError(f"{what} has control characters: leave them out")
-    return clean

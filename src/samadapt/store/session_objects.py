@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -32,6 +32,8 @@ class SessionObjects:
         person: the person who acts.
         key: of the request, for new objects.
         source: of an object that is added without clicks.
+        labels: names of labels for objects that are made of proposals, by the proposal's number:
+            those that are missing are added with the objects, or not at all.
     """
 
     table: ObjectTable
@@ -42,6 +44,7 @@ class SessionObjects:
     person: str = ""
     key: str | None = None
     source: Source = "brush"
+    labels: Mapping[int, str] = field(default_factory=dict)
 
     def complete(self, tx: Connection, before: SessionState, event: Event) -> Event:
         """Apply an event to the project; returns it with the numbers of new objects.
@@ -51,6 +54,7 @@ class SessionObjects:
             MissingError: the label was removed, or somebody else decided about the proposal.
         """
         new: set[int] = set()
+        event = self._labelled(tx, event)
         is_new = isinstance(event, Added) or before.object.edited is None
         if isinstance(event, Accepted) and is_new:
             event = replace(event, object_id=self._add(tx, before, event, self.key).id)
@@ -71,6 +75,27 @@ class SessionObjects:
                     self.table.bring_back_label(tx, label_number(saved.label), self.person)
                 self._change(tx, before.objects.get(number), saved, more)
         return event
+
+    def _labelled(self, tx: Connection, event: Event) -> Event:
+        """The event with the numbers of the labels that are named for its proposals."""
+        added = event.added if isinstance(event, Edited) else (event,)
+        named = [self._name_of(one) for one in added if isinstance(one, Added)]
+        names = [name for name in named if name is not None]
+        if not names:
+            return event
+        numbers = self.table.labels.named_in(tx, names, self.person)
+
+        def labelled(one: Added) -> Added:
+            name = self._name_of(one)
+            return one if name is None else replace(one, label=label_text(numbers[name]))
+
+        if isinstance(event, Edited):
+            return replace(event, added=tuple(map(labelled, event.added)))
+        return labelled(event) if isinstance(event, Added) else event
+
+    def _name_of(self, new: Added) -> str | None:
+        """The name of the label that an object of a proposal gets, if one is named."""
+        return None if new.proposal is None else self.labels.get(new.proposal)
 
     def _add(
         self, tx: Connection, before: SessionState, event: Accepted, key: str | None

@@ -76,6 +76,7 @@ class TestFamilies:
         ("sam", ["lora", "stable", "tokens", "task-prompt"]),
         ("sam_hq", ["lora"]),
         ("nano", ["stable"]),
+        ("nano", ["task-prompt"]),
     ],
 )
 def test_adapters_are_merged(tmp_path: Path, known_encoder: Any, name: str, specs: list[str]):

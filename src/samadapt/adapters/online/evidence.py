@@ -28,7 +28,7 @@ class Evidence:
     Attributes:
         gains: adapted minus frozen score of each object, oldest first.
         surprises: 1 - IoU of each accepted mask with the mask predicted before, oldest first.
-        trusted: whether predictions use the adapted decoder.
+        trusted: False once the adapted decoder lost trust, until it regains it; see `answers`.
     """
 
     gains: tuple[float, ...] = ()
@@ -38,17 +38,28 @@ class Evidence:
     def with_gain(self, gain: float, guard: GuardSettings) -> Evidence:
         """Return the evidence with one more object.
 
-        Trust is lost when the mean gain lies more than its standard error below 0, and regained
+        Trust is lost when the mean gain lies more than its standard error below 0, and (re)gained
         when the mean is above 0. Two of the last three objects have to agree, so that a single
         wrong mask decides nothing.
         """
         gains = (*self.gains, gain)[-guard.evidence :]
         mean, error = mean_gain(gains, guard.evidence)
-        if self.trusted:
+        if self.answers(guard):
             trusted = not (sum(gain < 0 for gain in gains[-3:]) >= 2 and mean < -error)
         else:
             trusted = sum(gain > 0 for gain in gains[-3:]) >= 2 and mean > 0
         return replace(self, gains=gains, trusted=trusted)
+
+    def answers(self, guard: GuardSettings) -> bool:
+        """Return True if predictions use the adapted decoder.
+
+        With `guard.depths` it has to gain trust first; otherwise it begins with it.
+        """
+        return self.trusted and (bool(self.gains) or not guard.depths)
+
+    def is_worse(self, guard: GuardSettings) -> bool:
+        """Return True if the frozen decoder was better on the last objects, on two at least."""
+        return len(self.gains) > 1 and mean_gain(self.gains, guard.evidence)[0] < 0
 
     def with_surprise(self, surprise: float, guard: GuardSettings) -> Evidence:
         """Return the evidence with one more accepted mask, suspicious or not."""

@@ -88,6 +88,11 @@ class Learner:
         depths = (1, *BOUNDS) if self.settings.guard.depths else (1,)
         return any(map(self._trusts, depths))
 
+    @property
+    def is_worse(self) -> bool:
+        """Whether the frozen decoder answers because it was better on the last objects."""
+        return not self.is_trusted and self.book.active.evidence.is_worse(self.settings.guard)
+
     def trainer(self, interaction: Interaction) -> DecoderTrainer:
         """The decoder that is trained, made when it is first needed."""
         if self._trainer is None or not self._trainer.fits(interaction):
@@ -297,7 +302,7 @@ class Learner:
                 before = yield from _patiently(lambda p=prompt: evaluator.at(None, p))  # type: ignore[misc]
                 after = yield from _patiently(lambda p=prompt: evaluator.at(delta, p))  # type: ignore[misc]
                 domain = replace(domain, late=domain.late.with_gain(depth, after - before, guard))
-        if domain.evidence.trusted and not evidence.trusted:
+        if domain.evidence.answers(guard) and not evidence.answers(guard):
             domain = replace(domain, delta=delta / 2, moments=Moments())
         return replace(domain, evidence=evidence), adapted[0]
 
@@ -359,7 +364,7 @@ class Learner:
         depth = depth_of(number)
         if depth and guard.depths:
             return domain.late.trusts(depth, guard)
-        return domain.evidence.trusted
+        return domain.evidence.answers(guard)
 
 
 def _undone(what: str) -> str:

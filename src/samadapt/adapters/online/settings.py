@@ -180,8 +180,8 @@ class GuardSettings:
             are compared (see `Evidence`); 0 for no comparison.
         reject_outliers: do not learn accepted masks that look like mistakes, see
             `Evidence.is_outlier`.
-        depths: evaluate later prompts of an object apart from the first one, and answer them with
-            the adapted decoder only where it has been better (see `depths`); needs `evidence`.
+        depths: evaluate first and later prompts of an object apart, and answer each with the
+            adapted decoder only once it has been better there (see `depths`); needs `evidence`.
         domains: largest number of domains; 1 for no distinction between kinds of images.
         distance: distance up to which an image belongs to a domain of one image, in standard
             deviations of the features within an image; see `Signature.reach`.

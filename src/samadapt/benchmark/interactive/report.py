@@ -16,6 +16,11 @@ from samadapt.data.coco import CocoDataset
 from samadapt.errors import DataError
 from samadapt.metrics import clicks_to_reach
 
+Part = tuple[str, Sequence[Hashable]]
+"""Title of a group of objects, and their keys."""
+
+_MOST_FIRST, _MOST_WORST = 40, 12
+"""Numbers of objects with pictures: the first ones in the order of visits, and the worst others."""
 _TILES = ("NoC20@90", "FR20@90", "IoU@1", "Time per click")
 
 
@@ -23,8 +28,7 @@ def interactive_report(
     results: Sequence[InteractiveResult],
     dataset: CocoDataset | None = None,
     title: str | None = None,
-    max_pictures: int = 40,
-    max_worst: int = 12,
+    parts: Sequence[Part] | None = None,
 ) -> Report:
     """Return the report of one result, or of several on the same data side by side.
 
@@ -33,8 +37,8 @@ def interactive_report(
             to the second is shown too.
         dataset: of the images and reference masks; None leaves the pictures out.
         title: heading; the dataset's name when left out.
-        max_pictures: number of objects with pictures, the first ones in the order of visits.
-        max_worst: number of further pictures, of the worst objects of the last result.
+        parts: titles of groups of objects with pictures, and the objects' keys; the first ones and
+            the worst of the others if left out.
 
     Raises:
         DataError: no result.
@@ -44,7 +48,7 @@ def interactive_report(
         raise DataError("no result to report: give at least one")
     names = labels(results)
     goal = _goal(results)
-    keys = _chosen(results, max_pictures, max_worst)
+    parts = _chosen(results) if parts is None else parts
     tiles = [row for row in summary_rows(results) if row.label in _TILES]
     return Report(
         benchmark="interactive",
@@ -56,7 +60,7 @@ def interactive_report(
         tables=(summary_table(results),),
         legend=tuple(names),
         plots=tuple(result_plots(results, goal)),
-        gallery=None if dataset is None else _gallery(results, dataset, keys, goal),
+        gallery=None if dataset is None else _gallery(results, dataset, parts, goal),
         facts=tuple(
             fact
             for name, result in zip(names, results, strict=True)
@@ -109,31 +113,27 @@ def _warnings(results: Sequence[InteractiveResult]) -> list[tuple[str, tuple[str
     return found
 
 
-def _chosen(
-    results: Sequence[InteractiveResult], max_pictures: int, max_worst: int
-) -> tuple[list[Hashable], list[Hashable]]:
-    """Return the keys of the first objects and of the worst of the others."""
+def _chosen(results: Sequence[InteractiveResult]) -> list[Part]:
+    """Return the first objects, and the worst of the others."""
     rows = results[-1].objects
-    first = [row.key for row in rows[:max_pictures]]
-    rest = sorted(rows[max_pictures:], key=lambda row: (row.ious[-1], -len(row.clicks)))
-    return first, [row.key for row in rest[:max_worst]]
+    first, rest = rows[:_MOST_FIRST], rows[_MOST_FIRST:]
+    worst = sorted(rest, key=lambda row: (row.ious[-1], -len(row.clicks)))[:_MOST_WORST]
+    title = "All objects" if not rest else f"The first {len(first)} objects of {len(rows)}"
+    return [
+        (f"{title}, in the order of visits", [row.key for row in first]),
+        (f"The {len(worst)} hardest of the others", [row.key for row in worst]),
+    ]
 
 
 def _gallery(
     results: Sequence[InteractiveResult],
     dataset: CocoDataset,
-    chosen: tuple[list[Hashable], list[Hashable]],
+    parts: Sequence[Part],
     goal: Goal,
 ) -> Gallery:
-    first, worst = chosen
-    cards = _cards(results, dataset, {*first, *worst}, goal)
-    total = len(results[0].objects)
-    title = "All objects" if len(first) == total else f"The first {len(first)} objects of {total}"
-    parts = (
-        (f"{title}, in the order of visits", tuple(cards[key] for key in first)),
-        (f"The {len(worst)} hardest of the others", tuple(cards[key] for key in worst)),
-    )
-    return Gallery(tuple(part for part in parts if part[1]), goal.iou)
+    cards = _cards(results, dataset, {key for _, keys in parts for key in keys}, goal)
+    shown = [(title, tuple(cards[key] for key in keys)) for title, keys in parts if keys]
+    return Gallery(tuple(shown), goal.iou)
 
 
 def _cards(

@@ -1,9 +1,10 @@
 // Talking to the server: one queue per kind of work, and a saved state that is always true.
 
-import { credentials } from "./door.js";
+import { fetchWithKey } from "./door.js";
 import { forgetUnsent, heard, isLost, keepUnsent, link, onLink, startLink, whenBack } from "./link.js";
 import { state } from "./state.js";
 
+export const PREPARING = 202; // the status of what is there in a while
 const client = tabId();
 startLink(() => ask("GET", "/api/project"));
 onLink(() => report());
@@ -22,7 +23,7 @@ export class ApiError extends Error {
 
 /** Ask the server; errors carry its one line for the person. */
 export async function ask(method, path, body, options = {}) {
-  const headers = { "x-samadapt-client": client, ...credentials() };
+  const headers = { "x-samadapt-client": client };
   if (method !== "GET") headers["idempotency-key"] = options.key ?? freshKey();
   if (state.project) headers["x-samadapt-project"] = state.project.id;
   if (state.settings.person) headers["x-samadapt-person"] = encodeURIComponent(state.settings.person);
@@ -33,7 +34,7 @@ export async function ask(method, path, body, options = {}) {
   }
   let response, answer;
   try {
-    response = await fetch(path, { method, headers, body: payload, ...options });
+    response = await fetchWithKey(path, { method, headers, body: payload, ...options });
     // The server may go while it answers: half an answer is as good as none.
     if (response.ok) answer = options.raw ? response : await response.json();
   } catch {
@@ -42,6 +43,7 @@ export async function ask(method, path, body, options = {}) {
   }
   if (response.ok) {
     heard(200);
+    if (response.status === PREPARING) throw new ApiError(PREPARING, answer.preparing);
     return answer;
   }
   let text = response.statusText;

@@ -9,13 +9,16 @@ import { isPinning } from "./pins.js";
 import { request } from "./stage.js";
 import { configure, labelName, on, state } from "./state.js";
 import { selectedObjects } from "./selection.js";
+import { whichProposal } from "./similar.js";
 import { $, h, icon } from "./ui.js";
+import { onView } from "./view.js";
 
 export function startBar() {
   onCurrent(() => { render(); request("overlay"); });
   on("proposals selected label labels objects settings tool", render);
   $("brush-size").addEventListener("input", (event) => configure({ brush: fromSlider(Number(event.target.value)) }));
   onBusy(render);
+  onView(tellWhich);
   render();
 }
 
@@ -30,6 +33,12 @@ function render() {
   $("brush-value").textContent = `${state.settings.brush} px`;
   // A slider that is dragged stays where the hand is.
   if (fromSlider(Number($("brush-size").value)) !== state.settings.brush) $("brush-size").value = toSlider(state.settings.brush);
+}
+
+/** Other proposals are in sight. */
+function tellWhich() {
+  const place = $("which-proposal"), text = state.proposals && whichProposal();
+  if (place && text && place.textContent !== text) place.textContent = text;
 }
 
 function say(text) {
@@ -72,7 +81,7 @@ function forProposals() {
   }
   const title = more ? "There may be more; they are searched for after these" : "";
   return [
-    h("span.info", { title }, `Similar ${index + 1} / ${list.length}${more ? "+" : ""}`),
+    h("span.info", { id: "which-proposal", title }, whichProposal()),
     small("left", "proposalPrevious", "Previous"), small("right", "proposalNext", "Next"), separator(),
     plain("reject", "Reject"), plain("acceptAll", "Accept all"), main("accept", "Accept proposal"), small("cross", "drop", "End"),
   ];

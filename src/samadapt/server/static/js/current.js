@@ -25,7 +25,7 @@ export function onCurrent(listener) {
   listeners.add(listener);
 }
 
-/** Be told of accepted objects that an answer brings: (saved, removed). */
+/** Be told of accepted objects that an answer brings: (saved, removed, whether by undo). */
 export function onObjects(listener) {
   changedObjects.add(listener);
 }
@@ -148,7 +148,7 @@ export async function accept() {
 export async function request(path, body) {
   const { image } = current;
   const answer = await save("POST", path, body);
-  if (current.image === image) show(answer);
+  if (current.image === image) show(answer, path.endsWith("/undo"));
   return answer;
 }
 
@@ -189,7 +189,7 @@ export function standing({ current: object, label, can_undo, can_redo }) {
 }
 
 /** Show what the server answered. */
-function show(answer) {
+function show(answer, isUndo = false) {
   const { digest, clicks, box, strokes, label, candidates, scores, chosen, edited } = answer;
   const mask = fromCrop(answer.mask);
   Object.assign(current, {
@@ -198,7 +198,7 @@ function show(answer) {
   });
   if (hasObject() && !edited && label !== state.label) set({ label });
   if (answer.saved?.length || answer.removed?.length) {
-    for (const listener of changedObjects) listener(answer.saved, answer.removed);
+    for (const listener of changedObjects) listener(answer.saved, answer.removed, isUndo);
   }
   if (answer.waiting?.length) for (const listener of returned) listener(answer.waiting);
   changed();

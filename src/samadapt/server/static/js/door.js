@@ -14,13 +14,18 @@ export async function enter() {
 }
 
 /** Headers that let a request in; another tab may have got a newer key. */
-export function credentials() {
+function credentials() {
   try {
     mine = localStorage.getItem(NAME) ?? mine;
   } catch {
     // No storage: the key is good until the page is left.
   }
   return mine ? { authorization: `Bearer ${mine}` } : {};
+}
+
+/** Fetch something with the key. What takes long to be opened is answered by 202, which is no error. */
+export function fetchWithKey(path, options = {}) {
+  return fetch(path, { ...options, headers: { prefer: "respond-async", ...options.headers, ...credentials() } });
 }
 
 function keep(key) {

@@ -1,8 +1,8 @@
 // Images: opening one, having the next ready, the list.
 
-import { get, post, save } from "./api.js";
+import { ApiError, get, post, PREPARING, save } from "./api.js";
 import { begin, current, hasObject, onCurrent, standing } from "./current.js";
-import { credentials } from "./door.js";
+import { fetchWithKey } from "./door.js";
 import { mayLeave } from "./leaving.js";
 import { takeObjects } from "./objects.js";
 import { revealInList, startImageList } from "./imagelist.js";
@@ -15,7 +15,6 @@ import { $, askText, complain, h, toast } from "./ui.js";
 import { show } from "./view.js";
 
 const KEPT = 4; // decoded images in memory
-const PREPARING = 425; // the status of an image whose tiles are being made
 const AGAIN = 1000; // milliseconds until it is asked for again
 const bitmaps = new Map(); // image -> promise of {version, levels}
 let opening = 0;
@@ -217,11 +216,10 @@ function bitmap(id) {
 }
 
 async function fetchBitmap(id) {
-  const response = await fetch(`/api/images/${id}/pixels`, { headers: credentials() });
-  if (!response.ok) {
-    const error = new Error((await response.json().catch(() => ({}))).error ?? response.statusText);
-    error.status = response.status;
-    throw error;
+  const response = await fetchWithKey(`/api/images/${id}/pixels`);
+  if (response.status !== 200) {
+    const { error, preparing } = await response.json().catch(() => ({}));
+    throw new ApiError(response.status, error ?? preparing ?? response.statusText);
   }
   const full = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   const levels = [full];

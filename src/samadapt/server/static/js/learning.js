@@ -5,6 +5,8 @@ import { resync } from "./current.js";
 import { on, set, state } from "./state.js";
 import { $, askText, complain, confirmed, dialog, h, toast } from "./ui.js";
 
+/** Why nothing can be learned or taught with some models. */
+export const CANNOT_LEARN = "this is an exported model, which answers as it is and cannot learn";
 const ENOUGH = 8; // objects to be compared before anything is said
 let timer = 0;
 let rendered = ""; // what the panel shows
@@ -65,7 +67,8 @@ function render() {
 function standing(found) {
   if (!found.learning) return ["off", found.adapter === "none" ? "Frozen model" : found.adapter];
   if (!found.learned) return ["off", "Nothing learned yet"];
-  return found.active ? ["active", `Adapting · ${found.learned}`] : ["fallback", "Fell back"];
+  if (found.active) return ["active", `Adapting · ${found.learned}`];
+  return found.worse ? ["fallback", "Fell back"] : ["off", `Learning · ${found.learned}`];
 }
 
 function comparison(compared, canvas) {
@@ -90,10 +93,11 @@ function howMany(compared, unverified) {
 }
 
 function explanation(found) {
-  if (!found.can_learn) return "Nothing is learned: this is an exported model, which cannot learn.";
+  if (!found.can_learn) return `Nothing is learned: ${CANNOT_LEARN}.`;
   if (!found.learning) return found.adapter === "none" ? "Nothing is learned: the model is used as shipped." : `In use: ${found.adapter}. It does not learn here.`;
   if (!found.learned) return "Accepted objects are learned in the background; until the first one is learned, the frozen model is used.";
   if (found.active) return `In use: learned from ${found.learned} object${found.learned === 1 ? "" : "s"}; the frozen model did no better on the last ones.`;
+  if (!found.worse) return `Learned from ${found.learned} object${found.learned === 1 ? "" : "s"}, and compared with the frozen model on each new one. The adapted model is used once it is better; until then the frozen model is used.`;
   return "The adapted model did worse than the frozen model on the last objects, so the frozen model is used. Learning continues, and the adapted model is used again when it is better.";
 }
 

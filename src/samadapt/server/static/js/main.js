@@ -159,6 +159,7 @@ async function start() {
 }
 
 function saved(kind, text) {
+  tellLink();
   const element = $("saved");
   element.dataset.state = kind;
   element.textContent = text;
@@ -171,10 +172,16 @@ const LINK = {
   other: () => `Another project is open at this address now. Start ${state.project.name} again: before that, nothing is saved here.`,
 };
 
-/** The server went away or came back. */
-async function linked(kind) {
+/** Say why the server does not answer, and whether anything is still to be saved. */
+function tellLink() {
+  const { kind } = link;
   $("link").hidden = kind === "up";
   $("link").textContent = kind === "up" ? "" : LINK[kind]();
+}
+
+/** The server went away or came back. */
+async function linked(kind) {
+  tellLink();
   if (kind !== "up") {
     working("");
     return;

@@ -7,16 +7,18 @@ import { labelOf, set, state } from "./state.js";
 import { rememberStep } from "./steps.js";
 import { working } from "./images.js";
 import { $, complain, toast } from "./ui.js";
-import { reveal, sight } from "./view.js";
+import { isInSight, reveal, sight } from "./view.js";
 
 /** What came of the searches on this image for this label so far: the next one goes on from there. */
 let search = { image: null, label: null, rejected: [], tried: [] };
 let saving = 0;
+const accepted = new Map(); // number of an object -> the proposal that it was, until the list is ended
 
-/** What becomes an object, by redo or by somebody else, is not proposed any more. */
-onObjects((saved) => queueMicrotask(() => {
+/** What becomes an object, by redo or by somebody else, is not proposed any more; undo proposes it again. */
+onObjects((saved, removed, isUndo) => queueMicrotask(() => {
   if (state.proposals?.queue) return;
   for (const { id } of saved) dropCovered(state.objects.get(id)?.mask);
+  if (isUndo) bringBack(removed.flatMap((id) => accepted.get(id) ?? []));
 }));
 
 export async function findSimilar() {
@@ -26,7 +28,10 @@ export async function findSimilar() {
     toast("Accept or drop the present object first.");
     return;
   }
-  if (search.image !== image || search.label !== state.label) search = { image, label: state.label, rejected: [], tried: [] };
+  if (search.image !== image || search.label !== state.label) {
+    search = { image, label: state.label, rejected: [], tried: [] };
+    accepted.clear();
+  }
   const present = search;
   working("Looking for similar objects…");
   const watch = setInterval(() => tellProgress(image, present), 700);
@@ -60,16 +65,25 @@ async function tellProgress(image, present) {
 }
 
 export function endProposals() {
+  accepted.clear();
   if (state.proposals) set({ proposals: null });
+}
+
+/** Which of the proposals is the active one, and how many of them the person does not see. */
+export function whichProposal() {
+  const { list, index, more } = state.proposals;
+  const hidden = list.filter(({ mask }) => !isInSight(extent(mask))).length;
+  return `Similar ${index + 1} / ${list.length}${more ? "+" : ""}${hidden ? ` (${hidden} out of sight)` : ""}`;
 }
 
 export async function acceptProposal() {
   const proposal = state.proposals?.list[state.proposals.index];
   if (!proposal) return;
+  const place = placeOf(proposal);
   leave(state.proposals.index);
   saving += 1;
   try {
-    await keepOne(proposal);
+    await keepOne(proposal, place);
   } finally {
     saving -= 1;
   }
@@ -80,7 +94,7 @@ export async function rejectProposal() {
   if (mustWait()) return;
   const proposal = state.proposals?.list[state.proposals.index];
   if (!proposal) return;
-  const image = state.image.id, present = search, crop = toCrop(proposal.mask), { index, more, unlike } = state.proposals;
+  const present = search, crop = toCrop(proposal.mask), place = placeOf(proposal), { image } = place;
   const take = () => {
     present.rejected.push(crop);
     const now = state.image?.id === image ? state.proposals?.list.indexOf(proposal) ?? -1 : -1;
@@ -89,31 +103,45 @@ export async function rejectProposal() {
   take();
   rememberStep("a rejected proposal", () => {
     present.rejected = present.rejected.filter((one) => one !== crop);
-    if (state.image?.id !== image || state.proposals?.queue) return;
-    const list = [...(state.proposals?.list ?? [])];
-    list.splice(index, 0, proposal);
-    set({ proposals: { more, unlike, ...state.proposals, list, index: Math.min(index, list.length - 1) }, selected: null });
-    reveal(extent(proposal.mask));
+    bringBack([place]);
   }, take);
   await goOn();
+}
+
+/** A proposal with its place in the list. */
+function placeOf(proposal) {
+  const { list, more, unlike } = state.proposals;
+  return { image: state.image.id, proposal, index: list.indexOf(proposal), more, unlike };
+}
+
+/** Propose again what was decided about, at its place. */
+function bringBack(places) {
+  const back = places.filter(({ image }) => image === state.image?.id).sort((a, b) => a.index - b.index);
+  if (!back.length || state.proposals?.queue) return;
+  const list = [...(state.proposals?.list ?? [])];
+  for (const { proposal, index } of back) list.splice(index, 0, proposal);
+  const [{ proposal, more, unlike }] = back;
+  set({ proposals: { more, unlike, ...state.proposals, list, index: list.indexOf(proposal) }, selected: null });
+  reveal(extent(proposal.mask));
 }
 
 /** Accept all, as one step; they stay on the screen until they are saved. */
 export async function acceptAll() {
   if (mustWait() || !state.proposals) return;
   const { list, more } = state.proposals, image = state.image.id;
-  const masks = [];
+  const masks = [], places = list.map(placeOf);
   for (const { mask } of list) masks.push(freeOf([...[...state.objects.values()].map((object) => object.mask), ...masks], mask));
-  const left = masks.filter((mask) => mask && area(mask));
+  const left = [...masks.keys()].filter((k) => masks[k] && area(masks[k]));
   if (left.length) {
     try {
-      await request(`/api/images/${image}/objects/add`, { masks: left.map(toCrop), label: state.label, source: "similar" });
+      const { saved } = await request(`/api/images/${image}/objects/add`, { masks: left.map((k) => toCrop(masks[k])), label: state.label, source: "similar" });
+      left.forEach((k, n) => accepted.set(saved[n].id, places[k]));
     } catch (error) {
       complain(error);
       return;
     }
   }
-  endProposals();
+  set({ proposals: null });
   tellAccepted(left.length, list.length);
   if (more) await findSimilar();
 }
@@ -156,7 +184,7 @@ function leave(index) {
   const { more, list: before } = state.proposals;
   const list = before.filter((_, k) => k !== index);
   if (!list.length) {
-    endProposals();
+    set({ proposals: null });
     search.waits = more;
     return;
   }
@@ -172,12 +200,13 @@ async function goOn() {
   await findSimilar();
 }
 
-async function keepOne(proposal) {
+async function keepOne(proposal, place) {
   const image = state.image.id;
   const mask = freeOf([...state.objects.values()].map((object) => object.mask), proposal.mask);
   if (!mask || !area(mask)) return;
   try {
-    await request(`/api/images/${image}/objects`, { mask: toCrop(mask), label: state.label, source: "similar" });
+    const { object } = await request(`/api/images/${image}/objects`, { mask: toCrop(mask), label: state.label, source: "similar" });
+    accepted.set(object.id, place);
   } catch (error) {
     complain(error);
   }

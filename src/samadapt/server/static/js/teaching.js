@@ -1,7 +1,7 @@
 // Teaching: the objects of a label become a task, an adapter that finds them by itself.
 
 import { get, post } from "./api.js";
-import { refreshLearning } from "./learning.js";
+import { CANNOT_LEARN, refreshLearning } from "./learning.js";
 import { labelOf, on, state } from "./state.js";
 import { $, complain, h, toast } from "./ui.js";
 
@@ -41,8 +41,8 @@ async function ask(path, body = {}) {
 function render() {
   const panel = $("teaching-panel");
   if (state.tab !== "learning" || panel.contains(document.activeElement)) return;
-  const name = labelOf(state.label)?.name;
-  const key = JSON.stringify([now?.running ? now : null, now?.problem ?? "", name]);
+  const name = labelOf(state.label)?.name, cannot = state.learning?.can_learn === false ? `No task can be taught: ${CANNOT_LEARN}.` : "";
+  const key = JSON.stringify([now?.running ? now : null, now?.problem ?? "", name, cannot]);
   if (key === rendered) return;
   rendered = key;
   const share = now?.quality === null || now?.quality === undefined ? "" : `, agreement ${Math.round(100 * now.quality)} %`;
@@ -53,8 +53,8 @@ function render() {
       h("progress", { max: Math.max(1, now.steps), value: now.step, "aria-label": "Steps of teaching" }),
       h("div.buttons", {}, h("button.button.small", { onclick: () => ask("/api/teaching/stop") }, "Stop")),
     ] : [
-      h("div.muted", {}, "All accepted objects of a label become a task: an adapter that finds such objects by itself, on all images."),
+      h("div.muted", {}, cannot || "All accepted objects of a label become a task: an adapter that finds such objects by itself, on all images."),
       now?.problem && h("div.muted", {}, `“${now.label}” was not taught: ${now.problem}`),
-      h("div.buttons", {}, h("button.button.small", { id: "teach", disabled: !name, onclick: () => ask("/api/teaching", { label: name }) }, name ? `Teach “${name}”` : "Choose a label first")),
+      h("div.buttons", {}, h("button.button.small", { id: "teach", disabled: !name || Boolean(cannot), title: cannot, onclick: () => ask("/api/teaching", { label: name }) }, name ? `Teach “${name}”` : "Choose a label first")),
     ]).filter(Boolean));
 }

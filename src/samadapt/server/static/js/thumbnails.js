@@ -1,6 +1,6 @@
 // Thumbnails in the list of images, fetched with the page's key: a browser sends none for an <img>.
 
-import { credentials } from "./door.js";
+import { fetchWithKey } from "./door.js";
 import { h } from "./ui.js";
 
 const MOST = 400; // kept at once
@@ -23,8 +23,8 @@ function address(id) {
 }
 
 async function fetched(id) {
-  const response = await fetch(`/api/images/${id}/thumbnail`, { headers: credentials() }).catch(() => null);
-  if (response?.ok) return URL.createObjectURL(await response.blob());
+  const response = await fetchWithKey(`/api/images/${id}/thumbnail`).catch(() => null);
+  if (response?.status === 200) return URL.createObjectURL(await response.blob());
   setTimeout(() => known.delete(id), AGAIN);
   return null;
 }

@@ -1,6 +1,6 @@
 // The tiles of an image larger than memory: OpenSeadragon below the objects, moved by the page's own view.
 
-import { credentials } from "./door.js";
+import { fetchWithKey } from "./door.js";
 import { on, state } from "./state.js";
 import { $ } from "./ui.js";
 import { view } from "./view.js";
@@ -78,8 +78,8 @@ async function download(context) {
   const stop = new AbortController();
   context.userData.stop = stop;
   try {
-    const response = await fetch(context.src, { headers: credentials(), signal: stop.signal });
-    if (!response.ok) throw new Error(response.statusText);
+    const response = await fetchWithKey(context.src, { signal: stop.signal });
+    if (response.status !== 200) throw new Error(response.statusText);
     const bitmap = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none" });
     const canvas = Object.assign(document.createElement("canvas"), { width: bitmap.width, height: bitmap.height });
     const pen = canvas.getContext("2d");

@@ -87,6 +87,12 @@ export function toScreen(x, y) {
   return [x * view.scale + view.x, y * view.scale + view.y];
 }
 
+/** Whether anything of a box {x, y, w, h} of the image is in sight. */
+export function isInSight(box) {
+  const [left, top] = toScreen(box.x, box.y), [right, bottom] = toScreen(box.x + box.w, box.y + box.h);
+  return right > 0 && bottom > 0 && left < view.width && top < view.height;
+}
+
 export function isInside(x, y) {
   return x >= 0 && y >= 0 && x < view.imageWidth && y < view.imageHeight;
 }
