@@ -27,9 +27,9 @@ class ClickRule(Protocol):
             padded by one before the distance transform), so that clicks stay off the border.
         ties: among equally good pixels, "first" takes the first in row-major order, "random"
             draws one.
-        larger: which error is corrected first, missing or too much. "distance": the one whose
-            centre is further from its edge. "area": the one with more pixels; the click then
-            goes to the centre of its largest part (8-connected).
+        larger: measure of the error that is corrected first, false negative or false positive.
+            "distance" chooses the one whose centre is further from its edge, "area" the one with
+            more pixels; the click then goes to the centre of its largest part (8-connected).
         first_click: "centre" of the object, or a "random" pixel of it.
     """
 
@@ -69,11 +69,11 @@ def next_click(
         truth: the reference mask (H, W).
         mask: the mask so far (H, W).
         clicked: clicks so far; their pixels are not clicked again.
-        rule: how to click; RITM's when left out.
-        rng: for random ties and first clicks; one seeded with 0 when left out.
+        rule: of the clicks; defaults to RITM's.
+        rng: for random ties and first clicks; defaults to one seeded with 0.
         ignore: pixels (H, W) that do not count.
-        missing_first: of a missing part and one that is too much, equally deep, the missing one is
-            clicked; else the other.
+        missing_first: prefer the false negative region if it is as deep as the false positive
+            one; otherwise the false positive region is preferred.
 
     Returns:
         The click, at a pixel's centre; None when no wrong pixel is left to click on.
@@ -107,9 +107,9 @@ def click_per_error(
     """One click in the middle of each connected error, the largest errors first.
 
     Args:
-        accepted: the mask that is wanted, (H, W).
+        accepted: the wanted mask, (H, W).
         found: the mask so far, (H, W).
-        most: no more clicks than this.
+        most: largest number of clicks.
     """
     clicks: list[tuple[int, Click]] = []
     for region, positive in ((accepted & ~found, True), (found & ~accepted, False)):
@@ -174,7 +174,7 @@ def _by_area(
 
 
 def _pick(candidates: _Candidates, rng: Generator | None) -> Click:
-    """The first pixel of the first candidates, or any of all with equal chance."""
+    """The first pixel of the first candidates, or a random pixel of all candidates."""
     if rng is None:
         candidates = candidates[:1]
     places = [(np.argwhere(pixels), positive) for pixels, positive in candidates]
@@ -190,7 +190,7 @@ def _pick(candidates: _Candidates, rng: Generator | None) -> Click:
 def edge_distance(region: NDArray[np.bool_], padding: bool) -> NDArray[np.float32]:
     """Distance of each pixel of `region` to the nearest pixel outside it; 0 outside.
 
-    A region that fills the whole image has no edge without padding; it is padded all the same.
+    A region that fills the whole image has no edge without padding, so it is always padded.
     """
     distance = np.zeros(region.shape, np.float32)
     if not region.any():

@@ -1,15 +1,15 @@
-"""Every error a user can cause, as one readable line: what is wrong, with what, and the remedy."""
+"""Errors that a user can cause, with a one-line text: the fault, its place, and the remedy."""
 
 from __future__ import annotations
 
 import re
 
 _ADVICE = re.compile(r"weights_only|torch\.load|safe_globals|trust", re.IGNORECASE)
-"""Words in which libraries advise to open a file in spite of what it holds."""
+"""Phrases by which libraries recommend to load a file unsafely."""
 
 
 class SamadaptError(Exception):
-    """Base of all errors raised on purpose; the command line prints its text and exits with 2."""
+    """Base of all errors of samadapt; the command line prints its text and exits with 2."""
 
 
 class PromptError(SamadaptError, ValueError):

@@ -24,7 +24,7 @@ _CHUNK = 1 << 22
 
 
 class ClicksNeeded(NamedTuple):
-    """Clicks that an object needed, and whether it reached its target at all."""
+    """Number of clicks that an object needed, and whether it reached its target."""
 
     clicks: int
     reached: bool
@@ -58,8 +58,8 @@ def boundary_iou(a: ArrayLike, b: ArrayLike, dilation: float = 0.02) -> float:
     """IoU of the two masks' inner boundaries (Cheng et al., CVPR 2021).
 
     A mask's boundary is the mask without its erosion by d pixels (a square of side 2d + 1), with
-    d = round(dilation * image diagonal), at least 1. What lies outside the image is background,
-    so an object that is cut off by the image's border has a boundary there.
+    d = round(dilation * image diagonal), at least 1. Pixels outside the image are background, so
+    an object at the image's border has a boundary there.
 
     Args:
         a: (H, W).
@@ -83,8 +83,8 @@ def boundary_iou(a: ArrayLike, b: ArrayLike, dilation: float = 0.02) -> float:
 def segmentation_stability(masks: NDArray[Any] | Sequence[ArrayLike]) -> float:
     """SF of one object: mean IoU of each of B masks with the union of all B (Stable-SAM).
 
-    The masks are the answers to B prompts of one type for the same object. mSF is the mean of
-    this over objects.
+    The masks are the predictions for B prompts of one kind for the same object. mSF is the mean
+    of SF over objects.
 
     Args:
         masks: (B, H, W).
@@ -108,10 +108,10 @@ def segmentation_stability(masks: NDArray[Any] | Sequence[ArrayLike]) -> float:
 
 
 def clicks_to_reach(ious: Sequence[float], threshold: float, max_clicks: int) -> ClicksNeeded:
-    """Clicks until the IoU is at least `threshold`, and whether that happened.
+    """Number of clicks until the IoU is at least `threshold`, and whether it was reached.
 
-    Reaching it with the very last click counts as reached. An object that never gets there
-    within `max_clicks` has needed `max_clicks`.
+    Reaching it with the last click counts. An object that does not reach it within `max_clicks`
+    counts as `max_clicks`.
 
     Args:
         ious: IoU after click 1, 2, ...; values after `max_clicks` do not count.
@@ -153,16 +153,16 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a statistic over objects (Efron 1979).
 
-    Objects are drawn with replacement, as many as there are, `resamples` times; the interval
-    holds the middle `confidence` of the statistic's values. With `groups`, whole groups are
-    drawn instead of objects: objects of one image are not independent, and treating them so
+    N objects are drawn with replacement, `resamples` times; the interval holds the middle
+    `confidence` of the statistic's values. With `groups`, whole groups are drawn instead of
+    objects, because objects of one image are not independent, and drawing them independently
     makes the interval too narrow.
 
     Args:
         values: (N,) one number per object.
         statistic: called as `statistic(array, axis=...)`, reduces that axis.
         confidence: between 0 and 1.
-        resamples: how many draws.
+        resamples: number of draws.
         seed: the same seed gives the same interval.
         groups: N labels, for example image ids.
 
@@ -170,7 +170,7 @@ def bootstrap_interval(
         (low, high).
 
     Raises:
-        DataError: no value, NaN or infinite values, as many groups as not values, a confidence
+        DataError: no value, NaN or infinite values, a wrong number of groups, a confidence
             outside (0, 1), no resamples.
     """
     data = np.asarray(values, dtype=np.float64)

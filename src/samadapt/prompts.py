@@ -1,4 +1,4 @@
-"""Prompts: what a person tells the model. Validated, immutable values.
+"""Prompts: clicks, boxes and earlier masks, as validated, immutable values.
 
 Coordinates are (x, y) floats in pixels of the original image, with the origin at the top-left
 corner of the top-left pixel: a pixel's centre is at +0.5. Boxes are (x0, y0, x1, y1).
@@ -22,7 +22,7 @@ BACKGROUND = 0
 
 @dataclass(frozen=True, slots=True)
 class Click:
-    """One click: a position and whether it marks the object (True) or the background (False)."""
+    """One click: a position, and True for the object or False for the background."""
 
     x: float
     y: float

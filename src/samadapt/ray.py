@@ -34,22 +34,22 @@ __all__ = ["Annotator"]
 class Annotator:
     """Finds all objects of images: a class for `map_batches`, loaded once per actor.
 
-    It takes rows with an image each, a path or the bytes of an image file, of any sizes. Each row
-    comes back with its other columns and, of its N objects, the best of each task first:
+    Each input row has an image of any size, as a path or the bytes of a file. Each output row has
+    the other columns and, for its N objects, with the best of each task first:
 
     - `size`: (height, width); null where the image could not be used,
     - `rles`: packed run lengths as in COCO, N texts,
     - `boxes`: (x, y, width, height) in pixels, N of four,
     - `scores`: 0..1, N,
     - `labels`: the task's name, or "object" without a task, N,
-    - `problem`: why the image could not be used; null if it could.
+    - `problem`: reason why the image could not be used; null if it could.
 
     Args:
         model: a name, a Hub id, or a path that is the same on every machine.
-        tasks: adapters that were taught a task each; without one everything is looked for.
-        adapters: others, which come before that of the task.
-        column: of the images; "item" is what `ray.data.from_items` calls it.
-        device: "auto" takes the GPU that Ray gave the actor.
+        tasks: adapters that were taught a task each; without any, all objects are searched for.
+        adapters: others, applied before the task's adapter.
+        column: of the images; `ray.data.from_items` names it "item".
+        device: "auto" uses the actor's GPU.
         dtype: number format of the image encoder; "auto" differs between machines.
         options: of the search, see `ProposalOptions`.
 

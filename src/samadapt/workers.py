@@ -1,4 +1,4 @@
-"""What worker processes have in common."""
+"""Number and initialisation of worker processes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from collections.abc import Callable
 import cv2
 
 
+def usable_cores() -> int:
+    """Number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def begin_worker() -> None:
     """Start of a worker process: an `initializer` for `ProcessPoolExecutor`.
 
-    It computes with one thread, ends at Ctrl-C at once and without a word, and does not outlive
-    the process that started it, however that one ended.
+    The worker computes with one thread, ends silently and at once at Ctrl-C, and ends with the
+    process that started it, even if that was killed.
     """
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     cv2.setNumThreads(1)

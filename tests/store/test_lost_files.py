@@ -292,7 +292,7 @@ def test_a_database_that_was_set_back_is_noticed(where: str, folder: Path, squar
         with engine.connect() as other, other.begin():
             other.execute(text("DELETE FROM events WHERE number > 1"))
             other.execute(text("UPDATE projects SET events = 1"))
-        with pytest.raises(LostError, match="has 1 changes, 2 were saved"):
+        with pytest.raises(LostError, match="has 1 changes, but 2 were saved"):
             project.labels.named(["a"], "ann")
         assert project.labels.all() == ((), 0)
 

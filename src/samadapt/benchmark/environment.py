@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import os
 import platform
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from samadapt.data.coco import CocoDataset
 from samadapt.models.base import SegmentationModel
 from samadapt.models.seams import Seams
 from samadapt.session.robot import ClickProtocol
+from samadapt.workers import usable_cores
 
 PACKAGES = {
     "samadapt": "samadapt",
@@ -97,13 +97,6 @@ def cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine() or "unknown"
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def device_name(device: torch.device) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import rich.table
     from rich.text import Text
 
-UNKNOWN = "–"  # noqa: RUF001 - an en dash is what a table shows for "nothing"
+UNKNOWN = "–"  # noqa: RUF001 - an en dash stands for a missing value
 Verdict: TypeAlias = Literal["better", "worse", ""]
 RowKind: TypeAlias = Literal["plain", "measure", "heading", "average"]
 

@@ -118,7 +118,8 @@ def check_torch() -> tuple[Status, str]:
 
 def check_processor() -> tuple[Status, str]:
     """Name, cores and instructions that affect speed."""
-    from samadapt.benchmark.environment import cpu_name, usable_cores
+    from samadapt.benchmark.environment import cpu_name
+    from samadapt.workers import usable_cores
 
     flags = _cpu_flags()
     features = [name for name in _FEATURES if name in flags]

@@ -162,10 +162,10 @@ def check_output_folder(
         raise DataError(f"{option} {folder} is a file: give a folder")
     target = folder.resolve()
     if any(given is not None and Path(given).resolve() == target for given in inputs):
-        raise DataError(f"{option} {folder} is an input: give a folder of its own")
+        raise DataError(f"{option} {folder} is an input: give a separate folder")
     files = [f for f in folder.iterdir() if f.is_file()] if target.is_dir() else []
     if not keeps_project and any(map(is_database_part, files)):
-        raise DataError(f"{option} {folder} holds a project: give a folder of its own")
+        raise DataError(f"{option} {folder} holds a project: give a separate folder")
     nearest = target
     while not nearest.exists():
         nearest = nearest.parent

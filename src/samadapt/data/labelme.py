@@ -149,7 +149,7 @@ def _shapes(dataset: CocoDataset, image: CocoImage, outlines: Outlines) -> list[
 
 
 def _read(file: Path, findings: ImportIssues) -> dict[str, Any] | None:
-    """The content of a file, None for what is no labelme file."""
+    """The content of a file; None if it is no labelme file."""
     with findings.leaving_out(str(file), 0):
         document = read_json(file, findings)
         if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):

@@ -1,10 +1,10 @@
 """Outlines with fewer corners: neighbours keep their common border, and nothing else changes.
 
 The outlines of all objects of an image are cut into arcs where they meet or part. Each arc is
-simplified once (Douglas & Peucker 1973, `cv2.approxPolyDP`), so that both neighbours get the very
-same line: no gap and no overlap can arise between them. Corners that stay are corners that were
-there. Where simplified arcs would cross, touch, or leave a corner on the wrong side of an outline,
-those arcs are simplified less, at last not at all: parts, holes and what lies in what stay.
+simplified once (Douglas & Peucker 1973, `cv2.approxPolyDP`), so that both neighbours get the same
+line, without gap or overlap. The simplified corners are a subset of the original ones. Arcs that
+would cross, touch, or leave a corner on the wrong side of an outline are simplified less, or not
+at all, so that parts, holes and their nesting are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from samadapt.data.rle import Rle
 Points = NDArray[np.int64]
 
 _LEAST = 0.25
-"""A tolerance below which an arc is left as it is, in pixels."""
+"""Arcs are not simplified with a tolerance below this, in pixels."""
 
 
 def simplified(masks: Sequence[Rle], tolerance: float) -> list[list[list[int]]]:
@@ -31,7 +31,7 @@ def simplified(masks: Sequence[Rle], tolerance: float) -> list[list[list[int]]]:
 
     Args:
         masks: of one size. They may overlap. Only the boxes of objects are decoded.
-        tolerance: farthest distance, in pixels, of an outline from what it was.
+        tolerance: largest distance, in pixels, of an outline from the original.
 
     Returns:
         For each mask its polygons [x0, y0, x1, y1, ...], one per 4-connected part.
@@ -61,7 +61,7 @@ class _Plane:
         known: dict[bytes, int] = {}
         junctions = _junctions(lines) | fixed
         self.rings: list[list[tuple[int, bool]]] = []
-        """Of each ring its arcs, in order, each with whether it is walked backwards."""
+        """The arcs of each ring, in order, each with True if it is passed backwards."""
         for line in lines:
             ring = []
             for piece in _pieces(line, junctions):
@@ -76,7 +76,7 @@ class _Plane:
         self._short = [_reduced(arc, tolerance) for arc in self._arcs]
 
     def line(self, ring: int) -> Points:
-        """The corners of a ring as it is now."""
+        """The present corners of a ring."""
         pieces = [
             self._short[arc][::-1] if back else self._short[arc] for arc, back in self.rings[ring]
         ]
@@ -91,7 +91,7 @@ class _Plane:
         ]
 
     def refine(self, arcs: set[int]) -> bool:
-        """Simplify arcs half as much; whether that changed a tolerance."""
+        """Simplify arcs half as much; returns True if that changed a tolerance."""
         changed = False
         for arc in arcs:
             if self._tolerances[arc]:
@@ -102,12 +102,12 @@ class _Plane:
         return changed
 
     def settle(self) -> None:
-        """Refine until nothing crosses and everything lies where it lay."""
+        """Refine until no lines cross and all rings keep their nesting."""
         while self.refine(conflicts(self._short) or self._misplaced()):
             pass
 
     def _misplaced(self) -> set[int]:
-        """Arcs of rings that have a corner on another side than they had."""
+        """Arcs of rings with a corner on another side than in the original."""
         corners = (
             np.unique(np.concatenate(self._short), axis=0) if self._short else np.empty((0, 2))
         )
@@ -148,7 +148,7 @@ def _pieces(line: Points, junctions: set[tuple[int, int]]) -> list[Points]:
 
 
 def _halves(piece: Points) -> list[Points]:
-    """A closed piece as two, the same two whichever way it is walked."""
+    """Split a closed piece in two, independent of its direction."""
     if (piece[0] != piece[-1]).any():
         return [piece]
     distance = ((piece - piece[0]) ** 2).sum(axis=1)
@@ -157,7 +157,7 @@ def _halves(piece: Points) -> list[Points]:
 
 
 def _reduced(arc: Points, tolerance: float) -> Points:
-    """The corners of an arc that stay; its ends always do."""
+    """The kept corners of an arc, always including its ends."""
     if tolerance:
         found = cv2.approxPolyDP(arc.astype(np.int32)[:, None], tolerance, False)
         short: Points = found[:, 0].astype(np.int64)
@@ -180,7 +180,7 @@ def _inside(points: Points, ring: Points) -> NDArray[np.bool_]:
 
 
 def _joined(rings: list[Points]) -> list[int]:
-    """One closed line around a part; a bridge to each hole is walked there and back."""
+    """One closed line around a part; the bridge to each hole is passed in both directions."""
     line, *holes = rings
     for hole in holes:
         apart = ((line[:, None] - hole[None]) ** 2).sum(axis=2)

@@ -63,9 +63,9 @@ def read_deep_tiff(path: Path, *, shown: bool = False) -> NDArray[Any]:
 
     Args:
         path: the file.
-        shown: give what is seen of it instead: grey, RGB or, if the file says that its fourth
-            channel is alpha by which the colours are yet to be multiplied, RGBA. Any other channel
-            after the third (near infrared) is not seen.
+        shown: return only the visible channels: grey, RGB or, if the file declares its fourth
+            channel as unassociated alpha, RGBA. Other channels after the third (near infrared) are
+            not visible.
 
     Raises:
         ImageError: damaged or truncated, more than one plane, or a compression that needs the
@@ -79,7 +79,7 @@ def read_deep_tiff(path: Path, *, shown: bool = False) -> NDArray[Any]:
             axes, orientation = str(page.axes), page.tags.get(_ORIENTATION)
             photometric = int(page.photometric)
             alpha = [int(kind) for kind in page.extrasamples] == [_ALPHA]
-            # tifffile would leave what is missing black.
+            # tifffile would leave missing parts black.
             if len(page.dataoffsets) < math.prod(page.chunked):
                 raise ValueError("parts of the image are missing")
             array: NDArray[Any] = page.asarray()

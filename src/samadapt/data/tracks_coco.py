@@ -196,7 +196,7 @@ def _track_id(annotation: CocoAnnotation) -> int | str | None:
 
 
 def _numbers(keys: list[Any]) -> dict[Any, int]:
-    """A number from 1 for every object; those that have one keep it."""
+    """A number from 1 for every object; numbers in the file are kept."""
     kept = {key: key for key in keys if isinstance(key, int) and key >= 1}
     after = max(kept.values(), default=0)
     for key in keys:

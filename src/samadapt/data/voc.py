@@ -188,7 +188,7 @@ def _palette() -> list[int]:
 
 
 def _read(file: Path, findings: ImportIssues) -> tuple[str, list[str]] | None:
-    """File name and the labels of the objects, in order; None for what is no annotation."""
+    """File name and the labels of the objects, in order; None for a file of another kind."""
     with findings.leaving_out(str(file)):
         root = read_xml(file, findings)
         if root.tag != "annotation":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from samadapt.distributed.engine import Work, WorkerError
-from samadapt.workers import begin_worker
+from samadapt.workers import begin_worker, usable_cores
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,13 +60,6 @@ class LocalEngine:
             # After an interruption nobody waits for the batches in progress.
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _finished(pending: set[Future[R]]) -> Iterator[R]:

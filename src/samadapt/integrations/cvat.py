@@ -30,18 +30,18 @@ except ImportError as error:
 def create(
     tasks: str, model: str = "nano", min_score: float = 0.0, points: int = 16
 ) -> TaskFunction:
-    """The function that CVAT's command line asks this module for.
+    """Create the detection function; CVAT's command line calls this.
 
     Args:
         tasks: folders of task adapters, separated by commas; or one folder that holds them.
-        model: what the tasks were taught on.
-        min_score: least score of an object where CVAT does not say it (`--conf-threshold`).
+        model: the model that the tasks were taught on.
+        min_score: least score of an object, unless CVAT sets it (`--conf-threshold`).
         points: the search grid has about points x points of them.
 
     Raises:
         AdapterError: a task that cannot be loaded, or of another model.
         ModelError: a model that cannot be loaded.
-        PromptError: a number that cannot be used.
+        PromptError: an invalid number.
     """
     loaded = load(model)
     folders = [Path(part.strip()) for part in tasks.split(",") if part.strip()]

@@ -1,4 +1,4 @@
-"""`widget`: annotate an image inside a notebook, with a model that learns meanwhile."""
+"""`widget`: annotate an image inside a notebook, with a model that learns."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def widget(
         annotator.masks               # (N, H, W) bool
 
     A left click marks the object, a right click (or Alt) the background, and dragging draws a box.
-    Accepting teaches the adapters that learn. Needs the extra `notebook`.
+    Adapters learn from accepted objects. Needs the extra `notebook`.
 
     Args:
-        image: a path, a PIL image, or an array, as `SegmentationModel.encode` takes it.
-        model: answers the prompts; a model, or its name.
+        image: a path, a PIL image, or an array, as in `SegmentationModel.encode`.
+        model: a model, or its name.
         adapters: applied in order; a new `OnlineAdapter` if left out, none if empty.
-        label: the class of accepted objects to begin with.
-        name: what to call the image; the file's name by default.
+        label: first label of accepted objects.
+        name: of the image; the file's name by default.
 
     Raises:
         ImportError: the extra is not installed.

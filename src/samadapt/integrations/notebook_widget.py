@@ -41,7 +41,7 @@ class AnnotatedObject:
         image: name of its image.
         label: its class.
         rle: its mask, compressed.
-        clicks: how many clicks and boxes it took.
+        clicks: number of its clicks and boxes.
     """
 
     image: str
@@ -56,13 +56,13 @@ class AnnotatedObject:
 
 
 class AnnotationWidget(anywidget.AnyWidget):  # type: ignore[misc]
-    """A session that is clicked on in a notebook; see `samadapt.widget`.
+    """A session in a notebook; see `samadapt.widget`.
 
-    What the page does can be done from Python as well, with the same names.
+    All actions of the page are methods with the same names.
 
     Args:
-        session: does the work; it has no image open.
-        label: the class of accepted objects to begin with.
+        session: the session; it has no image open.
+        label: first label of accepted objects.
     """
 
     _esm = _HERE / "notebook.js"
@@ -98,13 +98,13 @@ class AnnotationWidget(anywidget.AnyWidget):  # type: ignore[misc]
 
     @property
     def mask(self) -> Mask | None:
-        """The mask (H, W) of the object under way."""
+        """The mask (H, W) of the object in progress."""
         return self.session.mask
 
-    # -- what one does --------------------------------------------------------------------
+    # -- actions --------------------------------------------------------------------------
 
     def open_image(self, image: ImageLike, name: str | None = None) -> None:
-        """Go on to another image, with what was learned; accepted objects are kept.
+        """Open another image; the learned state and accepted objects are kept.
 
         Raises:
             ImageError: unreadable, truncated or empty image.
@@ -116,7 +116,7 @@ class AnnotationWidget(anywidget.AnyWidget):  # type: ignore[misc]
                 name = Path(image).name
         known = self._images.get(name)
         if known is not None and not np.array_equal(known, pixels):
-            raise SessionError(f"another image was called {name} before: give name=...")
+            raise SessionError(f"another image has the name {name}: give name=...")
         self.session.open(pixels, name=name)
         self._images[name], self._name = pixels, name
         self.height, self.width = pixels.shape[:2]
@@ -132,22 +132,22 @@ class AnnotationWidget(anywidget.AnyWidget):  # type: ignore[misc]
         return self._done(lambda: self.session.box(x0, y0, x1, y1))
 
     def undo(self) -> Mask | None:
-        """Take the last click or box back."""
+        """Undo the last click or box."""
         return self._done(self.session.undo)
 
     def redo(self) -> Mask | None:
-        """Do it again."""
+        """Redo the click or box undone last."""
         return self._done(self.session.redo)
 
     def clear(self) -> None:
-        """Give the object under way up."""
+        """Clear the object in progress."""
         self._done(self.session.skip)
 
     def accept(self, label: str | None = None) -> Mask:
         """Accept the mask as an object; the adapters learn from it.
 
         Args:
-            label: its class; what is entered in the widget if left out.
+            label: its class; defaults to the widget's field.
 
         Raises:
             SessionError: there is no mask, or it is empty.
@@ -201,7 +201,7 @@ class AnnotationWidget(anywidget.AnyWidget):  # type: ignore[misc]
         return result
 
     def _heard(self, widget: Any, content: Any, buffers: Any) -> None:
-        """What the page says; what cannot be done is said there in one line."""
+        """Handle a message of the page; errors are shown there in one line."""
         problem = ""
         try:
             if not isinstance(content, Mapping):
@@ -255,7 +255,7 @@ def _numbers(content: Mapping[str, Any], *names: str) -> tuple[float, ...]:
 
 
 def _tinted(layers: list[tuple[Mask, tuple[int, int, int, int]]]) -> bytes:
-    """A see-through picture with each mask in its colour (red, green, blue, opacity)."""
+    """A transparent picture with each mask in its colour (red, green, blue, opacity)."""
     height, width = layers[0][0].shape
     canvas = np.zeros((height, width, 4), np.uint8)
     for mask, colour in layers:

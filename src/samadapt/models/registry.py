@@ -189,8 +189,8 @@ def load(
             "facebook/sam-vit-base" or, in short, "sam-vit-base"; any other Hub id; a folder in
             Hugging Face format; an original checkpoint of a family that `samadapt models` lists,
             recognised by its tensors; a `.safetensors` file of nano weights; "medsam:FILE" for a
-            SAM that expects MedSAM's images; a folder of `samadapt export-model`; or what a
-            registered family takes.
+            SAM that expects MedSAM's images; a folder of `samadapt export-model`; or any other
+            name of a registered family.
         device: "auto" (CUDA if there is one, else the CPU), "cpu", "cuda", "cuda:1", ...
         encoder_dtype: "auto" (bfloat16 where the device computes it fast, else float32),
             "float32", "bfloat16" or the torch type. The image encoder computes in it, and so does

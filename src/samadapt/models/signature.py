@@ -24,7 +24,7 @@ class Signature:
 
     Attributes:
         mean: (C,) mean of each feature channel over the image, averaged over the images.
-        deviation: (C,) its standard deviation within an image, averaged likewise.
+        deviation: (C,) standard deviation of each channel within an image, averaged over images.
         images: number of images averaged.
         spread: mean distance of an image to the mean of those before it.
     """

@@ -214,7 +214,7 @@ class SessionCore:
         self._teach(saved, before.object, ending)
 
     @torch.inference_mode(False)
-    @torch.enable_grad()  # whoever calls may have switched gradients off
+    @torch.enable_grad()  # the caller may have switched gradients off
     def _restore(self, events: Iterable[Event]) -> None:
         """Apply events that are in the log already, and predict for the current object alone.
 
@@ -232,7 +232,7 @@ class SessionCore:
                     adapter.on_click(interaction)
 
     @torch.inference_mode(False)
-    @torch.enable_grad()  # whoever calls may have switched gradients off
+    @torch.enable_grad()  # the caller may have switched gradients off
     def _teach(self, event: Event, before: CurrentObject, ending: Interaction | None) -> None:
         """Notify the adapters of an event; `ending` is the object that it ended."""
         now, learners = self.state.object, self.lease.learners()
@@ -287,7 +287,7 @@ class SessionCore:
         self._teach_mask(mask, self.embedding)
 
     @torch.inference_mode(False)
-    @torch.enable_grad()  # whoever calls may have switched gradients off
+    @torch.enable_grad()  # the caller may have switched gradients off
     def _teach_mask(self, mask: NDArray[np.bool_], embedding: ImageEmbedding) -> None:
         if not self.is_teachable:
             return

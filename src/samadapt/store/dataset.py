@@ -29,9 +29,9 @@ def to_dataset(
     The numbers of images, objects and categories are the project's own: they stay the same from
     export to export. Objects without a label get a category "object" after the others (or the
     label of that name, if there is one). Images that have objects or are marked as done are listed.
-    Objects that were drawn on another size than their image has now, damaged ones, and images with
-    a name that no dataset can have are left out. Attributes of objects are in the extra field
-    "attributes", which ones a label has in that of its category, tags of images in "tags".
+    Objects that were drawn on another size than their image's present one, damaged objects, and
+    images with an invalid name are left out. Values of attributes are in the extra field
+    "attributes" of objects, their definitions in that of categories, tags of images in "tags".
 
     Args:
         project: the project.

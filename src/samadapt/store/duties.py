@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 try:
     import fcntl
-except ImportError:  # Windows: whoever asks has it
+except ImportError:  # Windows: every process gets the duty
     fcntl = None  # type: ignore[assignment]
 
 

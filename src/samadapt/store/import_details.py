@@ -1,4 +1,4 @@
-"""What a dataset says beside masks and labels, taken into a project: attributes and tags."""
+"""Import of a dataset's attributes and tags into a project."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MOST_ATTRIBUTES = 50
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """An object that was imported, and what the dataset says of it.
+    """An imported object with its attributes in the dataset.
 
     Attributes:
         object_id, label_id: in the project.
         where: in the dataset, for messages.
-        attributes: as the dataset has them.
+        attributes: in the dataset's form.
     """
 
     object_id: int
@@ -38,7 +38,7 @@ class Described:
 
 
 def said_of(extra: Mapping[str, Any]) -> dict[str, Value]:
-    """The attributes in the further fields of an annotation; others than values are left out."""
+    """The attributes in the extra fields of an annotation; only plain values are kept."""
     said = extra.get("attributes")
     if not isinstance(said, Mapping):
         return {}
@@ -46,7 +46,7 @@ def said_of(extra: Mapping[str, Any]) -> dict[str, Value]:
 
 
 def defined_in(extra: Mapping[str, Any]) -> list[Attribute]:
-    """The attributes in the further fields of a category, as an export of a project has them."""
+    """The definitions of attributes in the extra fields of a category, as exported by samadapt."""
     found: list[Attribute] = []
     defined = extra.get("attributes")
     for one in defined if isinstance(defined, list) else []:
@@ -54,13 +54,13 @@ def defined_in(extra: Mapping[str, Any]) -> list[Attribute]:
             attribute = Attribute.model_validate(one)
             check_attributes([*found, attribute])
         except (ValidationError, DataError):
-            continue  # of another program, or damaged: told by the values
+            continue  # of another program, or damaged: the kind follows from the values
         found.append(attribute)
     return found
 
 
 def tags_of(extra: Mapping[str, Any]) -> list[str]:
-    """The tags in the further fields of an image."""
+    """The tags in the extra fields of an image."""
     tags = extra.get("tags")
     return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list | tuple) else []
 
@@ -72,17 +72,17 @@ def import_attributes(
     person: str,
     findings: ImportIssues,
 ) -> None:
-    """Set the attributes of imported objects; labels get those that they do not have yet.
+    """Set the attributes of imported objects, and add missing attributes to their labels.
 
-    Where the dataset does not define them, a kind is told by the values: yes or no, number or
-    text. What a label's attribute cannot hold is left out.
+    The kind of an attribute that the dataset does not define follows from its values: yes or no,
+    number or text. Values that a label's attribute cannot hold are left out.
 
     Args:
-        project: where.
+        project: of the objects.
         described: the objects.
         defined: attributes that the dataset defines, by the label's number.
-        person: who does it.
-        findings: takes what is left out.
+        person: the person who imports.
+        findings: receives values that are left out.
     """
     wanted = [one for one in described if one.attributes]
     known_kinds = {n: {one.name: one for one in some} for n, some in defined.items() if some}
@@ -110,7 +110,7 @@ def import_attributes(
 def import_tags(
     project: Project, tags: Mapping[int, Iterable[str]], person: str, findings: ImportIssues
 ) -> None:
-    """Add tags to those that images have."""
+    """Add tags to images."""
     there = project.details.tags()
     for image_id, some in tags.items():
         before = there.get(image_id, [])
@@ -128,7 +128,7 @@ def _with_attributes(
     person: str,
     findings: ImportIssues,
 ) -> dict[int, Label]:
-    """The labels, by number, with attributes that they lacked."""
+    """The labels with added attributes, by number."""
     while True:
         labels, revision = project.labels.all()
         grown = [_grown(label, kinds.get(label.id, {}), findings) for label in labels]

@@ -32,7 +32,7 @@ from samadapt.store.projects import Project
 
 Progress = Callable[[int, int], None]
 _SAME_OBJECT = 0.5
-"""Two masks are of one object when they overlap (intersection over union) by so much."""
+"""Two masks with at least this IoU show the same object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Imported:
     """Result of an import.
 
     Attributes:
-        added: objects that are new in the project.
-        known: objects that were there already, with this very mask and label.
-        left_out: what could not be taken; each says for how many objects it stands.
-        differing: objects that are there already, but with another mask or label.
-        crowds: objects that were left out because they are marked as crowds.
-        objects: numbers of the objects that were added.
+        added: number of new objects.
+        known: number of objects that the project had already, with the same mask and label.
+        left_out: unusable records, each with its number of objects.
+        differing: objects that the project has with another mask or label.
+        crowds: number of objects left out because they are marked as crowds.
+        objects: numbers of the added objects.
     """
 
     added: int
@@ -81,31 +81,31 @@ def import_dataset(
     crowds: bool = False,
     progress: Progress = lambda done, images: None,
 ) -> Imported:
-    """Add a dataset's objects to the images that they are of.
+    """Add a dataset's objects to the project's images.
 
-    An object is known by its image, label and mask: importing the same again adds nothing, and
-    of a file that changed what is new is added. An object that overlaps one of the project of the
-    same label, or has its very mask under another label, is not added but said to differ. What a
-    file has twice, the project has twice.
+    An object is identified by its image, label and mask: importing the same file again adds
+    nothing, and from a changed file only new objects are added. An object that overlaps one of
+    the project with the same label, or has the same mask under another label, is not added but
+    reported as different. Objects that a file has twice are added twice.
 
     Args:
-        project: where to.
-        dataset: what; its folder says where the images are.
-        person: who does it.
-        origin: what to call the source in messages.
-        crowds: take masks that are marked as crowds as objects.
-        progress: told how many of how many images were dealt with.
+        project: receives the objects.
+        dataset: with the folder of its images.
+        person: the person who imports.
+        origin: name of the source in messages.
+        crowds: treat crowd masks as objects.
+        progress: called with the number of finished images and of all.
     """
     return _Import(project, dataset, person, origin, crowds, progress).run()
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """An object of the dataset: where it stands, its label's name and its mask.
+    """An object of the dataset: its place, its label's name and its mask.
 
     Attributes:
-        earlier: how many objects before it have the very same label and mask.
-        attributes: what is said of it.
+        earlier: number of objects before it with the same label and mask.
+        attributes: of the object.
     """
 
     where: str
@@ -115,7 +115,7 @@ class _Candidate:
     attributes: Mapping[str, Value] = field(default_factory=dict)
 
     def key(self, image_id: int) -> str:
-        """Names the object by its content."""
+        """A key computed from the object's content."""
         height, width = self.rle.size
         content = f"{self.name}\n{height} {width} {self.earlier}\n"
         digest = hashlib.sha256(content.encode("utf-8", "replace") + self.rle.counts)
@@ -187,7 +187,7 @@ class _Import:
         return annotation.segmentation is not None and (self._crowds or not annotation.iscrowd)
 
     def _tell_of_unusable(self) -> int:
-        """Name objects without masks, and crowds; returns how many crowds."""
+        """Report objects without masks, and crowds; returns the number of crowds."""
         annotations = self._dataset.annotations
         boxes = sum(a.segmentation is None for a in annotations)
         crowded = sum(a.segmentation is not None and not self._is_object(a) for a in annotations)
@@ -211,7 +211,7 @@ class _Import:
     def _candidates(
         self, things: Sequence[CocoAnnotation], image_id: int, name: str
     ) -> list[_Candidate]:
-        """The objects of an image that have sound masks of its size."""
+        """The objects of an image with undamaged masks of its size."""
         size, where = self._displayed(image_id, name), f"{self._origin}: {name}"
         if size is None:
             reason = f"{name} cannot be read, so that its size is not known"
@@ -270,7 +270,7 @@ class _Import:
                 self._new.append((image_id, candidate))
 
     def _objects_of(self, image_id: int) -> list[tuple[int, str, Rle, bool]]:
-        """Number, label, mask, and whether it is as it was imported, of the objects there."""
+        """Number, label and mask of existing objects; True for an unchanged import."""
         return [
             (
                 thing.id,
@@ -287,7 +287,7 @@ class _Import:
         self._differing += findings.left_out
 
     def _add_new(self) -> None:
-        """Add what is new, image by image; labels come in the order of the dataset's categories."""
+        """Add new objects, image by image; labels are in the order of the dataset's categories."""
         wanted = {one.name for _, one in self._new}
         names = [_clean(category.name) for category in self._dataset.categories]
         labels = self._project.labels.all()[0]
@@ -313,7 +313,7 @@ class _Import:
         import_attributes(self._project, described, defined, self._person, self._findings)
 
     def _displayed(self, image_id: int, name: str) -> tuple[int, int] | None:
-        """(height, width) of an image, as far as it can be known."""
+        """(height, width) of an image; None if unknown."""
         size = None if self._dataset.folder is None else _size(self._dataset.folder / name)
         if size is not None:
             return size
@@ -324,7 +324,7 @@ class _Import:
 def _nearest(
     candidate: _Candidate, others: Sequence[tuple[int, str, Rle]]
 ) -> tuple[int, float] | None:
-    """The object of the same label and size that the candidate overlaps most, and by how much."""
+    """The object of the candidate's label and size with the largest IoU, and that IoU."""
     from pycocotools import mask as coco
 
     alike = [o for o in others if o[1] == candidate.name and o[2].size == candidate.rle.size]
@@ -337,7 +337,7 @@ def _nearest(
 
 
 def _clean(name: str) -> str:
-    """A label's name as it would be stored, or as it is if it cannot be."""
+    """A label's name in its stored form, or unchanged if it is invalid."""
     try:
         return clean_name(name)
     except DataError:

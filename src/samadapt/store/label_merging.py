@@ -14,11 +14,11 @@ from samadapt.store.records import StoredObject
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What got another label.
+    """Objects and proposals that got another label.
 
     Attributes:
-        objects: as they are now.
-        proposals: their numbers.
+        objects: with their new label.
+        proposals: numbers of the proposals.
     """
 
     objects: Sequence[StoredObject]
@@ -66,7 +66,7 @@ def unmerge_label(
     person: str,
     proposals: Sequence[int] = (),
 ) -> Merged:
-    """Put a label onto the list again, and give it back to what it was taken from.
+    """Restore a removed label, and give it to its earlier objects and proposals again.
 
     Args:
         project: where.

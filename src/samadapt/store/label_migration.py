@@ -21,7 +21,7 @@ _REFERENCE = (
 
 
 def put_labels_into_a_table(tx: Connection) -> None:
-    """Move the labels of all projects, those that objects still have included."""
+    """Move the labels of all projects, including removed labels that objects still have."""
     columns = "id, events, labels, labels_revision"
     for row in tx.exec_driver_sql(f"SELECT {columns} FROM projects").all():  # noqa: S608
         _move(tx, row)
@@ -35,7 +35,7 @@ def put_labels_into_a_table(tx: Connection) -> None:
 
 
 def _move(tx: Connection, project: Any) -> None:
-    """Labels that were taken off the list while objects had them come back onto it."""
+    """Move a project's labels; removed labels that objects still have are restored."""
     known = _LABELS.validate_json(project.labels)
     used = select(objects.c.label_id).where(
         objects.c.project_id == project.id, ~objects.c.deleted, objects.c.label_id.is_not(None)

@@ -9,15 +9,15 @@ from samadapt.store.events import Attribute, Label
 from samadapt.store.texts import clean_line
 
 MOST = 500
-"""Labels of one project: the editor shows them all."""
+"""Largest number of labels of a project, since the editor shows all of them."""
 LONGEST = 100
-"""Characters of a name."""
+"""Largest number of characters of a name."""
 UNLABELLED = "object"
-"""What objects without a label are called, where they need a name."""
+"""Name for objects without a label, where one is needed."""
 
 
 def clean_name(name: str) -> str:
-    """The name of a label, tag or attribute as it is stored; see `clean_line`.
+    """The stored form of the name of a label, tag or attribute; see `clean_line`.
 
     Raises:
         DataError: empty, too long, or with control characters or line breaks.
@@ -28,11 +28,11 @@ def clean_name(name: str) -> str:
 def checked(labels: Sequence[Label], known: Iterable[Label]) -> list[Label]:
     """A list of labels with clean names.
 
-    A label that is known under its name already stays as it is, and a list that was too long may
-    become shorter step by step: nobody is locked out by what an earlier version let in.
+    Names of existing labels are not checked, and a list that was too long may become shorter step
+    by step, so that projects of earlier versions remain editable.
 
     Raises:
-        DataError: a new name that cannot be, or too many labels.
+        DataError: an invalid new name, or too many labels.
     """
     before = {(label.id, label.name) for label in known}
     if len(labels) > max(MOST, len(before)):
@@ -46,14 +46,14 @@ def checked(labels: Sequence[Label], known: Iterable[Label]) -> list[Label]:
 
 
 def usable(names: Iterable[str], known: Iterable[Label]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the names of a file that can be labels, and the reasons against the others.
+    """Return the valid label names of a file, and the reasons against the others.
 
     Args:
-        names: as the file has them.
-        known: the labels that there are.
+        names: in the file.
+        known: the existing labels.
 
     Returns:
-        (the label's name for each name that can be one, the reason for each other one).
+        (the label's name for each valid name, the reason for each invalid one).
     """
     labels = {label.name for label in known}
     good: dict[str, str] = {}
@@ -74,7 +74,7 @@ def usable(names: Iterable[str], known: Iterable[Label]) -> tuple[dict[str, str]
 
 
 def check_attributes(attributes: Iterable[Attribute]) -> None:
-    """Raise `DataError` for names or choices that cannot be."""
+    """Raise `DataError` for invalid names or choices."""
     names = [attribute.name for attribute in attributes]
     for attribute in attributes:
         if (clean := clean_name(attribute.name)) != attribute.name:

@@ -1,4 +1,4 @@
-"""Labels inside a transaction: reading and replacing the list, bringing earlier ones back."""
+"""Labels inside a transaction: reading and replacing the list, restoring earlier labels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def put_labels(tx: Connection, project_id: int, present: Sequence[Label]) -> Non
 
 
 def put_label_attributes(tx: Connection, project_id: int, present: Sequence[Label]) -> None:
-    """Replace what the objects of each label can have said of them."""
+    """Replace the definitions of attributes of each label."""
     tx.execute(delete(details).where(*_attributes_of(project_id)))
     for label in present:
         if label.attributes:
@@ -49,7 +49,7 @@ def _attributes_of(project_id: int) -> tuple[ColumnElement[bool], ColumnElement[
 
 
 def check_label(tx: Connection, project_id: int, label_id: int | None) -> None:
-    """Raise `MissingError` when there is no such label; whoever removes one has to wait.
+    """Raise `MissingError` when there is no such label; a removal waits for the transaction.
 
     The caller holds the project's lock, see `Journal.lock`.
     """
@@ -61,7 +61,7 @@ def check_label(tx: Connection, project_id: int, label_id: int | None) -> None:
 
 
 def earlier_labels(tx: Connection, project_id: int) -> dict[int, Label]:
-    """Every label that a project ever had, as it was last, by number."""
+    """Every label that a project ever had, in its last form, by number."""
     return {label.id: label for label in _all_labels(tx, project_id)}
 
 
@@ -79,7 +79,7 @@ def _all_labels(tx: Connection, project_id: int) -> Iterator[Label]:
 
 
 def present_names(tx: Connection, project_id: int, names: Iterable[str]) -> dict[str, str]:
-    """What labels are called now, by names that they had earlier and that no label has now."""
+    """The present names of renamed labels, by earlier names that no label has now."""
     present = {label.id: label.name for label in present_labels(tx, project_id)}
     missing = set(names) - set(present.values())
     return {
@@ -92,7 +92,7 @@ def present_names(tx: Connection, project_id: int, names: Iterable[str]) -> dict
 def with_missing(
     present: Sequence[Label], missing: Iterable[int], earlier: Mapping[int, Label]
 ) -> tuple[Label, ...]:
-    """The list with earlier labels on it again; one whose name is taken meanwhile is renamed."""
+    """The list with earlier labels restored; a label whose name is in use is renamed."""
     found = list(present)
     for number in sorted(missing):
         label = earlier.get(number) or Label(id=number, name=f"label {number}", colour="#6b8e9e")

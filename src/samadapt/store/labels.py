@@ -29,7 +29,7 @@ COLOURS = (
     "#00a54b", "#b47800", "#ff2df0", "#8700a5", "#f0d23c", "#699687", "#b44bb4", "#96d2d2",
     "#c30f0f", "#a52d3c", "#a5ffe1", "#69b487", "#691e3c", "#691ee1", "#d2ff78", "#e1875a",
 )  # fmt: skip
-"""Colours for new labels, in order: any two differ, also for eyes that lack one kind of cone."""
+"""Colours for new labels, in order, which also differ for colour-blind people."""
 
 
 class LabelTable:
@@ -49,9 +49,9 @@ class LabelTable:
         Labels keep their numbers; a new one has number 0 and gets the next free one.
 
         Raises:
-            DataError: a name that cannot be, or too many labels; see `label_names`.
-            ConflictError: `revision` is not the present one, two labels of one name, or a label
-                left out that objects still have.
+            DataError: an invalid name, or too many labels; see `label_names`.
+            ConflictError: `revision` is not the present one, two labels have the same name, or
+                a removed label still has objects.
         """
         with self._database.write() as tx:
             self._journal.lock(tx)
@@ -87,7 +87,7 @@ class LabelTable:
         return now + 1
 
     def take_out(self, tx: Connection, label_id: int, revision: int, person: str) -> None:
-        """Remove a label that no object has any more, in the caller's transaction.
+        """Remove a label without objects, in the caller's transaction.
 
         Raises:
             ConflictError: `revision` is not the present one.
@@ -102,7 +102,7 @@ class LabelTable:
         self._put(tx, left, now + 1, person)
 
     def bring_back(self, tx: Connection, label_id: int | None, person: str) -> None:
-        """Put a label onto the list again if it was removed: an object that has it comes back."""
+        """Restore a removed label, since an object with it is restored."""
         known, revision = self._all(tx)
         if label_id is None or label_id in {label.id for label in known}:
             return
@@ -110,10 +110,10 @@ class LabelTable:
         self._put(tx, found, revision + 1, person)
 
     def named(self, names: Sequence[str], person: str) -> dict[str, int]:
-        """Numbers of labels by name; those that are missing are added, in colours of their own.
+        """Numbers of labels by name; missing labels are added, each with a new colour.
 
         Raises:
-            DataError: a name that cannot be, or too many labels; see `label_names`.
+            DataError: an invalid name, or too many labels; see `label_names`.
         """
         numbers = {label.name: label.id for label in self.all()[0]}
         if numbers.keys() >= set(names):
@@ -169,7 +169,7 @@ class LabelTable:
 
 
 def fresh_colours(known: Iterable[Label]) -> Iterator[str]:
-    """Colours for new labels: those that no label has, then all again."""
+    """Colours for new labels: unused colours first, then all again."""
     used = Counter(label.colour.lower() for label in known)
     while True:
         colour = min(COLOURS, key=lambda one: used[one])

@@ -11,12 +11,12 @@ from samadapt.store.records import StoredObject
 
 
 def is_done(now: StoredObject, revision: int, person: str, *, deleted: bool) -> bool:
-    """Return True if the person's change of this version to this state happened last."""
+    """Return True if the last change of the object is this change by this person."""
     return (now.revision, now.person, now.deleted) == (revision + 1, person, deleted)
 
 
 def check_expected(now: StoredObject, revision: int, *, deleted: bool) -> None:
-    """Check that an object is still the version that a change was made to.
+    """Check that an object still has the version on which a change is based.
 
     Raises:
         ConflictError: somebody changed, deleted or restored it meanwhile.

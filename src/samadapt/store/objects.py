@@ -34,13 +34,13 @@ class NewMask:
     """An object to add.
 
     Attributes:
-        image_id: where.
+        image_id: number of the image.
         rle: its mask, at the image's size.
         label_id: its label, if any.
-        source: how it was made.
-        key: the caller's own name for it, so that adding it again adds nothing; any if left out.
-        prompts: clicks and boxes that it took.
-        adapted: whether what was learned took part in it.
+        source: origin of the object.
+        key: idempotency key, so that adding it again adds nothing; a new one by default.
+        prompts: number of its clicks and boxes.
+        adapted: whether an adapted model was used for it.
         content_hash: of the pixels that it was drawn on.
     """
 
@@ -68,7 +68,7 @@ class ObjectTable:
         self.labels = labels
 
     def of_image(self, image_id: int, *, deleted: bool = False) -> list[StoredObject]:
-        """The objects of an image, oldest first; deleted ones too if asked for."""
+        """The objects of an image, oldest first, optionally with deleted ones."""
         wanted = self._mine().where(objects.c.image_id == image_id)
         if not deleted:
             wanted = wanted.where(~objects.c.deleted)
@@ -76,13 +76,13 @@ class ObjectTable:
             return [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def all(self, *, deleted: bool = False) -> list[StoredObject]:
-        """Return all objects, oldest first; deleted ones too if asked for."""
+        """Return all objects, oldest first, optionally with deleted ones."""
         wanted = self._mine() if deleted else self._mine().where(~objects.c.deleted)
         with self._database.read() as tx:
             return [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def measured(self) -> list[StoredObject]:
-        """Objects that took prompts, in the order in which they were accepted; masks left out."""
+        """Objects with prompts, in the order in which they were accepted, without masks."""
         columns = [c for c in objects.c if c.name != "counts"]
         wanted = select(*columns).where(
             objects.c.project_id == self._project,
@@ -93,7 +93,7 @@ class ObjectTable:
             return [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def count_proposed(self) -> int:
-        """How many objects were proposed and accepted as they came."""
+        """Number of proposals that were accepted unchanged."""
         wanted = select(func.count()).where(
             objects.c.project_id == self._project,
             objects.c.source == "similar",
@@ -104,7 +104,7 @@ class ObjectTable:
             return int(tx.execute(wanted).scalar_one())
 
     def label_counts(self) -> dict[int | None, int]:
-        """How many objects each label has; those without one under None."""
+        """Number of objects of each label; None is the key for objects without one."""
         wanted = (
             select(objects.c.label_id, func.count().label("objects"))
             .where(objects.c.project_id == self._project, ~objects.c.deleted)
@@ -134,11 +134,11 @@ class ObjectTable:
     # -- changes ----------------------------------------------------------------------------
 
     def add(self, new: NewMask, person: str) -> StoredObject:
-        """Add an object; one that was added under the same key already is given back instead.
+        """Add an object; return the existing one if its key was used before.
 
         Raises:
             ConflictError: the key belongs to an object of another image.
-            MissingError: there is no such label, or not any more.
+            MissingError: there is no such label (any more).
         """
         with self._database.write() as tx:
             return self.add_in(tx, new, person)
@@ -194,8 +194,8 @@ class ObjectTable:
     ) -> StoredObject:
         """Give an object another mask (None keeps it) and a label.
 
-        The same change again, whose answer was lost, gives back what it made of the object; so
-        with `delete` and `restore`.
+        Repeating a change whose response was lost returns the object after the change; the same
+        holds for `delete` and `restore`.
 
         Raises:
             ConflictError: `revision` is not the object's any more, or it was deleted.
@@ -214,7 +214,7 @@ class ObjectTable:
         rle: Rle | None,
         more_prompts: int = 0,
     ) -> StoredObject:
-        """Change an object as `change` does, in the caller's transaction, by so many prompts."""
+        """Change an object as `change` does, in the caller's transaction, with new prompts."""
         self._journal.lock(tx)
         now = self._get(tx, object_id)
         counts = now.counts if rle is None else rle.counts.decode("ascii")
@@ -260,7 +260,7 @@ class ObjectTable:
         return self._set_deleted(tx, event, revision, person, deleted=True)
 
     def restore(self, object_id: int, revision: int, person: str) -> StoredObject:
-        """Bring a deleted object back, and its label if that was removed meanwhile.
+        """Restore a deleted object, and its label if that was removed meanwhile.
 
         Raises:
             ConflictError: `revision` is not the object's any more, or it is not deleted.
@@ -270,7 +270,7 @@ class ObjectTable:
             return self.restore_in(tx, object_id, revision, person)
 
     def bring_back_label(self, tx: Connection, label_id: int | None, person: str) -> None:
-        """Put a label onto the list again if it was removed, in the caller's transaction."""
+        """Restore a label if it was removed, in the caller's transaction."""
         self.labels.bring_back(tx, label_id, person)
 
     def restore_in(
@@ -314,7 +314,7 @@ class ObjectTable:
         return [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
     def some_in(self, tx: Connection, numbers: Sequence[int]) -> list[StoredObject]:
-        """The objects of these numbers that there are, deleted or not, in a transaction."""
+        """The existing objects of these numbers, deleted or not, in a transaction."""
         found: list[StoredObject] = []
         for start in range(0, len(numbers), 500):
             here = objects.c.id.in_(numbers[start : start + 500])

@@ -24,15 +24,14 @@ Reader = Callable[[Path, Path, ImportIssues], CocoDataset]
 def read_annotations(path: Path, images: Path) -> CocoDataset:
     """Read a COCO file, or a folder of VOC, YOLO, labelme or mask images.
 
-    What cannot be used of it stands in the dataset's `left_out`: one bad record never takes the
-    rest with it.
+    Unusable records are reported in the dataset's `left_out`; the others are read.
 
     Args:
         path: the file or folder.
-        images: the folder of images that it belongs to.
+        images: the folder of its images.
 
     Raises:
-        DataError: missing, or none of these.
+        DataError: the path does not exist, or has none of these formats.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist: give a COCO file or a folder of annotations")

@@ -56,7 +56,7 @@ def look_at(origin: Path, scratch: Path, *, is_in_use: bool = False) -> Source:
             with connected(origin, "ro") as connection:
                 return Source(origin, path, copy_database(connection, path), True, "")
         except sqlite3.Error:
-            path.unlink(missing_ok=True)  # damaged: looked at as it is
+            path.unlink(missing_ok=True)  # damaged: examine the file itself
     found, sound, problem = None, False, ""
     try:
         shutil.copyfile(origin, path)

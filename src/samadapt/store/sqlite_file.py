@@ -82,7 +82,7 @@ def is_sound(connection: sqlite3.Connection) -> bool:
 
 
 def copy_database(source: sqlite3.Connection, target: Path) -> Contents:
-    """Copy a database, as of one moment, into a new file of its own, checked.
+    """Copy a snapshot of a database into a new file, and check it.
 
     Raises:
         sqlite3.Error: unreadable, or the copy is not sound.

@@ -208,7 +208,7 @@ class StoredSample:
             )
         except DataError:
             raise
-        except Exception as error:  # what a damaged file provokes, nobody knows beforehand
+        except Exception as error:  # a damaged file may raise anything
             raise DataError(f"{path} cannot be read ({type(error).__name__}: {error})") from None
 
 

@@ -109,7 +109,7 @@ class PointMatchingAdapter(FittedAdapter[PointMover]):
 
     Acts at seam 4. The contours of a predicted mask, holes and several parts included, get N
     points by arc length; a learned module moves them (`PointMover`), the contours follow, and the
-    mask is drawn anew (`contours.draw`). A mask is changed only where its module is confident that
+    mask is drawn again (`contours.draw`). A mask is changed only where its module is confident that
     the new one is better; otherwise, and untrained, no bit of it changes.
 
     It is fitted to masks of one task: with `samadapt.fit("point-matching", ...)`, or as a part of

@@ -33,7 +33,7 @@ _OUTLINE = "point-matching"
 
 @register("task-prompt")
 class TaskPromptAdapter(FittedAdapter["TaskModule"]):
-    """Prompt learning for one task (PLM; Kim et al., arXiv 2403.09199); SAM stays as it is.
+    """Prompt learning for one task (PLM; Kim et al., arXiv 2403.09199); the model is frozen.
 
     Acts at seam 1: `PromptLearning` transforms the prompt tokens, together with the image and a
     few learned task tokens, and passes both to the mask decoder; `DensePrompt` adds to the dense

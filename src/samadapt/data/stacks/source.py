@@ -55,7 +55,7 @@ class SliceSource(Protocol):
         """
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close open files."""
 
 
 @dataclass(slots=True)

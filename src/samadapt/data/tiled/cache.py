@@ -44,12 +44,12 @@ def write_tiles(target: Path, size: tuple[int, int], read: Read, halve: bool) ->
 
     Args:
         target: the file.
-        size: (height, width) of what is read.
+        size: (height, width) of the source.
         read: gives a window (x0, y0, x1, y1) of it.
         halve: write it at half the size.
 
     Raises:
-        ImageError: it cannot be written, or what is read is damaged.
+        ImageError: the file cannot be written, or the source is damaged.
     """
     from tifffile import TiffWriter
 

@@ -16,7 +16,7 @@ class LevelSource(Protocol):
     Attributes:
         sizes: (height, width) of each level.
         voxel: distances on the finest level.
-        findings: what is wrong with single levels.
+        findings: problems of single levels.
     """
 
     sizes: list[tuple[int, int]]
@@ -31,4 +31,4 @@ class LevelSource(Protocol):
         """
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close open files."""

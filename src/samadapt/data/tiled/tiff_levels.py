@@ -125,7 +125,7 @@ def _piece(page: Any) -> tuple[int, int]:
 
 
 def _paste(window: NDArray[Any], piece: NDArray[Any], x: int, y: int) -> None:
-    """Lay a piece whose corner is at (x, y) of the window into it; what is outside is cut off."""
+    """Copy a piece into the window with its corner at (x, y), clipped to the window."""
     shown = piece[max(0, -y) : window.shape[0] - y, max(0, -x) : window.shape[1] - x]
     height, width = shown.shape[:2]
     window[max(y, 0) : max(y, 0) + height, max(x, 0) : max(x, 0) + width] = shown

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from samadapt.models.checkpoint_file import Checkpoint, Shapes
+from samadapt.models.parts.layout import is_hq
 from samadapt.models.parts.shapes import count, mask_decoder, prompt_encoder, reading_shapes
 
 _VARIANTS = {(768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}
-_HQ_TOKEN = "mask_decoder.hf_token."  # noqa: S105
 _BLOCKS = "image_encoder.blocks."
 
 
@@ -34,11 +34,6 @@ class Recognised:
 def is_vit(checkpoint: Checkpoint) -> bool:
     """Whether the checkpoint holds SAM's ViT; the names of its MLP layers are unique to it."""
     return checkpoint.has(_BLOCKS) and not checkpoint.has(f"{_BLOCKS}0.mlp.fc1.")
-
-
-def is_hq(checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint has the decoder of SAM-HQ."""
-    return checkpoint.has(_HQ_TOKEN)
 
 
 def recognise(checkpoint: Checkpoint) -> Recognised:

@@ -16,7 +16,7 @@ _PICKLED = ["config.json", "pytorch_model.bin", "pytorch_model.bin.index.json", 
 def fetch(repo_id: str, hint: str = "") -> Path:
     """The folder of a Hub repository, downloaded unless a complete copy is in the cache.
 
-    A cached copy is used as it is, without asking the Hub for a newer one.
+    A cached copy is used without asking the Hub for a newer one.
 
     Args:
         repo_id: "organisation/name".

@@ -9,7 +9,7 @@ from torch import nn
 
 from samadapt.errors import CheckpointError
 from samadapt.models.checkpoint_file import Checkpoint
-from samadapt.models.hf.architecture import Recognised, is_hq, is_vit, recognise
+from samadapt.models.hf.architecture import Recognised, is_vit, recognise
 from samadapt.models.hf.hiera import is_hiera, load_hiera, recognise_hiera
 from samadapt.models.hf.sam import MedSamSegmenter, SamHqSegmenter, SamSegmenter
 from samadapt.models.parts.layout import (
@@ -21,6 +21,7 @@ from samadapt.models.parts.layout import (
     Layout,
     convert,
     fill,
+    is_hq,
 )
 from samadapt.models.parts.model import TransformersModel
 from samadapt.models.parts.quiet import quiet_transformers

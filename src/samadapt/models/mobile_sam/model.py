@@ -19,6 +19,7 @@ from samadapt.models.parts.layout import (
     Layout,
     convert,
     fill,
+    is_hq,
 )
 from samadapt.models.parts.model import TransformersModel
 from samadapt.models.parts.quiet import quiet_transformers
@@ -30,7 +31,6 @@ IMAGE_SIZE = 1024
 """Side of the input; it cannot be read off tensor shapes."""
 _STRIDE = 16
 _LAYERS = "image_encoder.layers."
-_HQ_TOKEN = "mask_decoder.hf_token."  # noqa: S105
 _ENCODER = (r"image_encoder\.((?:patch_embed|layers|neck)\..+)", r"vision_encoder.\1")
 _CLASSIFIER = ("image_encoder.norm_head.", "image_encoder.head.")
 _MOBILE_SAM = Layout(
@@ -60,11 +60,6 @@ def published_like(checkpoint: Checkpoint) -> str | None:
     if not checkpoint.has("image_encoder.patch_embed.seq."):
         return None
     return "light-hq-sam" if is_hq(checkpoint) else "mobile-sam"
-
-
-def is_hq(checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint has the decoder of SAM-HQ."""
-    return checkpoint.has(_HQ_TOKEN)
 
 
 def load_checkpoint(checkpoint: Checkpoint, name: str, options: LoadOptions) -> TransformersModel:

@@ -12,6 +12,7 @@ from samadapt.errors import CheckpointError
 from samadapt.models.checkpoint_file import Checkpoint, some
 
 _ENDS = ("", ".weight", ".bias")
+_HQ_TOKEN = "mask_decoder.hf_token."  # noqa: S105
 _POSITIONS = "pe_layer.positional_encoding_gaussian_matrix"
 _ATTENTION = r"(self_attn|cross_attn_token_to_image|cross_attn_image_to_token)\.([qkv]|out)_proj"
 _LAYER = r"mask_decoder\.transformer\.layers\.(\d+)"
@@ -82,6 +83,11 @@ class Layout(NamedTuple):
     mlps: Mapping[str, str] = MLPS
     left: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+
+
+def is_hq(checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint has the decoder of SAM-HQ."""
+    return checkpoint.has(_HQ_TOKEN)
 
 
 def convert(checkpoint: Checkpoint, layout: Layout) -> dict[str, Tensor]:
