@@ -280,10 +280,14 @@ class TestTable:
         changes = {row.label: row.cells[-1] for row in summary_rows([worse, result])}
         assert changes["NoC20@90"].verdict == changes["IoU@1"].verdict == "better"
 
-    def test_hidden_numbers_are_dashes(self, result: InteractiveResult):
-        found = replace(result, summary=dict(result.summary) | {"fr30@90": None})
-        (row,) = (r for r in summary_rows([found]) if r.label == "FR30@90")
-        assert [cell.text for cell in row.cells] == [UNKNOWN]
+    def test_hidden_numbers_are_dashes_beside_others_and_no_row_alone(
+        self, result: InteractiveResult
+    ):
+        hidden = replace(result, summary=dict(result.summary) | {"fr30@90": None})
+        shown = replace(result, summary=dict(result.summary) | {"fr30@90": 0.5})
+        (row,) = (r for r in summary_rows([hidden, shown]) if r.label == "FR30@90")
+        assert row.cells[0].text == UNKNOWN
+        assert "FR30@90" not in [r.label for r in summary_rows([hidden])]
 
 
 def printed(results: list[InteractiveResult]) -> str:
