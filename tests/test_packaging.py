@@ -72,7 +72,7 @@ def test_the_container_is_made_by_the_command_of_the_readme() -> None:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_recipes_are_shell() -> None:
     blocks = re.findall(r"```sh\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         subprocess.run(["bash", "-n", "-c", block], check=True)
 

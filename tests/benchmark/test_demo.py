@@ -38,8 +38,8 @@ def nano() -> SegmentationModel:
 def test_the_objects_are_those_that_one_sees() -> None:
     dataset = demo_dataset()
     names = [dataset.category(a.category_id).name for a in dataset.annotations]
-    assert names[:48] == 40 * ["galaxy"] + 8 * ["coin"]
-    assert len(names) == 63
+    assert names[:64] == 40 * ["galaxy"] + 24 * ["coin"]
+    assert len(names) == 79
     coins = next(i for i in dataset.images if i.file_name == "coins.png")
     picture = dataset.read_image(coins.id)[..., 0].astype(float)
     masks = [dataset.mask(a.id) for a in dataset.annotations_of(coins.id)]
@@ -73,7 +73,7 @@ def test_the_objects_come_image_by_image(monkeypatch: pytest.MonkeyPatch) -> Non
     dataset = demo_dataset()
     (frozen,) = demo_results(FakeModel(), 0, adapter=None)
     images = [row.image_id for row in frozen.objects]
-    assert len(images) == 63
+    assert len(images) == 79
     assert images == [a.image_id for a in dataset.annotations]
     assert 1 + sum(a != b for a, b in pairwise(images)) == len(dataset.images)
 

@@ -382,7 +382,7 @@ class TestRefused:
     ) -> None:
         data = tiny.open()
         options = TaskOptions(categories=("disc",), shots=(1, 4))
-        with pytest.raises(DataError, match="has 3 masks of 'disc', 4 shots"):
+        with pytest.raises(DataError, match="has 3 masks of 'disc', but 4 shots"):
             run_task(data, data, oracle(), options, work=tmp_path / "work")
         assert not (tmp_path / "work").exists()
 

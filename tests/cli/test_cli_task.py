@@ -159,7 +159,7 @@ class TestBenchmark:
             ((), "no data"),
             (("DATA", "--shots", "few"), "whole numbers or 'all'"),
             (("DATA", "--category", "disk"), "it has bar, disc, square"),
-            (("DATA", "--category", "disc", "--shots", "9"), "ask for 3 or fewer"),
+            (("DATA", "--category", "disc", "--shots", "9"), "use 3 or fewer shots"),
             (("DATA", "--methods", "plm,magic"), "unknown method 'magic'"),
             (("DATA", "--transfer-images", "."), "or neither"),
             (("DATA", "--cache-gb", "-1"), "0 or more"),

@@ -106,7 +106,7 @@ class TestMistakes:
             select(dataset, "DOOR")
 
     def test_fewer_masks_than_shots(self, dataset: CocoDataset) -> None:
-        with pytest.raises(DataError, match=r"has 5 masks of 'door', 9 shots.*5 or fewer"):
+        with pytest.raises(DataError, match=r"has 5 masks of 'door', but 9 shots.*5 or fewer"):
             select(dataset, "door", 9)
 
     def test_nothing_usable(self, dataset: CocoDataset) -> None:

@@ -267,7 +267,7 @@ class TestInterruptions:
     def test_other_settings_are_no_continuation(
         self, interrupted: Path, train: Callable[..., FitReport]
     ) -> None:
-        with pytest.raises(CheckpointError, match=r"differs in recipe.epochs \(1 then, 2 now\)"):
+        with pytest.raises(CheckpointError, match=r"differs in recipe.epochs \(1 before, 2 now\)"):
             train(checkpoint_steps=1, epochs=2)
         with pytest.raises(CheckpointError, match=r"differs in model.weights_hash"):
             train(checkpoint_steps=1, model=tiny_nano(1))
@@ -290,7 +290,7 @@ class TestInterruptions:
         assert not told
         assert again.resumed_at == again.values["steps"] == 3
         assert weights(again.adapter) == weights(first.adapter)
-        with pytest.raises(DataError, match=r"differs in recipe.seed \(3 then, 5 now\)"):
+        with pytest.raises(DataError, match=r"differs in recipe.seed \(3 before, 5 now\)"):
             train(seed=5)
 
 

@@ -439,12 +439,12 @@ class TestMistakes:
         assert not (tmp_path / "out").exists()
 
     def test_no_category(self, train: Callable[..., FitReport]) -> None:
-        with pytest.raises(DataError, match=r"one task.*bar, disc, square: give the category"):
+        with pytest.raises(DataError, match=r"learns one category.*bar, disc, square: give the category"):
             train(category=None)
         assert train("tokens", category=None).adapter.config.category is None
 
     def test_fewer_masks_than_shots(self, train: Callable[..., FitReport]) -> None:
-        with pytest.raises(DataError, match=r"has 3 masks of 'disc', 4 shots"):
+        with pytest.raises(DataError, match=r"has 3 masks of 'disc', but 4 shots"):
             train(shots=4)
 
     def test_masks_of_one_pixel(self, train: Callable[..., FitReport], tiny: TinyDataset) -> None:
