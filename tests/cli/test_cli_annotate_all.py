@@ -68,7 +68,7 @@ def test_one_file_a_folder_and_a_project(run: Any, here: Here, images: Path, wei
     assert (images / "b.adapters").is_dir()
     result = run("annotate-all", images, "--project", images / "b.sqlite", *SMALL)
     assert f"model: {weights} (the project was annotated with it" in result.stderr
-    assert f"{len(data.annotations)} proposals wait in" in result.stdout
+    assert f"{len(data.annotations)} proposals wait for review in" in result.stdout
     assert not list(Path().glob("*.journal"))
     assert not list(images.glob(".samadapt*.journal"))
 
