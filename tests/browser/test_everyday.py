@@ -91,6 +91,20 @@ def test_undo_survives_changing_the_image_and_an_import_is_one_step(
     story.until("samadapt.state.objects.size === 0")
     story.idle()
     assert objects.all() == []
+    # Where nothing else can be undone, the import is asked about once, however often one presses.
+    story.press("Control+y", "Control+y")
+    story.until("samadapt.state.objects.size === 2")
+    story.open(second)
+    story.click(*DISC)
+    story.accept()
+    third = annotator.ids()[2]
+    story.open(third)
+    story.press("Control+z", "Control+z", "Control+z")
+    page.wait_for_selector(".dialog >> text=Nothing else can be undone on this image")
+    page.tap(".dialog .button >> text=Cancel")
+    story.idle()
+    assert page.locator(".dialog").count() == 0
+    assert len(objects.all()) == 5
 
 
 def test_a_contrast_fit_is_of_each_image_unless_locked(

@@ -187,7 +187,7 @@ class Workspace:
         others = [o.rle for o in things if o.label_id != wanted.label]
         elsewhere = [] if examples else self.examples.of(wanted.label, found.image.id)
         if not examples and not elsewhere:
-            raise SessionError("accept an object of this label first: then similar ones are found")
+            raise SessionError("Accept an object of this label first: then similar ones are found.")
         return found.masks.similar(wanted, examples, others, elsewhere, found.searching)
 
     def accept_proposals(self, found: ClientSession, numbers: Sequence[int]) -> None:
@@ -203,7 +203,7 @@ class Workspace:
         waiting = {one.id: one for one in self.project.proposals.waiting(found.image.id)}
         some = [waiting[number] for number in dict.fromkeys(numbers) if number in waiting]
         if not some:
-            raise MissingError("this was dealt with meanwhile: go on to the next one")
+            raise MissingError("these proposals were dealt with meanwhile: go on to the next one")
         there = {label.name for label in self.project.labels.all()[0]}
         names = {one.id: one.proposal.label for one in some}
         found.objects.labels = {k: v for k, v in names.items() if v != UNLABELLED or v in there}

@@ -299,7 +299,7 @@ def test_find_similar_without_an_example_is_told(annotate: Maker, problems: list
     annotator.label = "never drawn on any image"
     annotator.find_similar()
     annotator.wait()
-    assert problems == ["accept an object of this label first: then similar ones are found"]
+    assert problems == ["Accept an object of this label first: then similar ones are found."]
 
 
 @pytest.mark.parametrize("change", ["3d", "rolled"])

@@ -68,7 +68,7 @@ const ordered = {
     return null;
   },
   cycle: () => cycle(),
-  undo: async () => (isCutting() ? cutBack() : (await undoStep()) || undo().then(inSight)), redo: async () => (await redoStep()) || redo().then(inSight).then(() => isQueue() && redone()),
+  undo: async (_, pressed) => (isCutting() ? cutBack() : (await undoStep(pressed)) || undo().then(inSight)), redo: async () => (await redoStep()) || redo().then(inSight).then(() => isQueue() && redone()),
   edit: () => (isQueue() && !hasObject() ? fixWaiting() : editSelected()), remove: deleteSelected,
   similar: findSimilar, acceptAll: () => (isQueue() ? acceptAllWaiting() : acceptAll()), reject: () => (isQueue() ? rejectWaiting() : rejectProposal()),
   proposalNext: () => (isQueue() ? passOver() : step(1)), proposalPrevious: () => step(-1),
@@ -90,7 +90,10 @@ const leading = {
 };
 
 const leaveDecided = (action) => leaveInOrder(async () => (await mayLeave()) && action());
-const inTurn = (group, how) => Object.fromEntries(Object.entries(group).map(([name, action]) => [name, (value) => how(() => action(value))]));
+const inTurn = (group, how) => Object.fromEntries(Object.entries(group).map(([name, action]) => [name, (value) => {
+  const pressed = performance.now();
+  return how(() => action(value, pressed));
+}]));
 
 const actions = {
   ...inTurn(ordered, inOrder), ...inTurn(leading, leaveDecided),

@@ -7,6 +7,7 @@ import { confirmed, toast } from "./ui.js";
 const STEPS = /^\/api\/(images\/\d+\/(click|box|stroke|choose|skip|edit|accept|objects|proposals|undo|redo)|objects\/\d+(\/delete)?$|proposals\/\d+\/(accept|reject))/;
 const done = []; // {text, undo, redo, at}
 const undone = [];
+let refused = 0; // when such a question was answered with Cancel
 let at = 0; // steps that were done in this tab on images, less those that were undone
 
 onAsked((path) => {
@@ -22,12 +23,20 @@ export function rememberStep(text, undo, redo) {
   undone.length = 0;
 }
 
-/** Take the last of these steps back if it is what was done last; false if there is another step to undo. */
-export async function undoStep() {
+/**
+ * Take the last of these steps back if it is what was done last; false if there is another step to undo.
+ * What was `pressed` before a question was answered with Cancel is not asked about again.
+ */
+export async function undoStep(pressed) {
   const last = done.at(-1);
   if (!last || (last.at !== at && current.canUndo)) return false;
-  // Something was done since, on other images.
-  if (last.at !== at && !(await confirmed("Undo", `Nothing else can be undone on this image. Undo ${last.text}?`, "Undo"))) return true;
+  if (last.at !== at) { // something was done since, on other images
+    if (pressed < refused) return true;
+    if (!(await confirmed("Undo", `Nothing else can be undone on this image. Undo ${last.text}?`, "Undo"))) {
+      refused = performance.now();
+      return true;
+    }
+  }
   await go(done, undone, last.undo, "Taken back");
   return true;
 }
