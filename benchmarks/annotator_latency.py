@@ -7,7 +7,8 @@ percentile: from releasing the mouse button to the painted mask, on an empty ima
 1,000 objects; from the button "next image" to the painted image; between two frames while an image
 of 4,096 x 4,096 pixels with 1,000 objects is moved and zoomed (software drawing); HTTP clicks of
 one client and of eight at once, each clicking once in `--pace` seconds; the model alone; and
-opening the page on a folder of ten thousand images.
+opening the page on a folder of ten thousand images; and opening and moving a tiled image of
+20,480 x 20,480 pixels.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -37,7 +39,8 @@ from PIL import Image
 TOKEN = "latency-benchmark"  # noqa: S105
 MANY = 1000
 IMAGES = 12
-PARTS = ("clicks", "pan", "people", "many")
+SLIDE, TILE = 20_480, 512
+PARTS = ("clicks", "pan", "people", "many", "slide")
 Found = tuple[str, Any]
 
 _MEASURE = """() => {
@@ -81,10 +84,25 @@ _OPEN = """async step => {
     return performance.now() - began;
 }"""
 
+_OPEN_SLIDE = """async () => {
+    const began = performance.now();
+    await samadapt.openImage(1);
+    const drawn = () => {
+        const canvas = document.querySelector("#tiles canvas");
+        if (!canvas || !canvas.width || document.getElementById("tiles").hidden) return false;
+        const { width, height } = canvas;
+        const pixel = canvas.getContext("2d").getImageData(width / 2, height / 2, 1, 1).data;
+        return pixel[3] === 255;
+    };
+    while (!drawn()) await new Promise(requestAnimationFrame);
+    return performance.now() - began;
+}"""
+
 
 def main() -> None:
     options = _options()
     parts = {"clicks": _page_clicks, "pan": _large_image, "people": _http, "many": _many_images}
+    parts["slide"] = _slide
     result: dict[str, Any] = {"environment": _environment(), "options": vars(options)}
     with tempfile.TemporaryDirectory(prefix="samadapt-latency-") as place:
         work = Path(place)
@@ -129,6 +147,23 @@ def _many_images(folder: Path, work: Path, options: argparse.Namespace) -> Itera
     many = _many_files(folder, work / "many", 10_000)
     with _server(many, work, options) as url, _browser(options.browser) as browser:
         yield "page_of_10000_images_s", _open_page(browser, url)[1]
+
+
+def _slide(folder: Path, work: Path, options: argparse.Namespace) -> Iterator[Found]:
+    slide = _write_slide(work / "slide", options.seed)
+    with _server(slide, work, options) as url, _browser(options.browser) as browser:
+        page, _ = _open_page(browser, url)
+        page.evaluate("samadapt.openImage(2)")
+        page.wait_for_timeout(1500)
+        yield "slide_opened_first_ms", round(page.evaluate(_OPEN_SLIDE))
+        page.evaluate("samadapt.openImage(2)")
+        page.wait_for_timeout(1500)
+        yield "slide_opened_ms", round(page.evaluate(_OPEN_SLIDE))
+        page.evaluate("samadapt.show(10000, 10000, 0.5)")
+        page.wait_for_timeout(3000)
+        page.evaluate(_PAN)
+        yield "slide_pan_frame_ms", _summary(page.evaluate(_PAN))
+        page.context.close()
 
 
 def _options() -> argparse.Namespace:
@@ -191,6 +226,39 @@ def _ellipses(size: tuple[int, int], seed: int, index: int) -> NDArray[np.float6
     """(30, 4) rows, columns, and half axes along both, of the ellipses in one picture."""
     rng = np.random.default_rng((seed, index, 1))
     return rng.uniform((0, 0, 12, 12), (*size, 45, 45), (30, 4))
+
+
+def _write_slide(folder: Path, seed: int) -> Path:
+    """A pyramidal TIFF of 20,480 x 20,480 pixels whose tiles repeat, and a small picture."""
+    import tifffile
+
+    _draw(folder, (4 * TILE, 4 * TILE), seed, 1)
+    texture = np.asarray(Image.open(folder / "00.png"))
+    tiles = [
+        zlib.compress(texture[y : y + TILE, x : x + TILE].tobytes(), 1)
+        for y in range(0, 4 * TILE, TILE)
+        for x in range(0, 4 * TILE, TILE)
+    ]
+    levels = 6
+    with tifffile.TiffWriter(folder / "01.tif", bigtiff=True) as writer:
+        for level in range(levels + 1):
+            side = SLIDE >> level
+            count = -(-side // TILE)
+            writer.write(
+                (
+                    tiles[(row % 4) * 4 + column % 4]
+                    for row in range(count)
+                    for column in range(count)
+                ),
+                shape=(side, side, 3),
+                dtype=np.uint8,
+                tile=(TILE, TILE),
+                photometric="rgb",
+                compression="zlib",
+                **({"subfiletype": 1} if level else {"subifds": levels}),
+            )
+    (folder / "00.png").rename(folder / "02.png")
+    return folder
 
 
 def _many_files(folder: Path, target: Path, count: int) -> Path:
