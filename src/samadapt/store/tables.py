@@ -59,7 +59,8 @@ details = Table(
     Column("body", Text, nullable=False),
 )
 """JSON of what is said beside masks and labels: attributes of a "label" (which ones its objects
-have) and of an "object" (their values), tags of an "image". No row where nothing is said."""
+have) and of an "object" (their values), tags of an "image", the track of a "tracked" object, parent
+and end of a "track", and 0 whether folders of "frames" are stacks. No row where nothing is said."""
 
 images = Table(
     "images",
