@@ -32,7 +32,7 @@ def export(
             "-f",
             metavar="NAME",
             help="coco (run lengths), coco-polygons, masks (one PNG per object), label-maps, yolo, "
-            "labelme or voc.",
+            "labelme, voc; of stacks: label-volume (TIFF), ctc (Cell Tracking Challenge).",
         ),
     ] = "coco",
     images: Annotated[
@@ -68,7 +68,7 @@ def export(
     Images, objects and classes keep their numbers from export to export. What
     cannot be written is named; the exit code is 3 then.
     """
-    from samadapt.store.export import ONE_FILE, check_format, export_project
+    from samadapt.store.export import ALL_FORMATS, ONE_FILE, check_format, export_project
     from samadapt.store.projects import Project
 
     for option, given in (("--done-only", done_only), ("--approved-only", approved_only)):
@@ -76,7 +76,7 @@ def export(
             raise DataError(f"--untouched: leave it out, {option} has marked images only")
     for option, tolerance in (("--format", 0.0), ("--simplify", simplify)):
         try:
-            check_format(format, tolerance)
+            check_format(format, tolerance, ALL_FORMATS)
         except DataError as error:
             raise DataError(f"{option}: {error}") from None
     if format in ONE_FILE:

@@ -49,14 +49,6 @@ def tracks(image_id: ImageId, here: Here) -> Json:
     return {"tracks": found}
 
 
-@router.get("/images/{image_id}/stack")
-def stack_objects(image_id: ImageId, here: Here) -> Json:
-    """How many objects each slice of an image's stack holds."""
-    place = here.carrying.place(image_id)
-    objects = here.carrying.tracked(place).objects
-    return {"objects": [len(objects.get(index, [])) for index in range(len(place.ids))]}
-
-
 @router.post("/images/{image_id}/carry")
 def carry(image_id: ImageId, wanted: CarryRequest, here: Here) -> Json:
     """Carry an object to the next slice, or the one before; what is found waits there."""

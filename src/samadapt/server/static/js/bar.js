@@ -34,6 +34,7 @@ function render() {
 
 function say(text) {
   $("remark").title = text;
+  $("remark").dataset.kind = !isUnderWay() && state.proposals?.carried?.why ? "warn" : "";
   if ($("remark").textContent !== text) $("remark").textContent = text;
 }
 
@@ -43,6 +44,7 @@ function remark() {
   const waiting = state.proposals?.list.length;
   if (text || !waiting) return text;
   if (isUnderWay()) return `An object of your own; ${waiting === 1 ? "1 proposal waits" : `${waiting} proposals wait`}.`;
+  if (state.proposals.carried) return state.proposals.carried.why ? `Look closely: ${state.proposals.carried.why}.` : "Accept it, or click to correct it.";
   if (state.proposals.unlike) return "This image looks unlike those with examples: look closely, whatever the score says.";
   return "A click begins an object of your own; Shift click picks a proposal.";
 }
@@ -61,7 +63,14 @@ function forObject() {
 }
 
 function forProposals() {
-  const { list, index, more, queue } = state.proposals;
+  const { list, index, more, queue, carried } = state.proposals;
+  if (carried) {
+    const { score } = list[0], { track, isFilled } = carried;
+    return [
+      h("span.info", { title: "How far the answers there and back agree" }, isFilled ? "Filled" : `Track ${track} · ${Math.round(100 * score)} %`), separator(),
+      plain("reject", "Reject"), plain("edit", "Fix"), !isFilled && plain("endTrack", "Ended"), main("accept", carried.step ? "Accept, carry on" : "Accept"), small("cross", "drop", "End"),
+    ].filter(Boolean);
+  }
   if (queue) {
     const { label, score } = list[index];
     return [
