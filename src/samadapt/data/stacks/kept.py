@@ -144,6 +144,15 @@ def slice_bytes(size: tuple[int, int]) -> int:
     return size[0] * size[1] * _WORKING_BYTES
 
 
+def _opened(path: Path, axis: Axis | None) -> Stack:
+    """The stack along an axis; a file whose only axis has no name is taken as it is."""
+    stack = Stack.open(path)
+    if axis in (None, stack.axis):
+        return stack
+    stack.close()
+    return Stack.open(path, axis=axis)
+
+
 def file_state(path: Path) -> _Key:
     """What changes when a file, or one in a folder, changes.
 
