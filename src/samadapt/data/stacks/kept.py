@@ -165,6 +165,8 @@ def file_state(path: Path) -> _Key:
             return state.st_size, state.st_mtime_ns
         with os.scandir(path) as entries:
             files = [(e.name, e.stat()) for e in entries if e.is_file()]
+    except FileNotFoundError:
+        raise ImageError(f"{path} does not exist: check the path of the stack") from None
     except OSError as error:
         raise ImageError(f"{path} cannot be read ({error.strerror or error})") from None
     return tuple(sorted((name, state.st_size, state.st_mtime_ns) for name, state in files))

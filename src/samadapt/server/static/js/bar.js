@@ -6,6 +6,7 @@ import { notFollowed } from "./follows.js";
 import { keyOf, run } from "./keys.js";
 import { onBusy } from "./queue.js";
 import { isPinning } from "./pins.js";
+import { openPlace } from "./stacks.js";
 import { request } from "./stage.js";
 import { configure, labelName, on, state } from "./state.js";
 import { selectedObjects } from "./selection.js";
@@ -13,7 +14,7 @@ import { $, h, icon } from "./ui.js";
 
 export function startBar() {
   onCurrent(() => { render(); request("overlay"); });
-  on("proposals selected label labels objects settings tool", render);
+  on("proposals selected label labels objects settings tool image", render);
   $("brush-size").addEventListener("input", (event) => configure({ brush: fromSlider(Number(event.target.value)) }));
   onBusy(render);
   render();
@@ -93,11 +94,12 @@ function forSelected() {
   if (objects.length > 1) {
     return [
       h("span.info", {}, `${objects.length} objects`), separator(),
-      plain("merge", "Merge"), plain("hide", "Hide"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),
-    ];
+      openPlace() && objects.length === 2 && plain("joinTracks", "Join tracks"), plain("merge", "Merge"), plain("hide", "Hide"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),
+    ].filter(Boolean);
   }
   return [
     h("span.info", {}, `${labelName(object.label)} #${object.id}`), separator(),
+    ...(openPlace() ? [plain("carry", "Carry on"), plain("fillSlices", "Fill"), plain("splitTrack", "New track"), plain("joinTracks", "Join"), plain("endTrack", "Ends"), separator()] : []),
     plain("edit", "Improve"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),
   ];
 }

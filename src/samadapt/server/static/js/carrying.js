@@ -26,6 +26,8 @@ export function startCarrying() {
   on("image", () => { fixing = null; });
 }
 
+/** Whether an object is on its way to another slice. */
+export const isCarrying = () => isUnderWay;
 /** Whether the proposal on the screen was carried here. */
 export const isCarried = () => Boolean(state.proposals?.carried);
 export const isFixingCarried = () => fixing !== null;
@@ -107,12 +109,17 @@ export async function acceptCarried() {
     complain(error);
     return;
   }
+  remember("the object", image.id);
+  await goOn(how, answer.object.id);
+}
+
+/** The slice is left: undo leads back to it. */
+function remember(what, image) {
   const back = async () => {
     await withdraw();
-    return stepAt(image.id, "undo");
+    return stepAt(image, "undo");
   };
-  rememberStep(`the object in ${where(placeOf(image.id))}`, back, () => stepAt(image.id, "redo"));
-  await goOn(how, answer.object.id);
+  rememberStep(`${what} in ${where(placeOf(image))}`, back, () => stepAt(image, "redo"));
 }
 
 export async function rejectCarried() {
@@ -144,8 +151,12 @@ export async function fixCarried() {
 export async function fixedCarried(isGivenUp = false) {
   const { how, object } = fixing;
   fixing = null;
-  if (isGivenUp) toast(`It is accepted as it was carried; ${keyOf("undo")} takes that back.`);
-  else await goOn(how, object);
+  if (isGivenUp) {
+    toast(`It is accepted as it was carried; ${keyOf("undo")} takes that back.`);
+    return;
+  }
+  remember("the correction", how.image);
+  await goOn(how, object);
 }
 
 /** The object is not here any more: it ends in the slice that it was carried from. */

@@ -2,7 +2,7 @@
 
 import { get, isSaving, leave, onSaved, post, save, whyNotSaved } from "./api.js";
 import { startBar } from "./bar.js";
-import { acceptCarried, alone, carry, endCarried, fixCarried, fixedCarried, isCarried, isFixingCarried, rejectCarried, startCarrying, withdraw } from "./carrying.js";
+import { acceptCarried, alone, carry, endCarried, fixCarried, fixedCarried, isCarried, isCarrying, isFixingCarried, rejectCarried, startCarrying, withdraw } from "./carrying.js";
 import { resizeBrush } from "./brush.js";
 import { current, cycle, drop, finalMask, hasObject, resync } from "./current.js";
 import { startDetails } from "./details.js";
@@ -92,6 +92,12 @@ const carrying = {
   carry: () => carry(1), carryBack: () => carry(-1), fillSlices, splitTrack, joinTracks, endTrack: () => (isCarried() ? endCarried() : endTrack()),
 };
 
+/** Decisions about what is on the screen: about what an object is carried to, once it is there. */
+function decided(name) {
+  const action = () => inOrder(ordered[name]);
+  return isCarrying() || isCarried() || isFixingCarried() ? alone(action) : action();
+}
+
 /** Those that lead to another image, once it is decided what becomes of the object under way. */
 const leading = {
   done: () => finish("done"),
@@ -107,7 +113,7 @@ const actions = {
   ...inTurn(ordered, inOrder), ...inTurn(leading, leaveDecided),
   skipImage: () => (shownImage()?.mark ? inOrder(() => setMark("")) : leaveDecided(leading.skipImage)),
   ...inTurn(carrying, (action) => alone(() => inOrder(action))),
-  accept: () => (isCarried() || isFixingCarried() ? alone(() => inOrder(ordered.accept)) : inOrder(ordered.accept)),
+  ...Object.fromEntries(["accept", "acceptAll", "reject", "edit"].map((name) => [name, () => decided(name)])),
   sliceNext: () => stepSlice(1), slicePrevious: () => stepSlice(-1),
   jump, searchLabel, comment: pinComment,
   toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),

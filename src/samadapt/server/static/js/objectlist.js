@@ -112,7 +112,7 @@ function row(object, at, isChosen) {
     title: said ? `${nameOf(object)} #${object.id}: ${inWords(said)}` : nameOf(object), "aria-current": String(isChosen), "data-object": String(object.id), style: { height: `${ROW}px` },
     onclick: pick, ondblclick: () => alone(editSelected), onpointerenter: () => hover(object.id),
   },
-  swatch(object), h("span.name", {}, nameOf(object)), h("span.muted", {}, `#${object.id}`), said && h("span.muted.track", {}, `⌁ ${said.track}${said.ends ? " ⊣" : ""}`),
+  swatch(object), h("span.name", {}, nameOf(object), said && h("span.muted", {}, ` track ${said.track}${said.ends ? ", ends" : ""}`)), h("span.muted", {}, `#${object.id}`), 
   h("span.muted", {}, [locked && "locked", hidden && "hidden"].filter(Boolean).join(", ") || `${areaOf(object).toLocaleString()} px`),
   h("span.row-tools", {},
     tool(hidden ? "eyeoff" : "eye", `${hidden ? "Show" : "Hide"} (${keyOf("hide")})`, () => hide([object])),

@@ -3,13 +3,13 @@
 import { get, save } from "./api.js";
 import { hasObject } from "./current.js";
 import { refreshImages } from "./images.js";
-import { keyOf, run } from "./keys.js";
+import { keyOf } from "./keys.js";
 import { refreshObjects } from "./objects.js";
 import { select, selectedIds } from "./selection.js";
 import { openPlace, placeOf } from "./stacks.js";
 import { on, state, tell } from "./state.js";
 import { rememberStep } from "./steps.js";
-import { $, complain, h, toast } from "./ui.js";
+import { $, complain, toast } from "./ui.js";
 
 let known = ""; // the objects that the tracks were asked for
 let followed = null; // {object, track, stack}: what was selected last; it is selected again in other slices
@@ -19,7 +19,6 @@ export function startTracks() {
   on("image", () => { known = ""; state.tracks = {}; look(true); });
   on("objects", () => look());
   on("selected", follow);
-  on("selected image tracks proposals", tools);
   on("hovered tracks", () => {
     const said = tracksOf(state.hovered);
     $("stage").title = said ? inWords(said) : "";
@@ -133,13 +132,3 @@ async function change(what, object, more, named) {
     end: () => `Track ${now} ends here${gone ? `; ${gone} later object${gone === 1 ? "" : "s"} deleted` : ""}.`,
   }[what]() + ` ${keyOf("undo")} takes that back.`);
 }
-
-/** Buttons beside the slider, for what is selected. */
-function tools() {
-  const count = openPlace() && !state.proposals ? selectedIds().size : 0;
-  const button = (action, text) => h("button.button.small", { "data-bar": action, title: `${text} (${keyOf(action)})`, onclick: () => run(action) }, text);
-  $("track-tools").replaceChildren(...(count === 1
-    ? [button("carry", "Carry on"), button("fillSlices", "Fill"), button("splitTrack", "Split track"), button("joinTracks", "Join"), button("endTrack", "End")]
-    : count === 2 ? [button("joinTracks", "Join tracks")] : []));
-}
-
