@@ -355,9 +355,7 @@ def test_a_bad_slice_costs_only_itself(folder: Path, tmp_path: Path) -> None:
         annotator.stop()
 
 
-def test_a_volume_that_was_one_image_before_keeps_its_objects(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_volume_that_was_one_image_before_keeps_its_objects(folder: Path, tmp_path: Path) -> None:
     path, pixels = folder / "volume.ome.tif", moving_disc(6)
     save_stack(path, pixels[:1], voxel=2.0)  # as a version took it that knew of no stacks
     with Project.open(project_file(folder)) as project:

@@ -241,9 +241,7 @@ class Carrying(BackgroundRun[FillProgress]):
     def _using(self, place: SlicePlace) -> AbstractContextManager[Stack]:
         return self._encoder.decoder.stacks.using(place.stack.path, place.stack.axis)
 
-    def _put(
-        self, thing: StoredObject, masks: dict[int, tuple[Rle, float]]
-    ) -> dict[int, int]:
+    def _put(self, thing: StoredObject, masks: dict[int, tuple[Rle, float]]) -> dict[int, int]:
         """Let masks wait on images; returns the numbers of the proposals."""
         proposals = self._gallery.project.proposals
         labels = {label.id: label.name for label in self._gallery.project.labels.all()[0]}

@@ -55,7 +55,9 @@ class Slices:
         entries: all images of the project.
     """
 
-    def __init__(self, stacks: Iterable[FoundStack] = (), entries: Iterable[ImageEntry] = ()) -> None:
+    def __init__(
+        self, stacks: Iterable[FoundStack] = (), entries: Iterable[ImageEntry] = ()
+    ) -> None:
         numbers = {entry.name: entry.id for entry in entries}
         self._places: dict[int, SlicePlace] = {}
         self.stacks: list[tuple[FoundStack, tuple[int, ...]]] = []

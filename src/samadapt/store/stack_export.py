@@ -122,9 +122,7 @@ def save_stacks(
         DataError: there is no stack, or the folder cannot be written.
     """
     if not known.stacks:
-        raise DataError(
-            f"{format} is for stacks, and this project has none: choose another format"
-        )
+        raise DataError(f"{format} is for stacks, and this project has none: choose another format")
     by_name = {image.file_name: image for image in dataset.images}
     written: list[Id] = []
     with new_folder(out) as folder:

@@ -243,9 +243,7 @@ class Tracked:
         tracks = {} if said == ended else {track: (said, ended)}
         return TrackStep({}, tracks, [(one.id, one.revision) for one in later])
 
-    def _children(
-        self, track: int, new: int
-    ) -> dict[int, tuple[TrackFacts, TrackFacts]]:
+    def _children(self, track: int, new: int) -> dict[int, tuple[TrackFacts, TrackFacts]]:
         """What came from a track comes from another one now; a parent of itself has none."""
         return {
             child: (said, said.model_copy(update={"parent": None if child == new else new}))

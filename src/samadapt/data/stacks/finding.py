@@ -73,7 +73,9 @@ class StackFinder:
     def __init__(self) -> None:
         self._known: dict[tuple[Path, object], _Header] = {}
 
-    def look(self, folder: Path, known: Collection[str] = (), frames: bool = False) -> FolderContent:
+    def look(
+        self, folder: Path, known: Collection[str] = (), frames: bool = False
+    ) -> FolderContent:
         """Find the images of a folder and its subfolders.
 
         Args:
@@ -164,9 +166,7 @@ def _opened(path: Path, is_always: bool) -> _Header:
         with OpenStacks(0).using(path) as stack:
             if not is_always and len(stack.usable) < 2:
                 return _Header()
-            return _Header(
-                stack.axis, stack.names, stack.problems, tuple(map(str, stack.remarks))
-            )
+            return _Header(stack.axis, stack.names, stack.problems, tuple(map(str, stack.remarks)))
     except ImageError as error:
         return _Header(error=str(error))
 
