@@ -106,14 +106,13 @@ class Carrying(BackgroundRun[FillProgress]):
         return found
 
     def tracked(self, place: SlicePlace) -> Tracked:
-        """The objects of a stack with their tracks."""
+        """The objects of a stack with their tracks; masks left out."""
         project = self._gallery.project
         numbers = project.tracks.numbers()
         objects: dict[int, list[StoredObject]] = {}
         indices = {number: index for index, number in enumerate(place.ids)}
-        for one in project.objects.all():
-            if one.image_id in indices:
-                objects.setdefault(indices[one.image_id], []).append(one)
+        for one in project.objects.of_images(place.ids):
+            objects.setdefault(indices[one.image_id], []).append(one)
         there = {o.id: numbers.get(o.id, o.id) for some in objects.values() for o in some}
         return Tracked(objects, there, project.tracks.facts())
 
@@ -153,7 +152,8 @@ class Carrying(BackgroundRun[FillProgress]):
         if not mask.any():
             return CarriedTo(there, track, why=why, problems=rest)
         rle = Rle.from_mask(mask)
-        same = [one for one in tracked.objects.get(index, []) if is_known(rle, [one.rle])]
+        others = self._gallery.project.objects.of_image(there)
+        same = [one for one in others if is_known(rle, [one.rle])]
         if same:
             text = "an object is here already: is it the same?"
             return CarriedTo(there, track, object_id=same[0].id, why=text, problems=rest)
@@ -176,7 +176,8 @@ class Carrying(BackgroundRun[FillProgress]):
                 "fill needs the same object in another slice, with slices between: carry or draw "
                 "it there, and join the two"
             )
-        keys = {index: Rle.union([one.rle for one in mine[index]]) for index in (first, last)}
+        get = self._gallery.project.objects.get
+        keys = {k: Rle.union([get(one.id).rle for one in mine[k]]) for k in (first, last)}
         progress = FillProgress(
             object=thing.id, stack=place.stack.name, steps=2 * (last - first - 1)
         )

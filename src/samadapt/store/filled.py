@@ -28,8 +28,9 @@ def accept_filled(project: Project, numbers: Sequence[int], person: str) -> list
     with project.database.write() as tx:
         project.journal.lock(tx)
         for one in project.proposals.some_in(tx, numbers):
-            facts = images[one.image_id].facts
-            name = one.proposal.label
+            facts, name = images[one.image_id].facts, one.proposal.label
+            if facts is not None and (facts.height, facts.width) != one.proposal.rle.size:
+                continue  # the stack was replaced meanwhile
             new = NewMask(
                 one.image_id,
                 one.proposal.rle,

@@ -21,7 +21,6 @@ from samadapt.data.tracks import Track, Tracks
 from samadapt.data.tracks_coco import video_record
 from samadapt.errors import DataError, ImageError
 from samadapt.store.projects import Project
-from samadapt.store.tracks import UNSAID
 
 VOLUME_FORMATS = ("label-volume", "ctc")
 """Formats of stacks: a file or folder for each, in a new folder."""

@@ -193,7 +193,7 @@ class Tracked:
                 **({track: (said, TrackFacts(parent=said.parent))} if said.ends else {}),
             }
             tracks |= self._children(track, new)
-            return TrackStep({number: (track, new) for number in after}, tracks)
+            return TrackStep(dict.fromkeys(after, (track, new)), tracks)
         # The number belongs to the part that begins here: what is before gets another one.
         new = next((number for number in before if number not in used), None)
         if new is None:
@@ -202,7 +202,7 @@ class Tracked:
             new: (UNSAID, TrackFacts(parent=said.parent)),
             track: (said, TrackFacts(parent=new, ends=said.ends)),
         }
-        return TrackStep({number: (track, new) for number in before}, tracks)
+        return TrackStep(dict.fromkeys(before, (track, new)), tracks)
 
     def merge(self, track: int, other: int) -> TrackStep:
         """Both are one object, with the number of the first.

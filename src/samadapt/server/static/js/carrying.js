@@ -12,7 +12,7 @@ import { endProposals } from "./similar.js";
 import { placeOf, where } from "./stacks.js";
 import { colourOf, NO_LABEL, on, set, state } from "./state.js";
 import { rememberStep } from "./steps.js";
-import { chosen, endTrack } from "./tracks.js";
+import { chosen, endTrack, noteTrack } from "./tracks.js";
 import { complain, toast } from "./ui.js";
 import { reveal } from "./view.js";
 import { stepAt } from "./waiting.js";
@@ -66,6 +66,7 @@ async function carryFrom(image, object, step) {
     else complain(error);
     return;
   }
+  noteTrack(object, answer.track);
   for (const text of answer.problems) toast(text, true);
   await leaving(() => openImage(answer.image));
   if (state.image?.id !== answer.image) return;
@@ -162,6 +163,7 @@ export async function fixedCarried(isGivenUp = false) {
 /** The object is not here any more: it ends in the slice that it was carried from. */
 export async function endCarried() {
   const { how } = present();
+  if (how.isFilled) return;
   await withdraw();
   await leaving(() => openImage(how.from));
   if (state.image?.id !== how.from || !state.objects.has(how.object)) return;

@@ -12,11 +12,12 @@ import { rememberStep } from "./steps.js";
 import { $, complain, toast } from "./ui.js";
 
 let known = ""; // the objects that the tracks were asked for
+let isFresh = false; // the slice was opened just now
 let followed = null; // {object, track, stack}: what was selected last; it is selected again in other slices
 let before = null; // the same, before that
 
 export function startTracks() {
-  on("image", () => { known = ""; state.tracks = {}; look(true); });
+  on("image", () => { known = ""; isFresh = true; state.tracks = {}; look(); });
   on("objects", () => look());
   on("selected", follow);
   on("hovered tracks", () => {
@@ -40,7 +41,7 @@ export async function refreshTracks() {
   await look();
 }
 
-async function look(isNew = false) {
+async function look() {
   const id = state.image?.id;
   if (!id || !placeOf(id)) return;
   const now = [id, ...[...state.objects.values()].map((object) => `${object.id}.${object.revision}`)].join(" ");
@@ -51,8 +52,10 @@ async function look(isNew = false) {
     if (state.image?.id !== id || known !== now) return;
     state.tracks = tracks;
     for (const object of state.objects.values()) object.track = tracks[object.id]?.track;
+    if (followed) followed.track = tracks[followed.object]?.track ?? followed.track;
     tell(["tracks"]);
-    if (isNew && state.selected === null && !state.proposals && !hasObject()) selectFollowed();
+    if (isFresh && state.selected === null && !state.proposals && !hasObject()) selectFollowed();
+    isFresh = false;
   } catch {
     known = ""; // the next change asks again
   }
@@ -62,14 +65,19 @@ function follow() {
   const said = tracksOf(state.selected), { stack } = openPlace() ?? {};
   if (!stack || state.selected === null) return;
   if (followed && followed.object !== state.selected && followed.track !== said?.track) before = followed;
-  followed = { object: state.selected, track: said?.track ?? state.selected, stack };
+  followed = { object: state.selected, track: said?.track ?? state.selected, stack: stack.name };
 }
 
 /** The object that was selected in another slice is selected here, too. */
 function selectFollowed() {
-  if (followed?.stack !== openPlace()?.stack) return;
+  if (followed?.stack !== openPlace()?.stack.name) return;
   const here = [...state.objects.values()].find((object) => object.track === followed?.track);
   if (here) select([here.id]);
+}
+
+/** The track of an object is known. */
+export function noteTrack(object, track) {
+  if (followed?.object === object) followed.track = track;
 }
 
 /** Nothing is followed any more. */
@@ -96,7 +104,7 @@ export async function joinTracks() {
 /** The object that was selected before the present one, if it is another track of this stack. */
 function elsewhere() {
   const { stack } = openPlace() ?? {}, mine = tracksOf(state.selected)?.track;
-  const found = [followed, before].find((one) => one && one.stack === stack && one.object !== state.selected && one.track !== mine);
+  const found = [followed, before].find((one) => one && one.stack === stack?.name && one.object !== state.selected && one.track !== mine);
   return found?.object ?? null;
 }
 
@@ -110,6 +118,7 @@ export function chosen() {
 
 async function change(what, object, more, named) {
   if (object === undefined || !openPlace()) return;
+  if (!tracksOf(object)) await refreshTracks();
   const { image } = state, track = tracksOf(object)?.track ?? object;
   let step;
   const made = async (path, body) => {
@@ -125,7 +134,6 @@ async function change(what, object, more, named) {
   }
   rememberStep(named(track), () => made("/api/tracks/undo", step), () => made("/api/tracks/redo", step));
   const now = tracksOf(object)?.track ?? track, gone = step.deleted.length;
-  if (followed) followed.track = tracksOf(followed.object)?.track ?? followed.track;
   toast({
     split: () => `From this slice on it is track ${now}, which came from another one.`,
     merge: () => `Both are track ${now} now.`,
