@@ -452,6 +452,10 @@ def test_stacks_are_exported_with_their_tracks(
     assert {one.id: one.parent for one in read}[split["id"]] == track
     assert read[track].masks[1] == things[now["id"]].rle
 
+    again = ann.http.post("/api/import?name=tracks.json", content=answer.content).json()
+    assert (again["added"], again["left_out_count"]) == (0, 0)
+    assert annotator.project.labels.all()[0][0].attributes == ()
+
     answer = ann.http.get("/api/export?format=label-volume")
     summary = answer.headers["x-samadapt-left-out"]
     assert summary == "1"  # the photo is in no stack

@@ -72,7 +72,8 @@ def with_tracks(dataset: CocoDataset, known: ProjectStacks) -> CocoDataset:
         for number, stack in enumerate(known.stacks, 1)
         for index, name in enumerate(stack.slices)
     }
-    images, videos_of = [], dict[Id, int]()
+    images: list[CocoImage] = []
+    videos_of: dict[Id, int] = {}
     for image in dataset.images:
         if image.file_name in places:
             video, index = places[image.file_name]
@@ -80,13 +81,14 @@ def with_tracks(dataset: CocoDataset, known: ProjectStacks) -> CocoDataset:
             more = {"video_id": video, "frame_id": index, "frame_index": index}
             image = replace(image, extra={**image.extra, **more})
         images.append(image)
-    annotations, seen = [], dict[int, dict[str, Any]]()
+    annotations: list[CocoAnnotation] = []
+    seen: dict[int, dict[str, Any]] = {}
     for one in dataset.annotations:
         if one.image_id in videos_of:
             track, video = known.track(one.id), videos_of[one.image_id]
             said = {**one.extra.get("attributes", {}), "track_id": track}
-            more = {"track_id": track, "instance_id": track, "video_id": video, "attributes": said}
-            one = replace(one, extra={**one.extra, **more})
+            numbers = {"track_id": track, "instance_id": track, "video_id": video}
+            one = replace(one, extra={**one.extra, **numbers, "attributes": said})
             seen[track] = {"id": track, "category_id": one.category_id, "video_id": video}
         annotations.append(one)
     for track, record in seen.items():
@@ -131,7 +133,7 @@ def save_stacks(
                     tracks = _tracks(dataset, known, stack, opened, by_name)
                     _WRITERS[format](folder / target, tracks, opened)
             except (ImageError, DataError) as error:
-                left_out.append(f"{stack.name}: {error}")
+                left_out.append(str(error).replace(str(stack.path), stack.name))
                 continue
             written += [by_name[name].id for name in stack.slices if name in by_name]
     kept = set(written)
