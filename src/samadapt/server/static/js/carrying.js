@@ -1,7 +1,7 @@
 // Carrying the selected object from slice to slice, and filling the slices between two.
 
 import { get, post } from "./api.js";
-import { current, hasObject, onFirstPrompt, request } from "./current.js";
+import { current, edit, hasObject, onFirstPrompt, request } from "./current.js";
 import { openImage } from "./images.js";
 import { keyOf } from "./keys.js";
 import { mayLeave } from "./leaving.js";
@@ -140,8 +140,10 @@ export async function fixCarried() {
   const { id, how } = present();
   endProposals();
   try {
-    const { object } = await request(`/api/proposals/${id}/accept`, { fix: true });
+    // Two steps of undo: it is accepted, and taken up again.
+    const { object } = await request(`/api/proposals/${id}/accept`, {});
     fixing = { how, object: object.id };
+    await edit(object);
     if (current.mask) reveal(current.mask);
   } catch (error) {
     complain(error);
