@@ -88,6 +88,11 @@ function forProposals() {
   ];
 }
 
+const TRACK_TOOLS = [
+  ["fillSlices", "Fill", "Fill the slices up to the next one of this object"], ["splitTrack", "Split", "From this slice on it is another object"],
+  ["joinTracks", "Join", "The same object as the one that was selected before"], ["endTrack", "End", "The object is in no later slice"],
+];
+
 function forSelected() {
   const objects = selectedObjects(), [object] = objects;
   if (!object) return [];
@@ -99,7 +104,7 @@ function forSelected() {
   }
   return [
     h("span.info", {}, `${labelName(object.label)} #${object.id}`), separator(),
-    ...(openPlace() ? [plain("carry", "Carry on"), plain("fillSlices", "Fill"), plain("splitTrack", "New track"), plain("joinTracks", "Join"), plain("endTrack", "Ends"), separator()] : []),
+    ...(openPlace() ? [plain("carry", "Carry on"), ...TRACK_TOOLS.map((tool) => titled(...tool)), separator()] : []),
     plain("edit", "Improve"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),
   ];
 }
@@ -119,6 +124,10 @@ function small(image, action, title) {
 
 function plain(action, text) {
   return h("button.button", { onclick: () => run(action), "data-bar": action }, text, key(action));
+}
+
+function titled(action, text, title) {
+  return h("button.button", { title: `${title} (${keyOf(action)})`, onclick: () => run(action), "data-bar": action }, text);
 }
 
 function main(action, text, disabled = false) {
