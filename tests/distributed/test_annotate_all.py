@@ -222,6 +222,6 @@ def test_slices_of_a_projects_stack_stand_in_the_place_of_their_file(
         assert names[numbers["volume.tif#z=0"]] == "volume.tif"  # as it was called before
         assert names[numbers["volume.tif#z=1"]] == "volume.tif#z=1"
         done, results = found(images, work, tmp_path / "j")
-        assert done.failed == []
+        assert done.failed == ()
         put_proposals(project, "nano", numbers, iter(results))
         assert set(project.proposals.numbers()) == set(numbers.values())
