@@ -22,7 +22,7 @@ export function startQueue() {
   on("tab label labels images", render);
   on("tab images", refresh);
   on("image", () => { fixing = null; });
-  onWaiting(([id]) => (wasCarried(id) ? showCarried : showAgain)(id).catch(complain));
+  onWaiting(([id]) => (wasCarried(id) ? inOrder(() => showCarried(id)) : showAgain(id).catch(complain)));
 }
 
 /** Whether the proposals on the screen are those that wait. */
