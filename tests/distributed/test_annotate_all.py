@@ -11,6 +11,7 @@ from PIL import Image
 
 from engines import Here, make_images, tiny_weights
 from fakes import FakeModel
+from moving import moving_disc, save_stack
 from samadapt.data.coco import CocoDataset
 from samadapt.data.tiled import image as tiled_image
 from samadapt.distributed.annotate import AnnotateWork, FoundImage, ImageAnnotator
@@ -18,7 +19,7 @@ from samadapt.distributed.annotate_all import AnnotatedImages, annotate_all, des
 from samadapt.distributed.annotate_output import write_coco, write_shards
 from samadapt.distributed.images import ImageList
 from samadapt.distributed.journal import RunJournal
-from samadapt.distributed.project import project_images, put_proposals
+from samadapt.distributed.project import project_images, put_proposals, with_slices
 from samadapt.distributed.worker_model import WorkerModel
 from samadapt.errors import DataError, ModelError
 from samadapt.proposals.grid import ProposalOptions, propose
@@ -204,3 +205,23 @@ def test_proposals_wait_in_the_project_and_replace_those_before(
         other = ImageList.find(str(make_images(tmp_path / "elsewhere", 1)))
         with pytest.raises(DataError, match="not one of the images of the project"):
             project_images(project, images.root, other)
+
+
+def test_slices_of_a_projects_stack_stand_in_the_place_of_their_file(
+    tmp_path: Path, work: AnnotateWork
+) -> None:
+    folder = make_images(tmp_path / "images", 1)
+    save_stack(folder / "volume.tif", moving_disc(2)[:1])
+    with Project.open(folder / "samadapt.sqlite") as project:
+        project.images.scan(folder)
+        save_stack(folder / "volume.tif", moving_disc(2))
+        images = with_slices(project, folder, ImageList.find(str(folder)))
+        assert images.names == ("img0.png", "volume.tif#z=0", "volume.tif#z=1")
+        numbers = project_images(project, folder, images)
+        names = {image.id: image.name for image in project.images.all().values()}
+        assert names[numbers["volume.tif#z=0"]] == "volume.tif"  # as it was called before
+        assert names[numbers["volume.tif#z=1"]] == "volume.tif#z=1"
+        done, results = found(images, work, tmp_path / "j")
+        assert done.failed == ()
+        put_proposals(project, "nano", numbers, iter(results))
+        assert set(project.proposals.numbers()) == set(numbers.values())

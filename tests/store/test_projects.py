@@ -293,7 +293,8 @@ def test_a_session_writes_into_the_projects_log(project: Project, fake_model: Fa
     assert found is not None
     assert [r.event for r in found] == [r.event for r in log]
     assert project.journal.last_log("other", image) is None
-    objects = SessionObjects(project.objects, project.proposals, image, None, lambda: False)
+    tables = project.objects, project.proposals, project.tracks
+    objects = SessionObjects(*tables, image, None, lambda: False)
     log.complete = lambda tx, event: objects.complete(tx, session.state, event)
     mask = session.accept()
     (thing,) = project.objects.of_image(image)

@@ -44,6 +44,14 @@ def annotate(
         ),
     ] = None,
     crowds: common.CrowdsOption = False,
+    frames: Annotated[
+        bool | None,
+        typer.Option(
+            "--frames/--no-frames",
+            help="Whether the numbered images of each folder are the frames of one stack; the "
+            "project remembers it.",
+        ),
+    ] = None,
     project: Annotated[
         str | None,
         typer.Option(
@@ -112,6 +120,8 @@ def annotate(
         # A server keeps several projects apart by their folders' names.
         chosen = name if is_file else name or folder.resolve().name
         with Project.open(where, chosen) as opened:
+            if frames is not None:
+                opened.stacks.set_frames(frames, "")
             kept = adapters_folder(opened, folder)
             opened.images.scan(folder)
             if label:

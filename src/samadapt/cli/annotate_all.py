@@ -129,6 +129,10 @@ def annotate_all(
     work = AnnotateWork(WorkerModel.of(loaded, chosen.spec, device), tasks, adapters, options)
     where = make_engine(engine or "local", workers, gpus, address)
     opened, folder = _open_project(project, found)
+    if opened is not None:
+        from samadapt.distributed.project import with_slices
+
+        found = with_slices(opened, folder, found)
     place = found.root / _HIDDEN_JOURNAL if out is None else out.with_name(out.name + _JOURNAL)
     try:
         with RunJournal(place, describe_run(found, work, hashes)) as journal:

@@ -32,7 +32,7 @@ def export(
             "-f",
             metavar="NAME",
             help="coco (run lengths), coco-polygons, masks (one PNG per object), label-maps, yolo, "
-            "labelme or voc.",
+            "labelme, voc; of stacks: label-volume (TIFF), ctc (Cell Tracking Challenge).",
         ),
     ] = "coco",
     images: Annotated[
@@ -69,7 +69,7 @@ def export(
     Images, objects and classes have the same ids in every export. Objects that
     cannot be written are named; the exit code is 3 then.
     """
-    from samadapt.store.export import ONE_FILE, check_format, export_project
+    from samadapt.store.export import ALL_FORMATS, ONE_FILE, check_format, export_project
     from samadapt.store.projects import Project
 
     for option, given in (("--done-only", done_only), ("--approved-only", approved_only)):
@@ -77,7 +77,7 @@ def export(
             raise DataError(f"--untouched: leave it out, {option} exports only marked images")
     for option, tolerance in (("--format", 0.0), ("--simplify", simplify)):
         try:
-            check_format(format, tolerance)
+            check_format(format, tolerance, ALL_FORMATS)
         except DataError as error:
             raise DataError(f"{option}: {error}") from None
     if format in ONE_FILE:

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from samadapt.data.pixels import check_size, damaged, to_rgb, upright
+from samadapt.data.stacks.kept import read_slice, slice_bytes, slice_size
 from samadapt.data.tiff import deep_tiff_bytes, deep_tiff_size, read_deep_tiff
 from samadapt.errors import BusyError, DataError, ImageError
 
@@ -50,8 +51,8 @@ def read_image(image: ImageLike) -> NDArray[np.uint8]:
     several pages or frames the first is read.
 
     Args:
-        image: a path, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4)
-            RGBA of bool, integers or floats.
+        image: a path, the address of a slice (`volume.tif#z=12`), a PIL image, or an array (H, W),
+            (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA of bool, integers or floats.
 
     Returns:
         (H, W, 3) uint8, a new C-contiguous array.
@@ -66,6 +67,9 @@ def read_image(image: ImageLike) -> NDArray[np.uint8]:
         check_size((image.height, image.width), "the image")
         _load(image, "the image")
         return _shown(_array_of(image, "the image"), image, "the image")
+    found = read_slice(_as_path(image))
+    if found is not None:
+        return found
     return np.ascontiguousarray(to_rgb(read_seen(image), str(image)))
 
 
@@ -115,6 +119,9 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     Raises:
         ImageError: missing file, or not an image.
     """
+    size = slice_size(_as_path(path))
+    if size is not None:
+        return size
     path = _path(path)
     with _opened(path) as opened:
         if isinstance(opened, tuple):
@@ -131,6 +138,9 @@ def decoding_bytes(path: str | os.PathLike[str]) -> int:
     Raises:
         ImageError: as `image_size`.
     """
+    size = slice_size(_as_path(path))
+    if size is not None:
+        return slice_bytes(size)
     path = _path(path)
     with _opened(path) as opened:
         if isinstance(opened, tuple):
@@ -141,7 +151,10 @@ def decoding_bytes(path: str | os.PathLike[str]) -> int:
 
 
 def list_images(
-    folder: str | os.PathLike[str], recursive: bool = False, large: bool = False
+    folder: str | os.PathLike[str],
+    recursive: bool = False,
+    large: bool = False,
+    more: Collection[str] = (),
 ) -> list[Path]:
     """The image files of a folder, in natural order (img2 before img10).
 
@@ -151,6 +164,7 @@ def list_images(
         folder: where to look.
         recursive: look into subfolders as well.
         large: include slide scanners' files and zarr stores, which are read in windows.
+        more: further endings (lower case) of files to include.
 
     Raises:
         DataError: not a folder, or no image in it.
@@ -160,6 +174,7 @@ def list_images(
         raise DataError(f"{folder} is not a folder: give the folder that holds the images")
     found = []
     suffixes = IMAGE_SUFFIXES | SLIDE_SUFFIXES if large else IMAGE_SUFFIXES
+    endings = tuple(more)
     for root, folders, names in os.walk(folder):
         seen = [name for name in folders if not name.startswith(".")]
         stores = [name for name in seen if name.lower().endswith(ZARR_SUFFIX)]
@@ -167,7 +182,8 @@ def list_images(
         if large:
             found += [Path(root, name) for name in stores]
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
+            is_wanted = Path(name).suffix.lower() in suffixes or name.lower().endswith(endings)
+            if is_wanted and not name.startswith("."):
                 found.append(Path(root, name))
     if not found:
         raise DataError(
@@ -187,14 +203,18 @@ def natural_key(text: str) -> tuple[Any, ...]:
 # -- opening ------------------------------------------------------------------------------
 
 
-def _path(image: str | os.PathLike[str]) -> Path:
+def _as_path(image: str | os.PathLike[str]) -> Path:
     try:
-        path = Path(image)
+        return Path(image)
     except TypeError:
         raise ImageError(
             f"an image of type {type(image).__name__} cannot be read: give a path, a PIL image "
             "or a NumPy array"
         ) from None
+
+
+def _path(image: str | os.PathLike[str]) -> Path:
+    path = _as_path(image)
     try:
         if path.is_dir():
             raise ImageError(f"{path} is a folder: give one image file")

@@ -19,7 +19,9 @@ from samadapt.errors import ImageError
 
 _WIDTH, _LENGTH, _BITS, _SAMPLES, _ORIENTATION, _FORMAT = 256, 257, 258, 277, 274, 339
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_PHOTOMETRIC, _COMPRESSION = 262, 259
+_PHOTOMETRIC, _COMPRESSION, _DESCRIPTION = 262, 259, 270
+_LONGEST_HEAD = 1 << 12
+"""Characters of a description that are looked at."""
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _INKS = 0, 1, 5
 _ALPHA = 2
 _TAGS = {
@@ -47,6 +49,15 @@ def deep_tiff_size(path: Path) -> tuple[int, int] | None:
     height, width = max(tags[_LENGTH]), max(tags[_WIDTH])
     check_size((height, width), str(path))
     return (width, height) if max(tags[_ORIENTATION]) >= 5 else (height, width)
+
+
+def may_have_slices(path: Path) -> bool:
+    """Whether a TIFF has a second page, or tells of several planes in one; opens nothing else."""
+    directory = _first_directory(path)
+    if directory is None:
+        return False
+    described = str(directory.get(_DESCRIPTION, ""))[:_LONGEST_HEAD]
+    return bool(directory.next) or "ImageJ=" in described
 
 
 def deep_tiff_bytes(path: Path) -> int:
@@ -118,6 +129,17 @@ def seen_channels(array: NDArray[Any], photometric: int, alpha: bool) -> NDArray
 
 def _first_tags(path: Path) -> dict[int, tuple[int, ...]] | None:
     """Size and type of the first page; None for files of another kind."""
+    directory = _first_directory(path)
+    if directory is None:
+        return None
+    try:
+        return {tag: _whole(directory.get(tag, default)) for tag, default in _TAGS.items()}
+    except Exception:  # A broken directory: Pillow shall say so.
+        return None
+
+
+def _first_directory(path: Path) -> TiffImagePlugin.ImageFileDirectory_v2 | None:
+    """The tags of the first page; None for files of another kind, or where they are broken."""
     with path.open("rb") as file:
         header = file.read(16)
         if header[:4] not in (b"II*\0", b"MM\0*", b"II+\0"):
@@ -128,9 +150,9 @@ def _first_tags(path: Path) -> dict[int, tuple[int, ...]] | None:
             )
             file.seek(directory.next)
             directory.load(file)
-            return {tag: _whole(directory.get(tag, default)) for tag, default in _TAGS.items()}
         except Exception:  # A broken directory: Pillow shall say so.
             return None
+    return directory
 
 
 def _whole(value: Any) -> tuple[int, ...]:

@@ -67,16 +67,7 @@ def save_tracks_coco(
             annotations.append(
                 CocoAnnotation(len(annotations) + 1, index + 1, category, rle, extra=extra)
             )
-    voxel = {name: getattr(stack.voxel, name) for name in _VOXELS}
-    video = {
-        "id": 1,
-        "name": Path(stack.name).name,
-        "width": width,
-        "height": height,
-        "length": tracks.length,
-        "axis": stack.axis,
-        "voxel_size": {name: value for name, value in voxel.items() if value is not None},
-    }
+    video = video_record(1, Path(stack.name).name, stack)
     described = [
         {
             "id": track.id,
@@ -89,6 +80,20 @@ def save_tracks_coco(
     CocoDataset(
         records, tuple(annotations), categories, extra={"videos": [video], "tracks": described}
     ).save(path)
+
+
+def video_record(number: int, name: str, stack: Stack) -> dict[str, Any]:
+    """The record of a stack in the "videos" of a COCO file."""
+    voxel = {axis: getattr(stack.voxel, axis) for axis in _VOXELS}
+    return {
+        "id": number,
+        "name": name,
+        "width": stack.size[1],
+        "height": stack.size[0],
+        "length": len(stack),
+        "axis": stack.axis,
+        "voxel_size": {axis: value for axis, value in voxel.items() if value is not None},
+    }
 
 
 def load_tracks_coco(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from samadapt.data.images import natural_key
+from samadapt.data.stacks.address import file_of
 from samadapt.distributed.annotate import AnnotateWork, FoundImage, ImageInput
 from samadapt.distributed.engine import Engine, in_batches
 from samadapt.distributed.images import ImageList
@@ -130,7 +131,7 @@ def describe_run(
 def stamp(path: Path) -> Stamp:
     """A stamp by which a change of the file is noticed."""
     try:
-        state = path.stat()
+        state = file_of(path).stat()
     except OSError:
         return []
     return [state.st_size, state.st_mtime_ns]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+from samadapt.data.stacks.address import file_of, slice_name
 from samadapt.distributed.annotate import FoundImage
 from samadapt.distributed.images import ImageList
 from samadapt.errors import DataError
@@ -15,6 +17,31 @@ from samadapt.store.proposals import NewProposal
 
 _IMAGES = 100
 """Images per transaction."""
+
+
+def with_slices(project: Project, folder: Path, images: ImageList) -> ImageList:
+    """Return the images with the slices of the project's stacks in the place of their files.
+
+    Args:
+        project: takes up the images of its folder first.
+        folder: of the project.
+        images: files; frames stay as they are.
+    """
+    project.images.scan(folder)
+    stacks = {
+        os.path.abspath(stack.path): stack  # noqa: PTH100
+        for stack in project.images.stacks
+        if not stack.is_frames
+    }
+    names: list[str] = []
+    for name in images.names:
+        stack = stacks.get(os.path.abspath(images.path(name)))  # noqa: PTH100
+        if stack is None:
+            names.append(name)
+            continue
+        usable = (k for k in range(len(stack.slices)) if k not in stack.problems)
+        names += [slice_name(name, stack.axis, index) for index in usable]
+    return replace(images, names=tuple(names))
 
 
 def project_images(project: Project, folder: Path, images: ImageList) -> dict[str, int]:
@@ -30,10 +57,15 @@ def project_images(project: Project, folder: Path, images: ImageList) -> dict[st
     """
     project.images.scan(folder)
     numbers = {image.name: image.id for image in project.images.all().values()}
+    for stack in project.images.stacks:
+        if not stack.is_frames:
+            for index, slice_in_project in enumerate(stack.slices):
+                address = slice_name(stack.name, stack.axis, index)
+                numbers.setdefault(address, numbers[slice_in_project])
     found = {}
     for name in images.names:
         path = images.path(name)
-        if not path.exists():
+        if not file_of(path).exists():
             continue  # reported when it is read
         inside = Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()  # noqa: PTH100
         if inside not in numbers:

@@ -25,6 +25,7 @@ from samadapt.server import (
     routes_project,
     routes_proposals,
     routes_reviews,
+    routes_stacks,
     routes_teaching,
     routes_tools,
     routes_upload,
@@ -74,6 +75,7 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
         routes_project,
         routes_proposals,
         routes_reviews,
+        routes_stacks,
         routes_teaching,
         routes_upload,
     ):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from samadapt.adapters.base import Adapter
+from samadapt.data.stacks.address import file_of
 from samadapt.errors import ImageError, SamadaptError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.seams import Seams
@@ -281,7 +282,8 @@ class ClientSessions:
             session = Session(self._model, lease, options=options)
             masks = PlainMasks(self._model, session, lambda: self._encoder.decoder.reading(path))
         session.log = log
-        tables, content_hash = (self._project.objects, self._project.proposals), facts.content_hash
+        project, content_hash = self._project, facts.content_hash
+        tables = project.objects, project.proposals, project.tracks
         objects = SessionObjects(*tables, image.id, content_hash, self._is_adapted, log.person)
         log.complete = lambda tx, event: objects.complete(tx, session.state, event)
         return ClientSession(client, image, facts, session, masks, log, objects)
@@ -312,7 +314,7 @@ class ClientSessions:
 
     def _is_unchanged(self, session: ClientSession) -> bool:
         try:
-            state = self._gallery.path(session.image).stat()
+            state = file_of(self._gallery.path(session.image)).stat()
         except OSError:
             return False
         facts = session.facts

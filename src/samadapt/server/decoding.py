@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from samadapt.data.images import decoding_bytes, read_image
+from samadapt.data.stacks.kept import OpenStacks, read_slice, slice_bytes, slice_size
 from samadapt.errors import ImageError
 
 _SHARE = 4
@@ -39,9 +40,13 @@ class Decoder:
 
     Args:
         limit: bytes; of this machine if left out.
+
+    Attributes:
+        stacks: those that slices were read from last.
     """
 
     def __init__(self, limit: int | None = None) -> None:
+        self.stacks = OpenStacks()
         self.limit = decoding_budget() if limit is None else limit
         self.peak = 0
         """Most bytes that were promised at once."""
@@ -57,7 +62,8 @@ class Decoder:
             ImageError: unreadable, or larger than the budget.
         """
         with self.room_for(path):
-            yield read_image(path)
+            found = read_slice(path, self.stacks)
+            yield read_image(path) if found is None else found
 
     @contextmanager
     def room_for(self, path: Path) -> Iterator[None]:
@@ -66,7 +72,8 @@ class Decoder:
         Raises:
             ImageError: unreadable, or larger than the budget.
         """
-        needed = decoding_bytes(path)
+        size = slice_size(path, self.stacks)
+        needed = decoding_bytes(path) if size is None else slice_bytes(size)
         if needed > self.limit:
             raise ImageError(
                 f"{path.name} takes {needed >> 20} MB of memory to decode, more than the "

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from samadapt.data.stacks.address import file_of
 from samadapt.errors import ImageError, SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
@@ -146,7 +147,7 @@ class Encoder:
         if self._is_windowed(path):
             raise ImageError(f"{path.name} is larger than memory: it is only read in windows")
         with self._alone(path):
-            state = path.stat() if path.exists() else None
+            state = _state(path)
             if facts is not None and facts.content_hash is not None and _is_same(facts, state):
                 known = self._known(facts.content_hash)
                 if known is not None:
@@ -155,7 +156,7 @@ class Encoder:
 
     def _is_windowed(self, path: Path) -> bool:
         try:
-            return path.exists() and self._is_tiled(path)
+            return file_of(path).exists() and self._is_tiled(path)
         except ImageError:
             return False  # a broken header: what reads the file says why
 
@@ -213,6 +214,11 @@ class Encoder:
             with self._changed:
                 self._under_way.discard(path)
                 self._changed.notify_all()
+
+
+def _state(path: Path) -> os.stat_result | None:
+    file = file_of(path)
+    return file.stat() if file.exists() else None
 
 
 def _is_same(facts: ImageFacts, state: os.stat_result | None) -> bool:

@@ -9,10 +9,13 @@ from typing import Any, Literal
 
 from samadapt.data.images import ZARR_SUFFIX
 from samadapt.data.pixels import MAX_PIXELS
+from samadapt.data.stacks.address import file_of, split_name
+from samadapt.data.stacks.kept import OpenStacks, slice_size
 from samadapt.data.tiled.fingerprint import fingerprint
 from samadapt.data.tiled.image import is_huge, shown_size
 from samadapt.errors import ImageError
 from samadapt.server.pictures import path_inside
+from samadapt.server.slices import Slices
 from samadapt.server.waiting import WaitingQueue
 from samadapt.store.errors import MissingError
 from samadapt.store.projects import Project
@@ -29,22 +32,27 @@ class Gallery:
     Args:
         project: the project.
         folder: its images.
+        stacks: reads slices.
 
     Attributes:
         waiting: the proposals that wait for review.
+        slices: which images are slices of which stacks.
     """
 
-    def __init__(self, project: Project, folder: Path) -> None:
+    def __init__(self, project: Project, folder: Path, stacks: OpenStacks | None = None) -> None:
         self.project, self.folder = project, folder
-        self.waiting = WaitingQueue(project)
+        self._stacks = stacks or OpenStacks()
+        self.waiting, self.slices = WaitingQueue(project), Slices()
         self._order: list[int] = []
         self._folder_times: dict[str, int] = {}
         self._broken_links: set[int] = set()
         self.scan()
 
     def path(self, image: StoredImage) -> Path:
-        """The file of an image, inside the folder."""
-        return path_inside(self.folder, image.name)
+        """The file of an image, inside the folder; the address of a slice of a stack."""
+        file = path_inside(self.folder, split_name(image.name)[0])
+        place = self.slices.of(image.id)
+        return place.path(file) if place else file.with_name(Path(image.name).name)
 
     def looked_at(self, image_id: int) -> StoredImage:
         """An image, with its size as the file is now; decodes nothing.
@@ -59,8 +67,12 @@ class Gallery:
         except MissingError as error:
             self.note(image_id, None, str(error))
             raise
+        place = self.slices.of(image_id)
+        if place and (problem := place.stack.problems.get(place.index)) is not None:
+            self.note(image_id, None, problem)
+            raise ImageError(problem)
         try:
-            state = path.stat()
+            state = file_of(path).stat()
         except OSError:
             raise ImageError(f"{image.name} is no longer in {self.folder}: put it back") from None
         facts = image.facts
@@ -70,7 +82,8 @@ class Gallery:
         ):
             return image
         try:
-            (height, width), content = shown_size(path), None
+            size, content = slice_size(path, self._stacks) or shown_size(path), None
+            height, width = size
             if is_huge(path):
                 _check_masks(image.name, height, width)
                 content = fingerprint(path)
@@ -98,17 +111,27 @@ class Gallery:
             and facts.content_hash != image.annotated_hash
             and sizes
         ):
-            found.append("This file was replaced since its objects were drawn: check them.")
+            found.append(
+                "This file was replaced since its objects were drawn: check them."
+                if self.slices.of(image.id) is None
+                else "This slice looks other than when its objects were drawn (it was replaced, or "
+                "is shown with the contrast of the whole stack now): check them."
+            )
+        place = self.slices.of(image.id)
+        if place and place.index == 0:
+            found += place.stack.remarks
         same = self.project.images.same_content(image)
-        if same:
+        if same and place is None:  # neighbouring slices may be alike
             found.append(f"The same picture as {same[0].name}: annotate only one of them.")
         return found
 
     def ahead(self, image_id: int) -> list[tuple[int, Path, ImageFacts | None]]:
         """An image and those that will probably be opened after it, for the encoder."""
-        ids = self._order
+        ids, slices = self._order, self.slices.of(image_id)
         place = ids.index(image_id) if image_id in ids else len(ids)
         wanted = ids[place : place + 1 + AHEAD] + ids[max(0, place - 1) : place]
+        if slices:
+            wanted = slices.around()
         found = []
         for image in map(self.project.images.get, wanted):
             try:
@@ -132,6 +155,10 @@ class Gallery:
                 that wait for review.
         """
         ids = self._order if step > 0 else self._order[::-1]
+        stack = self.slices.of(after)
+        if stack and wanted == "any":  # all its slices are one item
+            rest = set(stack.ids)
+            ids = [one for one in ids if one == after or one not in rest]
         start = ids.index(after) + 1 if after in ids else 0
         taken = {c.image_id for c in self.project.claims.all() if c.client != client}
         states = self.project.images.states()
@@ -148,7 +175,8 @@ class Gallery:
                 "review": review.state == "review" and not problem,
             }
             if present and is_wanted[wanted]:
-                return identity
+                item = self.slices.of(identity)
+                return item.ids[0] if item and wanted == "any" else identity
         return None
 
     def rows(self, entries: Sequence[ImageEntry], holding: Collection[int]) -> list[list[Any]]:
@@ -180,18 +208,31 @@ class Gallery:
         if now != self._folder_times:
             self.project.images.scan(self.folder)
             self._note_links()
+            self.slices = Slices(self.project.images.stacks, self.project.images.entries())
+            self._note_slices()
             self._folder_times = now
         entries = self.project.images.entries()
+        entries.sort(key=lambda entry: self.slices.key(entry.id, entry.name))
         self._order = [entry.id for entry in entries if entry.present]
         return entries
+
+    def _note_slices(self) -> None:
+        """Mark slices that cannot be used, as the headers tell, and no others."""
+        problems = self.slices.problems()
+        for image in self.project.images.all().values():
+            why = problems.get(image.id)
+            is_cleared = image.facts is None and self.slices.of(image.id) is not None
+            if image.problem != why and (why is not None or is_cleared):
+                self.note(image.id, None, why)
 
     def _note_links(self) -> None:
         """Mark links that lead out of the folder, or nowhere, as unreadable, and no others."""
         for entry in self.project.images.entries():
-            image_path = self.folder / entry.name
+            name = split_name(entry.name)[0]
+            image_path = self.folder / name
             if image_path.is_symlink() or entry.id in self._broken_links:
                 try:
-                    path_inside(self.folder, entry.name)
+                    path_inside(self.folder, name)
                 except MissingError as error:
                     self._broken_links.add(entry.id)
                     self.note(entry.id, None, str(error))

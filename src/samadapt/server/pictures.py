@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from samadapt.data.stacks.address import file_of
 from samadapt.errors import ImageError
 from samadapt.server.decoding import Decoder
 from samadapt.store.errors import MissingError
@@ -76,7 +77,7 @@ class Pictures:
 
     def _get(self, path: Path, kind: str) -> tuple[bytes, str]:
         try:
-            state = path.stat()
+            state = file_of(path).stat()
         except OSError as error:
             raise ImageError(f"{path} cannot be read ({error.strerror})") from None
         key = str(path), state.st_mtime_ns, kind

@@ -27,11 +27,15 @@ _MOST_CHANGED = 300
 
 @router.get("/images")
 def list_images(here: Here, me: Me) -> Response:
-    """All images as `Gallery.rows`, which of them others are at, and how far the log is."""
+    """All images as `Gallery.rows`, which of them others are at, and how far the log is.
+
+    Each of the `stacks` has the numbers of its slices, which are images as well.
+    """
     number = here.project.journal.last_number()
     rows = here.gallery.rows(here.gallery.scan(), here.sessions.holding(me.client))
+    found = {"images": rows, "taken": _taken(here, me.client), "number": number}
     # Ten thousand rows: FastAPI would look at every one of them again.
-    body = json.dumps({"images": rows, "taken": _taken(here, me.client), "number": number})
+    body = json.dumps(found | {"stacks": here.gallery.slices.rows()})
     return Response(body, media_type="application/json")
 
 

@@ -20,7 +20,7 @@ from samadapt.server.unpacking import unpacked
 from samadapt.server.who import Here, Me
 from samadapt.server.wire import AdapterRequest, ImportedRequest, NameRequest
 from samadapt.server.workspace import Workspace
-from samadapt.store.export import FORMATS, ONE_FILE, check_format, export_project
+from samadapt.store.export import ALL_FORMATS, FORMATS, ONE_FILE, check_format, export_project
 from samadapt.store.import_undo import do_again, take_back
 from samadapt.store.importing import import_dataset
 from samadapt.store.labels import COLOURS
@@ -39,6 +39,7 @@ _MOST_CONTAINERS = 2_000_000
 def project(here: Here) -> dict[str, Any]:
     """What the page needs first."""
     labels, revision = here.project.labels.all()
+    formats = ALL_FORMATS if here.gallery.slices.stacks else tuple(FORMATS)
     return {
         "id": here.id,
         "name": here.folder.name,
@@ -48,7 +49,7 @@ def project(here: Here) -> dict[str, Any]:
         "labels": [label.model_dump() for label in labels],
         "labels_revision": revision,
         "colours": list(COLOURS),
-        "formats": [{"name": name, "one_file": name in ONE_FILE} for name in FORMATS],
+        "formats": [{"name": name, "one_file": name in ONE_FILE} for name in formats],
         "notes": here.learning.notes,
     }
 
@@ -138,7 +139,7 @@ def export(
     What cannot be written is named: in the file's "info", or in `left-out.txt` of the archive. The
     header "x-samadapt-summary" says in percent-encoded JSON what was written and what was not.
     """
-    check_format(format, simplify)
+    check_format(format, simplify, ALL_FORMATS)
     folder = Path(tempfile.mkdtemp(prefix="samadapt-"))
     try:
         out = folder / ("annotations.json" if format in ONE_FILE else format)

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from samadapt.data.stacks.address import file_of
 from samadapt.data.tiled import TiledImage
 from samadapt.data.tiled.image import is_decoded_whole, is_huge, makes_tiles
 from samadapt.errors import ImageError, SamadaptError
@@ -184,7 +185,7 @@ def _why_it_waits(path: Path) -> str:
 
 def _key(path: Path) -> Key:
     try:
-        state = path.stat()
+        state = file_of(path).stat()
     except OSError:
         raise ImageError(f"{path.name} is no longer in {path.parent}: put it back") from None
     return str(path), state.st_size, state.st_mtime_ns

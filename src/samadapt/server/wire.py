@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ from samadapt.data.frames import placed
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
-from samadapt.store.events import Attribute, Mark, Value
+from samadapt.store.events import Attribute, Mark, TrackFacts, Value
+from samadapt.store.tracks import TrackStep
 
 LARGEST_ID = 2**31 - 1
 LONGEST_TEXT = 10_000
@@ -317,3 +318,53 @@ class AdapterRequest(Request):
     """Another adapter, by one of the names that were offered."""
 
     adapter: Annotated[str, Field(max_length=LONGEST_TEXT)]
+
+
+class TrackRequest(Request):
+    """Something about the track of an object."""
+
+    object: Id
+
+
+class CarryRequest(TrackRequest):
+    """Carry an object to the next slice (1) or the one before (-1)."""
+
+    step: Literal[-1, 1] = 1
+
+
+class TracksRequest(TrackRequest):
+    """Two objects, in whatever slices of a stack."""
+
+    other: Id
+
+
+class FilledRequest(Request):
+    """Proposals that filling found."""
+
+    proposals: Annotated[list[Id], Field(max_length=LONGEST_TEXT)]
+
+
+class SaidOfTrack(Request):
+    """What is said of a track."""
+
+    parent: Id | None = None
+    ends: bool = False
+
+
+class TrackStepRequest(Request):
+    """A change of tracks, as the server told it: to take it back, or to make it again."""
+
+    objects: Annotated[dict[Id, tuple[Id, Id]], Field(max_length=_MOST_OBJECTS)] = {}
+    tracks: Annotated[dict[Id, tuple[SaidOfTrack, SaidOfTrack]], Field(max_length=10_000)] = {}
+    deleted: Annotated[list[tuple[Id, Id]], Field(max_length=_MOST_OBJECTS)] = []
+
+    def step(self) -> TrackStep:
+        """The change."""
+        return TrackStep(
+            self.objects,
+            {
+                track: (TrackFacts(**before.model_dump()), TrackFacts(**after.model_dump()))
+                for track, (before, after) in self.tracks.items()
+            },
+            self.deleted,
+        )

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
+from samadapt.server.carrying import Carrying
 from samadapt.server.client_sessions import ClientSession, ClientSessions
 from samadapt.server.decoding import Decoder
 from samadapt.server.encoder import Encoder
@@ -68,8 +69,8 @@ class Workspace:
         specs: tuple[str, ...] = (),
     ) -> None:
         self.project, self.folder, self.model = project, folder, model
-        self.gallery = Gallery(project, folder)
         decoder = Decoder()
+        self.gallery = Gallery(project, folder, decoder.stacks)
         self.decoder, self.pictures = decoder, Pictures(decoder=decoder)
         self.tiled = TiledImages(model, decoder)
         self.encoder = Encoder(
@@ -85,6 +86,7 @@ class Workspace:
         )
         self.examples = Examples(self.gallery, self.encoder, decoder)
         self.proposing = Proposing(self.gallery, self.encoder, self.tiled)
+        self.carrying = Carrying(self.gallery, self.encoder, self.sessions.answering)
         self.teaching = Teaching(project, folder, model, self.learning.tasks_folder, store.folder)
         self._measure = FrozenMeasure(model, self._measured)
         self._watch = LearningWatch(
@@ -103,11 +105,13 @@ class Workspace:
     def close(self) -> None:
         """Stop all work in the background, and save what was learned."""
         self.proposing.close()
+        self.carrying.close()
         self.teaching.close()
         self._watch.close()
         self._measure.close()
         self.encoder.close()
         self.tiled.close()
+        self.decoder.stacks.close()
         self.learning.close()
 
     def act(

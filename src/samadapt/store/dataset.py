@@ -8,6 +8,7 @@ from typing import Any
 from samadapt.data.coco import CocoDataset
 from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
 from samadapt.data.rle import Rle
+from samadapt.data.stacks.address import file_of
 from samadapt.data.tiled.image import shown_size
 from samadapt.errors import DataError, ImageError
 from samadapt.store.label_names import UNLABELLED
@@ -121,7 +122,7 @@ def _size_now(image: StoredImage, folder: Path | None) -> tuple[int, int] | None
     if folder is not None and image.present:
         path = folder / image.name
         try:
-            state = path.stat()
+            state = file_of(path).stat()
             is_known = facts is not None and (facts.file_size, facts.modified) == (
                 state.st_size,
                 state.st_mtime_ns,

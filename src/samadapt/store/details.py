@@ -20,7 +20,7 @@ from samadapt.store.review_rows import follow_change
 from samadapt.store.tables import details, images, objects
 from samadapt.store.texts import has_control
 
-Kind = Literal["object", "image"]
+Kind = Literal["object", "image", "tracked", "track", "frames"]
 MOST_TAGS = 50
 """Tags of one image."""
 LONGEST_TEXT = 1000
@@ -57,12 +57,12 @@ class DetailTable:
     def all_attributes(self) -> dict[int, dict[str, Value]]:
         """As `attributes`, with what was said of objects while they had other labels."""
         with self._database.read() as tx:
-            return self._all(tx, "object")
+            return all_details(tx, self._project, "object")
 
     def tags(self) -> dict[int, list[str]]:
         """The tags of all images that have any, by the image's number."""
         with self._database.read() as tx:
-            return self._all(tx, "image")
+            return all_details(tx, self._project, "image")
 
     def describe(
         self, object_id: int, changes: Mapping[str, Value | None], person: str
@@ -140,11 +140,13 @@ class DetailTable:
         body = tx.execute(wanted).scalar()
         return nothing if body is None else json.loads(body)
 
-    def _all(self, tx: Connection, kind: Kind) -> dict[int, Any]:
-        wanted = select(details.c.number, details.c.body).where(
-            details.c.project_id == self._project, details.c.kind == kind
-        )
-        return {int(row.number): json.loads(row.body) for row in tx.execute(wanted)}
+
+def all_details(tx: Connection, project_id: int, kind: Kind) -> dict[int, Any]:
+    """Everything that is said of a kind of things, by their numbers."""
+    wanted = select(details.c.number, details.c.body).where(
+        details.c.project_id == project_id, details.c.kind == kind
+    )
+    return {int(row.number): json.loads(row.body) for row in tx.execute(wanted)}
 
 
 def put_detail(tx: Connection, project_id: int, kind: Kind, number: int, value: Any) -> None:

@@ -170,6 +170,41 @@ class ImageTagged(ProjectEvent):
     tags: tuple[str, ...]
 
 
+class FramesGrouped(ProjectEvent):
+    """From now on the images of each folder are the frames of one stack, or not any more."""
+
+    kind: ClassVar[str] = "frames grouped"
+    frames: bool
+
+
+class TrackFacts(BaseModel):
+    """What is said of a track, beside which objects are in it.
+
+    Attributes:
+        parent: the track that it was split from.
+        ends: whether the object is in no slice after its last one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parent: int | None = None
+    ends: bool = False
+
+
+class TracksChanged(ProjectEvent):
+    """Objects are in other tracks, or something else is said of tracks.
+
+    Attributes:
+        objects: the track of each object; an object without one is a track by itself, of its own
+            number.
+        tracks: what is said of each.
+    """
+
+    kind: ClassVar[str] = "tracks changed"
+    objects: dict[int, int] = {}
+    tracks: dict[int, TrackFacts] = {}
+
+
 class ImageAssigned(ProjectEvent):
     """An image was assigned to a person; to nobody if `assignee` is empty."""
 
@@ -220,6 +255,8 @@ KINDS: Mapping[str, type[ProjectEvent]] = {
         ObjectMeasured,
         ObjectDescribed,
         ImageTagged,
+        FramesGrouped,
+        TracksChanged,
         ImageAssigned,
         ImageReviewed,
         CommentAdded,

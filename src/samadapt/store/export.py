@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,13 @@ from samadapt.errors import DataError
 from samadapt.store.dataset import to_dataset
 from samadapt.store.format_limits import fitting
 from samadapt.store.projects import Project
+from samadapt.store.stack_export import (
+    VOLUME_FORMATS,
+    ProjectStacks,
+    save_stacks,
+    with_file_names,
+    with_tracks,
+)
 
 Writer = Callable[[CocoDataset, Path, Outlines], None]
 
@@ -28,7 +35,10 @@ FORMATS: Mapping[str, Writer] = {
     "labelme": save_labelme,
     "voc": lambda dataset, out, _: save_voc(dataset, out),
 }
-"""Formats by name; they write one file (`ONE_FILE`) or a new folder."""
+"""Formats of images by name; they write one file (`ONE_FILE`) or a new folder."""
+
+ALL_FORMATS = (*FORMATS, *VOLUME_FORMATS)
+"""Formats of images and of stacks."""
 
 ONE_FILE = ("coco", "coco-polygons")
 """Formats that are one file."""
@@ -77,7 +87,7 @@ def export_project(
     Args:
         project: the project.
         folder: of its images.
-        format: one of `FORMATS`.
+        format: one of `ALL_FORMATS`.
         out: a file (COCO) or a new folder; it appears only when everything is written.
         done_only: only images that are marked as done.
         approved_only: only images that a review approved.
@@ -88,7 +98,7 @@ def export_project(
         DataError: an unknown format, a tolerance for a format without outlines, or an output that
             cannot be written.
     """
-    check_format(format, tolerance)
+    check_format(format, tolerance, ALL_FORMATS)
     left_out: list[str] = []
     dataset = to_dataset(
         project,
@@ -98,6 +108,13 @@ def export_project(
         untouched=untouched,
         left_out=left_out,
     )
+    stacks = ProjectStacks.of(project, folder)
+    if format in VOLUME_FORMATS:
+        dataset = save_stacks(dataset, stacks, format, out, left_out)
+        return Exported(dataset, tuple(left_out))
+    dataset = with_tracks(dataset, stacks)
+    if format not in ONE_FILE:
+        dataset = with_file_names(dataset)
     return save_dataset(dataset, format, out, left_out, tolerance)
 
 
@@ -124,10 +141,12 @@ def save_dataset(
     return Exported(dataset, missing, tuple(outlines.overlaps.values()))
 
 
-def check_format(format: str, tolerance: float = 0.0) -> None:
+def check_format(
+    format: str, tolerance: float = 0.0, formats: Collection[str] = tuple(FORMATS)
+) -> None:
     """Raise `DataError` when there is no such format, or its outlines cannot be simplified."""
-    if format not in FORMATS:
-        raise DataError(f"unknown format {format!r}: choose one of {', '.join(FORMATS)}")
+    if format not in formats:
+        raise DataError(f"unknown format {format!r}: choose one of {', '.join(formats)}")
     check_tolerance(tolerance)
     if tolerance and format not in POLYGON_FORMATS:
         raise DataError(

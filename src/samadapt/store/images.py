@@ -9,34 +9,46 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.engine import Row
 
-from samadapt.data.images import list_images, natural_key
+from samadapt.data.images import natural_key
+from samadapt.data.stacks.finding import FoundStack
 from samadapt.store.database import Database
 from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import ImageMarked, ImagesAdded, Mark
 from samadapt.store.journal import Journal
 from samadapt.store.records import ImageEntry, ImageFacts, StoredImage
 from samadapt.store.review_rows import follow_mark
+from samadapt.store.stacks import StackTable
 from samadapt.store.tables import images, objects
 
 
 class ImageTable:
-    """The images of one project."""
+    """The images of one project.
 
-    def __init__(self, database: Database, project_id: int, journal: Journal) -> None:
+    Attributes:
+        stacks: those of the folder that hold several images, as the last scan found them.
+    """
+
+    def __init__(
+        self, database: Database, project_id: int, journal: Journal, stacks: StackTable
+    ) -> None:
         self._database, self._project, self._journal = database, project_id, journal
+        self._stacks = stacks
+        self.stacks: tuple[FoundStack, ...] = ()
 
     def scan(self, folder: Path, person: str = "") -> int:
         """Add the images of `folder` and its subfolders; returns the number of new ones.
 
-        Files are neither opened nor read. Images whose file is gone are kept, with their objects.
+        Only the headers of files that may hold several slices are read. Images whose file is gone
+        are kept, with their objects.
 
         Raises:
             DataError: not a folder, or no image in it.
         """
-        found = [path.relative_to(folder).as_posix() for path in list_images(folder, True, True)]
-        # A name that is no valid text (broken bytes on the disk) cannot be stored or requested.
-        names = [name for name in found if _is_text(name)]
         mine = images.c.project_id == self._project
+        with self._database.read() as tx:
+            before = list(tx.execute(select(images.c.name).where(mine)).scalars())
+        content = self._stacks.look(folder, before)
+        self.stacks, names = content.stacks, content.names
         with self._database.write() as tx:
             self._journal.lock(tx)
             known = {
@@ -196,14 +208,6 @@ class ImageTable:
 def _parts(names: list[str]) -> list[list[str]]:
     """Few enough names for one statement."""
     return [names[start : start + 500] for start in range(0, len(names), 500)]
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in name
 
 
 def _image(row: Row[Any]) -> StoredImage:

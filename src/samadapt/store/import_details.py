@@ -19,6 +19,7 @@ from samadapt.store.projects import Project
 
 MOST_ATTRIBUTES = 50
 """Attributes of one label."""
+_TRACK = "track_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,18 @@ class Described:
 
 
 def said_of(extra: Mapping[str, Any]) -> dict[str, Value]:
-    """The attributes in the extra fields of an annotation; only plain values are kept."""
+    """The attributes in the extra fields of an annotation; only plain values are kept.
+
+    The track number, which readers look for among the attributes, too, is not an attribute.
+    """
     said = extra.get("attributes")
     if not isinstance(said, Mapping):
         return {}
-    return {str(name): _value(value) for name, value in said.items() if _is_value(value)}
+    return {
+        str(name): _value(value)
+        for name, value in said.items()
+        if _is_value(value) and not (name == _TRACK and value == extra.get(_TRACK))
+    }
 
 
 def defined_in(extra: Mapping[str, Any]) -> list[Attribute]:

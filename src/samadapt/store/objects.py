@@ -75,6 +75,20 @@ class ObjectTable:
         with self._database.read() as tx:
             return [stored_object(row) for row in tx.execute(wanted.order_by(objects.c.id))]
 
+    def of_images(self, image_ids: Sequence[int]) -> list[StoredObject]:
+        """The objects of some images, oldest first; masks left out."""
+        columns = [c for c in objects.c if c.name != "counts"]
+        found: list[StoredObject] = []
+        with self._database.read() as tx:
+            for start in range(0, len(image_ids), 500):
+                wanted = select(*columns).where(
+                    objects.c.project_id == self._project,
+                    objects.c.image_id.in_(image_ids[start : start + 500]),
+                    ~objects.c.deleted,
+                )
+                found += [stored_object(row) for row in tx.execute(wanted)]
+        return sorted(found, key=lambda one: one.id)
+
     def all(self, *, deleted: bool = False) -> list[StoredObject]:
         """Return all objects, oldest first, optionally with deleted ones."""
         wanted = self._mine() if deleted else self._mine().where(~objects.c.deleted)

@@ -19,7 +19,9 @@ from samadapt.store.objects import ObjectTable
 from samadapt.store.project_file import refuse_what_is_lost
 from samadapt.store.proposals import ProposalTable
 from samadapt.store.reviews import ReviewTable
+from samadapt.store.stacks import StackTable
 from samadapt.store.tables import projects
+from samadapt.store.tracks import TrackTable
 
 PROJECT_FILE = "samadapt.sqlite"
 """Name of a project's file, beside its images."""
@@ -38,10 +40,12 @@ class Project:
     def __init__(self, database: Database, project_id: int, name: str) -> None:
         self.database, self.id, self.name = database, project_id, name
         self.journal = Journal(database, project_id)
-        self.images = ImageTable(database, project_id, self.journal)
+        self.stacks = StackTable(database, project_id, self.journal)
+        self.images = ImageTable(database, project_id, self.journal, self.stacks)
         self.labels = LabelTable(database, project_id, self.journal)
         self.objects = ObjectTable(database, project_id, self.journal, self.labels)
         self.details = DetailTable(database, project_id, self.journal)
+        self.tracks = TrackTable(database, project_id, self.journal, self.objects)
         self.reviews = ReviewTable(database, project_id, self.journal, self.images)
         self.claims = ClaimTable(database, project_id)
         self.proposals = ProposalTable(database, project_id)

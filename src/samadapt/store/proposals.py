@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from samadapt.store.tables import proposals
 State = Literal["waiting", "accepted", "rejected"]
 _SIMILAR = "similar to "
 _NO_LABEL = "objects without a label"
+_CARRIED = re.compile(r"carried from (\d{1,10})")
 _SAME = 0.5
 """Two masks are of the same object when they overlap (intersection over union) by so much."""
 
@@ -67,12 +69,14 @@ class ProposalTable:
     def __init__(self, database: Database, project_id: int) -> None:
         self._database, self._project = database, project_id
 
-    def put(self, source: str, found: Mapping[int, Sequence[NewProposal]]) -> int:
+    def put(
+        self, source: str, found: Mapping[int, Sequence[NewProposal]], *, again: bool = False
+    ) -> int:
         """Put in what a source found on images (by number), instead of what it found before.
 
         Images that are not named keep their proposals, and so do other sources. What is like
-        something that a person rejected there is left out. A label that has another name by now
-        stands under that, also in the source's name. Returns how many were put in.
+        something that a person rejected there is left out, unless it was asked for `again`. A
+        label that has another name by now stands under that. Returns how many were put in.
         """
         count = 0
         with self._database.write() as tx:
@@ -87,7 +91,7 @@ class ProposalTable:
                 tx.execute(delete(proposals).where(*here))
                 now = present_names(tx, self._project, [one.label for one in some])
                 some = [replace(one, label=now.get(one.label, one.label)) for one in some]
-                fresh = self._without_rejected(tx, image_id, some)
+                fresh = some if again else self._without_rejected(tx, image_id, some)
                 rows = [_values(self._project, image_id, source, one) for one in fresh]
                 if rows:
                     tx.execute(insert(proposals), rows)
@@ -179,6 +183,24 @@ class ProposalTable:
         here = proposals.c.project_id == self._project, proposals.c.id == number
         tx.execute(update(proposals).where(*here).values(state="waiting"))
 
+    def some_in(self, tx: Connection, numbers: Sequence[int]) -> list[WaitingProposal]:
+        """Those of these proposals that still wait, in a transaction."""
+        found = []
+        for number in dict.fromkeys(numbers):
+            row = tx.execute(
+                select(proposals).where(self._in("waiting"), proposals.c.id == number)
+            ).first()
+            if row is not None:
+                found.append(_waiting(row))
+        return found
+
+    def origin_in(self, tx: Connection, number: int) -> int | None:
+        """The object in another slice that a proposal was carried from; None for others."""
+        here = proposals.c.project_id == self._project, proposals.c.id == number
+        source = tx.execute(select(proposals.c.source).where(*here)).scalar()
+        found = _CARRIED.fullmatch(source or "")
+        return None if found is None else int(found[1])
+
     def remove(self, ids: Iterable[int]) -> int:
         """Take out proposals, as if they had never been made; returns how many were there."""
         gone = 0
@@ -213,6 +235,11 @@ class ProposalTable:
             for one in found
             if all(one.label != other.label or one.rle.iou(other.rle) < _SAME for other in refused)
         ]
+
+
+def carried_from(object_id: int) -> str:
+    """The source of what an object of another slice was carried to."""
+    return f"carried from {object_id}"
 
 
 def similar_source(label: str | None) -> str:

@@ -11,6 +11,7 @@ from samadapt.store.errors import StoreError
 from samadapt.store.events import (
     CommentAdded,
     CommentResolved,
+    FramesGrouped,
     ImageAssigned,
     ImageMarked,
     ImageReviewed,
@@ -25,6 +26,8 @@ from samadapt.store.events import (
     ObjectDescribed,
     ObjectMeasured,
     ObjectRestored,
+    TrackFacts,
+    TracksChanged,
     Value,
 )
 from samadapt.store.journal import Entry
@@ -34,6 +37,7 @@ from samadapt.store.records import Comment, Review, StoredObject
 from samadapt.store.review_rows import put_review
 from samadapt.store.reviews import comment_row
 from samadapt.store.tables import comments, details, images, objects, projects, reviews
+from samadapt.store.tracks import UNSAID, put_tracks
 
 
 class Reading:
@@ -49,6 +53,9 @@ class Reading:
         self.objects: dict[int, StoredObject] = {}
         self.attributes: dict[int, dict[str, Value]] = {}
         self.tags: dict[int, list[str]] = {}
+        self.frames = False
+        self.tracked: dict[int, int] = {}
+        self.tracks: dict[int, TrackFacts] = {}
         self.reviews: dict[int, Review] = {}
         self.comments: dict[int, Comment] = {}
 
@@ -83,6 +90,11 @@ class Reading:
                 self.attributes[self.objects[event.object].id] = event.attributes
             case ImageTagged():
                 self.tags[event.image] = list(event.tags)
+            case FramesGrouped():
+                self.frames = event.frames
+            case TracksChanged():
+                self.tracked |= {self.objects[n].id: track for n, track in event.objects.items()}
+                self.tracks |= event.tracks
             case ImageAssigned() | ImageReviewed() | CommentAdded() | CommentResolved():
                 self._take_review(event, entry)
 
@@ -156,6 +168,12 @@ def differences(project: Project, reading: Reading) -> str:
     tags = {number: said for number, said in reading.tags.items() if said}
     if (project.details.all_attributes(), project.details.tags()) != (attributes, tags):
         wrong.append("details")
+    tracked = {number: track for number, track in reading.tracked.items() if track != number}
+    tracks = {number: facts for number, facts in reading.tracks.items() if facts != UNSAID}
+    if (project.tracks.numbers(), project.tracks.facts()) != (tracked, tracks):
+        wrong.append("tracks")
+    if project.stacks.frames != reading.frames:
+        wrong.append("stacks")
     said = {number: review for number, review in reading.reviews.items() if review != Review()}
     comments = {one.number: one for one in project.reviews.comments()}
     if (project.reviews.all(), comments) != (said, reading.comments):
@@ -207,6 +225,8 @@ def rebuild(project: Project, reading: Reading | None = None) -> None:
             put_detail(tx, mine, "object", number, attributes)
         for number, tags in reading.tags.items():
             put_detail(tx, mine, "image", number, tags)
+        put_tracks(tx, mine, reading.tracked, reading.tracks)
+        put_detail(tx, mine, "frames", 0, reading.frames)
         _put_reviews(tx, mine, reading)
         here = projects.c.id == mine
         tx.execute(update(projects).where(here).values(labels_revision=revision))

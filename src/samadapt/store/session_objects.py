@@ -14,6 +14,7 @@ from samadapt.store.events import Source
 from samadapt.store.objects import NewMask, ObjectTable
 from samadapt.store.proposals import ProposalTable
 from samadapt.store.records import StoredObject
+from samadapt.store.tracks import TrackTable
 
 
 @dataclass(slots=True)
@@ -26,6 +27,7 @@ class SessionObjects:
     Attributes:
         table: the project's objects.
         proposals: the project's proposals.
+        tracks: the tracks of objects along stacks.
         image_id: the session's image.
         content_hash: of its pixels.
         is_adapted: returns True if predictions use a trained adapter.
@@ -38,6 +40,7 @@ class SessionObjects:
 
     table: ObjectTable
     proposals: ProposalTable
+    tracks: TrackTable
     image_id: int
     content_hash: str | None
     is_adapted: Callable[[], bool]
@@ -59,11 +62,14 @@ class SessionObjects:
         if isinstance(event, Accepted) and is_new:
             event = replace(event, object_id=self._add(tx, before, event, self.key).id)
             new.add(event.object_id)
+            self._follow(tx, event)
         elif isinstance(event, Edited):
             added = [self._add(tx, before, one, None).id for one in event.added]
             numbered = zip(event.added, added, strict=True)
             event = replace(event, added=tuple(replace(e, object_id=n) for e, n in numbered))
             new.update(added)
+            for one in event.added:
+                self._follow(tx, one)
         after = reduce(before, event)
         self._decide(tx, before.decided, after.decided)
         for number, saved in after.objects.items():
@@ -116,6 +122,13 @@ class SessionObjects:
             self.content_hash,
         )
         return self.table.add_in(tx, new, self.person)
+
+    def _follow(self, tx: Connection, event: Accepted) -> None:
+        """What was carried from another slice is the same thing as there."""
+        if isinstance(event, Added) and event.proposal is not None:
+            origin = self.proposals.origin_in(tx, event.proposal)
+            if origin is not None:
+                self.tracks.follow_in(tx, event.object_id, origin, self.person)
 
     def _decide(
         self, tx: Connection, before: Mapping[int, bool], after: Mapping[int, bool]

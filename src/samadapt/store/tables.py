@@ -59,7 +59,8 @@ details = Table(
     Column("body", Text, nullable=False),
 )
 """JSON of details: attributes of a "label" (their definitions) and of an "object" (their values),
-and tags of an "image". There are no rows for empty details."""
+tags of an "image", the track of a "tracked" object, parent and end of a "track", and whether folders
+of "frames" (number 0) are stacks. There are no rows for empty details."""
 
 images = Table(
     "images",

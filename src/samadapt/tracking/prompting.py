@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -35,6 +35,8 @@ class PromptPropagator:
         model: predicts the masks.
         adapters: applied in order.
         options: thresholds of doubt.
+        look: gives a slice with its embedding, where somebody else keeps those; by default slices
+            are read and encoded, and the last few kept.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class PromptPropagator:
         model: SegmentationModel,
         adapters: Sequence[Seams] = (),
         options: CarryOptions | None = None,
+        look: Callable[[int], SliceView] | None = None,
     ) -> None:
         self.model, self.adapters = model, tuple(adapters)
-        self.options = options or CarryOptions()
+        self.options, self._look = options or CarryOptions(), look
         self._views: dict[tuple[Stack, int], SliceView] = {}
 
     def carry(
@@ -70,6 +73,8 @@ class PromptPropagator:
         Raises:
             ImageError: the slice cannot be read.
         """
+        if self._look is not None:
+            return self._look(index)
         key = (stack, index)
         if key in self._views:
             self._views[key] = self._views.pop(key)

@@ -151,6 +151,25 @@ class Stack:
         """Slices without problems in the headers."""
         return tuple(i for i in range(len(self)) if i not in self._facts.bad)
 
+    @property
+    def problems(self) -> dict[int, str]:
+        """What the headers tell is wrong with slices, by index."""
+        return {index: str(why) for index, why in self._facts.bad.items()}
+
+    @property
+    def remarks(self) -> tuple[LeftOut, ...]:
+        """What the headers tell about the stack as a whole."""
+        return self._facts.remarks
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the slices: of their files, where each is a file."""
+        return self._facts.names
+
+    def find(self, name: str) -> int | None:
+        """The index of the slice of a name."""
+        return self._facts.names.index(name) if name in self._facts.names else None
+
     def file_name(self, index: int) -> str:
         """A name for the picture of a slice: that of its file, or one made from the stack's."""
         if self._facts.are_files:

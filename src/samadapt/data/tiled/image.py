@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from samadapt.data.images import SLIDE_SUFFIXES, image_size, read_seen
 from samadapt.data.import_issues import LeftOut
 from samadapt.data.pixels import Limits, contrast_limits, to_rgb
+from samadapt.data.stacks.address import slice_address
 from samadapt.data.stacks.opening import is_zarr
 from samadapt.data.stacks.voxels import VoxelSize
 from samadapt.data.tiled.cache import COARSE_ENOUGH, TILE, cached_level, default_cache, write_tiles
@@ -220,6 +221,8 @@ def is_huge(path: str | os.PathLike[str]) -> bool:
         ImageError: missing file, or not an image.
     """
     path = Path(path)
+    if slice_address(path) is not None:
+        return False
     if is_zarr(path) or path.suffix.lower() in SLIDE_SUFFIXES:
         return True
     if path.suffix.lower() in _TIFF_SUFFIXES and path.is_file():

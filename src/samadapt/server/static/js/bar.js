@@ -6,6 +6,7 @@ import { notFollowed } from "./follows.js";
 import { keyOf, run } from "./keys.js";
 import { onBusy } from "./queue.js";
 import { isPinning } from "./pins.js";
+import { openPlace } from "./stacks.js";
 import { request } from "./stage.js";
 import { configure, labelName, on, state } from "./state.js";
 import { selectedObjects } from "./selection.js";
@@ -15,7 +16,7 @@ import { onView } from "./view.js";
 
 export function startBar() {
   onCurrent(() => { render(); request("overlay"); });
-  on("proposals selected label labels objects settings tool", render);
+  on("proposals selected label labels objects settings tool image", render);
   $("brush-size").addEventListener("input", (event) => configure({ brush: fromSlider(Number(event.target.value)) }));
   onBusy(render);
   onView(tellWhich);
@@ -43,6 +44,7 @@ function tellWhich() {
 
 function say(text) {
   $("remark").title = text;
+  $("remark").dataset.kind = !isUnderWay() && state.proposals?.carried?.why ? "warn" : "";
   if ($("remark").textContent !== text) $("remark").textContent = text;
 }
 
@@ -52,6 +54,7 @@ function remark() {
   const waiting = state.proposals?.list.length;
   if (text || !waiting) return text;
   if (isUnderWay()) return `An object of your own; ${waiting === 1 ? "1 proposal waits" : `${waiting} proposals wait`}.`;
+  if (state.proposals.carried) return state.proposals.carried.why ? `Look closely: ${state.proposals.carried.why}.` : "Accept it, or click to correct it.";
   if (state.proposals.unlike) return "This image looks unlike those with examples: look closely, whatever the score says.";
   return "A click begins an object of your own; Shift click picks a proposal.";
 }
@@ -70,7 +73,14 @@ function forObject() {
 }
 
 function forProposals() {
-  const { list, index, more, queue } = state.proposals;
+  const { list, index, more, queue, carried } = state.proposals;
+  if (carried) {
+    const { score } = list[0], { track, isFilled } = carried;
+    return [
+      h("span.info", { title: "How far the answers there and back agree" }, isFilled ? "Filled" : `Track ${track} · ${Math.round(100 * score)} %`), separator(),
+      plain("reject", "Reject"), plain("edit", "Fix"), !isFilled && plain("endTrack", "Ended"), main("accept", carried.step ? "Accept, carry on" : "Accept"), small("cross", "drop", "End"),
+    ].filter(Boolean);
+  }
   if (queue) {
     const { label, score } = list[index];
     return [
@@ -87,17 +97,23 @@ function forProposals() {
   ];
 }
 
+const TRACK_TOOLS = [
+  ["fillSlices", "Fill", "Fill the slices up to the next one of this object"], ["splitTrack", "Split", "From this slice on it is another object"],
+  ["joinTracks", "Join", "The same object as the one that was selected before"], ["endTrack", "End", "The object is in no later slice"],
+];
+
 function forSelected() {
   const objects = selectedObjects(), [object] = objects;
   if (!object) return [];
   if (objects.length > 1) {
     return [
       h("span.info", {}, `${objects.length} objects`), separator(),
-      plain("merge", "Merge"), plain("hide", "Hide"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),
-    ];
+      openPlace() && objects.length === 2 && plain("joinTracks", "Join tracks"), plain("merge", "Merge"), plain("hide", "Hide"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),
+    ].filter(Boolean);
   }
   return [
     h("span.info", {}, `${labelName(object.label)} #${object.id}`), separator(),
+    ...(openPlace() ? [plain("carry", "Carry on"), ...TRACK_TOOLS.map((tool) => titled(...tool)), separator()] : []),
     plain("edit", "Improve"), plain("remove", "Delete"), small("cross", "drop", "Deselect"),
   ];
 }
@@ -117,6 +133,10 @@ function small(image, action, title) {
 
 function plain(action, text) {
   return h("button.button", { onclick: () => run(action), "data-bar": action }, text, key(action));
+}
+
+function titled(action, text, title) {
+  return h("button.button", { title: `${title} (${keyOf(action)})`, onclick: () => run(action), "data-bar": action }, text);
 }
 
 function main(action, text, disabled = false) {

@@ -19,10 +19,16 @@ export const current = { ...blank(), image: null, waiting: [], waitingBoxes: [],
 const listeners = new Set();
 const changedObjects = new Set();
 const returned = new Set();
+const first = new Set();
 let composed = { of: null, mask: null };
 
 export function onCurrent(listener) {
   listeners.add(listener);
+}
+
+/** Do something before the first prompt of an object. */
+export function onFirstPrompt(listener) {
+  first.add(listener);
 }
 
 /** Be told of accepted objects that an answer brings: (saved, removed, whether by undo). */
@@ -171,6 +177,7 @@ async function act(what, body, otherwise) {
 
 /** The first prompt of an object brings the label that was chosen for new ones. */
 async function bringLabel() {
+  if (!hasObject()) for (const listener of first) await listener();
   if (!current.edited && current.label !== state.label) await label(state.label);
 }
 

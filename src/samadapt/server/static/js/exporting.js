@@ -7,7 +7,7 @@ import { complain, dialog, h } from "./ui.js";
 
 const NAMES = {
   coco: "COCO, run lengths", "coco-polygons": "COCO, polygons with holes", masks: "Mask per object (PNG)",
-  "label-maps": "Label maps (PNG)", yolo: "YOLO segmentation", labelme: "labelme", voc: "PASCAL VOC",
+  "label-maps": "Label maps (PNG)", yolo: "YOLO segmentation", "label-volume": "Stacks: label volumes (TIFF)", ctc: "Stacks: Cell Tracking Challenge", labelme: "labelme", voc: "PASCAL VOC",
 };
 
 export function showExport() {

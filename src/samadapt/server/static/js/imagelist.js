@@ -1,6 +1,7 @@
 // The list of images: filtered; only the rows in sight exist.
 
 import { leaveTo, shownImage } from "./images.js";
+import { entryOf, items } from "./stacks.js";
 import { on, state } from "./state.js";
 import { thumbnail } from "./thumbnails.js";
 import { $, h } from "./ui.js";
@@ -17,7 +18,7 @@ const REVIEWS = {
   ...Object.fromEntries(Object.keys(STATES).map((name) => [name, (row) => row[6] === name])),
   comments: (row) => row[8] > 0, proposals: (row) => row[9] > 0,
 };
-let shown = []; // rows of the list after filtering
+let shown = []; // items of the list after filtering: images, and stacks with their slices
 
 export function startImageList() {
   on("taken image", renderList);
@@ -34,9 +35,9 @@ function filter() {
   const fits = [MARKS[$("image-state").value], REVIEWS[$("image-review").value]].filter(Boolean);
   const whose = $("image-person").value;
   fillPeople();
-  shown = state.images.filter((row, index) =>
-    (!text || row[1].toLowerCase().includes(text) || String(index + 1) === text)
-    && fits.every((fit) => fit(row)) && isTaskOf(whose, row[7]));
+  const isWanted = (row) => fits.every((fit) => fit(row)) && isTaskOf(whose, row[7]);
+  shown = items().filter(({ name, rows }, index) =>
+    (!text || name.toLowerCase().includes(text) || String(index + 1) === text) && rows.some(isWanted));
   renderList();
   const finished = state.images.filter(([, , kind]) => kind === "done" || kind === "skipped").length;
   $("progress").firstElementChild.style.width = `${(100 * finished) / Math.max(1, state.images.length)}%`;
@@ -52,7 +53,7 @@ function renderList() {
   const first = Math.max(0, Math.floor(list.scrollTop / ROW) - 4);
   const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + 4);
   const rows = [];
-  for (let k = first; k < last; k++) rows.push(imageRow(shown[k], k));
+  for (let k = first; k < last; k++) rows.push(shown[k].stack ? stackRow(shown[k], k) : imageRow(shown[k].rows[0], k));
   const focused = spacer.contains(document.activeElement) ? document.activeElement.dataset.image : null;
   spacer.replaceChildren(...rows);
   if (focused) spacer.querySelector(`[data-image="${focused}"]`)?.focus({ preventScroll: true });
@@ -61,7 +62,7 @@ function renderList() {
 export function revealInList() {
   filter();
   if ($("image-list").closest("[hidden]")) return;
-  const index = shown.findIndex(([id]) => id === shownImage()?.id);
+  const index = shown.findIndex(({ rows }) => rows.some(([id]) => id === shownImage()?.id));
   if (index >= 0) $("image-list").scrollTop = Math.max(0, index * ROW - $("image-list").clientHeight / 2);
   renderList();
 }
@@ -85,13 +86,36 @@ function fillPeople() {
 
 /** The numbers of the images that the list shows. */
 export function listed() {
-  return shown.map(([id]) => id);
+  return shown.flatMap(({ rows }) => rows.map(([id]) => id));
+}
+
+const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
+/** All slices of a stack as one row: how many there are, hold objects, are done, or need somebody. */
+function stackRow(item, index) {
+  const { name, rows, stack } = item;
+  const many = (test) => rows.filter(test).length;
+  const sum = (place) => rows.reduce((total, row) => total + row[place], 0);
+  const finished = many(([, , kind]) => kind === "done" || kind === "skipped"), broken = many(([, , kind]) => kind === "problem");
+  const holding = many((row) => row[3] > 0), held = many((row) => row[5]), proposals = sum(9), comments = sum(8);
+  const people = [...new Set(rows.map(([id]) => state.taken[id]).filter(Boolean))];
+  const kind = finished === rows.length ? "done" : holding || finished ? "started" : broken === rows.length ? "problem" : "new";
+  const text = [
+    count(rows.length, "slice"), holding && `${holding} with objects`, finished && `${finished} done`, broken && count(broken, "problem"),
+    held && `${held} not accepted`, comments && count(comments, "comment"), proposals && count(proposals, "proposal"), people.length && `${people.join(", ")} here`,
+  ].filter(Boolean).join(" · ");
+  const why = rows.filter((row) => row[4]).map((row) => row[4]);
+  return h("button.image-row", {
+    "data-image": item.id, "data-stack": "true", "aria-current": String(rows.some(([id]) => id === shownImage()?.id)),
+    title: [name, text, ...stack.remarks, ...why.slice(0, 5)].join("\n"), style: { top: `${index * ROW}px` }, onclick: () => leaveTo(entryOf(item)),
+  },
+  thumbnail((rows.find((row) => row[2] !== "problem") ?? rows[0])[0]),
+  h("div", {}, h("div.name", {}, name), h("span.state", { "data-state": kind, "data-holds": held ? "true" : null }, text)));
 }
 
 function imageRow([id, name, kind, objects, why, holds, review, assignee, comments, proposals], index) {
   const person = state.taken[id];
   const words = { new: "to do", started: "started", done: "done", skipped: "skipped", problem: `problem: ${why}` };
-  const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
   const text = [
     STATES[review] || words[kind], objects && count(objects, "object"), holds && "1 not accepted", comments && count(comments, "comment"),
     proposals && count(proposals, "proposal"), assignee && `for ${assignee}`, person && `${person} is here`,

@@ -8,13 +8,14 @@ import { takeObjects } from "./objects.js";
 import { revealInList, startImageList } from "./imagelist.js";
 import { leaveInOrder } from "./queue.js";
 import { endProposals } from "./similar.js";
+import { entryOf, isSameStack, items, nameOf, neighbours } from "./stacks.js";
 import { keep, load, on, set, state, tell } from "./state.js";
 import { painted, showBitmaps } from "./stage.js";
 import { showTiles } from "./tiles.js";
 import { $, askText, complain, h, toast } from "./ui.js";
-import { show } from "./view.js";
+import { show, view } from "./view.js";
 
-const KEPT = 4; // decoded images in memory
+const KEPT = 6; // decoded images in memory
 const AGAIN = 1000; // milliseconds until it is asked for again
 const bitmaps = new Map(); // image -> promise of {version, levels}
 let opening = 0;
@@ -30,8 +31,8 @@ export async function startImages() {
 }
 
 export async function refreshImages() {
-  const { images, taken, number } = await get("/api/images");
-  set({ images, taken, changesUntil: number });
+  const { images, taken, number, stacks } = await get("/api/images");
+  set({ images, taken, stacks, changesUntil: number });
 }
 
 /** Open an image; what was under way on the one before stays on the server. */
@@ -54,7 +55,8 @@ export async function openImage(id) {
     state.selected = null;
     takeObjects(objects);
     begin(id, standing(answer));
-    show(answer.width, answer.height, Boolean(answer.tile));
+    const isSame = isSameStack(opened, id) && view.imageWidth === answer.width && view.imageHeight === answer.height;
+    if (!isSame) show(answer.width, answer.height, Boolean(answer.tile));
     showBitmaps(picture.levels);
     await showTiles(answer);
     broken = null;
@@ -131,11 +133,8 @@ export function countObjects() {
 export async function jump() {
   const text = await askText("Go to image", "Its number in the list, or part of its name");
   if (!text) return;
-  const number = Number(text);
-  const row = state.images[number - 1] && Number.isInteger(number)
-    ? state.images[number - 1]
-    : state.images.find(([, name]) => name.toLowerCase().includes(text.toLowerCase()));
-  if (row) leaveTo(row[0]);
+  const item = items()[Number(text) - 1] ?? items().find(({ name }) => name.toLowerCase().includes(text.toLowerCase()));
+  if (item) leaveTo(entryOf(item));
   else toast(`No image ${text}.`, true);
 }
 
@@ -233,6 +232,8 @@ async function fetchBitmap(id) {
 
 async function prefetch(id) {
   try {
+    for (const near of neighbours(id)) if (state.image?.id === id) await bitmap(near);
+    if (neighbours(id).length) return;
     for (const unfinished of [true, false]) {
       const { image } = await get(`/api/next?after=${id}&step=1&unfinished=${unfinished}`);
       if (image && state.image?.id === id) await bitmap(image);
@@ -246,12 +247,13 @@ async function prefetch(id) {
 
 function header() {
   const image = shownImage();
-  const index = state.images.findIndex(([id]) => id === image?.id);
-  $("image-name").textContent = image?.name.split("/").at(-1) ?? "…";
-  $("position").title = image?.name ?? "";
-  $("image-count").textContent = index >= 0 ? `${index + 1} / ${state.images.length}` : "";
+  const index = items().findIndex(({ rows }) => rows.some(([id]) => id === image?.id));
+  const name = image ? nameOf(image) : "";
+  $("image-name").textContent = name.split("/").at(-1) || "…";
+  $("position").title = name;
+  $("image-count").textContent = index >= 0 ? `${index + 1} / ${items().length}` : "";
   const isDone = image?.mark === "done";
   $("done").querySelector("span").textContent = isDone ? "Next to do" : "Done, next";
   $("skip-image").querySelector("span").textContent = image?.mark ? "Reopen image" : "Skip image";
-  document.title = `${image?.name ?? "samadapt"} - ${state.project?.name ?? ""}`;
+  document.title = `${name || "samadapt"} - ${state.project?.name ?? ""}`;
 }

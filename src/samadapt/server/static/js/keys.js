@@ -44,6 +44,14 @@ const ACTIONS = {
   next: ["Images", "Next image", ["ArrowRight"]],
   previous: ["Images", "Previous image", ["ArrowLeft"]],
   jump: ["Images", "Go to image…", ["G"]],
+  sliceNext: ["Slices", "Next slice (or Shift wheel)", ["ArrowDown", "PageDown"]],
+  slicePrevious: ["Slices", "Previous slice", ["ArrowUp", "PageUp"]],
+  carry: ["Slices", "Carry the selected object to the next slice", [".", "Shift+ArrowDown"]],
+  carryBack: ["Slices", "Carry it to the previous slice", [">", ":", "Shift+ArrowUp"]],
+  fillSlices: ["Slices", "Fill between two slices of an object; accept what was filled", ["Shift+G"]],
+  splitTrack: ["Slices", "From here on it is another object", ["Shift+T"]],
+  joinTracks: ["Slices", "Two objects are the same", ["Shift+J"]],
+  endTrack: ["Slices", "The object ends here", ["Shift+N"]],
   toolClick: ["Tools", "Click (drag: box)", ["W"]],
   polarity: ["Tools", "Clicks mean background", ["X"]],
   toolBox: ["Tools", "Box", ["Q"]],
@@ -137,7 +145,7 @@ function press(event, hold) {
 }
 
 const PROPOSALS = new Set(["reject", "acceptAll", "proposalNext", "proposalPrevious"]);
-const REPEATS = new Set(["undo", "redo", "zoomIn", "zoomOut", "smaller", "larger", "next", "previous"]);
+const REPEATS = new Set(["undo", "redo", "zoomIn", "zoomOut", "smaller", "larger", "next", "previous", "sliceNext", "slicePrevious"]);
 
 function nameOf(event) {
   const key = event.key.length === 1 ? event.key.toUpperCase() : event.key;
@@ -146,7 +154,7 @@ function nameOf(event) {
 }
 
 function shown(key) {
-  return key.replace("ArrowRight", "→").replace("ArrowLeft", "←").replace("Escape", "Esc").replace("Delete", "Del");
+  return key.replace("ArrowRight", "→").replace("ArrowLeft", "←").replace("Escape", "Esc").replace("ArrowDown", "↓").replace("ArrowUp", "↑").replace("Delete", "Del");
 }
 
 const FIXED = {
@@ -162,7 +170,7 @@ export function showKeys() {
     const group = (title) => h("div.group", {}, h("h3", {}, title),
       Object.entries(ACTIONS).filter(([, [of]]) => of === title).map(([name, [, text]]) => line(name, text, fill)),
       (FIXED[title] ?? []).map(([key, text]) => h("div.line", {}, text, h("kbd", {}, key))));
-    const fill = () => grid.replaceChildren(...["Object", "Mask", "Tools", "Images", "View"].map(group));
+    const fill = () => grid.replaceChildren(...["Object", "Mask", "Tools", "Slices", "Images", "View"].map(group));
     fill();
     const restore = () => {
       keep("keys", {});

@@ -2,12 +2,14 @@
 
 import { get, isSaving, leave, onSaved, post, save, whyNotSaved } from "./api.js";
 import { startBar } from "./bar.js";
+import { acceptCarried, alone, carry, endCarried, fixCarried, fixedCarried, isCarried, isCarrying, isFixingCarried, rejectCarried, startCarrying, withdraw } from "./carrying.js";
 import { resizeBrush } from "./brush.js";
 import { current, cycle, drop, finalMask, hasObject, resync } from "./current.js";
 import { startDetails } from "./details.js";
 import { enter } from "./door.js";
 import { autoLevels, refitContrast, startDisplay, toggle, toggleTheme } from "./display.js";
 import { fileMenu } from "./files.js";
+import { fillSlices, startFilling } from "./filling.js";
 import { finish, go, jump, lastAsked, openImage, refreshImages, setMark, shownImage, startImages, working } from "./images.js";
 import { revealInList } from "./imagelist.js";
 import { showKeys, startKeys } from "./keys.js";
@@ -31,7 +33,9 @@ import { cutBack, finishPath, giveUpPath, isCutting, startScissors } from "./sci
 import { acceptAll, acceptProposal, dropCovered, endProposals, findSimilar, rejectProposal, step } from "./similar.js";
 import { painted, request, shownBitmap, startStage } from "./stage.js";
 import { on, set, state } from "./state.js";
+import { startStacks, stepSlice } from "./stacks.js";
 import { redoStep, undoStep } from "./steps.js";
+import { endTrack, joinTracks, splitTrack, startTracks, unfollow } from "./tracks.js";
 import { startTeaching } from "./teaching.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
 import { acceptAllWaiting, acceptWaiting, fixed, fixWaiting, isFixing, isQueue, openQueue, passOver, redone, rejectWaiting, startQueue } from "./waiting.js";
@@ -42,11 +46,12 @@ const EVERY = 8000; // milliseconds between two signs of life
 
 /** The object under way comes before proposals: the bar says which of them is accepted. */
 async function accept() {
+  if (isCarried() && !hasObject()) return acceptCarried();
   if (isQueue() && !hasObject()) return acceptWaiting();
   if (state.proposals && !hasObject()) return acceptProposal();
   const mask = finalMask();
   await acceptCurrent();
-  if (!hasObject()) await (isFixing() ? fixed() : dropCovered(mask));
+  if (!hasObject()) await (isFixingCarried() ? fixedCarried() : isFixing() ? fixed() : dropCovered(mask));
   return null;
 }
 
@@ -62,16 +67,17 @@ const ordered = {
   drop: () => {
     if (isPinning()) endPinning();
     else if (isCutting()) giveUpPath();
-    else if (hasObject()) return drop().then(() => isFixing() && fixed(true));
+    else if (hasObject()) return drop().then(() => (isFixingCarried() ? fixedCarried(true) : isFixing() && fixed(true)));
+    else if (isCarried()) return withdraw();
     else if (state.proposals) endProposals();
-    else set({ selected: null });
+    else { set({ selected: null }); unfollow(); }
     return null;
   },
   cycle: () => cycle(),
   undo: async (_, pressed) => (isCutting() ? cutBack() : (await undoStep(pressed)) || undo().then(inSight)), redo: async () => (await redoStep()) || redo().then(inSight).then(() => isQueue() && redone()),
-  edit: () => (isQueue() && !hasObject() ? fixWaiting() : editSelected()), remove: deleteSelected,
-  similar: findSimilar, acceptAll: () => (isQueue() ? acceptAllWaiting() : acceptAll()), reject: () => (isQueue() ? rejectWaiting() : rejectProposal()),
-  proposalNext: () => (isQueue() ? passOver() : step(1)), proposalPrevious: () => step(-1),
+  edit: () => (isCarried() && !hasObject() ? fixCarried() : isQueue() && !hasObject() ? fixWaiting() : editSelected()), remove: deleteSelected,
+  similar: findSimilar, acceptAll: () => (isCarried() ? acceptCarried() : isQueue() ? acceptAllWaiting() : acceptAll()), reject: () => (isCarried() ? rejectCarried() : isQueue() ? rejectWaiting() : rejectProposal()),
+  proposalNext: () => (isCarried() ? null : isQueue() ? passOver() : step(1)), proposalPrevious: () => (isCarried() ? null : step(-1)),
   number: chooseNumber,
   selectAll: selectListed, selectAlike, merge: mergeObjects,
   hide: () => hide(selectedObjects()), lock: () => lock(selectedObjects()), solo: () => solo(selectedObjects()), showAll,
@@ -80,6 +86,17 @@ const ordered = {
   refine: () => applyTool("refine outline"),
   largest: () => applyTool("keep largest"), smooth: () => applyTool("smooth"),
 };
+
+/** What carries an object: one at a time, and what is pressed meanwhile is left aside. */
+const carrying = {
+  carry: () => carry(1), carryBack: () => carry(-1), fillSlices, splitTrack, joinTracks, endTrack: () => (isCarried() ? endCarried() : endTrack()),
+};
+
+/** Decisions about what is on the screen: about what an object is carried to, once it is there. */
+function decided(name) {
+  const action = () => inOrder(ordered[name]);
+  return isCarrying() || isCarried() || isFixingCarried() ? alone(action) : action();
+}
 
 /** Those that lead to another image, once it is decided what becomes of the object under way. */
 const leading = {
@@ -98,6 +115,9 @@ const inTurn = (group, how) => Object.fromEntries(Object.entries(group).map(([na
 const actions = {
   ...inTurn(ordered, inOrder), ...inTurn(leading, leaveDecided),
   skipImage: () => (shownImage()?.mark ? inOrder(() => setMark("")) : leaveDecided(leading.skipImage)),
+  ...inTurn(carrying, (action) => alone(() => inOrder(action))),
+  ...Object.fromEntries(["accept", "acceptAll", "reject", "edit"].map((name) => [name, () => decided(name)])),
+  sliceNext: () => stepSlice(1), slicePrevious: () => stepSlice(-1),
   jump, searchLabel, comment: pinComment,
   toolClick: () => set({ tool: "click" }), toolBox: () => set({ tool: "box" }),
   toolBrush: () => set({ tool: "brush" }), toolErase: () => set({ tool: "erase" }),
@@ -135,6 +155,10 @@ async function start() {
   startTeaching();
   startReview();
   startQueue();
+  startStacks();
+  startTracks();
+  startCarrying();
+  startFilling();
   startPins();
   startBar();
   startDisplay();

@@ -57,7 +57,7 @@ export function toggleColouring() {
 
 /** The colour of an object: its label's, or its own. */
 export function colourFor(object) {
-  return state.settings.colourBy === "instance" ? ownColour(object.id ?? 0) : colourOf(object.label);
+  return state.settings.colourBy === "instance" ? ownColour(object.track ?? object.id ?? 0) : colourOf(object.label);
 }
 
 /** Neighbouring numbers get hues far apart: steps of the golden angle, in three lightnesses. */

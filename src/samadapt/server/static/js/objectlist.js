@@ -8,6 +8,7 @@ import { deleteSelected, editSelected } from "./objects.js";
 import { inOrder } from "./queue.js";
 import { hover, select, selectAlso, selectedIds } from "./selection.js";
 import { labelName, on, set, state } from "./state.js";
+import { inWords, tracksOf } from "./tracks.js";
 import { $, h, icon } from "./ui.js";
 import { reveal } from "./view.js";
 
@@ -28,7 +29,7 @@ let from = null; // the row that a range begins with
 
 export function startObjectList() {
   head();
-  on("objects labels image marks settings", rebuild);
+  on("objects labels image marks settings tracks", rebuild);
   on("selected", () => { follow(); draw(); });
   on("hovered", point);
   onLink(rebuild);
@@ -54,7 +55,7 @@ function head() {
 function rebuild() {
   const words = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
   const matches = (object) => {
-    const text = `${nameOf(object)} #${object.id} ${object.person ?? ""}`.toLowerCase();
+    const text = `${nameOf(object)} #${object.id} ${object.person ?? ""} ${object.track ? `track ${object.track}` : ""}`.toLowerCase();
     return SHOWS[wanted.show](object) && words.every((word) => text.includes(word));
   };
   const waiting = [...state.unsaved.values()].filter(({ image }) => image === state.image?.id).reverse();
@@ -106,12 +107,12 @@ function row(object, at, isChosen) {
     title, "aria-label": title, onclick: (event) => { event.stopPropagation(); action(); },
   }, icon(name));
   const alone = (action) => inOrder(() => { select([object.id]); return action(); });
-  const hidden = isHidden(object), locked = isLocked(object);
+  const hidden = isHidden(object), locked = isLocked(object), said = tracksOf(object.id);
   return h(`div.row${object.id === state.hovered ? ".hovered" : ""}${hidden ? ".is-hidden" : ""}`, {
-    title: nameOf(object), "aria-current": String(isChosen), "data-object": String(object.id), style: { height: `${ROW}px` },
+    title: said ? `${nameOf(object)} #${object.id}: ${inWords(said)}` : nameOf(object), "aria-current": String(isChosen), "data-object": String(object.id), style: { height: `${ROW}px` },
     onclick: pick, ondblclick: () => alone(editSelected), onpointerenter: () => hover(object.id),
   },
-  swatch(object), h("span.name", {}, nameOf(object)), h("span.muted", {}, `#${object.id}`),
+  swatch(object), h("span.name", {}, nameOf(object), said && h("span.muted", {}, ` track ${said.track}${said.ends ? ", ends" : ""}`)), h("span.muted", {}, `#${object.id}`), 
   h("span.muted", {}, [locked && "locked", hidden && "hidden"].filter(Boolean).join(", ") || `${areaOf(object).toLocaleString()} px`),
   h("span.row-tools", {},
     tool(hidden ? "eyeoff" : "eye", `${hidden ? "Show" : "Hide"} (${keyOf("hide")})`, () => hide([object])),

@@ -13,12 +13,14 @@ import { dragTo, grab, release } from "./polygon.js";
 import { cutTo } from "./scissors.js";
 import { hover } from "./selection.js";
 import { activate } from "./similar.js";
+import { openPlace, stepSlice } from "./stacks.js";
 import { state } from "./state.js";
 import { pointer, request } from "./stage.js";
 import { $, toast } from "./ui.js";
 import { isInside, pan, sight, toImage, view, zoomAt } from "./view.js";
 
 const MOVED = 5; // screen pixels from which on a press is a drag
+const NOTCH = 50; // pixels of scrolling that are one slice
 const LONG = 550; // milliseconds after which a finger's press means background
 
 const fingers = new Map();
@@ -27,6 +29,7 @@ let pinch = null;
 let spaceHeld = false;
 let previewTimer = 0;
 let previewAsked = 0;
+let turned = 0; // of the wheel, since the last slice
 
 export function startPointer() {
   const stage = $("stage");
@@ -211,6 +214,13 @@ function giveUp() {
 function wheel(event) {
   event.preventDefault();
   const [x, y] = place(event);
+  if (event.shiftKey && openPlace()) {
+    turned += (event.deltaY || event.deltaX) * (event.deltaMode === 1 ? 20 : 1);
+    const slices = Math.trunc(turned / NOTCH);
+    turned -= slices * NOTCH;
+    if (slices) stepSlice(Math.sign(slices));
+    return;
+  }
   if (event.shiftKey) {
     pan(-event.deltaY - event.deltaX, 0);
     return;

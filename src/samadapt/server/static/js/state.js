@@ -8,6 +8,8 @@ export const state = {
   labelsRevision: 0,
   label: null, // number of the label that new objects get
   images: [], // rows as the server's `Gallery.rows` says
+  stacks: [], // {name, axis, slices, remarks}: slices are images
+  tracks: {}, // of the objects of a slice, see tracks.js
   changesUntil: 0, // the last event that the list of images shows
   taken: {}, // image -> person
   image: null, // what `open` answered, without objects

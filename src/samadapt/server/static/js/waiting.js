@@ -1,6 +1,7 @@
 // Proposals on all images: looking for them behind the work, and the queue in which they wait.
 
 import { get, post } from "./api.js";
+import { showCarried, wasCarried } from "./carrying.js";
 import { current, hasObject, onWaiting, request } from "./current.js";
 import { openImage } from "./images.js";
 import { keyOf, run } from "./keys.js";
@@ -21,7 +22,7 @@ export function startQueue() {
   on("tab label labels images", render);
   on("tab images", refresh);
   on("image", () => { fixing = null; });
-  onWaiting(([id]) => showAgain(id).catch(complain));
+  onWaiting(([id]) => (wasCarried(id) ? inOrder(() => showCarried(id)) : showAgain(id).catch(complain)));
 }
 
 /** Whether the proposals on the screen are those that wait. */
@@ -89,17 +90,17 @@ async function decide(what, action) {
   await following(id);
   if (!isDone || ownObject || state.image?.id === image.id) return;
   // The image is left: undo leads back to it.
-  rememberStep(`${what} on ${image.name}`, () => stepAt(image.id, "undo"), () => stepAt(image.id, "redo"));
+  rememberStep(`${what} on ${image.name}`, () => stepAt(image.id, "undo"), () => stepAt(image.id, "redo", () => following(0)));
 }
 
-/** Undo or redo the last decision on another image; false if this one may not be left. */
-async function stepAt(image, way) {
+/** Undo or redo the last decision on another image, and go on; false if this one may not be left. */
+export async function stepAt(image, way, goOn = null) {
   if (state.image?.id !== image) {
     if (!(await mayLeave())) return false;
     await leaving(() => openImage(image));
   }
   await request(`/api/images/${image}/${way}`, {});
-  if (way === "redo") await following(0);
+  await goOn?.();
   return true;
 }
 

@@ -1,0 +1,142 @@
+// Tracks: which objects are the same thing in other slices; following one; split, join, end.
+
+import { get, save } from "./api.js";
+import { hasObject } from "./current.js";
+import { refreshImages } from "./images.js";
+import { keyOf } from "./keys.js";
+import { refreshObjects } from "./objects.js";
+import { select, selectedIds } from "./selection.js";
+import { openPlace, placeOf } from "./stacks.js";
+import { on, state, tell } from "./state.js";
+import { rememberStep } from "./steps.js";
+import { $, complain, toast } from "./ui.js";
+
+let known = ""; // the objects that the tracks were asked for
+let isFresh = false; // the slice was opened just now
+let followed = null; // {object, track, stack}: what was selected last; it is selected again in other slices
+let before = null; // the same, before that
+
+export function startTracks() {
+  on("image", () => { known = ""; isFresh = true; state.tracks = {}; look(); });
+  on("objects", () => look());
+  on("selected", follow);
+  on("hovered tracks", () => {
+    const said = tracksOf(state.hovered);
+    $("stage").title = said ? inWords(said) : "";
+  });
+}
+
+/** {track, parent, ends, slices} of an object; undefined where it is in no stack. */
+export const tracksOf = (id) => state.tracks[id];
+
+/** A track in words. */
+export function inWords({ track, parent, ends, slices }) {
+  const part = slices.length > 1 ? `slices ${slices[0]} to ${slices.at(-1)}` : "one slice";
+  return [`track ${track}`, part, parent && `from track ${parent}`, ends && "ends"].filter(Boolean).join(", ");
+}
+
+/** Ask for the tracks of the open slice. */
+export async function refreshTracks() {
+  known = "";
+  await look();
+}
+
+async function look() {
+  const id = state.image?.id;
+  if (!id || !placeOf(id)) return;
+  const now = [id, ...[...state.objects.values()].map((object) => `${object.id}.${object.revision}`)].join(" ");
+  if (now === known) return;
+  known = now;
+  try {
+    const { tracks } = await get(`/api/images/${id}/tracks`);
+    if (state.image?.id !== id || known !== now) return;
+    state.tracks = tracks;
+    for (const object of state.objects.values()) object.track = tracks[object.id]?.track;
+    if (followed) followed.track = tracks[followed.object]?.track ?? followed.track;
+    tell(["tracks"]);
+    if (isFresh && state.selected === null && !state.proposals && !hasObject()) selectFollowed();
+    isFresh = false;
+  } catch {
+    known = ""; // the next change asks again
+  }
+}
+
+function follow() {
+  const said = tracksOf(state.selected), { stack } = openPlace() ?? {};
+  if (!stack || state.selected === null) return;
+  if (followed && followed.object !== state.selected && followed.track !== said?.track) before = followed;
+  followed = { object: state.selected, track: said?.track ?? state.selected, stack: stack.name };
+}
+
+/** The object that was selected in another slice is selected here, too. */
+function selectFollowed() {
+  if (followed?.stack !== openPlace()?.stack.name) return;
+  const here = [...state.objects.values()].find((object) => object.track === followed?.track);
+  if (here) select([here.id]);
+}
+
+/** The track of an object is known. */
+export function noteTrack(object, track) {
+  if (followed?.object === object) followed.track = track;
+}
+
+/** Nothing is followed any more. */
+export function unfollow() {
+  followed = before = null;
+}
+
+// -- changes ------------------------------------------------------------------------------------
+
+export const splitTrack = () => change("split", chosen(), {}, (track) => `the split of track ${track}`);
+export const endTrack = () => change("end", chosen(), {}, (track) => `the end of track ${track}`);
+
+/** Two selected objects are one thing; or the selected one, and the one that was selected in another slice. */
+export async function joinTracks() {
+  const ids = [...selectedIds()];
+  const mine = ids.at(-1), other = ids.length === 2 ? ids[0] : ids.length === 1 ? elsewhere() : null;
+  if (mine === undefined || other === null) {
+    toast(`Select two objects, or one in each of two slices, one after the other: ${keyOf("joinTracks")} makes them one track.`);
+    return;
+  }
+  await change("merge", mine, { other }, (track) => `joining track ${track}`);
+}
+
+/** The object that was selected before the present one, if it is another track of this stack. */
+function elsewhere() {
+  const { stack } = openPlace() ?? {}, mine = tracksOf(state.selected)?.track;
+  const found = [followed, before].find((one) => one && one.stack === stack?.name && one.object !== state.selected && one.track !== mine);
+  return found?.object ?? null;
+}
+
+/** The number of the object that is selected alone. */
+export function chosen() {
+  const ids = [...selectedIds()];
+  if (ids.length === 1 && openPlace()) return ids[0];
+  toast(openPlace() ? "Select one object first." : "This image is no slice of a stack.");
+  return undefined;
+}
+
+async function change(what, object, more, named) {
+  if (object === undefined || !openPlace()) return;
+  if (!tracksOf(object)) await refreshTracks();
+  const { image } = state, track = tracksOf(object)?.track ?? object;
+  let step;
+  const made = async (path, body) => {
+    step = await save("POST", path, body);
+    await refreshObjects();
+    await Promise.all([refreshTracks(), Object.keys(step.deleted).length ? refreshImages() : null]);
+  };
+  try {
+    await made(`/api/images/${image.id}/tracks/${what}`, { object, ...more });
+  } catch (error) {
+    complain(error);
+    return;
+  }
+  rememberStep(named(track), () => made("/api/tracks/undo", step), () => made("/api/tracks/redo", step));
+  const now = tracksOf(object)?.track ?? track, gone = step.deleted.length;
+  toast({
+    split: () => `From this slice on it is track ${now}, which came from another one.`,
+    merge: () => `Both are track ${now} now.`,
+    end: () => `Track ${now} ends here${gone ? `; ${gone} later object${gone === 1 ? "" : "s"} deleted` : ""}.`,
+  }[what]() + ` ${keyOf("undo")} takes that back.`);
+}
