@@ -18,7 +18,7 @@ from samadapt.server.encoder import Encoder
 from samadapt.server.gallery import Gallery
 from samadapt.server.slices import SlicePlace
 from samadapt.server.waiting import is_known
-from samadapt.store.dataset import UNLABELLED
+from samadapt.store.label_names import UNLABELLED
 from samadapt.store.proposals import NewProposal, WaitingProposal, carried_from
 from samadapt.store.records import StoredObject
 from samadapt.store.tracks import UNSAID, Tracked

@@ -17,10 +17,10 @@ from samadapt.server.wire import (
 )
 from samadapt.server.wire_answers import rle_crop
 from samadapt.server.workspace import Workspace
-from samadapt.store.dataset import UNLABELLED
 from samadapt.store.errors import ConflictError
 from samadapt.store.events import TrackFacts
 from samadapt.store.filled import accept_filled
+from samadapt.store.label_names import UNLABELLED
 from samadapt.store.records import StoredObject
 from samadapt.store.tracks import Tracked, TrackStep
 

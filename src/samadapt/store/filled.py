@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from samadapt.store.dataset import UNLABELLED
+from samadapt.store.label_names import UNLABELLED
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project
 

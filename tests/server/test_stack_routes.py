@@ -139,7 +139,7 @@ def test_an_object_is_carried_from_slice_to_slice(
     # The disc is missing in the fifth slice: what is carried there is doubted, and shown.
     answer = carried(ann, now, slices[3])
     assert answer["image"] == slices[4]
-    assert "agree by" in answer["why"]
+    assert "IoU of the prediction with the carried mask" in answer["why"]
     waiting = annotator.project.proposals.get(answer["proposal"]["id"])
     assert iou(waiting.proposal.rle.mask(), disc_at(4)) > 0.15
     ann.post(f"/api/proposals/{waiting.id}/reject")
