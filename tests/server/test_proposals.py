@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -259,6 +260,69 @@ def test_a_source_follows_its_label(server: Annotator, labels: NDArray[np.int_])
     objects = [(thing.id, thing.revision) for thing in merged.objects]
     unmerge_label(project, 1, objects, "", merged.proposals)
     assert {one.source for one in project.proposals.waiting(second)} == {"similar to coin"}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{1: "coin", 2: "disc"}],  # in one step
+        [{2: "coin"}, {1: "tile"}, {2: "disc"}],
+        [{1: "disc (2)"}, {2: "disc"}, {1: "disc (3)"}],
+    ],
+)
+def test_a_run_follows_its_label_though_another_one_gets_its_name(
+    server: Annotator, labels: NDArray[np.int_], monkeypatch: pytest.MonkeyPatch, steps: list[Json]
+) -> None:
+    first, second, _ = server.ids()
+    ann, project = server.person(), server.project
+    project.labels.named(["tile"], "")
+    project.objects.add(NewMask(first, Rle.from_mask(labels == 1), 1), "")
+    behind, seen = server.workspace.encoder.behind, list[int]()
+
+    def renames(image: int, *more: Any) -> Any:
+        seen.append(image)
+        if image == second:  # the first image's proposals are put in already
+            for names in steps:
+                now, revision = project.labels.all()
+                told = [one.model_copy(update={"name": names.get(one.id, one.name)}) for one in now]
+                project.labels.set(told, revision, "")
+        return behind(image, *more)
+
+    monkeypatch.setattr(server.workspace.encoder, "behind", renames)
+    ann.post("/api/proposals/run", label=1)
+    found = finished(ann)
+    name, other = (label.name for label in project.labels.all()[0])
+    assert (seen, other) == (server.ids(), "disc")
+    assert found["run"]["what"] == f"similar to {name}"
+    assert "labels" not in found["run"]
+    for image in seen:
+        waiting = project.proposals.waiting(image)
+        assert {(w.source, w.proposal.label) for w in waiting} == {(f"similar to {name}", name)}
+    # The next run of it puts its finds in their place, and what is accepted has the label.
+    before = found["waiting"]
+    ann.post("/api/proposals/run", label=1)
+    assert finished(ann)["waiting"] == before
+    number = ann.get("/api/proposals/next")["next"]["id"]
+    assert ann.post(f"/api/proposals/{number}/accept")["object"]["label"] == 1
+
+
+def test_labels_that_a_search_began_with(server: Annotator, labels: NDArray[np.int_]) -> None:
+    first, *_ = server.ids()
+    project = server.project
+    kinds = ("disc", "tile", "object", "new")
+    new = [
+        NewProposal(name, Rle.from_mask(labels == k), 0.5, (8, 8))
+        for k, name in enumerate(kinds, 1)
+    ]
+    project.labels.named(["tile", "object"], "")  # 2 and 3
+    disc, tile, thing = project.labels.all()[0]
+    swapped = [disc.model_copy(update={"name": "tile"}), thing.model_copy(update={"name": "stone"})]
+    project.labels.set(swapped, project.labels.all()[1], "")
+    # "object" was the name of no label: it is not that of label 3, which was called so.
+    project.proposals.put("many", {first: new}, {"disc": 1, "tile": tile.id, "object": None})
+    found = [one.proposal.label for one in project.proposals.waiting(first)]
+    # The label 2 was removed and its name taken: it would come back under this one.
+    assert sorted(found) == ["new", "object", "tile", "tile (2)"]
 
 
 @pytest.mark.parametrize("task", ["../../etc", "/etc", "a/b", "", "a" * 9000, "task:none"])

@@ -67,17 +67,28 @@ class ProposalTable:
     def __init__(self, database: Database, project_id: int) -> None:
         self._database, self._project = database, project_id
 
-    def put(self, source: str, found: Mapping[int, Sequence[NewProposal]]) -> int:
+    def put(
+        self,
+        source: str,
+        found: Mapping[int, Sequence[NewProposal]],
+        labels: Mapping[str, int | None] | None = None,
+    ) -> int:
         """Put in what a source found on images (by number), instead of what it found before.
 
         Images that are not named keep their proposals, and so do other sources. What is like
         something that a person rejected there is left out. A label that has another name by now
         stands under that, also in the source's name. Returns how many were put in.
+
+        Args:
+            source: what found them.
+            found: what was found.
+            labels: numbers of labels by the names that they had when the search began (None: the
+                name is that of no label); other names are looked up.
         """
         count = 0
         with self._database.write() as tx:
             self._database.lock(tx, self._project)
-            source = self._present_source(tx, source)
+            source = self._present_source(tx, source, labels)
             for image_id, some in found.items():
                 here = (
                     self._in("waiting"),
@@ -85,7 +96,7 @@ class ProposalTable:
                     proposals.c.source == source,
                 )
                 tx.execute(delete(proposals).where(*here))
-                now = present_names(tx, self._project, [one.label for one in some])
+                now = present_names(tx, self._project, [one.label for one in some], labels)
                 some = [replace(one, label=now.get(one.label, one.label)) for one in some]
                 fresh = self._without_rejected(tx, image_id, some)
                 rows = [_values(self._project, image_id, source, one) for one in fresh]
@@ -94,10 +105,10 @@ class ProposalTable:
                 count += len(rows)
         return count
 
-    def present_source(self, source: str) -> str:
-        """What a source is called now: a label may have been renamed since."""
+    def present_source(self, source: str, labels: Mapping[str, int | None] | None = None) -> str:
+        """What a source is called now: a label may have been renamed since; see `put`."""
         with self._database.read() as tx:
-            return self._present_source(tx, source)
+            return self._present_source(tx, source, labels)
 
     def waiting(self, image_id: int) -> list[WaitingProposal]:
         """The proposals of an image, the best first."""
@@ -190,11 +201,13 @@ class ProposalTable:
 
     # -- private ----------------------------------------------------------------------------
 
-    def _present_source(self, tx: Connection, source: str) -> str:
+    def _present_source(
+        self, tx: Connection, source: str, labels: Mapping[str, int | None] | None
+    ) -> str:
         name = source.removeprefix(_SIMILAR)
         if name in (source, _NO_LABEL):
             return source
-        return similar_source(present_names(tx, self._project, [name]).get(name, name))
+        return similar_source(present_names(tx, self._project, [name], labels).get(name, name))
 
     def _in(self, state: State) -> ColumnElement[bool]:
         """Those of this project in a state."""
