@@ -13,6 +13,7 @@ from annotator import Annotator, Json, Person, sent
 from discs import disc_labels, draw_discs
 from numpy.typing import NDArray
 from PIL import Image
+from sqlalchemy import select
 
 from fakes import FakeModel, OracleModel, blobs
 from samadapt.data.rle import Rle
@@ -21,6 +22,7 @@ from samadapt.store.label_merging import merge_label, unmerge_label
 from samadapt.store.objects import NewMask
 from samadapt.store.proposals import NewProposal
 from samadapt.store.rebuild import differences, read_log
+from samadapt.store.tables import proposals as rows_of_proposals
 
 
 @pytest.fixture
@@ -323,6 +325,54 @@ def test_labels_that_a_search_began_with(server: Annotator, labels: NDArray[np.i
     found = [one.proposal.label for one in project.proposals.waiting(first)]
     # The label 2 was removed and its name taken: it would come back under this one.
     assert sorted(found) == ["new", "object", "tile", "tile (2)"]
+
+
+def test_what_was_found_on_other_pixels_is_not_offered(
+    server: Annotator, labels: NDArray[np.int_]
+) -> None:
+    first, second, third = server.ids()
+    ann, project = server.person(), server.project
+    project.objects.add(NewMask(first, Rle.from_mask(labels == 1), 1), "")
+    ann.post("/api/proposals/run", label=1)
+    assert finished(ann)["waiting"] == 11
+    stale = [one.id for image in (second, third) for one in project.proposals.waiting(image)]
+    kept = [one.id for one in project.proposals.waiting(first)]
+    # Of unknown pixels, as a project of an earlier version has them.
+    old = NewProposal("disc", Rle.from_mask(labels == 2), 0.5, (28, 8))
+    project.proposals.put("old", {third: [old]})
+    old_one = next(n for n in project.proposals.numbers()[third] if n not in stale)
+    paths = [server.folder / project.images.get(image).name for image in (second, third)]
+    before = paths[0].read_bytes()
+    server.stop()
+    for path in paths:
+        Image.fromarray(255 - np.array(Image.open(path))).save(path)
+    server.start()
+    ann, project = server.person(), server.project
+    # Whoever opens, accepts or rejects nothing at first asks for what is next.
+    said = ann.refused(f"/api/proposals/{stale[0]}/accept")
+    assert (said[0], "or its file replaced" in said[1]) == (404, True)
+    assert ann.refused(f"/api/proposals/{stale[0]}/reject")[0] == 404
+    offered, after = list[int](), 0
+    while (following := ann.get("/api/proposals/next", after=after)["next"]["id"]) not in offered:
+        offered.append(after := following)
+    assert sorted(offered) == sorted([*kept, old_one])
+    assert ann.get("/api/proposals/counts")["counts"] == {str(first): 3, str(third): 1}
+    assert [one["id"] for one in ann.get(f"/api/images/{third}/proposals")["proposals"]] == [
+        old_one
+    ]
+    path = f"/api/images/{third}/proposals/accept"
+    assert ann.post(path, proposals=[*stale, old_one])["accepted"] == 1
+    assert len(project.objects.all()) == 2
+    # The old file is put back: they fit again.
+    paths[0].write_bytes(before)
+    ann.post(f"/api/images/{second}/open")
+    assert ann.get("/api/proposals/counts")["counts"] == {str(first): 3, str(second): 4}
+    # A new search replaces what was found on other pixels.
+    ann.post("/api/proposals/run", label=1)
+    finished(ann)
+    with project.database.read() as tx:
+        numbers = set(tx.execute(select(rows_of_proposals.c.id)).scalars())
+    assert not numbers & set(stale)
 
 
 @pytest.mark.parametrize("task", ["../../etc", "/etc", "a/b", "", "a" * 9000, "task:none"])

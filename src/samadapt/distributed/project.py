@@ -69,7 +69,8 @@ def put_proposals(
     while some := list(islice(known, _IMAGES)):
         rows = {
             numbers[name]: [
-                NewProposal(one.label, one.rle, one.score, one.point) for one in found.objects
+                NewProposal(one.label, one.rle, one.score, one.point, found.content_hash)
+                for one in found.objects
             ]
             for name, found in some
         }

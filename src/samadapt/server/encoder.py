@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from samadapt.errors import ImageError, SamadaptError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
@@ -85,6 +88,17 @@ class Encoder:
             with self._changed:
                 self._waiting -= 1
                 self._changed.notify_all()
+
+    def note_pixels(self, image_id: int, path: Path) -> None:
+        """Decode an image file for its facts, and encode nothing.
+
+        Raises:
+            ImageError: unreadable.
+        """
+        state = path.stat() if path.exists() else None
+        with self.decoder.reading(path) as pixels:
+            facts = _facts(pixels, state)
+        self._found(image_id, facts, None)
 
     def behind(
         self, image_id: int, path: Path, facts: ImageFacts | None
@@ -164,9 +178,8 @@ class Encoder:
     ) -> tuple[ImageEmbedding, ImageFacts]:
         try:
             with self.decoder.reading(path) as pixels:
-                content = hash_pixels(pixels)
-                size, modified = (0, 0) if state is None else (state.st_size, state.st_mtime_ns)
-                facts = ImageFacts(pixels.shape[0], pixels.shape[1], content, size, modified)
+                facts = _facts(pixels, state)
+                content = str(facts.content_hash)
                 embedding = self._known(content)
                 if embedding is None:
                     with self._encoding:
@@ -213,6 +226,11 @@ class Encoder:
             with self._changed:
                 self._under_way.discard(path)
                 self._changed.notify_all()
+
+
+def _facts(pixels: NDArray[np.uint8], state: os.stat_result | None) -> ImageFacts:
+    size, modified = (0, 0) if state is None else (state.st_size, state.st_mtime_ns)
+    return ImageFacts(pixels.shape[0], pixels.shape[1], hash_pixels(pixels), size, modified)
 
 
 def _is_same(facts: ImageFacts, state: os.stat_result | None) -> bool:

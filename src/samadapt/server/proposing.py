@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from samadapt.data.tiled import TiledImage
@@ -133,12 +133,17 @@ class Proposing(BackgroundRun[Progress]):
             if find_large is None:
                 raise ImageError(f"{image.name} is too large to be searched by examples")
             windows = self._tiled.get(path, _LONGEST)  # keeps the file open
-            found = find_large(windows.image, self.check)
+            facts, found = image.facts, find_large(windows.image, self.check)
         else:
-            embedding, _ = self._encoder.behind(number, path, image.facts)
+            embedding, facts = self._encoder.behind(number, path, image.facts)
             found = find(image, embedding)
         known = [o.rle for o in self._gallery.project.objects.of_image(number)]
-        fresh = [one for one in found.proposals if not is_known(one.rle, known)]
+        content = None if facts is None else facts.content_hash
+        fresh = [
+            replace(one, content_hash=content)
+            for one in found.proposals
+            if not is_known(one.rle, known)
+        ]
         proposals = self._gallery.project.proposals
         count = proposals.put(progress.what, {number: fresh}, progress.labels)
         progress.found += count

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter
 
 from samadapt.adapters.tasks import Tasks
 from samadapt.data.tiled import TiledImage
-from samadapt.errors import SessionError
+from samadapt.errors import SamadaptError, SessionError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.proposals.grid import ProposalOptions, propose
 from samadapt.proposals.proposal import Proposal
@@ -84,13 +85,15 @@ def stop(here: Here) -> Json:
 @router.get("/proposals/next")
 def following(here: Here, after: int = 0) -> Json:
     """The most doubtful proposal, or the one that follows `after` in that order."""
-    waiting = here.gallery.waiting.by_doubt()
-    numbers = [number for _, number in waiting]
-    if not waiting:
-        return {"next": None, "waiting": 0}
-    at = numbers.index(after) + 1 if after in numbers else 0
-    image, number = waiting[at % len(waiting)]
-    return {"next": {"id": number, "image": image}, "waiting": len(waiting)}
+    while waiting := here.gallery.waiting.by_doubt():
+        numbers = [number for _, number in waiting]
+        at = numbers.index(after) + 1 if after in numbers else 0
+        image, number = waiting[at % len(waiting)]
+        with suppress(SamadaptError):  # whoever opens the image is told
+            here.looked_at(image)
+        if waiting == here.gallery.waiting.by_doubt():  # else the file turned out to be replaced
+            return {"next": {"id": number, "image": image}, "waiting": len(waiting)}
+    return {"next": None, "waiting": 0}
 
 
 @router.get("/images/{image_id}/proposals")

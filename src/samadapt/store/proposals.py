@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from samadapt.data.rle import Rle
@@ -14,7 +14,7 @@ from samadapt.store.database import Database
 from samadapt.store.errors import MissingError
 from samadapt.store.label_names import UNLABELLED
 from samadapt.store.label_rows import present_names
-from samadapt.store.tables import proposals
+from samadapt.store.tables import images, proposals
 
 State = Literal["waiting", "accepted", "rejected"]
 _SIMILAR = "similar to "
@@ -32,12 +32,14 @@ class NewProposal:
         rle: its mask, at the image's size.
         score: 0..1, the higher the likelier.
         point: (x, y) that it was found from.
+        content_hash: of the pixels that it was found on, if known.
     """
 
     label: str
     rle: Rle
     score: float
     point: tuple[float, float]
+    content_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class ProposalTable:
 
     They are no part of its log: a machine made them, and can make them again. What a person
     accepts becomes an object and waits no more, nor does what is rejected, until that is undone.
+    Those that were found on other pixels than the image has now count as absent.
     """
 
     def __init__(self, database: Database, project_id: int) -> None:
@@ -113,7 +116,7 @@ class ProposalTable:
     def waiting(self, image_id: int) -> list[WaitingProposal]:
         """The proposals of an image, the best first."""
         order = proposals.c.score.desc(), proposals.c.id
-        here = self._in("waiting"), proposals.c.image_id == image_id
+        here = self._here("waiting"), proposals.c.image_id == image_id
         with self._database.read() as tx:
             return [
                 _waiting(r) for r in tx.execute(select(proposals).where(*here).order_by(*order))
@@ -125,7 +128,7 @@ class ProposalTable:
         Raises:
             MissingError: it does not wait any more.
         """
-        here = self._in("waiting"), proposals.c.id == number
+        here = self._here("waiting"), proposals.c.id == number
         with self._database.read() as tx:
             row = tx.execute(select(proposals).where(*here)).first()
         if row is None:
@@ -133,10 +136,12 @@ class ProposalTable:
         return _waiting(row)
 
     def standing(self) -> tuple[int, int]:
-        """How many wait, and the highest number of one: what changes when others are put in."""
+        """How many wait, and the highest number of one: what changes when others are put in, or
+        when pixels change.
+        """
         wanted = select(func.count(), func.coalesce(func.max(proposals.c.id), 0))
         with self._database.read() as tx:
-            count, highest = tx.execute(wanted.where(self._in("waiting"))).one()
+            count, highest = tx.execute(wanted.where(self._here("waiting"))).one()
         return int(count), int(highest)
 
     def image_of(self, number: int) -> int:
@@ -154,7 +159,7 @@ class ProposalTable:
 
     def numbers(self) -> dict[int, list[int]]:
         """The numbers of all that wait, in order, by image; images without any are left out."""
-        wanted = select(proposals.c.image_id, proposals.c.id).where(self._in("waiting"))
+        wanted = select(proposals.c.image_id, proposals.c.id).where(self._here("waiting"))
         found: dict[int, list[int]] = {}
         with self._database.read() as tx:
             for image, number in tx.execute(wanted.order_by(proposals.c.id)):
@@ -164,7 +169,7 @@ class ProposalTable:
     def by_doubt(self) -> list[tuple[int, int]]:
         """(image, number) of all, the most doubtful (whose score is nearest to 0.5) first."""
         doubt = func.abs(proposals.c.score - 0.5)
-        wanted = select(proposals.c.image_id, proposals.c.id).where(self._in("waiting"))
+        wanted = select(proposals.c.image_id, proposals.c.id).where(self._here("waiting"))
         with self._database.read() as tx:
             rows = tx.execute(wanted.order_by(doubt, proposals.c.id)).all()
         return [(int(image), int(number)) for image, number in rows]
@@ -181,7 +186,7 @@ class ProposalTable:
             MissingError: it does not wait any more, or belongs to another image.
         """
         after: State = "accepted" if is_accepted else "rejected"
-        here = self._in("waiting"), proposals.c.id == number, proposals.c.image_id == image_id
+        here = self._here("waiting"), proposals.c.id == number, proposals.c.image_id == image_id
         if tx.execute(update(proposals).where(*here).values(state=after)).rowcount != 1:
             raise _dealt_with(number)
 
@@ -210,11 +215,16 @@ class ProposalTable:
         return similar_source(present_names(tx, self._project, [name], labels).get(name, name))
 
     def _in(self, state: State) -> ColumnElement[bool]:
-        """Those of this project in a state."""
+        """Those of this project in a state, whatever pixels they were found on."""
         return (proposals.c.project_id == self._project) & (proposals.c.state == state)
 
+    def _here(self, state: State) -> ColumnElement[bool]:
+        """Those in a state, without those that were found on other pixels than there are now."""
+        is_other = images.c.content_hash != proposals.c.content_hash  # not where one is unknown
+        return self._in(state) & ~exists().where(images.c.id == proposals.c.image_id, is_other)
+
     def _rejected(self, tx: Connection, image_id: int) -> list[NewProposal]:
-        here = self._in("rejected"), proposals.c.image_id == image_id
+        here = self._here("rejected"), proposals.c.image_id == image_id
         return [_waiting(row).proposal for row in tx.execute(select(proposals).where(*here))]
 
     def _without_rejected(
@@ -271,15 +281,18 @@ def _values(project: int, image: int, source: str, one: NewProposal) -> dict[str
         "score": one.score,
         "x": one.point[0],
         "y": one.point[1],
+        "content_hash": one.content_hash,
     }
 
 
 def _dealt_with(number: int) -> MissingError:
-    return MissingError(f"proposal {number} was dealt with meanwhile: go on to the next one")
+    return MissingError(
+        f"proposal {number} was dealt with meanwhile, or its file replaced: go on to the next one"
+    )
 
 
 def _waiting(row: Row[Any]) -> WaitingProposal:
     size = row.height, row.width
     rle = Rle.from_coco({"size": list(size), "counts": row.counts}, size)
-    one = NewProposal(row.label, rle, row.score, (row.x, row.y))
+    one = NewProposal(row.label, rle, row.score, (row.x, row.y), row.content_hash)
     return WaitingProposal(row.id, row.image_id, row.source, one)

@@ -162,13 +162,15 @@ proposals = Table(
     Column("x", Float, nullable=False),
     Column("y", Float, nullable=False),
     Column("state", Text, nullable=False, server_default="waiting"),
+    Column("content_hash", Text),
     Index("proposals_of_state", "project_id", "state", "image_id"),
     sqlite_autoincrement=True,
 )
 """Objects that were found without a person; no part of the log.
 
 `state` is "waiting" for review, "accepted" (an object now) or "rejected" (similar ones are not
-added again). Undo makes a proposal wait again.
+added again). Undo makes a proposal wait again. `content_hash` is that of the pixels it was found
+on: while the image has others, the proposal counts as absent; NULL fits all.
 """
 
 reviews = Table(
