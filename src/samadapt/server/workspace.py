@@ -51,6 +51,7 @@ class Workspace:
         store: embeddings on the disk.
         adapters: where adapters are kept.
         specs: adapters to begin with.
+        notes: what everybody who opens the page is told.
 
     Attributes:
         decoder: decodes image files.
@@ -66,7 +67,9 @@ class Workspace:
         store: EmbeddingStore,
         adapters: Path,
         specs: tuple[str, ...] = (),
+        notes: Sequence[str] = (),
     ) -> None:
+        self.notes = tuple(notes)
         self.project, self.folder, self.model = project, folder, model
         self.gallery = Gallery(project, folder)
         decoder = Decoder()

@@ -99,6 +99,11 @@ class ImageTable:
         ]
         return sorted(found, key=lambda entry: natural_key(entry.name))
 
+    def annotated_in(self, folder: Path) -> tuple[int, int]:
+        """How many images have objects, and how many of these have a file in `folder`."""
+        names = [entry.name for entry in self.entries() if entry.objects]
+        return len(names), sum((folder / name).exists() for name in names)
+
     def get(self, image_id: int) -> StoredImage:
         """One image.
 
