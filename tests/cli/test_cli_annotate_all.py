@@ -15,8 +15,10 @@ from engines import Here, make_images, tiny_weights
 from forked import CONTEXT
 from samadapt.cli.choice import record
 from samadapt.data.coco import CocoDataset
+from samadapt.data.images import read_image
 from samadapt.distributed import engine
 from samadapt.models.registry import load
+from samadapt.session.images import hash_pixels
 from samadapt.store.adapters_folder import adapters_folder
 from samadapt.store.projects import Project
 from small_models import tiny_nano
@@ -61,6 +63,9 @@ def test_one_file_a_folder_and_a_project(run: Any, here: Here, images: Path, wei
     assert f"{len(data.annotations)} proposals wait for review in {images}" in result.stdout
     with Project.open(images / "samadapt.sqlite") as project:
         assert sum(map(len, project.proposals.numbers().values())) == len(data.annotations)
+        for image in project.images.all().values():
+            known = {one.proposal.content_hash for one in project.proposals.waiting(image.id)}
+            assert known <= {hash_pixels(read_image(images / image.name))}
     # A project in a file of its own has its own model.
     with Project.open(images / "b.sqlite") as project:
         project.images.scan(images)

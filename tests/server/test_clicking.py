@@ -263,6 +263,27 @@ def test_a_file_replaced_while_it_is_open(annotator: Annotator, ann: Person, ima
     assert warning == ["This file was replaced since its objects were drawn: check them."]
 
 
+def test_a_file_replaced_while_no_server_ran(annotator: Annotator, ann: Person, image: int) -> None:
+    ann.click(image, 14, 12)
+    ann.accept(image, "key-of-object")
+    path, before = annotator.folder / "a 1.png", (annotator.folder / "a 1.png").read_bytes()
+    told = []
+    for content in (255 - blobs(), None):
+        annotator.stop()
+        time.sleep(0.01)
+        path.write_bytes(before) if content is None else Image.fromarray(content).save(path)
+        annotator.start()
+        told.append(annotator.person().post(f"/api/images/{image}/open")["warnings"])
+    assert told == [["This file was replaced since its objects were drawn: check them."], []]
+    # One that cannot be decoded is opened as ever.
+    annotator.stop()
+    path.write_bytes(before[:-40])
+    annotator.start()
+    ann = annotator.person()
+    assert ann.post(f"/api/images/{image}/open")["warnings"] == []
+    assert ann.http.get(f"/api/images/{image}/pixels").status_code == 422
+
+
 def test_a_file_replaced_by_one_of_another_size(
     annotator: Annotator, ann: Person, image: int
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from annotator import Annotator, Json, Person, sent
 from discs import disc_labels, draw_discs
 from numpy.typing import NDArray
 from PIL import Image
+from sqlalchemy import select
 
 from fakes import FakeModel, OracleModel, blobs
 from samadapt.data.rle import Rle
@@ -20,6 +22,7 @@ from samadapt.store.label_merging import merge_label, unmerge_label
 from samadapt.store.objects import NewMask
 from samadapt.store.proposals import NewProposal
 from samadapt.store.rebuild import differences, read_log
+from samadapt.store.tables import proposals as rows_of_proposals
 
 
 @pytest.fixture
@@ -259,6 +262,117 @@ def test_a_source_follows_its_label(server: Annotator, labels: NDArray[np.int_])
     objects = [(thing.id, thing.revision) for thing in merged.objects]
     unmerge_label(project, 1, objects, "", merged.proposals)
     assert {one.source for one in project.proposals.waiting(second)} == {"similar to coin"}
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{1: "coin", 2: "disc"}],  # in one step
+        [{2: "coin"}, {1: "tile"}, {2: "disc"}],
+        [{1: "disc (2)"}, {2: "disc"}, {1: "disc (3)"}],
+    ],
+)
+def test_a_run_follows_its_label_though_another_one_gets_its_name(
+    server: Annotator, labels: NDArray[np.int_], monkeypatch: pytest.MonkeyPatch, steps: list[Json]
+) -> None:
+    first, second, _ = server.ids()
+    ann, project = server.person(), server.project
+    project.labels.named(["tile"], "")
+    project.objects.add(NewMask(first, Rle.from_mask(labels == 1), 1), "")
+    behind, seen = server.workspace.encoder.behind, list[int]()
+
+    def renames(image: int, *more: Any) -> Any:
+        seen.append(image)
+        if image == second:  # the first image's proposals are put in already
+            for names in steps:
+                now, revision = project.labels.all()
+                told = [one.model_copy(update={"name": names.get(one.id, one.name)}) for one in now]
+                project.labels.set(told, revision, "")
+        return behind(image, *more)
+
+    monkeypatch.setattr(server.workspace.encoder, "behind", renames)
+    ann.post("/api/proposals/run", label=1)
+    found = finished(ann)
+    name, other = (label.name for label in project.labels.all()[0])
+    assert (seen, other) == (server.ids(), "disc")
+    assert found["run"]["what"] == f"similar to {name}"
+    assert "labels" not in found["run"]
+    for image in seen:
+        waiting = project.proposals.waiting(image)
+        assert {(w.source, w.proposal.label) for w in waiting} == {(f"similar to {name}", name)}
+    # The next run of it puts its finds in their place, and what is accepted has the label.
+    before = found["waiting"]
+    ann.post("/api/proposals/run", label=1)
+    assert finished(ann)["waiting"] == before
+    number = ann.get("/api/proposals/next")["next"]["id"]
+    assert ann.post(f"/api/proposals/{number}/accept")["object"]["label"] == 1
+
+
+def test_labels_that_a_search_began_with(server: Annotator, labels: NDArray[np.int_]) -> None:
+    first, *_ = server.ids()
+    project = server.project
+    kinds = ("disc", "tile", "object", "new")
+    new = [
+        NewProposal(name, Rle.from_mask(labels == k), 0.5, (8, 8))
+        for k, name in enumerate(kinds, 1)
+    ]
+    project.labels.named(["tile", "object"], "")  # 2 and 3
+    disc, tile, thing = project.labels.all()[0]
+    swapped = [disc.model_copy(update={"name": "tile"}), thing.model_copy(update={"name": "stone"})]
+    project.labels.set(swapped, project.labels.all()[1], "")
+    # "object" was the name of no label: it is not that of label 3, which was called so.
+    project.proposals.put("many", {first: new}, {"disc": 1, "tile": tile.id, "object": None})
+    found = [one.proposal.label for one in project.proposals.waiting(first)]
+    # The label 2 was removed and its name taken: it would come back under this one.
+    assert sorted(found) == ["new", "object", "tile", "tile (2)"]
+
+
+def test_what_was_found_on_other_pixels_is_not_offered(
+    server: Annotator, labels: NDArray[np.int_]
+) -> None:
+    first, second, third = server.ids()
+    ann, project = server.person(), server.project
+    project.objects.add(NewMask(first, Rle.from_mask(labels == 1), 1), "")
+    ann.post("/api/proposals/run", label=1)
+    assert finished(ann)["waiting"] == 11
+    stale = [one.id for image in (second, third) for one in project.proposals.waiting(image)]
+    kept = [one.id for one in project.proposals.waiting(first)]
+    # Of unknown pixels, as a project of an earlier version has them.
+    old = NewProposal("disc", Rle.from_mask(labels == 2), 0.5, (28, 8))
+    project.proposals.put("old", {third: [old]})
+    old_one = next(n for n in project.proposals.numbers()[third] if n not in stale)
+    paths = [server.folder / project.images.get(image).name for image in (second, third)]
+    before = paths[0].read_bytes()
+    server.stop()
+    for path in paths:
+        Image.fromarray(255 - np.array(Image.open(path))).save(path)
+    server.start()
+    ann, project = server.person(), server.project
+    # Whoever opens, accepts or rejects nothing at first asks for what is next.
+    said = ann.refused(f"/api/proposals/{stale[0]}/accept")
+    assert (said[0], "or its file replaced" in said[1]) == (404, True)
+    assert ann.refused(f"/api/proposals/{stale[0]}/reject")[0] == 404
+    offered, after = list[int](), 0
+    while (following := ann.get("/api/proposals/next", after=after)["next"]["id"]) not in offered:
+        offered.append(after := following)
+    assert sorted(offered) == sorted([*kept, old_one])
+    assert ann.get("/api/proposals/counts")["counts"] == {str(first): 3, str(third): 1}
+    assert [one["id"] for one in ann.get(f"/api/images/{third}/proposals")["proposals"]] == [
+        old_one
+    ]
+    path = f"/api/images/{third}/proposals/accept"
+    assert ann.post(path, proposals=[*stale, old_one])["accepted"] == 1
+    assert len(project.objects.all()) == 2
+    # The old file is put back: they fit again.
+    paths[0].write_bytes(before)
+    ann.post(f"/api/images/{second}/open")
+    assert ann.get("/api/proposals/counts")["counts"] == {str(first): 3, str(second): 4}
+    # A new search replaces what was found on other pixels.
+    ann.post("/api/proposals/run", label=1)
+    finished(ann)
+    with project.database.read() as tx:
+        numbers = set(tx.execute(select(rows_of_proposals.c.id)).scalars())
+    assert not numbers & set(stale)
 
 
 @pytest.mark.parametrize("task", ["../../etc", "/etc", "a/b", "", "a" * 9000, "task:none"])

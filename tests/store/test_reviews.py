@@ -138,7 +138,8 @@ def test_proposals_of_the_schema_before_wait_or_are_rejected(where: str, folder:
         with project.database.write() as tx:
             tx.execute(text("DROP INDEX proposals_of_state"))
             tx.execute(text("CREATE INDEX proposals_of_image ON proposals (project_id, image_id)"))
-            tx.execute(text("ALTER TABLE proposals DROP COLUMN state"))
+            for column in ("state", "content_hash"):
+                tx.execute(text(f"ALTER TABLE proposals DROP COLUMN {column}"))
             columns = (
                 "project_id INTEGER, image_id INTEGER, label TEXT, height INTEGER, width INTEGER"
             )
@@ -158,3 +159,6 @@ def test_proposals_of_the_schema_before_wait_or_are_rejected(where: str, folder:
         assert [one.proposal.label for one in project.proposals.waiting(image)] == ["cell"]
         assert [one.label for one in project.proposals.rejected(image)] == ["dust"]
         assert project.proposals.put("b", {image: found}) == 1  # dust stays out
+        new = NewProposal("cell", rle, 0.5, (1, 1), "of these pixels")
+        assert project.proposals.put("c", {image: [new]}) == 1
+        assert new in [one.proposal for one in project.proposals.waiting(image)]

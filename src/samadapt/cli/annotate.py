@@ -16,6 +16,7 @@ from samadapt.errors import DataError
 
 if TYPE_CHECKING:
     from samadapt.store.importing import Imported
+    from samadapt.store.projects import Project
 
 _MOST_TOLD = 10
 
@@ -120,6 +121,10 @@ def annotate(
         # A server keeps several projects apart by their folders' names.
         chosen = name if is_file else name or folder.resolve().name
         with Project.open(where, chosen) as opened:
+            is_beside = is_file and Path(where).resolve().parent == folder.resolve()
+            notes = _notes_about(opened, folder, is_beside)
+            for note in notes:
+                typer.echo(f"note: {note}", err=True)
             if frames is not None:
                 opened.stacks.set_frames(frames, "")
             kept = adapters_folder(opened, folder)
@@ -141,7 +146,7 @@ def annotate(
             loaded = common.load_model(chosen_model.spec, device, dtype)
             choice.record(kept, chosen_model.spec)
             specs = tuple(adapter or default_specs(loaded))
-            workspace = Workspace(opened, folder.absolute(), loaded, store, kept, specs)
+            workspace = Workspace(opened, folder.absolute(), loaded, store, kept, specs, notes)
             chosen_model.tell()
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
             codes = None if is_file else StoredCodes(opened.database, opened.id, secret)
@@ -167,6 +172,29 @@ def annotate(
                     typer.launch(run.address(host, bound, access.new_code()))
 
             run.serve(create_app(workspace, guard), listener, ready)
+
+
+def _notes_about(project: Project, folder: Path, is_beside: bool) -> list[str]:
+    """Say that most annotated images are not in the folder, before its images are added.
+
+    Args:
+        project: which.
+        folder: of the images.
+        is_beside: whether the project's file lies in that folder: it is opened in any case.
+
+    Raises:
+        DataError: none of them is there, and neither is the project's file.
+    """
+    annotated, found = project.images.annotated_in(folder)
+    missing = f"{annotated - found} of {annotated} annotated images of this project are not in"
+    if annotated and not found and not is_beside:
+        raise DataError(
+            f"{missing} {folder}: {project.database.name} is the project of another folder, give "
+            "the folder of its images, or another --project"
+        )
+    if found * 2 >= annotated:
+        return []
+    return [f"{missing} {folder}: is it the project of another folder?"]
 
 
 def _tell_import(found: Imported) -> None:

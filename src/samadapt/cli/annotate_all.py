@@ -137,6 +137,7 @@ def annotate_all(
     try:
         with RunJournal(place, describe_run(found, work, hashes)) as journal:
             numbers = _numbers(opened, folder, found)
+            known = opened.labels.all()[0] if opened is not None else ()
             with common.progress_bar("finding objects") as progress:
                 done = run(found, work, where, journal, batch, progress)
             if not done.finished:
@@ -148,7 +149,8 @@ def annotate_all(
                 from samadapt.distributed.project import put_proposals
 
                 source = ", ".join((chosen.spec, *adapters, *(tasks or ("everything",))))
-                put = put_proposals(opened, source, numbers, done.results())
+                names = {label.name: label.id for label in known}
+                put = put_proposals(opened, source, numbers, done.results(), names)
             journal.remove()
     finally:
         if opened is not None:

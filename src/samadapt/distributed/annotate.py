@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from samadapt.adapters.tasks import Tasks
 from samadapt.data.images import read_image
 from samadapt.data.rle import Rle
 from samadapt.data.tiled import TiledImage
+from samadapt.data.tiled.fingerprint import fingerprint
 from samadapt.data.tiled.image import is_huge
 from samadapt.distributed.worker_model import WorkerModel
 from samadapt.errors import AdapterError, ImageError, SamadaptError, first_line
@@ -25,6 +27,7 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.proposals.grid import ProposalOptions, propose
 from samadapt.proposals.proposal import Proposal
 from samadapt.proposals.windows import propose_in_windows
+from samadapt.session.images import hash_pixels
 
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 EVERYTHING = "object"
@@ -56,16 +59,19 @@ class FoundImage:
         size: (H, W); None if the image could not be read.
         objects: of all tasks, in the order of the tasks, the best first.
         problem: reason why the image could not be used, None if it was.
+        content_hash: of its pixels, if known.
     """
 
     size: tuple[int, int] | None
     objects: tuple[FoundObject, ...] = ()
     problem: str | None = None
+    content_hash: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for `from_dict`."""
         return {
             "size": self.size,
+            "content_hash": self.content_hash,
             "objects": [
                 {
                     "label": one.label,
@@ -90,7 +96,7 @@ class FoundImage:
             )
             for one in values["objects"]
         )
-        return cls((height, width), objects)
+        return cls((height, width), objects, content_hash=values.get("content_hash"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,26 +170,28 @@ class ImageAnnotator:
 
         Files that are larger than memory are searched in windows.
         """
-        pixels, done = list[NDArray[np.uint8]](), dict[int, FoundImage]()
+        pixels, hashes = list[NDArray[np.uint8]](), list[str]()
+        done = dict[int, FoundImage]()
         for index, image in enumerate(images):
             try:
                 if isinstance(image, str | os.PathLike) and is_huge(image):
                     done[index] = self._searched_in_windows(image)
                 else:
                     pixels.append(read_image(_opened(image)))
+                    hashes.append(hash_pixels(pixels[-1]))
             except SamadaptError as error:
                 done[index] = FoundImage(None, problem=str(error))
-        embedded = iter(self._model.encode_several(pixels))
+        embedded = zip(self._model.encode_several(pixels), hashes, strict=True)
         return [
-            done[index] if index in done else self._searched(next(embedded))
+            done[index] if index in done else self._searched(*next(embedded))
             for index in range(len(images))
         ]
 
-    def _searched(self, embedding: ImageEmbedding) -> FoundImage:
+    def _searched(self, embedding: ImageEmbedding, content: str) -> FoundImage:
         def search(adapters: Sequence[Adapter]) -> Sequence[Proposal]:
             return propose(self._model, embedding, adapters, self._options)
 
-        return self._found(embedding.original_size, search)
+        return replace(self._found(embedding.original_size, search), content_hash=content)
 
     def _searched_in_windows(self, image: str | os.PathLike[str]) -> FoundImage:
         with TiledImage.open(image) as tiled:
@@ -191,7 +199,8 @@ class ImageAnnotator:
             def search(adapters: Sequence[Adapter]) -> Sequence[Proposal]:
                 return propose_in_windows(self._model, tiled, adapters, self._options)
 
-            return self._found(tiled.size, search)
+            found = self._found(tiled.size, search)
+        return replace(found, content_hash=fingerprint(Path(image)))
 
     def _found(
         self, size: tuple[int, int], search: Callable[[Sequence[Adapter]], Sequence[Proposal]]

@@ -82,8 +82,16 @@ def put_proposals(
     source: str,
     numbers: Mapping[str, int],
     results: Iterator[tuple[str, FoundImage]],
+    labels: Mapping[str, int] | None = None,
 ) -> int:
     """Store found objects as proposals, replacing earlier ones of the source on these images.
+
+    Args:
+        project: where.
+        source: what found them.
+        numbers: of the images, by their names.
+        results: what was found, by the names of the images.
+        labels: numbers of the labels, by the names that they had when the run began.
 
     Returns:
         The number of proposals.
@@ -93,10 +101,11 @@ def put_proposals(
     while some := list(islice(known, _IMAGES)):
         rows = {
             numbers[name]: [
-                NewProposal(one.label, one.rle, one.score, one.point) for one in found.objects
+                NewProposal(one.label, one.rle, one.score, one.point, found.content_hash)
+                for one in found.objects
             ]
             for name, found in some
         }
-        project.proposals.put(source, rows)
+        project.proposals.put(source, rows, labels)
         count += sum(map(len, rows.values()))
     return count

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from samadapt.data.stacks.address import file_of
 from samadapt.errors import ImageError, SamadaptError
 from samadapt.models.base import SegmentationModel
@@ -86,6 +89,17 @@ class Encoder:
             with self._changed:
                 self._waiting -= 1
                 self._changed.notify_all()
+
+    def note_pixels(self, image_id: int, path: Path) -> None:
+        """Decode an image file for its facts, and encode nothing.
+
+        Raises:
+            ImageError: unreadable.
+        """
+        state = _state(path)
+        with self.decoder.reading(path) as pixels:
+            facts = _facts(pixels, state)
+        self._found(image_id, facts, None)
 
     def behind(
         self, image_id: int, path: Path, facts: ImageFacts | None
@@ -165,9 +179,8 @@ class Encoder:
     ) -> tuple[ImageEmbedding, ImageFacts]:
         try:
             with self.decoder.reading(path) as pixels:
-                content = hash_pixels(pixels)
-                size, modified = (0, 0) if state is None else (state.st_size, state.st_mtime_ns)
-                facts = ImageFacts(pixels.shape[0], pixels.shape[1], content, size, modified)
+                facts = _facts(pixels, state)
+                content = str(facts.content_hash)
                 embedding = self._known(content)
                 if embedding is None:
                     with self._encoding:
@@ -219,6 +232,11 @@ class Encoder:
 def _state(path: Path) -> os.stat_result | None:
     file = file_of(path)
     return file.stat() if file.exists() else None
+
+
+def _facts(pixels: NDArray[np.uint8], state: os.stat_result | None) -> ImageFacts:
+    size, modified = (0, 0) if state is None else (state.st_size, state.st_mtime_ns)
+    return ImageFacts(pixels.shape[0], pixels.shape[1], hash_pixels(pixels), size, modified)
 
 
 def _is_same(facts: ImageFacts, state: os.stat_result | None) -> bool:

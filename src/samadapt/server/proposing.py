@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from samadapt.data.tiled import TiledImage
 from samadapt.errors import ImageError, SamadaptError
@@ -44,6 +45,7 @@ class Progress(RunProgress):
         found: proposals so far.
         failed: images that could not be used.
         unlike: images with proposals that are of another kind than those with examples.
+        labels: numbers of labels by the names that they had when the run began.
     """
 
     what: str = ""
@@ -52,6 +54,11 @@ class Progress(RunProgress):
     found: int = 0
     failed: int = 0
     unlike: list[int] = field(default_factory=list)
+    labels: Mapping[str, int | None] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the page takes it."""
+        return {k: v for k, v in RunProgress.to_json(self).items() if k != "labels"}
 
 
 class Proposing(BackgroundRun[Progress]):
@@ -67,14 +74,25 @@ class Proposing(BackgroundRun[Progress]):
         self._gallery, self._encoder, self._tiled = gallery, encoder, tiled
         super().__init__("proposing", Progress())
 
+    @property
+    def what(self) -> str:
+        """What is looked for, in words, with the label's present name."""
+        said = self.progress.what, self.progress.labels
+        return self._gallery.project.proposals.present_source(*said)
+
     def start(
-        self, source: str, what: str, find: Find, find_large: FindLarge | None = None
+        self,
+        source: str,
+        labels: Mapping[str, int | None],
+        find: Find,
+        find_large: FindLarge | None = None,
     ) -> None:
         """Look at all images that are not finished.
 
         Args:
             source: what the proposals come from: those that it made before give way.
-            what: the same in words.
+            labels: numbers of the labels that it names and finds, which may be renamed meanwhile
+                (None: the name is that of no label).
             find: looks at one image.
             find_large: looks at one that is larger than memory; those fail if left out.
 
@@ -86,32 +104,27 @@ class Proposing(BackgroundRun[Progress]):
             for entry in self._gallery.scan()
             if entry.present and not entry.mark and not entry.problem
         ]
-        progress = Progress(what=what, images=len(numbers))
+        progress = Progress(what=source, images=len(numbers), labels=labels)
         busy = "objects are being looked for already: stop that first, or wait"
         finders = find, find_large
-        self.begin(progress, lambda: self._look_at_all(progress, source, numbers, finders), busy)
+        self.begin(progress, lambda: self._look_at_all(progress, numbers, finders), busy)
 
     def _look_at_all(
         self,
         progress: Progress,
-        source: str,
         numbers: Sequence[int],
         finders: tuple[Find, FindLarge | None],
     ) -> None:
         for number in numbers:
             self.check()
             try:
-                self._look(progress, source, number, finders)
+                self._look(progress, number, finders)
             except (SamadaptError, OSError, MemoryError):
                 progress.failed += 1  # whoever opens the image is told why
             progress.looked += 1
 
     def _look(
-        self,
-        progress: Progress,
-        source: str,
-        number: int,
-        finders: tuple[Find, FindLarge | None],
+        self, progress: Progress, number: int, finders: tuple[Find, FindLarge | None]
     ) -> None:
         find, find_large = finders
         image = self._gallery.looked_at(number)
@@ -120,13 +133,19 @@ class Proposing(BackgroundRun[Progress]):
             if find_large is None:
                 raise ImageError(f"{image.name} is too large to be searched by examples")
             windows = self._tiled.get(path, _LONGEST)  # keeps the file open
-            found = find_large(windows.image, self.check)
+            facts, found = image.facts, find_large(windows.image, self.check)
         else:
-            embedding, _ = self._encoder.behind(number, path, image.facts)
+            embedding, facts = self._encoder.behind(number, path, image.facts)
             found = find(image, embedding)
         known = [o.rle for o in self._gallery.project.objects.of_image(number)]
-        fresh = [one for one in found.proposals if not is_known(one.rle, known)]
-        count = self._gallery.project.proposals.put(source, {number: fresh})
+        content = None if facts is None else facts.content_hash
+        fresh = [
+            replace(one, content_hash=content)
+            for one in found.proposals
+            if not is_known(one.rle, known)
+        ]
+        proposals = self._gallery.project.proposals
+        count = proposals.put(progress.what, {number: fresh}, progress.labels)
         progress.found += count
         if count and found.is_unlike:
             progress.unlike.append(number)

@@ -86,7 +86,7 @@ def changes(
 @router.post("/images/{image_id}/open")
 def open_image(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
     """Everything about an image but its pixels; claims it. Does not wait for encoding."""
-    image = here.gallery.looked_at(image_id)
+    image = here.looked_at(image_id)
     others = here.project.claims.take(me.client, image_id, me.person)
     here.encoder.look_ahead(here.gallery.ahead(image_id))
     facts = image.facts

@@ -50,7 +50,7 @@ def project(here: Here) -> dict[str, Any]:
         "labels_revision": revision,
         "colours": list(COLOURS),
         "formats": [{"name": name, "one_file": name in ONE_FILE} for name in formats],
-        "notes": here.learning.notes,
+        "notes": [*here.notes, *here.learning.notes],
     }
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter
 
 from samadapt.adapters.tasks import Tasks
 from samadapt.data.tiled import TiledImage
-from samadapt.errors import SessionError
+from samadapt.errors import SamadaptError, SessionError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.proposals.grid import ProposalOptions, propose
 from samadapt.proposals.proposal import Proposal
@@ -23,6 +24,7 @@ from samadapt.server.wire_answers import object_json, rle_crop
 from samadapt.server.wire_review import FixRequest, ProposalsRequest, ProposeRequest
 from samadapt.server.workspace import Workspace
 from samadapt.store.errors import MissingError
+from samadapt.store.events import Label
 from samadapt.store.label_names import UNLABELLED
 from samadapt.store.proposals import NewProposal, WaitingProposal, similar_source
 from samadapt.store.records import StoredImage
@@ -42,7 +44,7 @@ def standing(here: Here) -> Json:
     return {
         "waiting": here.gallery.waiting.count(),
         "tasks": here.learning.tasks(),
-        "run": {**run, "what": here.project.proposals.present_source(run["what"])},
+        "run": {**run, "what": here.proposing.what},
     }
 
 
@@ -55,18 +57,21 @@ def counts(here: Here) -> Json:
 @router.post("/proposals/run")
 def run(wanted: ProposeRequest, here: Here) -> Json:
     """Look for objects on all unfinished images, behind the work."""
+    all_labels = here.project.labels.all()[0]
     if wanted.task is not None:
         if wanted.task not in {task["spec"] for task in here.learning.tasks()}:
             raise MissingError("this project has no such task: choose one that it was taught")
         source = f"task {wanted.task}"
         find, find_large = _by_task(here, wanted.task)
+        labels: dict[str, int | None] = {label.name: label.id for label in all_labels}
     else:
-        name = _label_name(here, wanted.label)
+        name = _label_name(all_labels, wanted.label)
         source = similar_source(None if wanted.label is None else name)
         if not here.examples.of(wanted.label):
             raise SessionError(f"there is no object to be {source}: accept one first")
         find, find_large = _by_examples(here, wanted.label, name), None
-    here.proposing.start(source, source, find, find_large)
+        labels = {name: wanted.label}
+    here.proposing.start(source, labels, find, find_large)
     return standing(here)
 
 
@@ -80,13 +85,15 @@ def stop(here: Here) -> Json:
 @router.get("/proposals/next")
 def following(here: Here, after: int = 0) -> Json:
     """The most doubtful proposal, or the one that follows `after` in that order."""
-    waiting = here.gallery.waiting.by_doubt()
-    numbers = [number for _, number in waiting]
-    if not waiting:
-        return {"next": None, "waiting": 0}
-    at = numbers.index(after) + 1 if after in numbers else 0
-    image, number = waiting[at % len(waiting)]
-    return {"next": {"id": number, "image": image}, "waiting": len(waiting)}
+    while waiting := here.gallery.waiting.by_doubt():
+        numbers = [number for _, number in waiting]
+        at = numbers.index(after) + 1 if after in numbers else 0
+        image, number = waiting[at % len(waiting)]
+        with suppress(SamadaptError):  # whoever opens the image is told
+            here.looked_at(image)
+        if waiting == here.gallery.waiting.by_doubt():  # else the file turned out to be replaced
+            return {"next": {"id": number, "image": image}, "waiting": len(waiting)}
+    return {"next": None, "waiting": 0}
 
 
 @router.get("/images/{image_id}/proposals")
@@ -195,10 +202,10 @@ def _named(name: str, found: Proposal) -> NewProposal:
     return NewProposal(name, found.rle, found.score, found.point)
 
 
-def _label_name(here: Workspace, label_id: int | None) -> str:
+def _label_name(labels: Iterable[Label], label_id: int | None) -> str:
     if label_id is None:
         return UNLABELLED
-    for label in here.project.labels.all()[0]:
+    for label in labels:
         if label.id == label_id:
             return label.name
     raise MissingError(f"there is no label {label_id} in this project: choose another")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from samadapt.errors import SessionError
+from samadapt.errors import ImageError, SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.server.carrying import Carrying
 from samadapt.server.client_sessions import ClientSession, ClientSessions
@@ -33,7 +33,7 @@ from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import Source
 from samadapt.store.label_names import UNLABELLED
 from samadapt.store.projects import Project
-from samadapt.store.records import StoredObject
+from samadapt.store.records import StoredImage, StoredObject
 from samadapt.store.session_objects import label_text, saved_object
 
 Result = TypeVar("Result")
@@ -52,6 +52,7 @@ class Workspace:
         store: embeddings on the disk.
         adapters: where adapters are kept.
         specs: adapters to begin with.
+        notes: what everybody who opens the page is told.
 
     Attributes:
         decoder: decodes image files.
@@ -67,7 +68,9 @@ class Workspace:
         store: EmbeddingStore,
         adapters: Path,
         specs: tuple[str, ...] = (),
+        notes: Sequence[str] = (),
     ) -> None:
+        self.notes = tuple(notes)
         self.project, self.folder, self.model = project, folder, model
         decoder = Decoder()
         self.gallery = Gallery(project, folder, decoder.stacks)
@@ -113,6 +116,21 @@ class Workspace:
         self.tiled.close()
         self.decoder.stacks.close()
         self.learning.close()
+
+    def looked_at(self, image_id: int) -> StoredImage:
+        """An image as its file is now, decoded where objects or proposals are of earlier pixels.
+
+        Raises:
+            ImageError: gone, or its size cannot be read.
+            MissingError: no such image.
+        """
+        image = self.gallery.looked_at(image_id)
+        if image.facts is None or image.facts.content_hash is not None:
+            return image
+        if image.annotated_hash is not None or self.project.proposals.waiting(image_id):
+            with suppress(ImageError):  # whoever reads the pixels is told
+                self.encoder.note_pixels(image_id, self.gallery.path(image))
+        return self.project.images.get(image_id)
 
     def act(
         self, client: str, person: str, image_id: int, action: Callable[[ClientSession], Result]
@@ -207,7 +225,10 @@ class Workspace:
         waiting = {one.id: one for one in self.project.proposals.waiting(found.image.id)}
         some = [waiting[number] for number in dict.fromkeys(numbers) if number in waiting]
         if not some:
-            raise MissingError("these proposals were dealt with meanwhile: go on to the next one")
+            raise MissingError(
+                "these proposals were dealt with meanwhile, or their file was replaced: go on to "
+                "the next one"
+            )
         there = {label.name for label in self.project.labels.all()[0]}
         names = {one.id: one.proposal.label for one in some}
         found.objects.labels = {k: v for k, v in names.items() if v != UNLABELLED or v in there}

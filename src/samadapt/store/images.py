@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from samadapt.data.images import natural_key
+from samadapt.data.stacks.address import file_of
 from samadapt.data.stacks.finding import FoundStack
 from samadapt.store.database import Database
 from samadapt.store.errors import ConflictError, MissingError
@@ -110,6 +111,11 @@ class ImageTable:
             if r.present or r.objects
         ]
         return sorted(found, key=lambda entry: natural_key(entry.name))
+
+    def annotated_in(self, folder: Path) -> tuple[int, int]:
+        """How many images have objects, and how many of these have a file in `folder`."""
+        names = [entry.name for entry in self.entries() if entry.objects]
+        return len(names), sum(file_of(folder / name).exists() for name in names)
 
     def get(self, image_id: int) -> StoredImage:
         """One image.

@@ -78,15 +78,36 @@ def _all_labels(tx: Connection, project_id: int) -> Iterator[Label]:
             yield from event.labels
 
 
-def present_names(tx: Connection, project_id: int, names: Iterable[str]) -> dict[str, str]:
-    """The present names of renamed labels, by earlier names that no label has now."""
-    present = {label.id: label.name for label in present_labels(tx, project_id)}
-    missing = set(names) - set(present.values())
-    return {
+def present_names(
+    tx: Connection,
+    project_id: int,
+    names: Iterable[str],
+    numbers: Mapping[str, int | None] | None = None,
+) -> dict[str, str]:
+    """The present names of labels that were renamed or removed, by earlier names.
+
+    Args:
+        tx: the transaction.
+        project_id: of the project.
+        names: the earlier names.
+        numbers: the labels that had some of these names (None: no label had it); the others are
+            looked up in the log, if no label has their name now.
+    """
+    numbers = numbers or {}
+    labels = present_labels(tx, project_id)
+    present = {label.id: label.name for label in labels}
+    missing = set(names) - set(present.values()) - set(numbers)
+    found = {
         label.name: present[label.id]
         for label in (_all_labels(tx, project_id) if missing else ())
         if label.name in missing and label.id in present
     }
+    known = {name: number for name, number in numbers.items() if number is not None}
+    removed = {number for number in known.values() if number not in present}
+    if removed:  # they are restored, under these names, when a proposal is accepted
+        restored = with_missing(labels, removed, earlier_labels(tx, project_id))
+        present |= {label.id: label.name for label in restored}
+    return found | {name: present[number] for name, number in known.items()}
 
 
 def with_missing(

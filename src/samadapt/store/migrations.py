@@ -89,6 +89,12 @@ def _proposals_with_a_state(tx: Connection) -> None:
     _REJECTED.drop(tx)
 
 
+def _proposals_with_their_pixels(tx: Connection) -> None:
+    known = {column["name"] for column in inspect(tx).get_columns(proposals.name)}
+    if proposals.c.content_hash.name not in known:
+        tx.exec_driver_sql("ALTER TABLE proposals ADD COLUMN content_hash TEXT")
+
+
 MIGRATIONS: Mapping[int, Migration] = {
     2: _labels_in_a_table,
     3: _waiting_proposals,
@@ -96,6 +102,7 @@ MIGRATIONS: Mapping[int, Migration] = {
     5: _reviews,
     6: _several_servers,
     7: _proposals_with_a_state,
+    8: _proposals_with_their_pixels,
 }
 """Number k brings version k - 1 to version k. Never change one that was released: add another.
 

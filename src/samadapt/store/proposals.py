@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 from sqlalchemy.engine import Row
 
 from samadapt.data.rle import Rle
@@ -15,7 +15,7 @@ from samadapt.store.database import Database
 from samadapt.store.errors import MissingError
 from samadapt.store.label_names import UNLABELLED
 from samadapt.store.label_rows import present_names
-from samadapt.store.tables import proposals
+from samadapt.store.tables import images, proposals
 
 State = Literal["waiting", "accepted", "rejected"]
 _SIMILAR = "similar to "
@@ -34,12 +34,14 @@ class NewProposal:
         rle: its mask, at the image's size.
         score: 0..1, the higher the likelier.
         point: (x, y) that it was found from.
+        content_hash: of the pixels that it was found on, if known.
     """
 
     label: str
     rle: Rle
     score: float
     point: tuple[float, float]
+    content_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +66,38 @@ class ProposalTable:
 
     They are no part of its log: a machine made them, and can make them again. What a person
     accepts becomes an object and waits no more, nor does what is rejected, until that is undone.
+    Those that were found on other pixels than the image has now count as absent.
     """
 
     def __init__(self, database: Database, project_id: int) -> None:
         self._database, self._project = database, project_id
 
     def put(
-        self, source: str, found: Mapping[int, Sequence[NewProposal]], *, again: bool = False
+        self,
+        source: str,
+        found: Mapping[int, Sequence[NewProposal]],
+        labels: Mapping[str, int | None] | None = None,
+        *,
+        again: bool = False,
     ) -> int:
         """Put in what a source found on images (by number), instead of what it found before.
 
         Images that are not named keep their proposals, and so do other sources. What is like
         something that a person rejected there is left out, unless it was asked for `again`. A
-        label that has another name by now stands under that. Returns how many were put in.
+        label that has another name by now stands under that, also in the source's name. Returns
+        how many were put in.
+
+        Args:
+            source: what found them.
+            found: what was found.
+            labels: numbers of labels by the names that they had when the search began (None: the
+                name is that of no label); other names are looked up.
+            again: also put in what is like a rejected proposal.
         """
         count = 0
         with self._database.write() as tx:
             self._database.lock(tx, self._project)
-            source = self._present_source(tx, source)
+            source = self._present_source(tx, source, labels)
             for image_id, some in found.items():
                 here = (
                     self._in("waiting"),
@@ -89,7 +105,7 @@ class ProposalTable:
                     proposals.c.source == source,
                 )
                 tx.execute(delete(proposals).where(*here))
-                now = present_names(tx, self._project, [one.label for one in some])
+                now = present_names(tx, self._project, [one.label for one in some], labels)
                 some = [replace(one, label=now.get(one.label, one.label)) for one in some]
                 fresh = some if again else self._without_rejected(tx, image_id, some)
                 rows = [_values(self._project, image_id, source, one) for one in fresh]
@@ -98,15 +114,15 @@ class ProposalTable:
                 count += len(rows)
         return count
 
-    def present_source(self, source: str) -> str:
-        """What a source is called now: a label may have been renamed since."""
+    def present_source(self, source: str, labels: Mapping[str, int | None] | None = None) -> str:
+        """What a source is called now: a label may have been renamed since; see `put`."""
         with self._database.read() as tx:
-            return self._present_source(tx, source)
+            return self._present_source(tx, source, labels)
 
     def waiting(self, image_id: int) -> list[WaitingProposal]:
         """The proposals of an image, the best first."""
         order = proposals.c.score.desc(), proposals.c.id
-        here = self._in("waiting"), proposals.c.image_id == image_id
+        here = self._here("waiting"), proposals.c.image_id == image_id
         with self._database.read() as tx:
             return [
                 _waiting(r) for r in tx.execute(select(proposals).where(*here).order_by(*order))
@@ -118,7 +134,7 @@ class ProposalTable:
         Raises:
             MissingError: it does not wait any more.
         """
-        here = self._in("waiting"), proposals.c.id == number
+        here = self._here("waiting"), proposals.c.id == number
         with self._database.read() as tx:
             row = tx.execute(select(proposals).where(*here)).first()
         if row is None:
@@ -126,10 +142,12 @@ class ProposalTable:
         return _waiting(row)
 
     def standing(self) -> tuple[int, int]:
-        """How many wait, and the highest number of one: what changes when others are put in."""
+        """How many wait, and the highest number of one: what changes when others are put in, or
+        when pixels change.
+        """
         wanted = select(func.count(), func.coalesce(func.max(proposals.c.id), 0))
         with self._database.read() as tx:
-            count, highest = tx.execute(wanted.where(self._in("waiting"))).one()
+            count, highest = tx.execute(wanted.where(self._here("waiting"))).one()
         return int(count), int(highest)
 
     def image_of(self, number: int) -> int:
@@ -147,7 +165,7 @@ class ProposalTable:
 
     def numbers(self) -> dict[int, list[int]]:
         """The numbers of all that wait, in order, by image; images without any are left out."""
-        wanted = select(proposals.c.image_id, proposals.c.id).where(self._in("waiting"))
+        wanted = select(proposals.c.image_id, proposals.c.id).where(self._here("waiting"))
         found: dict[int, list[int]] = {}
         with self._database.read() as tx:
             for image, number in tx.execute(wanted.order_by(proposals.c.id)):
@@ -157,7 +175,7 @@ class ProposalTable:
     def by_doubt(self) -> list[tuple[int, int]]:
         """(image, number) of all, the most doubtful (whose score is nearest to 0.5) first."""
         doubt = func.abs(proposals.c.score - 0.5)
-        wanted = select(proposals.c.image_id, proposals.c.id).where(self._in("waiting"))
+        wanted = select(proposals.c.image_id, proposals.c.id).where(self._here("waiting"))
         with self._database.read() as tx:
             rows = tx.execute(wanted.order_by(doubt, proposals.c.id)).all()
         return [(int(image), int(number)) for image, number in rows]
@@ -174,7 +192,7 @@ class ProposalTable:
             MissingError: it does not wait any more, or belongs to another image.
         """
         after: State = "accepted" if is_accepted else "rejected"
-        here = self._in("waiting"), proposals.c.id == number, proposals.c.image_id == image_id
+        here = self._here("waiting"), proposals.c.id == number, proposals.c.image_id == image_id
         if tx.execute(update(proposals).where(*here).values(state=after)).rowcount != 1:
             raise _dealt_with(number)
 
@@ -212,18 +230,25 @@ class ProposalTable:
 
     # -- private ----------------------------------------------------------------------------
 
-    def _present_source(self, tx: Connection, source: str) -> str:
+    def _present_source(
+        self, tx: Connection, source: str, labels: Mapping[str, int | None] | None
+    ) -> str:
         name = source.removeprefix(_SIMILAR)
         if name in (source, _NO_LABEL):
             return source
-        return similar_source(present_names(tx, self._project, [name]).get(name, name))
+        return similar_source(present_names(tx, self._project, [name], labels).get(name, name))
 
     def _in(self, state: State) -> ColumnElement[bool]:
-        """Those of this project in a state."""
+        """Those of this project in a state, whatever pixels they were found on."""
         return (proposals.c.project_id == self._project) & (proposals.c.state == state)
 
+    def _here(self, state: State) -> ColumnElement[bool]:
+        """Those in a state, without those that were found on other pixels than there are now."""
+        is_other = images.c.content_hash != proposals.c.content_hash  # not where one is unknown
+        return self._in(state) & ~exists().where(images.c.id == proposals.c.image_id, is_other)
+
     def _rejected(self, tx: Connection, image_id: int) -> list[NewProposal]:
-        here = self._in("rejected"), proposals.c.image_id == image_id
+        here = self._here("rejected"), proposals.c.image_id == image_id
         return [_waiting(row).proposal for row in tx.execute(select(proposals).where(*here))]
 
     def _without_rejected(
@@ -285,15 +310,18 @@ def _values(project: int, image: int, source: str, one: NewProposal) -> dict[str
         "score": one.score,
         "x": one.point[0],
         "y": one.point[1],
+        "content_hash": one.content_hash,
     }
 
 
 def _dealt_with(number: int) -> MissingError:
-    return MissingError(f"proposal {number} was dealt with meanwhile: go on to the next one")
+    return MissingError(
+        f"proposal {number} was dealt with meanwhile, or its file replaced: go on to the next one"
+    )
 
 
 def _waiting(row: Row[Any]) -> WaitingProposal:
     size = row.height, row.width
     rle = Rle.from_coco({"size": list(size), "counts": row.counts}, size)
-    one = NewProposal(row.label, rle, row.score, (row.x, row.y))
+    one = NewProposal(row.label, rle, row.score, (row.x, row.y), row.content_hash)
     return WaitingProposal(row.id, row.image_id, row.source, one)

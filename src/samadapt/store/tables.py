@@ -59,8 +59,8 @@ details = Table(
     Column("body", Text, nullable=False),
 )
 """JSON of details: attributes of a "label" (their definitions) and of an "object" (their values),
-tags of an "image", the track of a "tracked" object, parent and end of a "track", and whether folders
-of "frames" (number 0) are stacks. There are no rows for empty details."""
+tags of an "image", the track of a "tracked" object, parent and end of a "track", and whether
+folders of "frames" (number 0) are stacks. There are no rows for empty details."""
 
 images = Table(
     "images",
@@ -163,13 +163,15 @@ proposals = Table(
     Column("x", Float, nullable=False),
     Column("y", Float, nullable=False),
     Column("state", Text, nullable=False, server_default="waiting"),
+    Column("content_hash", Text),
     Index("proposals_of_state", "project_id", "state", "image_id"),
     sqlite_autoincrement=True,
 )
 """Objects that were found without a person; no part of the log.
 
 `state` is "waiting" for review, "accepted" (an object now) or "rejected" (similar ones are not
-added again). Undo makes a proposal wait again.
+added again). Undo makes a proposal wait again. `content_hash` is that of the pixels it was found
+on: while the image has others, the proposal counts as absent; NULL fits all.
 """
 
 reviews = Table(
