@@ -103,7 +103,7 @@ def test_an_object_is_followed_through_a_volume(
         assert page.is_visible("#slices")
         page.keyboard.press("Enter")
         page.keyboard.press("Enter")
-    assert "agree by" in carried(4)["why"]
+    assert "IoU of the prediction with the carried mask" in carried(4)["why"]
     assert page.inner_text("#remark").startswith("Look closely: ")
     assert tracks() == [[head]] * 4 + [[], []]
     # Corrected with a click: the object goes on being the same, and is carried on.
@@ -122,7 +122,7 @@ def test_an_object_is_followed_through_a_volume(
             story.idle()
     assert carried(3)["track"] == head
     story.press("Enter")
-    assert "agree by" in carried(4)["why"]
+    assert "IoU of the prediction with the carried mask" in carried(4)["why"]
     # It is not there: it ends in the slice before, for which its number is selected.
     story.press("Shift+N")
     at(3)

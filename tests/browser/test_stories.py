@@ -349,12 +349,12 @@ def test_it_fits_follows_the_system_and_keys_can_be_changed(open_page: Opener) -
     brush = page.locator(".keys .line:has-text('Brush')").first
     assert "B" not in brush.inner_text().split()
     page.click(line)
-    story.press("Shift+j")
+    story.press("Shift+w")
     page.keyboard.press("Escape")
     page.wait_for_selector(".veil", state="detached")
     page.reload()
     page.wait_for_selector("html[data-ready=true]")
-    assert "(Shift+J)" in page.locator("#similar-button").get_attribute("title")
+    assert "(Shift+W)" in page.locator("#similar-button").get_attribute("title")
 
 
 def test_similar_objects_are_proposed_until_none_is_left(

@@ -350,7 +350,7 @@ def test_what_was_found_on_other_pixels_is_not_offered(
     ann, project = server.person(), server.project
     # Whoever opens, accepts or rejects nothing at first asks for what is next.
     said = ann.refused(f"/api/proposals/{stale[0]}/accept")
-    assert (said[0], "or its file replaced" in said[1]) == (404, True)
+    assert (said[0], "or their file was replaced" in said[1]) == (404, True)
     assert ann.refused(f"/api/proposals/{stale[0]}/reject")[0] == 404
     offered, after = list[int](), 0
     while (following := ann.get("/api/proposals/next", after=after)["next"]["id"]) not in offered:
