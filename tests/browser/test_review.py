@@ -147,7 +147,7 @@ def test_a_second_window_shows_labels_tags_and_marks(
     one, other = Story(open_page()), Story(open_page())
     one.page.fill("#tags", "night")
     one.page.keyboard.press("Enter")
-    other.until("document.getElementById('tags').value === 'night'")
+    other.until("document.getElementById('tags')?.value === 'night'")
     annotator.project.labels.named(["third"], "")
     for story in (one, other):
         story.until("samadapt.state.labels.length === 3")

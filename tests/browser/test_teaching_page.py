@@ -96,7 +96,7 @@ def test_a_folder_is_imported_and_taught_and_steps_are_taken_back(
     page.fill("#tags", "night, " + "x" * 101)
     page.keyboard.press("Enter")
     page.wait_for_selector(".toast.bad >> text=use 100 or fewer")
-    story.until("document.getElementById('tags').value === ''")
+    story.until("document.getElementById('tags')?.value === ''")
     page.fill("#tags", "dusk")
     page.keyboard.press("Enter")
     story.idle()
