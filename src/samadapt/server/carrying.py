@@ -165,7 +165,7 @@ class Carrying(BackgroundRun[FillProgress]):
 
         Raises:
             SessionError: it has no other slice, or nothing lies between.
-            BusyError: another run goes on.
+            ConflictError: another run goes on.
         """
         place = self.place(thing.image_id)
         tracked = self.tracked(place)
