@@ -171,6 +171,27 @@ def test_an_object_is_followed_through_a_volume(
     story.until("samadapt.state.tracks[samadapt.state.selected]?.parent === null")
     story.press("Control+y")
     story.until(f"samadapt.state.tracks[samadapt.state.selected]?.parent === {head}")
+    # Also when the page was loaded anew, and before what was done earlier.
+    story.press("Control+z")
+    story.until("samadapt.state.tracks[samadapt.state.selected]?.parent === null")
+    story.press("Shift+N")
+    story.until("samadapt.state.tracks[samadapt.state.selected]?.ends")
+    assert tracks() == [[head]] * 3 + [[], [], []]
+    story.idle()
+    page.reload()
+    page.wait_for_selector("html[data-ready=true]")
+    at(2)
+    story.press("Control+z")
+    story.until("Object.values(samadapt.state.tracks).every((one) => !one.ends)")
+    assert tracks() == [[head]] * 4 + [[], []]
+    story.press("Control+y")
+    story.until("Object.values(samadapt.state.tracks).every((one) => one.ends)")
+    story.press("Control+z")
+    story.until("Object.values(samadapt.state.tracks).every((one) => !one.ends)")
+    page.evaluate(f"samadapt.set({{ selected: {project.objects.of_image(ids[2])[0].id} }})")
+    story.press("Shift+T")
+    story.until(f"samadapt.state.tracks[samadapt.state.selected]?.parent === {head}")
+    new = tracks()[2][0]
 
     # Out, as labels of the whole volume.
     page.click("#menu-button")

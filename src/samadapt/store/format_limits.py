@@ -90,7 +90,9 @@ def fitting(dataset: CocoDataset, format: str) -> tuple[CocoDataset, list[str]]:
 def _details(images: Iterable[CocoImage], kept: Iterable[CocoAnnotation]) -> list[str]:
     """Lines about attributes and tags that are left out."""
     counts = {
-        "the attributes of {} objects": sum("attributes" in a.extra for a in kept),
+        "the attributes of {} objects": sum(
+            bool(a.extra.get("attributes", {}).keys() - {"track_id"}) for a in kept
+        ),
         "the tags of {} images": sum("tags" in image.extra for image in images),
     }
     reason = "the format cannot hold them, use COCO or labelme"

@@ -34,7 +34,7 @@ import { acceptAll, acceptProposal, dropCovered, endProposals, findSimilar, reje
 import { painted, request, shownBitmap, startStage } from "./stage.js";
 import { on, set, state } from "./state.js";
 import { startStacks, stepSlice } from "./stacks.js";
-import { redoStep, undoStep } from "./steps.js";
+import { redoStep, restoreSteps, undoStep } from "./steps.js";
 import { endTrack, joinTracks, splitTrack, startTracks, unfollow } from "./tracks.js";
 import { startTeaching } from "./teaching.js";
 import { $, complain, h, placeIcons, toast } from "./ui.js";
@@ -157,6 +157,7 @@ async function start() {
   startQueue();
   startStacks();
   startTracks();
+  restoreSteps();
   startCarrying();
   startFilling();
   startPins();

@@ -2,10 +2,13 @@
 
 import { onAsked } from "./api.js";
 import { current } from "./current.js";
+import { state } from "./state.js";
 import { confirmed, toast } from "./ui.js";
 
 const STEPS = /^\/api\/(images\/\d+\/(click|box|stroke|choose|skip|edit|accept|objects|proposals|undo|redo)|objects\/\d+(\/delete)?$|proposals\/\d+\/(accept|reject))/;
-const done = []; // {text, undo, redo, at}
+const KEPT = "samadapt-steps"; // in the tab's storage
+const kinds = new Map();
+const done = []; // {text, undo, redo, at, kind, data}
 const undone = [];
 let refused = 0; // when such a question was answered with Cancel
 let at = 0; // steps that were done in this tab on images, less those that were undone
@@ -15,12 +18,39 @@ onAsked((path) => {
   if (path.endsWith("/undo")) at -= 1;
   else at += 1;
   if (!/\/(undo|redo)$/.test(path)) undone.length = 0;
+  keep();
 });
 
-/** Something was done: `text` names it, `undo` and `redo` do it back and again; false: not now. */
-export function rememberStep(text, undo, redo) {
-  done.push({ text, undo, redo, at });
+/**
+ * Something was done: `text` names it, `undo` and `redo` do it back and again; false: not now.
+ * A step of a `kind` of `keepSteps` is there also when the page was loaded anew, made of its `data()`.
+ */
+export function rememberStep(text, undo, redo, kind = "", data = null) {
+  done.push({ text, undo, redo, at, kind, data });
   undone.length = 0;
+  keep();
+}
+
+/** Steps of this kind are kept in the tab: `make` gives {undo, redo, data} for what `data()` gave. */
+export function keepSteps(kind, make) {
+  kinds.set(kind, make);
+}
+
+/** Bring back the steps that were kept before the page was loaded anew. */
+export function restoreSteps() {
+  const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+  if (kept?.project !== state.project.id) return;
+  at = kept.at;
+  const again = ({ text, at: place, kind, data }) => ({ text, at: place, kind, ...kinds.get(kind)(data) });
+  done.push(...kept.done.map(again));
+  undone.push(...kept.undone.map(again));
+}
+
+function keep() {
+  const plain = (steps) => steps.filter(({ kind }) => kind).map(({ text, at: place, kind, data }) => ({ text, at: place, kind, data: data() }));
+  const kept = { project: state.project?.id, at, done: plain(done), undone: plain(undone) };
+  if (kept.done.length + kept.undone.length) sessionStorage.setItem(KEPT, JSON.stringify(kept));
+  else sessionStorage.removeItem(KEPT);
 }
 
 /**
@@ -56,5 +86,6 @@ async function go(from, to, step, what) {
     return;
   }
   to.push({ ...last, at });
+  keep();
   toast(`${what}: ${last.text}.`);
 }

@@ -8,7 +8,7 @@ import { refreshObjects } from "./objects.js";
 import { select, selectedIds } from "./selection.js";
 import { openPlace, placeOf } from "./stacks.js";
 import { on, state, tell } from "./state.js";
-import { rememberStep } from "./steps.js";
+import { keepSteps, rememberStep } from "./steps.js";
 import { $, complain, toast } from "./ui.js";
 
 let known = ""; // the objects that the tracks were asked for
@@ -17,6 +17,7 @@ let followed = null; // {object, track, stack}: what was selected last; it is se
 let before = null; // the same, before that
 
 export function startTracks() {
+  keepSteps("tracks", stepOf);
   on("image", () => { known = ""; isFresh = true; state.tracks = {}; look(); });
   on("objects", () => look());
   on("selected", follow);
@@ -112,8 +113,25 @@ function elsewhere() {
 export function chosen() {
   const ids = [...selectedIds()];
   if (ids.length === 1 && openPlace()) return ids[0];
-  toast(openPlace() ? "Select one object first." : "This image is no slice of a stack.");
+  toast(openPlace() ? (ids.length ? `${ids.length} objects are selected: Esc, then select one.` : "Select one object first.") : "This image is no slice of a stack.");
   return undefined;
+}
+
+/** Change tracks; resolves to the step that the server answers with. */
+async function made(path, body) {
+  const step = await save("POST", path, body);
+  await refreshObjects();
+  await Promise.all([refreshTracks(), Object.keys(step.deleted).length ? refreshImages() : null]);
+  return step;
+}
+
+/** A change of tracks as a step of undo, from what the server answered. */
+function stepOf(step) {
+  return {
+    undo: async () => { step = await made("/api/tracks/undo", step); },
+    redo: async () => { step = await made("/api/tracks/redo", step); },
+    data: () => step,
+  };
 }
 
 async function change(what, object, more, named) {
@@ -121,18 +139,14 @@ async function change(what, object, more, named) {
   if (!tracksOf(object)) await refreshTracks();
   const { image } = state, track = tracksOf(object)?.track ?? object;
   let step;
-  const made = async (path, body) => {
-    step = await save("POST", path, body);
-    await refreshObjects();
-    await Promise.all([refreshTracks(), Object.keys(step.deleted).length ? refreshImages() : null]);
-  };
   try {
-    await made(`/api/images/${image.id}/tracks/${what}`, { object, ...more });
+    step = await made(`/api/images/${image.id}/tracks/${what}`, { object, ...more });
   } catch (error) {
     complain(error);
     return;
   }
-  rememberStep(named(track), () => made("/api/tracks/undo", step), () => made("/api/tracks/redo", step));
+  const { undo, redo, data } = stepOf(step);
+  rememberStep(named(track), undo, redo, "tracks", data);
   const now = tracksOf(object)?.track ?? track, gone = step.deleted.length;
   toast({
     split: () => `From this slice on it is track ${now}, which came from another one.`,
