@@ -21,7 +21,7 @@ from samadapt.server.waiting import is_known
 from samadapt.store.label_names import UNLABELLED
 from samadapt.store.proposals import NewProposal, WaitingProposal, carried_from
 from samadapt.store.records import StoredObject
-from samadapt.store.tracks import UNSAID, Tracked
+from samadapt.store.tracks import NO_FACTS, Tracked
 from samadapt.tracking.carrying import Carried, CarryOptions, Mask
 from samadapt.tracking.motion import SliceView
 from samadapt.tracking.prompting import PromptPropagator
@@ -131,7 +131,7 @@ class Carrying(BackgroundRun[FillProgress]):
         tracked = self.tracked(place)
         track = tracked.numbers[thing.id]
         mine = tracked.of(track)
-        if step > 0 and tracked.facts.get(track, UNSAID).ends and place.index >= max(mine):
+        if step > 0 and tracked.facts.get(track, NO_FACTS).ends and place.index >= max(mine):
             raise SessionError(f"track {track} ends in this slice: undo that first")
         problems: list[str] = []
         with self._using(place) as stack:

@@ -344,7 +344,7 @@ class FilledRequest(Request):
     proposals: Annotated[list[Id], Field(max_length=LONGEST_TEXT)]
 
 
-class SaidOfTrack(Request):
+class TrackFactsBody(Request):
     """What is said of a track."""
 
     parent: Id | None = None
@@ -355,7 +355,9 @@ class TrackStepRequest(Request):
     """A change of tracks, as the server told it: to take it back, or to make it again."""
 
     objects: Annotated[dict[Id, tuple[Id, Id]], Field(max_length=_MOST_OBJECTS)] = {}
-    tracks: Annotated[dict[Id, tuple[SaidOfTrack, SaidOfTrack]], Field(max_length=10_000)] = {}
+    tracks: Annotated[
+        dict[Id, tuple[TrackFactsBody, TrackFactsBody]], Field(max_length=10_000)
+    ] = {}
     deleted: Annotated[list[tuple[Id, Id]], Field(max_length=_MOST_OBJECTS)] = []
 
     def step(self) -> TrackStep:

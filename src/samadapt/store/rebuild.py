@@ -37,7 +37,7 @@ from samadapt.store.records import Comment, Review, StoredObject
 from samadapt.store.review_rows import put_review
 from samadapt.store.reviews import comment_row
 from samadapt.store.tables import comments, details, images, objects, projects, reviews
-from samadapt.store.tracks import UNSAID, put_tracks
+from samadapt.store.tracks import NO_FACTS, put_tracks
 
 
 class Reading:
@@ -169,7 +169,7 @@ def differences(project: Project, reading: Reading) -> str:
     if (project.details.all_attributes(), project.details.tags()) != (attributes, tags):
         wrong.append("details")
     tracked = {number: track for number, track in reading.tracked.items() if track != number}
-    tracks = {number: facts for number, facts in reading.tracks.items() if facts != UNSAID}
+    tracks = {number: facts for number, facts in reading.tracks.items() if facts != NO_FACTS}
     if (project.tracks.numbers(), project.tracks.facts()) != (tracked, tracks):
         wrong.append("tracks")
     if project.stacks.frames != reading.frames:

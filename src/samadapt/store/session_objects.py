@@ -124,7 +124,7 @@ class SessionObjects:
         return self.table.add_in(tx, new, self.person)
 
     def _follow(self, tx: Connection, event: Accepted) -> None:
-        """What was carried from another slice is the same thing as there."""
+        """Add an accepted object that was carried from another slice to that object's track."""
         if isinstance(event, Added) and event.proposal is not None:
             origin = self.proposals.origin_in(tx, event.proposal)
             if origin is not None:

@@ -1,4 +1,4 @@
-"""`TrackTable`: objects that are the same thing in several slices of a stack."""
+"""`TrackTable`: the tracks of objects along the slices of a stack."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from samadapt.store.journal import Journal
 from samadapt.store.objects import ObjectTable
 from samadapt.store.records import StoredObject
 
-UNSAID = TrackFacts()
-"""What is said of most tracks."""
+NO_FACTS = TrackFacts()
+"""Facts of a track without a parent and without an end."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackStep:
-    """A change of tracks that can be taken back, and done again.
+    """A change of tracks that can be undone and redone.
 
     Attributes:
         objects: (before, after) track of each object that changes it.
-        tracks: (before, after) of what is said of each track.
-        deleted: (object, revision) of those that the change deletes, as it finds them.
+        tracks: (before, after) facts of each track that changes them.
+        deleted: (object, revision before) of each object that the change deletes.
     """
 
     objects: Mapping[int, tuple[int, int]] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class TrackStep:
     deleted: Sequence[tuple[int, int]] = ()
 
     def reversed(self) -> TrackStep:
-        """The change back, as far as objects and facts go."""
+        """The inverse change of objects and facts; deletions are left out."""
         return TrackStep(
             {number: (after, before) for number, (before, after) in self.objects.items()},
             {track: (after, before) for track, (before, after) in self.tracks.items()},
@@ -60,12 +60,12 @@ class TrackTable:
             return all_details(tx, self._project, "tracked")
 
     def facts(self) -> dict[int, TrackFacts]:
-        """What is said of tracks, where anything is."""
+        """The facts of all tracks that have any."""
         with self._database.read() as tx:
             return self._facts(tx)
 
     def follow_in(self, tx: Connection, object_id: int, origin: int, person: str) -> None:
-        """An object is the same thing as `origin` in another slice, in the caller's transaction."""
+        """Add an object to the track of `origin`, in the caller's transaction."""
         track = all_details(tx, self._project, "tracked").get(origin, origin)
         self._put(tx, {object_id: track}, {}, person)
 
@@ -74,7 +74,7 @@ class TrackTable:
 
         Raises:
             ConflictError: somebody else changed one of its objects or tracks meanwhile.
-            MissingError: an object that there is not.
+            MissingError: an object is not in the project.
         """
         with self._database.write() as tx:
             self._journal.lock(tx)
@@ -105,7 +105,7 @@ class TrackTable:
             raise MissingError(f"there is no object {min(missing)} in this project")
         is_other = any(
             numbers.get(number, number) != before for number, (before, _) in step.objects.items()
-        ) or any(facts.get(track, UNSAID) != before for track, (before, _) in step.tracks.items())
+        ) or any(facts.get(track, NO_FACTS) != before for track, (before, _) in step.tracks.items())
         if is_other:
             raise ConflictError(
                 "somebody else changed these tracks meanwhile: look at them and do it again"
@@ -137,7 +137,7 @@ def put_tracks(
     objects: Mapping[int, int],
     tracks: Mapping[int, TrackFacts],
 ) -> None:
-    """Store which tracks objects are in, and what is said of tracks."""
+    """Store the tracks of objects and the facts of tracks."""
     for number, track in objects.items():
         put_detail(tx, project_id, "tracked", number, None if track == number else track)
     for track, said in tracks.items():
@@ -154,7 +154,7 @@ class Tracked:
     Attributes:
         objects: by slice.
         numbers: the track of every object.
-        facts: what is said of tracks.
+        facts: of the tracks that have any.
     """
 
     objects: Mapping[int, Sequence[StoredObject]]
@@ -170,7 +170,7 @@ class Tracked:
         return {index: some for index, some in found.items() if some}
 
     def split(self, track: int, at: int) -> TrackStep:
-        """From slice `at` on the object is another one, whose parent is the first.
+        """Split a track: from slice `at` on its objects are a new track, whose parent is the first.
 
         Raises:
             ConflictError: it has nothing before `at`, or nothing from there on.
@@ -185,11 +185,11 @@ class Tracked:
                 else f"track {track} has no object here or later: split it where it has one"
             )
         used = {*self.numbers.values(), *self.facts}
-        said = self.facts.get(track, UNSAID)
+        said = self.facts.get(track, NO_FACTS)
         new = next((number for number in after if number not in used), None)
         if new is not None:
             tracks = {
-                new: (UNSAID, TrackFacts(parent=track, ends=said.ends)),
+                new: (NO_FACTS, TrackFacts(parent=track, ends=said.ends)),
                 **({track: (said, TrackFacts(parent=said.parent))} if said.ends else {}),
             }
             tracks |= self._children(track, new)
@@ -199,20 +199,20 @@ class Tracked:
         if new is None:
             raise ConflictError(f"track {track} cannot be split again here: merge first")
         tracks = {
-            new: (UNSAID, TrackFacts(parent=said.parent)),
+            new: (NO_FACTS, TrackFacts(parent=said.parent)),
             track: (said, TrackFacts(parent=new, ends=said.ends)),
         }
         return TrackStep(dict.fromkeys(before, (track, new)), tracks)
 
     def merge(self, track: int, other: int) -> TrackStep:
-        """Both are one object, with the number of the first.
+        """Merge two tracks into the first.
 
         Raises:
-            ConflictError: they are one already.
+            ConflictError: both are the same track.
         """
         if track == other:
             raise ConflictError(f"both are track {track} already")
-        said, gone = self.facts.get(track, UNSAID), self.facts.get(other, UNSAID)
+        said, gone = self.facts.get(track, NO_FACTS), self.facts.get(other, NO_FACTS)
         parent = gone.parent if said.parent in (None, other) else said.parent
         last = max(self.of(track), default=-1), max(self.of(other), default=-1)
         kept = TrackFacts(
@@ -221,19 +221,19 @@ class Tracked:
         )
         tracks = self._children(other, track) | {
             number: (before, after)
-            for number, before, after in ((track, said, kept), (other, gone, UNSAID))
+            for number, before, after in ((track, said, kept), (other, gone, NO_FACTS))
             if before != after
         }
         objects = {one.id: (other, track) for some in self.of(other).values() for one in some}
         return TrackStep(objects, tracks)
 
     def end(self, track: int, at: int) -> TrackStep:
-        """Slice `at` is the last one that the object is in.
+        """End a track in slice `at`; its later objects are deleted.
 
         Raises:
-            ConflictError: nothing of it would be left, or it ends there already.
+            ConflictError: no object would be left, or the track ends there already.
         """
-        mine, said = self.of(track), self.facts.get(track, UNSAID)
+        mine, said = self.of(track), self.facts.get(track, NO_FACTS)
         if not any(index <= at for index in mine):
             raise ConflictError(f"track {track} begins later: delete its objects instead")
         later = [one for index, some in mine.items() if index > at for one in some]
@@ -244,7 +244,7 @@ class Tracked:
         return TrackStep({}, tracks, [(one.id, one.revision) for one in later])
 
     def _children(self, track: int, new: int) -> dict[int, tuple[TrackFacts, TrackFacts]]:
-        """What came from a track comes from another one now; a parent of itself has none."""
+        """Changes of facts that give the children of a track another parent, or none to itself."""
         return {
             child: (said, said.model_copy(update={"parent": None if child == new else new}))
             for child, said in self.facts.items()

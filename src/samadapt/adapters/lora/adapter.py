@@ -164,7 +164,7 @@ class LoraAdapter(WeightChange):
         }
 
     def check_state(self, state: Mapping[str, Tensor]) -> bool:
-        """Whether the tensors are a pair of matrices for each layer."""
+        """Return True if the tensors are one pair of matrices per layer."""
         ranks = {min(tensor.shape) if tensor.ndim == 2 else 0 for tensor in state.values()}
         layers = {name.rpartition(".")[0] for name in state}
         wanted = {f"{layer}.lora_{factor}" for layer in layers for factor in "AB"}

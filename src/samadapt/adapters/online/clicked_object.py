@@ -40,10 +40,10 @@ class ClickedObject:
         self.now = start
         self.moments = Moments()
         self.is_frozen = is_frozen
-        """Whether the frozen decoder answers the next prompt in any case."""
+        """True if the next prompt is decoded with the frozen weights, whatever clicks taught."""
         self._begins_frozen = is_frozen
         self.has_candidates = False
-        """Whether a click was answered with several candidates."""
+        """True if the current object was predicted with several candidate masks."""
         self._units: Units | None = None
         self._kept: OrderedDict[int, _Step] = OrderedDict()
 

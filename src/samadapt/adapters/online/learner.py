@@ -84,13 +84,13 @@ class Learner:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether the adapted decoder answers any prompts of the domain in use."""
+        """True if the adapted decoder is used for any prompts of the current domain."""
         depths = (1, *BOUNDS) if self.settings.guard.depths else (1,)
         return any(map(self._trusts, depths))
 
     @property
     def is_worse(self) -> bool:
-        """Whether the frozen decoder answers because it was better on the last objects."""
+        """True if the adapted decoder is not used because it lost on the last objects."""
         return not self.is_trusted and self.book.active.evidence.is_worse(self.settings.guard)
 
     def trainer(self, interaction: Interaction) -> DecoderTrainer:
@@ -355,7 +355,7 @@ class Learner:
         return self.book.active.delta if self.is_trusted else None
 
     def _is_frozen_at(self, number: int) -> bool:
-        """Whether the frozen decoder answers an object's n-th prompt even after learned clicks."""
+        """Return True if an object's n-th prompt is decoded with the frozen weights."""
         return self.settings.guard.depths and not self._trusts(number)
 
     def _trusts(self, number: int) -> bool:
