@@ -76,7 +76,7 @@ class Annotator:
         self.guard = Guard(TOKEN, self.port)
         self.app = create_app(self.workspace, self.guard)
         config = run.configured(self.app, self.limits)
-        config.timeout_graceful_shutdown = 1
+        config.timeout_graceful_shutdown = 5  # of a machine that does much else
         self.server = run.Server(config)
         self.thread = threading.Thread(
             target=self.server.run, kwargs={"sockets": [self.listener]}, daemon=True
