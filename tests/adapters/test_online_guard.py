@@ -38,10 +38,20 @@ def test_with_depths_the_first_prompt_has_to_be_won_first() -> None:
     assert Evidence(gains=(0.1,)).answers(guard)
 
 
-def test_worse_means_a_mean_loss_on_two_objects() -> None:
-    assert not Evidence(gains=(-0.1,), trusted=False).is_worse(GUARD)
-    assert Evidence(gains=(0.1, -0.2), trusted=False).is_worse(GUARD)
-    assert not Evidence(gains=(-0.1, 0.2), trusted=False).is_worse(GUARD)
+def test_lost_is_what_was_used_before() -> None:
+    guard = GuardSettings(evidence=6, depths=True)
+
+    def has_lost(*gains: float, guard: GuardSettings) -> bool:
+        evidence = Evidence()
+        for gain in gains:
+            evidence = evidence.with_gain(gain, guard)
+        return evidence.has_lost(guard)
+
+    assert not has_lost(guard=GUARD)
+    assert has_lost(-0.1, -0.1, guard=GUARD)
+    assert not has_lost(-0.1, -0.1, -0.1, guard=guard)  # never better, never used
+    assert not has_lost(0.1, 0.1, guard=guard)
+    assert has_lost(0.1, 0.1, -0.3, -0.3, -0.3, guard=guard)
 
 
 def test_trust_goes_with_losses_and_comes_back_with_gains() -> None:

@@ -72,12 +72,12 @@ class SessionReport:
     Attributes:
         objects: number of accepted objects learned.
         is_trusted: whether predictions use the learned weights rather than the frozen model.
-        is_worse: whether they do not because the frozen model was better on the last objects.
+        has_lost: whether they no longer do because the frozen model was better on the last objects.
     """
 
     objects: int = 0
     is_trusted: bool = False
-    is_worse: bool = False
+    has_lost: bool = False
 
     @property
     def is_adapted(self) -> bool:

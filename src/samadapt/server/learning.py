@@ -275,7 +275,7 @@ class Learning:
             "learned": report.objects,
             "trusted": report.is_trusted,
             "active": report.is_adapted,
-            "worse": report.is_worse,
+            "lost": report.has_lost,
             "snapshots": self.snapshots(),
             "objects": rows[-500:],
             "unverified": unverified,

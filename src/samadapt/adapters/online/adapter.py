@@ -215,7 +215,7 @@ class OnlineAdapter(Adapter):
 
     def report(self) -> SessionReport:
         """Report the learned objects, and whether predictions use the adapted decoder."""
-        return SessionReport(self.objects_learned, self.is_trusted, self._learner.is_worse)
+        return SessionReport(self.objects_learned, self.is_trusted, self._learner.has_lost)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until everything is learned; False when that took longer than `seconds`."""

@@ -57,9 +57,13 @@ class Evidence:
         """
         return self.trusted and (bool(self.gains) or not guard.depths)
 
-    def is_worse(self, guard: GuardSettings) -> bool:
-        """Return True if the frozen decoder was better on the last objects, on two at least."""
-        return len(self.gains) > 1 and mean_gain(self.gains, guard.evidence)[0] < 0
+    def has_lost(self, guard: GuardSettings) -> bool:
+        """Return True if the adapted decoder was used before, and lost trust since."""
+        past, was_used = Evidence(), not guard.depths
+        for gain in self.gains:
+            past = past.with_gain(gain, guard)
+            was_used = was_used or past.answers(guard)
+        return was_used and not self.answers(guard)
 
     def with_surprise(self, surprise: float, guard: GuardSettings) -> Evidence:
         """Return the evidence with one more accepted mask, suspicious or not."""

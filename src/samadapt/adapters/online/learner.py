@@ -89,9 +89,9 @@ class Learner:
         return any(map(self._trusts, depths))
 
     @property
-    def is_worse(self) -> bool:
-        """True if the adapted decoder is not used because it lost on the last objects."""
-        return not self.is_trusted and self.book.active.evidence.is_worse(self.settings.guard)
+    def has_lost(self) -> bool:
+        """True if the adapted decoder is no longer used because it lost on the last objects."""
+        return not self.is_trusted and self.book.active.evidence.has_lost(self.settings.guard)
 
     def trainer(self, interaction: Interaction) -> DecoderTrainer:
         """The decoder that is trained, made when it is first needed."""

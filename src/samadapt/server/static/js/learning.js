@@ -68,7 +68,7 @@ function standing(found) {
   if (!found.learning) return ["off", found.adapter === "none" ? "Frozen model" : found.adapter];
   if (!found.learned) return ["off", "Nothing learned yet"];
   if (found.active) return ["active", `Adapting · ${found.learned}`];
-  return found.worse ? ["fallback", "Fell back"] : ["off", `Learning · ${found.learned}`];
+  return found.lost ? ["fallback", "Fell back"] : ["off", `Learning · ${found.learned}`];
 }
 
 function comparison(compared, canvas) {
@@ -97,7 +97,7 @@ function explanation(found) {
   if (!found.learning) return found.adapter === "none" ? "Nothing is learned: the model is used as shipped." : `In use: ${found.adapter}. It does not learn here.`;
   if (!found.learned) return "Accepted objects are learned in the background; until the first one is learned, the frozen model is used.";
   if (found.active) return `In use: learned from ${found.learned} object${found.learned === 1 ? "" : "s"}; the frozen model did no better on the last ones.`;
-  if (!found.worse) return `Learned from ${found.learned} object${found.learned === 1 ? "" : "s"}, and compared with the frozen model on each new one. The adapted model is used once it is better; until then the frozen model is used.`;
+  if (!found.lost) return `Learned from ${found.learned} object${found.learned === 1 ? "" : "s"}, and compared with the frozen model on each new one. The adapted model is used once it is better; until then the frozen model is used.`;
   return "The adapted model did worse than the frozen model on the last objects, so the frozen model is used. Learning continues, and the adapted model is used again when it is better.";
 }
 
