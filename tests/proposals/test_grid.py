@@ -19,7 +19,8 @@ from samadapt.models.interface import DecoderOutput, PromptEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
-from samadapt.proposals.grid import ProposalOptions, coarse_and_fine, grid_points, propose
+from samadapt.proposals.grid import ProposalOptions, propose
+from samadapt.proposals.points import coarse_and_fine, grid_points
 from samadapt.proposals.suppression import suppress
 from small_models import NAMES, tiny_model
 from tiny_dataset import label_map, oracle
@@ -287,6 +288,55 @@ class TestPropose:
         again = asked[len(coarse_and_fine((40, 56), 12)[0]) :]
         assert count // 2 < len(asked) < count
         assert {int(label_map()[int(y), int(x)]) for p in again for x, y in p.points} == {0, 3}
+
+    def test_an_overview_is_searched_first_and_its_finds_again_in_full_resolution(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = oracle()
+        embedding, small = model.encode(blobs()), model.encode(blobs())
+        asked: dict[int, list[Prompt]] = {id(embedding): [], id(small): []}
+        decode = model.decode
+
+        def counted(view: ImageEmbedding, prompts: list[Prompt], *rest: Any) -> DecoderOutput:
+            asked[id(view)].extend(prompts)
+            return decode(view, prompts, *rest)
+
+        monkeypatch.setattr(model, "decode", counted)
+        whole = propose(model, embedding, options=ProposalOptions(points=12))
+        asked[id(embedding)].clear()
+        monkeypatch.setattr(model, "overview", lambda _: small)
+        coarse = propose(model, embedding, options=ProposalOptions(points=12, coarse=True))
+        assert {one.rle for one in coarse} == {one.rle for one in whole}
+        assert len(asked[id(small)]) == len(grid_points((40, 56), 12))
+        # Disc, square, bar and background once each: none of their masks is small.
+        labels = [
+            int(label_map()[int(y), int(x)]) for p in asked[id(embedding)] for x, y in p.points
+        ]
+        assert sorted(labels) == [0, 1, 2, 3]
+        # With an overview that shows nothing, every point is asked in full resolution.
+        asked[id(embedding)].clear()
+        nothing = torch.full_like(decode(small, [Prompt([(1, 1)])], True, ()).logits, -1.0)
+
+        def blind(view: ImageEmbedding, prompts: list[Prompt], *rest: Any) -> DecoderOutput:
+            output = counted(view, prompts, *rest)
+            if view is not small:
+                return output
+            return DecoderOutput(nothing.expand_as(output.logits), output.scores)
+
+        monkeypatch.setattr(model, "decode", blind)
+        again = propose(model, embedding, options=ProposalOptions(points=12, coarse=True))
+        assert {one.rle for one in again} == {one.rle for one in whole}
+        assert len(asked[id(embedding)]) == len(grid_points((40, 56), 12))
+
+    def test_nano_s_overview_has_half_the_resolution(self) -> None:
+        model = tiny_model("nano")
+        embedding = model.encode(blobs())
+        small = model.overview(embedding)
+        assert small is not None
+        assert small.geometry.original == embedding.geometry.original == (40, 56)
+        assert max(small.geometry.resized) == max(embedding.geometry.resized) // 2
+        left = {name: one for name, one in embedding.features.items() if name != "pixels"}
+        assert model.overview(replace(embedding, features=left)) is None
 
     @pytest.mark.parametrize("name", NAMES)
     def test_every_family(self, name: str) -> None:

@@ -180,6 +180,13 @@ class ModelInterface(ABC):
         """Encode a close-up: a window of the image whose pixels `embedding` keeps."""
         raise ModelError(f"{self.identity.name} takes no close-ups")
 
+    def overview(self, embedding: ImageEmbedding) -> ImageEmbedding | None:
+        """The image of `embedding` at half the resolution, on which decoder calls cost a quarter.
+
+        None if the family has one input size, or if `embedding` keeps no pixels.
+        """
+        return None
+
     def parts(self) -> ModelParts:
         """The model as modules that work on tensors alone, for export.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
 from samadapt.prompts import Prompt
+from samadapt.proposals.points import coarse_and_fine, grid_points
 from samadapt.proposals.proposal import Proposal
 from samadapt.proposals.suppression import suppress
 
@@ -34,6 +35,8 @@ _FIRST = 4
 _AGAIN = 16
 _AGAIN_PIXELS = 1 << 25
 """Largest number of prompts, and of their masks' pixels, per decoder call of the second pass."""
+_SMALL = 0.003
+"""Share of the image below which a mask on an overview is too small to be judged there."""
 _SURE, _LARGE = 0.6, 0.25
 """Least predicted IoU and largest share of the image of a mask inside which no further points are
 used. Stability does not count here, because it depends on the model's logits."""
@@ -60,9 +63,11 @@ class ProposalOptions:
         second_pass: predict each proposal once more from its own inner point; None does so only
             with an adapter.
         most: largest number of proposals per image.
-        coarse: use every second row and column of the grid first, and then only the other points
-            that no confident mask covers. Saves time where objects cover much of the image; a
-            part inside a found whole can be missed.
+        coarse: search at half the resolution first; at full resolution use only the inner points
+            of the masks found there, and the points of the grid whose mask was small. For a model
+            with one input size: every second row and column of the grid first, then the other
+            points that no confident mask covers. Saves time; a part inside a found whole can be
+            missed.
 
     Raises:
         PromptError: an invalid value.
@@ -138,32 +143,6 @@ def propose(
         return search.run()
 
 
-def grid_points(size: tuple[int, int], points: int) -> list[tuple[float, float]]:
-    """Centres (x, y) of about points x points equal cells of an image of `size` = (H, W).
-
-    Rows and columns follow the image's shape, at least one of each.
-    """
-    height, width = size
-    columns = max(1, round(points * math.sqrt(width / height)))
-    rows = max(1, round(points * math.sqrt(height / width)))
-    return [
-        ((column + 0.5) * width / columns, (row + 0.5) * height / rows)
-        for row in range(rows)
-        for column in range(columns)
-    ]
-
-
-def coarse_and_fine(
-    size: tuple[int, int], points: int
-) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """The grid's points in every second row and column, and all others, each row by row."""
-    grid = grid_points(size, points)
-    columns = len({x for x, _ in grid})
-    is_first = [(k // columns) % 2 == 0 and (k % columns) % 2 == 0 for k in range(len(grid))]
-    first = [point for point, wanted in zip(grid, is_first, strict=True) if wanted]
-    return first, [point for point, wanted in zip(grid, is_first, strict=True) if not wanted]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
     """A mask of the first pass: on the decoder's grid, cut to the image."""
@@ -173,6 +152,22 @@ class _Found:
     point: tuple[float, float]
     logits: NDArray[np.float32]
     inner: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Looked:
+    """Answers for a batch of points.
+
+    Attributes:
+        found: masks of the wanted kind.
+        sure: (h, w) cells covered by the best candidates that are confident and not too large.
+            Candidates of another kind count too, so that they are not predicted again.
+        shares: (B,) share of the image that each point's best candidate covers.
+    """
+
+    found: list[_Found]
+    sure: NDArray[np.bool_]
+    shares: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,33 +208,56 @@ class _Search:
         """Masks of all points of the grid, or of the points that `coarse` uses."""
         size = self.embedding.original_size
         if not self.options.coarse:
-            return [
-                one
-                for some, _ in self._looks(grid_points(size, self.options.points))
-                for one in some
-            ]
+            return self._found_at(grid_points(size, self.options.points))
+        overview = self.model.overview(self.embedding)
+        if overview is not None:
+            return self._found_at(replace(self, embedding=overview)._promising())
         found, covered = list[_Found](), None
         first, rest = coarse_and_fine(size, self.options.points)
-        for some, sure in self._looks(first):
-            found += some
-            covered = sure if covered is None else covered | sure
+        for looked in self._looks(first):
+            found += looked.found
+            covered = looked.sure if covered is None else covered | looked.sure
         while rest and covered is not None:
-            scale = covered.shape[0] / size[0], covered.shape[1] / size[1]
-            rest = [(x, y) for x, y in rest if not covered[int(y * scale[0]), int(x * scale[1])]]
+            rest = self._uncovered(rest, covered)
             batch, rest = rest[: self._batch], rest[self._batch :]
-            for some, sure in self._looks(batch):
-                found += some
-                covered = covered | sure
+            for looked in self._looks(batch):
+                found += looked.found
+                covered = covered | looked.sure
         return found
+
+    def _promising(self) -> list[tuple[float, float]]:
+        """Points at which to search again in full resolution; this search is on an overview."""
+        points = grid_points(self.embedding.original_size, self.options.points)
+        looked = list(self._looks(points))
+        found = [one for some in looked for one in some.found]
+        kept = suppress(
+            [one.rle for one in found],
+            [one.score for one in found],
+            self.options.overlap,
+            self.containment,
+            self.options.most,
+        )
+        shares = np.concatenate([some.shares for some in looked])
+        small = [point for point, share in zip(points, shares, strict=True) if share < _SMALL]
+        return [found[index].inner for index in kept] + small
+
+    def _uncovered(
+        self, points: Sequence[tuple[float, float]], covered: NDArray[np.bool_]
+    ) -> list[tuple[float, float]]:
+        """The points that lie in no covered cell."""
+        height, width = self.embedding.original_size
+        rows, columns = covered.shape[0] / height, covered.shape[1] / width
+        return [(x, y) for x, y in points if not covered[int(y * rows), int(x * columns)]]
+
+    def _found_at(self, points: Sequence[tuple[float, float]]) -> list[_Found]:
+        return [one for looked in self._looks(points) for one in looked.found]
 
     @property
     def _batch(self) -> int:
         return _BATCH_CPU if self.model.device.type == "cpu" else _BATCH
 
-    def _looks(
-        self, points: Sequence[tuple[float, float]]
-    ) -> Iterator[tuple[list[_Found], NDArray[np.bool_]]]:
-        """Masks of these points, batch by batch, and the cells covered by confident masks."""
+    def _looks(self, points: Sequence[tuple[float, float]]) -> Iterator[_Looked]:
+        """Answers for these points, batch by batch."""
         for start in range(0, len(points), self._batch):
             batch = points[start : start + self._batch]
             prompts = [Prompt([point]) for point in batch]
@@ -256,19 +274,12 @@ class _Search:
                     one = self._first(logits[row, index], score, point)
                     if one is not None:
                         found.append(one)
-            yield found, self._covered(logits, scores)
-
-    def _covered(self, logits: Tensor, scores: Tensor) -> NDArray[np.bool_]:
-        """Cells covered by the best candidates that are confident and not too large.
-
-        Candidates of another kind count too, so that they are not predicted again.
-        """
-        best = scores.argmax(1)
-        rows = torch.arange(len(best), device=best.device)
-        masks = self._inside(logits[rows, best]) > 0
-        share = masks.float().mean((-2, -1))
-        sure = (scores[rows, best] >= _SURE) & (share <= _LARGE)
-        return np.asarray(masks[sure].any(0).cpu().numpy())
+            best = scores.argmax(1)
+            rows = torch.arange(len(best), device=best.device)
+            masks = self._inside(logits[rows, best]) > 0
+            shares = masks.float().mean((-2, -1))
+            sure = masks[(scores[rows, best] >= _SURE) & (shares <= _LARGE)].any(0)
+            yield _Looked(found, sure.cpu().numpy(), shares.cpu().numpy())
 
     def _stability(self, logits: Tensor) -> Tensor:
         """Stability (...) of logits (..., h, w); 0 for an empty mask."""

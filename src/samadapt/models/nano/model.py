@@ -117,6 +117,17 @@ class NanoModel(SegmentationModel):
         named = self._encode(self._preprocessing.apply(kept[0].cpu().numpy(), geometry, region))
         return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
 
+    def overview(self, embedding: ImageEmbedding) -> ImageEmbedding | None:
+        """The image at half the resolution; None if `embedding` keeps no pixels."""
+        if embedding.pixels is None:
+            return None
+        geometry = InputGeometry.longest_side(
+            embedding.original_size, self.config.input_side // 2, NanoConfig.MULTIPLE
+        )
+        kept = embedding.pixels[0].cpu().numpy()
+        named = self._encode(self._preprocessing.apply(kept, geometry))
+        return ImageEmbedding(named, geometry, self.identity, self.preprocessing)
+
     def _encode(self, pixels: Tensor) -> dict[str, Tensor]:
         """Features of normalised pixels (B, 3, H, W)."""
         reduced = self.encoder_dtype != torch.float32
