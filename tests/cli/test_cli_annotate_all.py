@@ -13,6 +13,7 @@ from outcome import one_error
 
 from engines import Here, make_images, tiny_weights
 from forked import CONTEXT
+from moving import moving_disc, save_stack
 from samadapt.cli.choice import record
 from samadapt.data.coco import CocoDataset
 from samadapt.data.images import read_image
@@ -47,11 +48,15 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
 
 def test_one_file_a_folder_and_a_project(run: Any, here: Here, images: Path, weights: Path) -> None:
     model = ("--model", weights)
+    Path(".all.json.0123abcd.part").touch()  # of a run that was killed while it wrote
     result = run("annotate-all", images, "--out", "all.json", *SMALL, *model)
     assert result.exit_code == 0, result.output
+    assert [p.name for p in Path().iterdir()] == ["all.json"]
     data = CocoDataset.load("all.json", images)
     data.check_images()
     assert f"{len(data.annotations)} objects on 3 images\n" in result.stdout
+    Path(".d.89ab4567.part").mkdir()
+    Path(".d.89ab4567.part/shard-00000.json").touch()
     result = run("annotate-all", images, "-o", "d", "--shard-images", "2", *SMALL, *model, "--json")
     assert json.loads(result.stdout)["objects"] == len(data.annotations)
     assert {p.name for p in Path("d").iterdir()} == {
@@ -74,7 +79,7 @@ def test_one_file_a_folder_and_a_project(run: Any, here: Here, images: Path, wei
     result = run("annotate-all", images, "--project", images / "b.sqlite", *SMALL)
     assert f"model: {weights} (the project was annotated with it" in result.stderr
     assert f"{len(data.annotations)} proposals wait for review in" in result.stdout
-    assert not list(Path().glob("*.journal"))
+    assert {p.name for p in Path().iterdir()} == {"all.json", "d"}
     assert not list(images.glob(".samadapt*.journal"))
 
 
@@ -155,6 +160,8 @@ def test_embed_with_workers_fills_the_same_cache(
     again = json.loads(run(*arguments).stdout)
     assert (again["encoded"], again["known"]) == (0, 2)
     assert again["unreadable"] == first["unreadable"]
+    save_stack(images / "volume.tif", moving_disc(2))
+    assert json.loads(run(*arguments).stdout)["encoded"] == 2
     assert load(weights).identity.name.startswith("tiny")
 
 

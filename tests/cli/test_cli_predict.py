@@ -11,6 +11,7 @@ from outcome import one_error
 from PIL import Image
 
 from fakes import FakeModel
+from moving import save_stack
 from samadapt.cli.drawing import draw_overlay
 from samadapt.cli.predict import parse_box, parse_point
 from samadapt.errors import PromptError
@@ -50,6 +51,18 @@ class TestMask:
         assert 0 <= mask["score"] <= 1
         assert values["size"] == [56, 40]
         assert values["model"] == "fake"
+
+    def test_which_slice_of_a_stack_was_used_is_told(
+        self, run, model: FakeModel, tiny: TinyDataset
+    ):
+        save_stack(Path("volume.tif"), np.stack([read(tiny.images / "1.png")] * 2))
+        arguments = ("--point", "14,12", "--out", "m.png", "--model", "fake")
+        result = run("predict", "volume.tif", *arguments)
+        assert result.stderr == (
+            "note: volume.tif has 2 slices, of which the first is used: give 'volume.tif#z=1' for "
+            "the second\n"
+        )
+        assert run("predict", "volume.tif#z=1", *arguments).stderr == ""
 
     def test_several_clicks_are_one_prompt(self, run, model, tiny, monkeypatch):
         seen = []

@@ -1,6 +1,7 @@
 """COCO files: ids, extras and masks survive; everything broken is named."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -482,3 +483,12 @@ def test_unknown_ids():
 def test_windows_separators_lead_to_subfolders(tmp_path, folder):
     file = write(tmp_path, changed(("images", 1, "file_name"), "sub\\a.png"))
     assert CocoDataset.load(file, folder).image_path(4) == folder / "sub" / "a.png"
+
+
+def test_a_name_that_is_no_text_leaves_the_file_readable(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9 \xe2\x82\xac.png")
+    image = CocoImage(1, name, 8, 6)
+    CocoDataset((image,), (), (CocoCategory(1, "thing"),)).save(tmp_path / "a.json")
+    read = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert read["images"][0]["file_name"] == name
+    assert CocoDataset.load(tmp_path / "a.json").images[0].file_name == name

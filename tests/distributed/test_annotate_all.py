@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
+import tifffile
 from PIL import Image
 
 from engines import Here, make_images, tiny_weights
@@ -104,6 +106,37 @@ def test_images_that_cannot_be_used_are_named_and_stop_nothing(
     assert [name for name, _ in done.failed] == ["img00.png", "none.png"]
     assert "img00.png" in done.failed[0][1]
     assert "none.png" in done.failed[1][1]
+
+
+def test_names_that_are_no_text_are_told_and_stop_nothing(
+    tmp_path: Path, work: AnnotateWork
+) -> None:
+    folder = make_images(tmp_path / "images", 1)
+    bad = os.fsdecode(b"caf\xe9.png")
+    (folder / bad).write_bytes((folder / "img0.png").read_bytes())
+    (tmp_path / "l.txt").write_bytes(b"images/a\0b.png\nimages/img0.png\n")
+    for given, name in ((folder, bad), (tmp_path / "l.txt", "a\0b.png")):
+        images = ImageList.find(str(given))
+        done, some = found(images, work, tmp_path / "j")
+        assert [name for name, _ in some] == ["img0.png"]
+        assert done.failed == ((name, f"{name!r} is no name in UTF-8: give the file another one"),)
+    images = ImageList.find(str(folder))
+    with Project.open(folder / "samadapt.sqlite") as project:
+        assert project_images(project, folder, images).keys() == {"img0.png"}
+
+
+def test_slices_that_cannot_be_read_are_named(tmp_path: Path, work: AnnotateWork) -> None:
+    folder = make_images(tmp_path / "images", 1)
+    whole = moving_disc(3)
+    save_stack(folder / "volume.tif", whole)
+    with tifffile.TiffFile(folder / "volume.tif") as file:
+        end = file.pages[2].dataoffsets[0]
+    (folder / "volume.tif").write_bytes((folder / "volume.tif").read_bytes()[: end + 9])
+    save_stack(folder / "odd.tif", whole[:2])
+    tifffile.imwrite(folder / "odd.tif", whole[0, :9, :9], append=True, metadata=None)
+    done, some = found(ImageList.find(str(folder)).with_slices(), work, tmp_path / "j")
+    assert [name for name, _ in some][:3] == ["img0.png", "odd.tif#z=0", "odd.tif#z=1"]
+    assert dict(done.failed)["odd.tif#z=2"].endswith("save all slices alike")
 
 
 def test_bytes_and_broken_bytes(tmp_path: Path) -> None:

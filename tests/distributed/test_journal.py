@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,19 @@ def test_a_run_that_finished_nothing_leaves_nothing(tmp_path: Path) -> None:
     with RunJournal(tmp_path / "j", RUN):
         pass
     assert not (tmp_path / "j").exists()
+
+
+def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path) -> None:
+    before = filled(tmp_path / "j", 2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with RunJournal(tmp_path / "j", RUN) as journal:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
+        try:
+            with pytest.raises(DataError, match=r"cannot be written .*: free some space"):
+                journal.add([("2.png", {"value": 2})])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert (tmp_path / "j").read_bytes() == before
+        assert "2.png" not in journal
+        journal.add([("3.png", {"value": 3})])
+        assert [journal.get(f"{k}.png")["value"] for k in (0, 3)] == [0, 3]

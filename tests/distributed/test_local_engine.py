@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -40,6 +44,25 @@ def test_a_worker_that_dies_is_told_and_what_was_finished_came(tmp_path: Path) -
         collect()
     assert set(found) <= {1, 4}
     assert (tmp_path / "died").exists()
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """Gives names back, and dies at bad.png."""
+
+    def start(self) -> Callable[[Sequence[str]], list[str]]:
+        return self._read
+
+    def _read(self, batch: Sequence[str]) -> list[str]:
+        if "bad.png" in batch:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return list(batch)
+
+
+def test_the_files_that_a_worker_died_at_are_named() -> None:
+    batches = [["a.png"], ["b.png", "bad.png"], ["c.png"]]
+    with pytest.raises(WorkerError, match=r"died at one of b\.png, bad\.png, perhaps"):
+        list(make_engine("local", 1).run(Fatal(), batches))
 
 
 def test_options_that_make_no_sense() -> None:

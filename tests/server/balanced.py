@@ -40,6 +40,7 @@ http {{
       proxy_pass http://annotators;
       proxy_set_header Host $http_host;
       proxy_set_header X-Forwarded-Proto $scheme;
+      add_header X-Answered-By $upstream_addr;
     }}
   }}
 }}
@@ -95,6 +96,11 @@ class Server:
             raise AssertionError(self.process.communicate()[1])
         return self
 
+    def pause(self) -> None:
+        """Stop it for a while: requests reach it and stay unanswered."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         self.end(signal.SIGKILL)
 
@@ -104,6 +110,7 @@ class Server:
         self.people.clear()
         if self.process is not None:
             self.process.send_signal(how)
+            self.process.send_signal(signal.SIGCONT)  # if it is paused
             self.process.communicate(timeout=30)
             self.process = None
 

@@ -15,6 +15,7 @@ from samadapt.errors import DataError
 from samadapt.server import learning, learning_watch
 from samadapt.server.learning import Learning
 from samadapt.store.adapters_folder import ADAPTERS
+from samadapt.store.journal import StoredLog
 from samadapt.store.projects import Project, project_file
 
 DISC, SQUARE = (14, 12), (37, 29)
@@ -66,6 +67,24 @@ def test_a_session_goes_on_at_the_other_server(pair: tuple[Annotator, Annotator]
     assert len(there.get(f"/api/images/{image}/objects")["objects"]) == 1
     page = [person.get("/api/project")["id"] for person in (here, there)]
     assert page[0] == page[1]
+
+
+def test_servers_that_begin_a_session_at_the_same_moment_share_it(
+    pair: tuple[Annotator, Annotator], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = pair[0].ids()[0]
+    here, there = pair[0].person(), pair[1].person()
+    journal = pair[1].project.journal
+    last_log = journal.last_log
+
+    def and_then_the_other_begins(client: str, image_id: int) -> StoredLog | None:
+        found = last_log(client, image_id)
+        if found is None:
+            here.click(image, *DISC)
+        return found
+
+    monkeypatch.setattr(journal, "last_log", and_then_the_other_begins)
+    assert there.click(image, *SQUARE)["clicks"] == [[*DISC, 1], [*SQUARE, 1]]
 
 
 def test_claims_and_undo_are_known_at_both(pair: tuple[Annotator, Annotator]) -> None:

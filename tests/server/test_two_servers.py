@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
 import numpy as np
 import pytest
-from annotator import SIZE, TOKEN, Json, Person, saved
+from annotator import SIZE, Json, Person, saved
 from balanced import NGINX, Balancer, Server
 from PIL import Image
 from sqlalchemy import create_engine, make_url, text
@@ -23,6 +24,8 @@ from samadapt.store.projects import Project
 from samadapt.store.rebuild import differences, read_log
 
 POSTGRES = "SAMADAPT_TEST_POSTGRES"
+LATER = (425, 429)
+"""Statuses that mean: nothing was done, ask again. Those from 500 on do, too."""
 
 pytestmark = [
     pytest.mark.skipif(not NGINX, reason="no nginx: install Debian's package nginx-light"),
@@ -115,43 +118,30 @@ def test_an_address_of_one_server_opens_the_page_at_any_once(pair: Pair) -> None
             assert browser.get("/api/images", headers=page).status_code == 200
 
 
-def test_a_server_is_killed_and_nothing_that_was_accepted_is_lost(pair: Pair) -> None:
-    images, confirmed = pair.images, dict[str, Json]()
-    half, stop = threading.Event(), threading.Event()
-
-    def work(name: str) -> None:
-        person = Person(pair.balancer.url, f"tab-{name}", name)
-        rng = np.random.default_rng(len(name))
-        count = 0
-        while not stop.is_set():
-            key, count = f"object-{name}-{count:04d}", count + 1
-            image = images[int(rng.integers(4))]
-            place = {"x": float(rng.uniform(1, SIZE[1] - 1)), "y": float(rng.uniform(1, 39))}
-            asked(person.http, f"/api/images/{image}/click", place)
-            answer = asked(person.http, f"/api/images/{image}/accept", {}, key)
-            if answer.status_code == 200:
-                confirmed[key] = answer.json()["object"]
-                if len(confirmed) >= 16:
-                    half.set()
-        person.http.close()
-
-    people = [threading.Thread(target=work, args=("x" * k,)) for k in range(1, 5)]
-    for person in people:
-        person.start()
-    assert half.wait(60)
-    known, before = len(confirmed), pair.second.person().get("/api/learning")["learned"]
-    pair.first.kill()
-    until(lambda: len(confirmed) >= known + 16)
-    stop.set()
-    for person in people:
-        person.join(60)
+def test_a_server_is_killed_under_load_and_nothing_that_was_accepted_is_lost(pair: Pair) -> None:
+    images = pair.images
+    crowd = Crowd(pair.balancer.url, images)
+    with crowd.at_work(4):
+        until(lambda: len(crowd.confirmed) >= 16 and len(crowd.answering) == 2, 60)
+        before = pair.second.person().get("/api/learning")["learned"]
+        # Stopped first, so that it certainly dies with requests in hand.
+        pair.first.pause()
+        until(lambda: crowd.waiting(seconds=1.5) == 4)
+        known = len(crowd.confirmed)
+        pair.first.kill()
+        until(lambda: len(crowd.confirmed) >= known + 16)
+    assert crowd.broken_off > 0
+    assert crowd.refused == []
     with Project.open(pair.project) as project:
-        stored = {thing.key: thing for thing in project.objects.all()}
+        things = project.objects.all()
         # The server that is left may be writing down a measurement between the two readings.
         until(lambda: not differences(project, read_log(project)))
-    for key, thing in confirmed.items():
-        assert stored[key].id == thing["id"]
-        assert np.array_equal(stored[key].mask(), saved(thing))
+    # Everybody asked again until there was an answer: each object is there once, and no other.
+    assert sorted(str(thing.key) for thing in things) == sorted(crowd.confirmed)
+    for thing in things:
+        told = crowd.confirmed[str(thing.key)]
+        assert thing.id == told["id"]
+        assert np.array_equal(thing.mask(), saved(told))
     # The one that is left learns now, whichever did before.
     survivor, tries = pair.second.person("tab-survivor"), itertools.count()
 
@@ -163,16 +153,78 @@ def test_a_server_is_killed_and_nothing_that_was_accepted_is_lost(pair: Pair) ->
     until(learns_more, 60)
 
 
-def asked(http: httpx.Client, path: str, body: Json, key: str | None = None) -> httpx.Response:
-    """Ask until answered, as the page does."""
-    headers = {"authorization": f"Bearer {TOKEN}"} | ({"idempotency-key": key} if key else {})
-    until_then = time.monotonic() + 40
-    while True:
-        try:
-            answer = http.post(path, json=body, headers=headers)
-            if answer.status_code < 500:
-                return answer
-        except httpx.HTTPError:
-            pass
-        assert time.monotonic() < until_then, f"{path} was not answered"
-        time.sleep(0.05)
+class Crowd:
+    """People who click and accept without a pause, and ask again where no answer came.
+
+    Attributes:
+        confirmed: objects that a server said were saved, by the key of the request.
+        refused: answers that say no.
+        answering: addresses of the servers that saved an object.
+        broken_off: number of requests that were not answered.
+    """
+
+    def __init__(self, url: str, images: list[int]) -> None:
+        self._url, self._images = url, images
+        self._stop = threading.Event()
+        self._since: dict[str, float] = {}
+        self.confirmed: dict[str, Json] = {}
+        self.refused: list[str] = []
+        self.answering: set[str] = set()
+        self.broken_off = 0
+
+    @contextmanager
+    def at_work(self, count: int) -> Iterator[None]:
+        names = ["x" * number for number in range(1, count + 1)]
+        with ThreadPoolExecutor(count) as pool:
+            working = [pool.submit(self._work, name) for name in names]
+            try:
+                yield
+            finally:
+                self._stop.set()
+        for one in working:
+            one.result()
+
+    def waiting(self, seconds: float) -> int:
+        """Number of people who have waited this long for an answer."""
+        now = time.monotonic()
+        return sum(now - since > seconds for since in list(self._since.values()))
+
+    def _work(self, name: str) -> None:
+        person = Person(self._url, f"tab-{name}", name)
+        rng = np.random.default_rng(len(name))
+        for count in itertools.count():
+            if self._stop.is_set():
+                break
+            key = f"object-{name}-{count:04d}"
+            image = self._images[int(rng.integers(4))]
+            place = {"x": float(rng.uniform(1, SIZE[1] - 1)), "y": float(rng.uniform(1, 39))}
+            self._ask(name, person.http, f"/api/images/{image}/click", place)
+            answer = self._ask(name, person.http, f"/api/images/{image}/accept", {}, key)
+            if answer is not None:
+                self.confirmed[key] = answer.json()["object"]
+                self.answering.add(answer.headers["x-answered-by"])
+        person.http.close()
+
+    def _ask(
+        self, name: str, http: httpx.Client, path: str, body: Json, key: str | None = None
+    ) -> httpx.Response | None:
+        """Ask until answered, as the page does; None for a refusal."""
+        headers = {"idempotency-key": key} if key else {}
+        end = time.monotonic() + 40
+        while time.monotonic() < end:
+            self._since[name] = time.monotonic()
+            try:
+                answer = http.post(path, json=body, headers=headers)
+            except httpx.HTTPError:
+                self.broken_off += 1
+            else:
+                if answer.status_code == 200:
+                    return answer
+                if answer.status_code < 500 and answer.status_code not in LATER:
+                    self.refused.append(f"{path}: {answer.text}")
+                    return None
+                self.broken_off += answer.status_code >= 500
+            finally:
+                del self._since[name]
+            time.sleep(0.05)
+        raise AssertionError(f"{path} was not answered")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,13 @@ def test_export_writes_the_project(
     dataset = CocoDataset.load(out, annotated)
     assert np.array_equal(dataset.mask(dataset.annotations[0].id), square)
     dataset.check_images()
+    beside = tmp_path / "beside.sqlite"
+    for part in annotated.glob(f"{PROJECT_FILE}*"):
+        shutil.copy(part, part.name.replace(PROJECT_FILE, str(beside)))
+    again = ("export", annotated, "--project", beside, "-o", tmp_path / "again.json")
+    assert run(*again).exit_code == 0
+    assert (tmp_path / "again.json").read_bytes() == out.read_bytes()
+    assert "without --images" in one_error(run(*again, "--images", annotated))
     done = json.loads(run("export", annotated, "-o", out, "--done-only", "--json").stdout)
     assert (done["images"], done["objects"]) == (1, 1)
     file = annotated / PROJECT_FILE

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from moving import disc_at, moving_disc, save_stack
 from samadapt.data.rle import Rle
 from samadapt.store.dataset import to_dataset
 from samadapt.store.export import FORMATS, export_project
@@ -72,3 +73,22 @@ def test_no_file_names_a_place_of_the_machine(
     assert files
     for file in files:
         assert str(tmp_path).encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize(("choice", "expected"), [({}, ["a"]), ({"untouched": True}, ["a", "b"])])
+def test_untouched_stacks_are_left_out_unless_wanted(
+    tmp_path: Path, choice: dict[str, bool], expected: list[str]
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in "ab":
+        save_stack(folder / f"{name}.tif", moving_disc(2))
+    with Project.open(tmp_path / "p.samadapt") as project:
+        project.images.scan(folder)
+        (number,) = (i.id for i in project.images.all().values() if i.name == "a.tif#z=1")
+        label = project.labels.named(["thing"], "")["thing"]
+        project.objects.add(NewMask(number, Rle.from_mask(disc_at(1)), label), "")
+        for format, ending in (("label-volume", "_labels.tif"), ("ctc", "")):
+            out = tmp_path / format
+            export_project(project, folder, format, out, **choice)
+            assert sorted(path.name for path in out.iterdir()) == [n + ending for n in expected]

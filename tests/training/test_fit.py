@@ -26,6 +26,7 @@ from samadapt.models.nano.model import NanoModel
 from samadapt.session.images import hash_pixels
 from samadapt.store.embeddings import EmbeddingStore
 from samadapt.training.fit import FitReport, FitStatus, run_fit
+from samadapt.training.fitting import trainer
 from samadapt.training.fitting.methods import fit_methods
 from samadapt.training.fitting.recipe import FitRecipe
 from small_models import tiny_nano
@@ -251,6 +252,22 @@ class TestInterruptions:
         assert weights(resumed.adapter) == weights(whole.adapter)
         assert resumed.values["curve"] == whole.values["curve"]
         assert resumed.values["encoded"] == 1
+
+    def test_slow_steps_are_kept_before_the_number_of_a_checkpoint(
+        self,
+        train: Callable[..., FitReport],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(trainer, "_SAVE_SECONDS", 0.0)
+
+        def tell(status: FitStatus) -> None:
+            if status.step == 1:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train(progress=tell)
+        assert train().resumed_at == 1
 
     @pytest.fixture
     def interrupted(self, train: Callable[..., FitReport], tmp_path: Path) -> Path:

@@ -136,7 +136,8 @@ class BenchmarkResult(ABC):
             DataError: the file cannot be written.
         """
         with replacing(path) as file:
-            file.write(dump_result(self.to_dict()).encode("utf-8", "surrogatepass"))
+            # Names of files may hold bytes that are no UTF-8; JSON keeps them as \udcXX.
+            file.write(dump_result(self.to_dict()).encode("utf-8", "backslashreplace"))
 
 
 def dump_result(values: Mapping[str, Any]) -> str:

@@ -129,7 +129,9 @@ def annotate_all(
     work = AnnotateWork(WorkerModel.of(loaded, chosen.spec, device), tasks, adapters, options)
     where = make_engine(engine or "local", workers, gpus, address)
     opened, folder = _open_project(project, found)
-    if opened is not None:
+    if opened is None:
+        found = found.with_slices()
+    else:
         from samadapt.distributed.project import with_slices
 
         found = with_slices(opened, folder, found)
@@ -235,10 +237,12 @@ def _write(
     shard_images: int,
 ) -> int:
     """Write the COCO file or the shards; returns the number of objects."""
+    from samadapt.data.files import remove_unfinished
     from samadapt.distributed.annotate_output import write_coco, write_shards
 
     if out is None:
         return sum(len(found.objects) for _, found in done.results())
+    remove_unfinished(out)  # no other run has the journal of this output
     if out.suffix.lower() == _SUFFIX:
         return write_coco(out, labels, done.results())
     return write_shards(out, labels, done.results(), about, shard_images)

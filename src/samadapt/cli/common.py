@@ -180,6 +180,19 @@ def tell_left_out(lines: Sequence[str], most: int = 10) -> None:
         typer.echo(f"left out: {len(lines) - most} more", err=True)
 
 
+def tell_slices(image: Path) -> None:
+    """Print on stderr that only the first slice of a stack is used, and how to choose another."""
+    from samadapt.data.stacks.finding import tiff_stack
+
+    stack = tiff_stack(image)
+    if stack is not None:
+        typer.echo(
+            f"note: {image} has {len(stack.slices)} slices, of which the first is used: give "
+            f"'{stack.addresses(str(image))[1]}' for the second",
+            err=True,
+        )
+
+
 def progress_console() -> Console:
     """Return the console on stderr for progress and notes."""
     from rich.console import Console

@@ -38,6 +38,7 @@ def embed(
     its own cache, or all of them share the folder in SAMADAPT_CACHE.
     """
     from samadapt.data.images import list_images
+    from samadapt.data.stacks.finding import tiff_stack
     from samadapt.distributed.embed import EmbedWork, embed_one
     from samadapt.distributed.engine import in_batches, make_engine
     from samadapt.distributed.worker_model import WorkerModel
@@ -47,7 +48,12 @@ def embed(
     if not cache_gb:
         raise DataError("--cache-gb 0: a cache of this size holds nothing, give more than 0")
     store = EmbeddingStore(limit=cache_bytes(cache_gb))
-    paths = list_images(folder, recursive=True)
+    stacks = {path: tiff_stack(path) for path in list_images(folder, recursive=True)}
+    paths = [
+        Path(one)
+        for path, stack in stacks.items()
+        for one in ([str(path)] if stack is None else stack.addresses(str(path)))
+    ]
     chosen = choose(
         model, machine.device, machine.dtype, folder=folder, kept=folder.absolute() / ADAPTERS
     )

@@ -39,6 +39,14 @@ def export(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the images, if not beside the project."),
     ] = None,
+    other: Annotated[
+        str | None,
+        typer.Option(
+            "--project",
+            metavar="FILE|URL",
+            help="The project, if PROJECT is only the folder of its images, as in `annotate`.",
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the project, in a database of several.")
     ] = None,
@@ -84,6 +92,10 @@ def export(
         common.check_outputs(("--out", out))
     else:
         common.check_output_folder("--out", out)
+    if other is not None:
+        if images is not None or not Path(project).is_dir():
+            raise DataError("--project: give the folder of the images before it, without --images")
+        project, images = other, Path(project)
     where, folder = common.project_place(project), images
     if isinstance(where, Path):
         folder = folder or where.parent

@@ -106,6 +106,7 @@ def predict(
         predict_all(
             image, out, task or (), adapter or (), found_by, grid, min_score, overlay, as_json
         )
+        common.tell_slices(image)
         chosen_model.tell()
         return
     if len(task or ()) > 1:
@@ -166,6 +167,7 @@ def predict(
         _write_mask(file, found.masks[index])
     if overlay is not None:
         _write_overlay(overlay, pixels, found.masks[found.best], prompt)
+    common.tell_slices(image)
     chosen_model.tell()
     _print(
         {

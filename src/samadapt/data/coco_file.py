@@ -70,7 +70,8 @@ def write_coco_file(path: str | os.PathLike[str], document: dict[str, Any]) -> N
     """
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     with replacing(path) as file:
-        file.write(text.encode("utf-8", "surrogatepass"))
+        # Names of files may hold bytes that are no UTF-8; JSON keeps them as \udcXX.
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def _read(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
 import shutil
 import uuid
@@ -15,6 +17,8 @@ from samadapt.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def visible_files(folder: Path, suffix: str) -> list[Path]:
@@ -53,8 +57,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.replace(path)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror or error}): give a file in an existing "
-            "folder that you may write to"
+            f"{path} cannot be written ({error.strerror or error}): "
+            + _remedy(error, "give a file in an existing folder that you may write to")
         ) from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -97,8 +101,25 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.rename(path)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror or error}): give a new folder in an "
-            "existing folder that you may write to"
+            f"{path} cannot be written ({error.strerror or error}): "
+            + _remedy(error, "give a new folder in an existing folder that you may write to")
         ) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_unfinished(path: str | os.PathLike[str]) -> None:
+    """Remove what `replacing` and `new_folder` left beside `path` when their process was killed.
+
+    Only for callers who know that no other process is writing `path`.
+    """
+    path = Path(path).absolute()
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _remedy(error: OSError, otherwise: str) -> str:
+    return "free some space" if error.errno in _FULL else otherwise

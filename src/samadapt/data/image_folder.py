@@ -6,8 +6,9 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from samadapt.data.images import image_size, list_images
+from samadapt.data.images import list_images
 from samadapt.data.matching import ImageNames
+from samadapt.data.tiled.image import shown_size
 from samadapt.errors import ImageError
 
 
@@ -31,7 +32,7 @@ class ImageFolder:
         self.folder = Path(folder)
         self.files = {
             path.relative_to(self.folder).as_posix(): path
-            for path in list_images(self.folder, recursive=True)
+            for path in list_images(self.folder, recursive=True, large=True)
         }
         self.names = ImageNames(self.files, self.folder, ignored)
 
@@ -41,6 +42,6 @@ class ImageFolder:
         if name is None:
             return None
         try:
-            return image_size(self.files[name])
+            return shown_size(self.files[name])
         except ImageError:
             return None

@@ -37,6 +37,15 @@ def read_text(path: Path, findings: ImportIssues | None = None) -> str:
     return _decoded(_bytes(path), path, None, findings, "text")
 
 
+def is_text(name: str) -> bool:
+    """Whether the name of a file can be stored and sent: others have bytes that are no UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in name
+
+
 def read_json(path: Path, findings: ImportIssues | None = None) -> Any:
     """The content of a JSON file.
 

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from samadapt.data.images import natural_key
 from samadapt.data.stacks.address import file_of
+from samadapt.data.text import is_text
 from samadapt.distributed.annotate import AnnotateWork, FoundImage, ImageInput
 from samadapt.distributed.engine import Engine, in_batches
 from samadapt.distributed.images import ImageList
@@ -82,8 +83,13 @@ def annotate_all(
         if name in journal and journal.get(name)["stamp"] != stamp(images.path(name)):
             journal.forget(name)
     known = sum(name in journal for name in images.names)
-    missing = [name for name in images.names if name not in journal]
-    done, failed = known, dict[str, str]()
+    failed = {
+        name: f"{name!r} is no name in UTF-8: give the file another one"
+        for name in images.names
+        if not is_text(name)
+    }
+    missing = [name for name in images.names if name not in journal and name not in failed]
+    done = known + len(failed)
     if progress is not None:
         progress(done, len(images.names))
     batches = in_batches(missing, batch)
@@ -132,7 +138,7 @@ def stamp(path: Path) -> Stamp:
     """A stamp by which a change of the file is noticed."""
     try:
         state = file_of(path).stat()
-    except OSError:
+    except (OSError, ValueError):
         return []
     return [state.st_size, state.st_mtime_ns]
 

@@ -11,7 +11,7 @@ from typing import Any
 from samadapt.adapters.files import CONFIG_FILE
 from samadapt.data.coco import CocoDataset
 from samadapt.distributed.engine import WorkerError
-from samadapt.distributed.ray_engine import connect, import_ray, quiet_ray
+from samadapt.distributed.ray_engine import connect, enter_folder, import_ray, quiet_ray
 from samadapt.distributed.worker_model import WorkerModel
 from samadapt.errors import DataError, SamadaptError, first_line
 from samadapt.models.base import SegmentationModel
@@ -77,7 +77,10 @@ def fit_on_ray(
         storage = job.out.absolute().with_name(f".{job.out.name}.ray")
         trainer = TorchTrainer(
             train_in_worker,
-            train_loop_config={"job": replace(job, out=job.out.absolute())},
+            train_loop_config={
+                "job": replace(job, out=job.out.absolute()),
+                "folder": str(Path.cwd()),
+            },
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers, use_gpu=gpus > 0, resources_per_worker=_each(gpus)
             ),
@@ -115,6 +118,7 @@ def train_in_worker(config: Mapping[str, Any]) -> None:
 
     from samadapt.training.fitting.processes import local_device
 
+    enter_folder(config["folder"])
     job: FitJob = config["job"]
     model = replace(job.model, device=local_device(job.model.device)).load()
     report = run_fit(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from samadapt.data.images import list_images, natural_key
+from samadapt.data.stacks.finding import FoundStack, tiff_stack
 from samadapt.data.stacks.opening import is_zarr
 from samadapt.errors import DataError
 
@@ -30,6 +32,18 @@ class ImageList:
         """The file of an image."""
         return self.root / name
 
+    def with_slices(self, stack_of: Callable[[Path], FoundStack | None] = tiff_stack) -> ImageList:
+        """Return the images with the slices of stacks in the place of their files.
+
+        Args:
+            stack_of: the stack that a file holds, None for one image.
+        """
+        names: list[str] = []
+        for name in self.names:
+            stack = stack_of(self.path(name))
+            names += [name] if stack is None else stack.addresses(name)
+        return replace(self, names=tuple(names))
+
     @classmethod
     def find(cls, given: str) -> ImageList:
         """The images of a folder and its subfolders, of a text file, or of a pattern.
@@ -50,8 +64,7 @@ class ImageList:
         if place.is_file():
             return cls._of([place])
         if glob.has_magic(given):
-            found = [Path(name) for name in glob.glob(given, recursive=True)]  # noqa: PTH207
-            files = [path for path in found if path.is_file() or is_zarr(path)]
+            files = [path for path in _fitting(given) if path.is_file() or is_zarr(path)]
             if not files:
                 raise DataError(f"no file fits {given}: put the pattern in quotes, and check it")
             return cls._of(files)
@@ -67,6 +80,25 @@ class ImageList:
         folder = Path(os.path.abspath(root)) if root else _common(whole)  # noqa: PTH100
         names = {path.relative_to(folder).as_posix() for path in whole}
         return cls(folder, tuple(sorted(names, key=lambda name: (natural_key(name), name))))
+
+
+def _fitting(pattern: str) -> list[Path]:
+    """What fits a pattern, without hidden files; ** follows no links, which may lead in circles."""
+    place = Path(pattern)
+    parts = place.relative_to(place.anchor).parts
+    if parts[-1] == "**":
+        parts = (*parts, "*")
+    try:
+        found = list(Path(place.anchor).glob("/".join(parts)))
+    except ValueError as error:
+        raise DataError(f"{pattern} is no pattern of files ({error})") from None
+    if any(part.startswith(".") and glob.has_magic(part) for part in parts):
+        return found
+    return [
+        path
+        for path in found
+        if not any(part.startswith(".") and part not in parts for part in path.parts)
+    ]
 
 
 def _listed(file: Path) -> list[Path]:

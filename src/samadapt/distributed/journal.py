@@ -38,14 +38,16 @@ class RunJournal:
         self._places: dict[str, int] = {}
         plain = json.loads(json.dumps(run))
         try:
-            self._file = path.open("a+b")
+            # Unbuffered: after a failed write nothing waits to be written by `close`.
+            self._file = path.open("ab", buffering=0)
+            self._reader = path.open("rb")
         except OSError as error:
             raise self._refused(error) from None
         try:
             self._lock()
             self._take_up(plain)
         except BaseException:  # what is in the file stays as it is
-            self._file.close()
+            self._close_files()
             raise
 
     def __len__(self) -> int:
@@ -60,19 +62,14 @@ class RunJournal:
         Raises:
             DataError: the disk is full.
         """
-        end = self._file.seek(0, os.SEEK_END)
+        end = start = self._file.seek(0, os.SEEK_END)
         lines, places = list[bytes](), dict[str, int]()
         for name, record in records:
             line = json.dumps({"image": name, **record}, allow_nan=False).encode() + b"\n"
             places[name] = end
             end += len(line)
             lines.append(line)
-        try:
-            self._file.write(b"".join(lines))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise self._refused(error) from None
+        self._append(start, b"".join(lines))
         self._places |= places
 
     def get(self, name: str) -> dict[str, Any]:
@@ -81,8 +78,8 @@ class RunJournal:
         Raises:
             KeyError: the image is not finished.
         """
-        self._file.seek(self._places[name])
-        found: dict[str, Any] = json.loads(self._file.readline())
+        self._reader.seek(self._places[name])
+        found: dict[str, Any] = json.loads(self._reader.readline())
         return found
 
     def forget(self, name: str) -> None:
@@ -92,14 +89,14 @@ class RunJournal:
     def close(self) -> None:
         """Close the file, from which the next run resumes; remove it if it has no image."""
         if self._places or self._file.closed:
-            self._file.close()
+            self._close_files()
         else:
             self.remove()
 
     def remove(self) -> None:
         """Remove the file: the run is over."""
         self.path.unlink(missing_ok=True)
-        self._file.close()
+        self._close_files()
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +111,21 @@ class RunJournal:
 
     # -- private ------------------------------------------------------------------------------
 
+    def _close_files(self) -> None:
+        self._file.close()
+        self._reader.close()
+
+    def _append(self, start: int, data: bytes) -> None:
+        """Append at the end, which is `start`, completely or not at all."""
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(start)
+            raise self._refused(error) from None
+
     def _lock(self) -> None:
         if fcntl is None:
             return
@@ -123,9 +135,8 @@ class RunJournal:
             raise DataError(f"{self.path} is in use: another run writes the same output") from None
 
     def _take_up(self, run: Mapping[str, Any]) -> None:
-        self._file.seek(0)
         good = 0
-        for number, line in enumerate(iter(self._file.readline, b"")):
+        for number, line in enumerate(self._reader):
             try:
                 record = json.loads(line) if line.endswith(b"\n") else None
             except ValueError:
@@ -141,12 +152,7 @@ class RunJournal:
             good += len(line) if record is not None else 0
         self._file.truncate(good)
         if good == 0:
-            first = json.dumps({"format": FORMAT, "run": run}).encode() + b"\n"
-            try:
-                self._file.write(first)
-                self._file.flush()
-            except OSError as error:
-                raise self._refused(error) from None
+            self._append(0, json.dumps({"format": FORMAT, "run": run}).encode() + b"\n")
 
     def _check_run(self, header: Any, run: Mapping[str, Any]) -> None:
         if not isinstance(header, dict) or header.get("format") != FORMAT:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ R = TypeVar("R")
 
 _AHEAD = 2
 """Batches per worker that wait in the pool, so that no worker is idle."""
+_MOST_NAMES = 8
+"""Names of files in the message about a worker that died."""
 
 
 class LocalEngine:
@@ -41,10 +44,10 @@ class LocalEngine:
         others = set(multiprocessing.active_children())
         count = min(self.workers, max(len(batches), 1))
         pool = ProcessPoolExecutor(count, fresh, _begin, (work,))
-        pending: set[Future[R]] = set()
+        pending: dict[Future[R], Sequence[T]] = {}
         try:
             for batch in batches:
-                pending.add(pool.submit(_do, tuple(batch)))
+                pending[pool.submit(_do, tuple(batch))] = batch
                 if len(pending) >= _AHEAD * count:
                     yield from _finished(pending)
             while pending:
@@ -52,8 +55,9 @@ class LocalEngine:
             pool.shutdown()
         except BrokenProcessPool:
             raise WorkerError(
-                "a worker process died, perhaps for want of memory: run the same command again, "
-                "with fewer --workers; finished results are kept"
+                f"a worker process died{_place(pending, count)}, perhaps for want of memory: run "
+                "the same command again, with fewer --workers or without the cause; finished "
+                "results are kept"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -62,12 +66,25 @@ class LocalEngine:
                 worker.terminate()
 
 
-def _finished(pending: set[Future[R]]) -> Iterator[R]:
+def _finished(pending: dict[Future[R], Sequence[T]]) -> Iterator[R]:
     """Wait for some of the pending batches, take them out and yield their results."""
     done, _ = wait(pending, return_when=FIRST_COMPLETED)
     for future in done:
-        pending.remove(future)
-        yield future.result()
+        result = future.result()
+        del pending[future]
+        yield result
+
+
+def _place(pending: Mapping[Future[R], Sequence[T]], workers: int) -> str:
+    """Name the files that the workers had in hand: the oldest pending batches."""
+    lost = [batch for one, batch in pending.items() if not one.done() or one.exception()]
+    names = [str(item) for batch in lost[:workers] for item in batch if _is_name(item)]
+    more = " and others" if len(names) > _MOST_NAMES else ""
+    return f" at one of {', '.join(names[:_MOST_NAMES])}{more}" if names else ""
+
+
+def _is_name(item: object) -> bool:
+    return isinstance(item, str | os.PathLike)
 
 
 # -- in a worker ----------------------------------------------------------------------------

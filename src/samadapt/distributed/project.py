@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from samadapt.data.stacks.address import file_of, slice_name
+from samadapt.data.text import is_text
 from samadapt.distributed.annotate import FoundImage
 from samadapt.distributed.images import ImageList
 from samadapt.errors import DataError
@@ -33,15 +33,7 @@ def with_slices(project: Project, folder: Path, images: ImageList) -> ImageList:
         for stack in project.images.stacks
         if not stack.is_frames
     }
-    names: list[str] = []
-    for name in images.names:
-        stack = stacks.get(os.path.abspath(images.path(name)))  # noqa: PTH100
-        if stack is None:
-            names.append(name)
-            continue
-        usable = (k for k in range(len(stack.slices)) if k not in stack.problems)
-        names += [slice_name(name, stack.axis, index) for index in usable]
-    return replace(images, names=tuple(names))
+    return images.with_slices(lambda path: stacks.get(os.path.abspath(path)))  # noqa: PTH100
 
 
 def project_images(project: Project, folder: Path, images: ImageList) -> dict[str, int]:
@@ -65,7 +57,7 @@ def project_images(project: Project, folder: Path, images: ImageList) -> dict[st
     found = {}
     for name in images.names:
         path = images.path(name)
-        if not file_of(path).exists():
+        if not is_text(name) or not file_of(path).exists():
             continue  # reported when it is read
         inside = Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()  # noqa: PTH100
         if inside not in numbers:

@@ -7,8 +7,9 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from samadapt.distributed.engine import Work, WorkerError
@@ -77,7 +78,7 @@ class RayEngine:
             )
             done = data.map_batches(
                 Worker,
-                fn_constructor_kwargs={"work": work},
+                fn_constructor_kwargs={"work": work, "folder": str(Path.cwd())},
                 batch_size=1,
                 num_cpus=1,
                 num_gpus=self.gpus or None,
@@ -112,11 +113,17 @@ def _blocks(batches: int, workers: int) -> int:
 
 
 class Worker:
-    """The actor of `RayEngine`: one batch per call."""
+    """The actor of `RayEngine`: one batch per call.
 
-    def __init__(self, work: Work[Any, Any]) -> None:
+    Args:
+        work: its work.
+        folder: in which the command was given.
+    """
+
+    def __init__(self, work: Work[Any, Any], folder: str) -> None:
         self._work = work
         self._function: Callable[[Sequence[Any]], Any] | None = None
+        enter_folder(folder)
         one_thread_per_core()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +137,16 @@ class Worker:
             except SamadaptError as error:
                 answers.append(Parcel(error))
         return {"parcel": answers}
+
+
+def enter_folder(folder: str) -> None:
+    """Give relative paths the same meaning in this worker as in the command.
+
+    Ray starts workers in the folder of its own daemon. On a machine without `folder` relative paths
+    stay what they are, and what they name is told to be missing.
+    """
+    with suppress(OSError):
+        os.chdir(folder)
 
 
 def import_ray() -> Any:

@@ -243,6 +243,7 @@ class ClientSessions:
             str(self._gallery.path(image)),
             facts.content_hash,
         )
+        new = self._project.journal.log(client, image.id, person)
         log = self._project.journal.last_log(client, image.id)
         if log is not None:
             try:
@@ -254,13 +255,16 @@ class ClientSessions:
                     return found
             except SamadaptError:
                 pass  # its clicks cannot be done again (another model): begin anew
-        log = self._project.journal.log(client, image.id, person)
         options = SessionOptions.annotator()
-        found = self._client_session(client, image, pixels, facts, log, options)
-        if isinstance(found.session, WindowSession):
-            found.session.open(reference)
-        elif isinstance(pixels, ImageEmbedding):
-            found.session.open(embedding=pixels, reference=reference)
+        found = self._client_session(client, image, pixels, facts, new, options)
+        try:
+            if isinstance(found.session, WindowSession):
+                found.session.open(reference)
+            elif isinstance(pixels, ImageEmbedding):
+                found.session.open(embedding=pixels, reference=reference)
+        except BehindError:  # another server began it at the same moment: go on from its log
+            self._shared.leave(found.session.lease)
+            return self._begin(client, person, image, pixels, facts)
         return found
 
     def _client_session(

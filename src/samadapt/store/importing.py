@@ -11,11 +11,11 @@ from operator import itemgetter
 from pathlib import Path
 
 from samadapt.data.coco import CocoDataset
-from samadapt.data.images import image_size
 from samadapt.data.import_issues import ImportIssues, LeftOut
 from samadapt.data.matching import ImageNames
 from samadapt.data.records import CocoAnnotation
 from samadapt.data.rle import Rle
+from samadapt.data.tiled.image import shown_size
 from samadapt.errors import DataError, ImageError
 from samadapt.store.events import Value
 from samadapt.store.import_details import (
@@ -359,6 +359,6 @@ def _wrong_size(mask: tuple[int, int], image: tuple[int, int]) -> str:
 
 def _size(path: Path) -> tuple[int, int] | None:
     try:
-        return image_size(path)
+        return shown_size(path)
     except ImageError:
         return None

@@ -152,25 +152,38 @@ class Journal:
             return {int(image) for image in tx.execute(wanted.distinct()).scalars()}
 
     def log(self, client: str, image_id: int, person: str) -> StoredLog:
-        """A new log for a session of a client at an image."""
+        """A new log for a session of a client at an image.
+
+        Its first event is refused (`BehindError`) if another server began a session meanwhile.
+        """
+        with self._database.read() as tx:
+            before = self.last_event(tx, client, image_id)
         stream = f"{client}:{image_id}:{time.time_ns()}"
-        return StoredLog(self, self._database, self._project, stream, person, image_id)
+        log = StoredLog(self, self._database, self._project, stream, person, image_id)
+
+        def is_next(tx: Connection) -> bool:
+            return bool(self.last_event(tx, client, image_id) == before)
+
+        log.is_next = is_next
+        return log
 
     def last_log(self, client: str, image_id: int) -> StoredLog | None:
         """The log of the last session of a client at an image; None when there was none."""
-        row = self._last(client, image_id)
+        with self._database.read() as tx:
+            row = self.last_event(tx, client, image_id)
         if row is None:
             return None
         return StoredLog(self, self._database, self._project, row.stream, row.person, image_id)
 
     def is_last(self, client: str, log: StoredLog) -> bool:
         """Whether no other server has added to a client's session at an image since."""
-        row = self._last(client, log.image_id)
+        with self._database.read() as tx:
+            row = self.last_event(tx, client, log.image_id)
         here = None if row is None else (row.stream, row.sequence + 1)
         return here == (log.stream, len(log)) or (here is None and not len(log))
 
-    def _last(self, client: str, image_id: int) -> Any:
-        """The row of the last event of a client's sessions at an image."""
+    def last_event(self, tx: Connection, client: str, image_id: int) -> Any:
+        """Stream, person and sequence of the last event of a client's sessions at an image."""
         prefix = f"{client}:{image_id}:"
         wanted = (
             select(events.c.stream, events.c.person, events.c.sequence)
@@ -182,8 +195,7 @@ class Journal:
             .order_by(events.c.number.desc())
             .limit(1)
         )
-        with self._database.read() as tx:
-            return tx.execute(wanted).first()
+        return tx.execute(wanted).first()
 
     def find_request(self, client: str, image_id: int, key: str) -> Record | None:
         """What ended a client's request at an image, in any of its sessions there."""
@@ -274,6 +286,7 @@ class StoredLog(EventLog):
     Attributes:
         complete: is called in the transaction that saves an event. It applies the event to the
             project, and returns the event with the project's numbers.
+        is_next: tells in the transaction of the first event whether the log may begin.
         keys: of the requests whose events are in the log, each with the record that ended it.
     """
 
@@ -290,6 +303,7 @@ class StoredLog(EventLog):
         self._journal, self._database, self._project = journal, database, project_id
         self.stream, self.person, self.image_id = stream, person, image_id
         self.complete: Complete | None = None
+        self.is_next: Callable[[Connection], bool] | None = None
         self._key: str | None = None
         self._request: str | None = None
         self._count = 0
@@ -316,7 +330,8 @@ class StoredLog(EventLog):
         """
         with self._database.write() as tx:
             number = self._journal.next_number(tx)
-            if self._length(tx) != self._count:
+            may_begin = self._count > 0 or self.is_next is None or self.is_next(tx)
+            if not may_begin or self._length(tx) != self._count:
                 raise BehindError(
                     "another server has done the next step of this session: look at the image and "
                     "do it again"

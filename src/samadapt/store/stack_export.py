@@ -109,7 +109,8 @@ def save_stacks(
 ) -> CocoDataset:
     """Write the stacks of a project, each as a label volume or a folder; returns what was written.
 
-    Slices without objects keep their places. Where objects overlap the smaller lies on top, as in
+    Slices without objects keep their places; stacks without any image in the dataset are not
+    written. Where objects overlap the smaller lies on top, as in
     label maps.
 
     Args:
@@ -128,6 +129,8 @@ def save_stacks(
     written: list[Id] = []
     with new_folder(out) as folder:
         for target, stack in _targets(known.stacks):
+            if by_name.keys().isdisjoint(stack.slices):
+                continue
             try:
                 with _opened(stack) as opened:
                     tracks = _tracks(dataset, known, stack, opened, by_name)

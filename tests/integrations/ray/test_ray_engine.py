@@ -14,7 +14,7 @@ import ray
 import ray.data
 from PIL import Image
 
-from engines import Here, Square, Threads, make_images, tiny_weights
+from engines import Here, Place, Square, Threads, make_images, tiny_weights
 from samadapt.data.images import image_size, read_image
 from samadapt.distributed.annotate import AnnotateWork, FoundImage, ImageAnnotator
 from samadapt.distributed.annotate_all import annotate_all, describe_run
@@ -47,6 +47,13 @@ def test_threads_follow_cores_and_mistakes_arrive_as_they_were_raised() -> None:
     assert list(results) == [("1", 1)]
     with pytest.raises(DataError, match="-1: give a number above 0"):
         list(RayEngine(1).run(Threads(), [[-1]]))
+
+
+def test_relative_paths_are_those_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(RayEngine(1).run(Place(), [[1]])) == [str(tmp_path)]
 
 
 def test_images_of_different_sizes_come_out_as_without_ray(tmp_path: Path) -> None:

@@ -10,11 +10,17 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 
+from samadapt.data.coco import CocoDataset
 from samadapt.data.label_volumes import load_label_volume, save_label_volume
+from samadapt.data.records import CocoAnnotation, CocoCategory, CocoImage
+from samadapt.data.rle import Rle
 from samadapt.data.stacks import Stack, VoxelSize
 from samadapt.data.tiled import TiledImage
 from samadapt.data.tracks import Tracks
 from samadapt.errors import ImageError
+from samadapt.store.importing import import_dataset
+from samadapt.store.projects import Project
+from samadapt.store.readers import read_annotations
 
 SHAPE = (5, 12, 16)
 
@@ -111,6 +117,26 @@ def test_levels_of_an_ome_zarr_are_read_in_windows(tmp_path: Path, version: int)
         assert "level gone" in str(finding)
         found = image.read(1, 10, 20, 100, 90)
         np.testing.assert_array_equal(found, np.moveaxis(full[:, ::2, ::2], 0, 2)[20:90, 10:100])
+
+
+def test_objects_of_a_zarr_store_are_imported(tmp_path: Path) -> None:
+    root: Any = zarr.open_group(str(tmp_path / "images" / "a.zarr"), mode="w", zarr_format=2)
+    root.create_array("0", data=np.zeros((3, 30, 42), np.uint8), chunks=(3, 16, 16))
+    axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space"} for n in "yx")]
+    root.attrs["multiscales"] = [{"axes": axes, "datasets": [{"path": "0"}]}]
+    mask = np.zeros((30, 42), np.bool_)
+    mask[2:5, 3:9] = True
+    CocoDataset(
+        (CocoImage(1, "a.zarr", 42, 30),),
+        (CocoAnnotation(1, 1, 1, Rle.from_mask(mask)),),
+        (CocoCategory(1, "thing"),),
+    ).save(tmp_path / "c.json")
+    with Project.open(tmp_path / "p.sqlite") as project:
+        project.images.scan(tmp_path / "images")
+        dataset = read_annotations(tmp_path / "c.json", tmp_path / "images")
+        found = import_dataset(project, dataset, "Ann", "c.json")
+        assert (found.added, found.left_out) == (1, ())
+        assert np.array_equal(project.objects.all()[0].mask(), mask)
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd"])

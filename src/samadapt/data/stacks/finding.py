@@ -11,6 +11,7 @@ from samadapt.data.stacks.address import slice_name, split_name
 from samadapt.data.stacks.kept import OpenStacks, file_state
 from samadapt.data.stacks.opening import VIDEO_SUFFIXES, VOLUME_SUFFIXES
 from samadapt.data.stacks.source import Axis
+from samadapt.data.text import is_text
 from samadapt.data.tiff import may_have_slices
 from samadapt.data.tiled.image import is_huge
 from samadapt.errors import ImageError
@@ -41,6 +42,10 @@ class FoundStack:
     problems: Mapping[int, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     is_frames: bool = False
+
+    def addresses(self, file: str) -> list[str]:
+        """Addresses of all slices, from the name or path of the stack's file."""
+        return [slice_name(file, self.axis, index) for index in range(len(self.slices))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ class StackFinder:
         paths = [
             path
             for path in list_images(folder, True, True, ALWAYS)
-            if _is_text(path.relative_to(folder).as_posix())
+            if is_text(path.relative_to(folder).as_posix())
         ]
         earlier = _by_file(known)
         stacks: list[FoundStack] = []
@@ -161,6 +166,13 @@ class StackFinder:
         return found
 
 
+def tiff_stack(path: Path) -> FoundStack | None:
+    """The stack in a TIFF; None for other files, and for TIFFs of one image."""
+    if path.suffix.lower() not in _TIFF_SUFFIXES:
+        return None
+    return StackFinder()._file(path, path.parent, {})
+
+
 def _opened(path: Path, is_always: bool) -> _Header:
     try:
         with OpenStacks(0).using(path) as stack:
@@ -182,12 +194,3 @@ def _by_file(known: Iterable[str]) -> dict[str, list[str]]:
         file: [name for _, name in sorted(some, key=lambda pair: (pair[0], len(pair[1])))]
         for file, some in found.items()
     }
-
-
-def _is_text(name: str) -> bool:
-    """Whether a name can be stored; broken bytes on the disk cannot, nor be asked for."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in name

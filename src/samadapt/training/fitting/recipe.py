@@ -59,7 +59,7 @@ class FitRecipe:
         min_area: leave out objects of fewer pixels.
         max_objects: largest number of objects of all datasets together; None for all.
         seed: of everything random.
-        checkpoint_steps: steps between checkpoints.
+        checkpoint_steps: steps between checkpoints; slow steps are kept more often.
 
     Raises:
         DataError: an invalid value.

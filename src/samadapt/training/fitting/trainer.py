@@ -42,6 +42,8 @@ from samadapt.training.fitting.training_data import ImageSample, TrainingData
 MOST_IMAGES = 20
 """Number of images for later phases and the calibration."""
 _BEST = "best."
+_SAVE_SECONDS = 30.0
+"""Most seconds of training between checkpoints, for models whose steps are slow."""
 
 OnSkip = Callable[[SkippedPicture], None]
 
@@ -103,16 +105,18 @@ class Trainer:
         _require_gradients(self._phase.parameters, True)
         try:
             tell(self._status())
-            last_save = self.progress.step
+            last_save, saved_at = self.progress.step, time.monotonic()
             while self.progress.step < len(self.steps) and not self.progress.stopped:
                 started = time.perf_counter()
                 self._step(self.steps[self.progress.step], on_skip)
                 if self._is_time_to_look():
                     self._look()
                 self.progress.seconds += time.perf_counter() - started
-                if self.progress.step - last_save >= self._recipe.checkpoint_steps:
+                since = self.progress.step - last_save
+                late = time.monotonic() - saved_at >= _SAVE_SECONDS
+                if since >= self._recipe.checkpoint_steps or late:
                     self._save()
-                    last_save = self.progress.step
+                    last_save, saved_at = self.progress.step, time.monotonic()
                 tell(self._status())
         finally:
             _require_gradients(self._phase.parameters, False)
