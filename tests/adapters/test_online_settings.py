@@ -12,7 +12,7 @@ from samadapt.errors import AdapterError
 
 
 def test_the_presets_that_ship() -> None:
-    assert preset_names() == ["dc-tta", "default", "oaims", "schoen"]
+    assert preset_names() == ["clicks", "dc-tta", "default", "oaims", "schoen", "schoen-fast"]
     for name in preset_names():
         settings = OnlineSettings.preset(name)
         assert settings.source
@@ -29,6 +29,18 @@ def test_what_the_papers_say_is_in_their_presets() -> None:
     assert {prompt for step in oaims.accept.parts for _, prompt in step} == {"first", "corrected"}
     tta = OnlineSettings.preset("dc-tta").click
     assert (tta.loss, tta.rate, tta.units, tta.merge) == ("distill", 1e-5, True, 0.7)
+
+
+def test_the_paper_s_rule_at_another_rate_and_with_protection_is_otherwise_the_same() -> None:
+    slow, fast, guarded = (
+        OnlineSettings.preset(name).to_dict() for name in ("schoen", "schoen-fast", "clicks")
+    )
+    for part in ("click", "accept"):
+        assert fast[part].pop("rate") == pytest.approx(30 * slow[part].pop("rate"))
+        assert guarded[part].pop("rate") == 3e-5
+        assert slow[part] == fast[part] == guarded[part]
+    assert slow["guard"] == fast["guard"]
+    assert guarded["guard"] == {**OnlineSettings.preset().to_dict()["guard"], "depths": False}
 
 
 def test_presets_are_variants_of_the_method() -> None:
