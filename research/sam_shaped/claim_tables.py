@@ -58,6 +58,11 @@ RENDERERS: Mapping[str, Callable[[Results], Table]] = {
 """By table of `plan.TABLES`."""
 
 
+def row_name(name: str) -> str:
+    """The method of a row whose name is the folder of its adapter, one folder per seed."""
+    return _SEED.sub("", name.rpartition("/")[2])
+
+
 def _group(title: str, results: Sequence[Mapping[str, Any]]) -> Iterable[Row]:
     """A heading, and a row per method with means over data sets and seeds."""
     objects = sum(result["summary"]["objects"] for result in results)
@@ -65,8 +70,7 @@ def _group(title: str, results: Sequence[Mapping[str, Any]]) -> Iterable[Row]:
     by_method: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         for row in result["rows"]:
-            name = _SEED.sub("", str(row["name"]).rpartition("/")[2])
-            by_method.setdefault(name, []).append(row["summary"])
+            by_method.setdefault(row_name(row["name"]), []).append(row["summary"])
     for name, summaries in by_method.items():
         cells: list[Cell] = []
         for metric in _METRICS:

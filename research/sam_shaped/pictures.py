@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from research.sam_shaped.claim_tables import row_name
 from research.sam_shaped.plan import KINDS, PHOTOGRAPHS
 from samadapt.data.files import replacing
 
@@ -25,7 +26,7 @@ Groups: TypeAlias = Mapping[str, Sequence[float]]
 
 SAM, STABLE_SAM = (79.5, 48.8, 43.3, 78.7), (None, 82.3, 76.9, 84.0)
 """mIoU of box, noisy box, one and three points in the Stable-SAM paper (arXiv 2311.15776)."""
-_COLOURS = ("#8a8f98", "#2f6db5", "#d9822b", "#3d9a57", "#8b5fbf", "#b5443c")
+_COLOURS = ("#8a8f98", "#2f6db5", "#d9822b", "#3d9a57", "#8b5fbf", "#b5443c", "#4f9da6")
 
 
 def noise(results: Path, nano: Path) -> Figure | None:
@@ -38,7 +39,8 @@ def noise(results: Path, nano: Path) -> Figure | None:
         "Stable-SAM, in the paper": [np.nan if v is None else v for v in STABLE_SAM],
     }
     groups |= {f"base, {name}": values for name, values in frozen.items()}
-    groups |= {f"nano, {name}": v for name, v in _rows(nano, "brittle").items()}
+    rows = _rows(nano, "stable") or _rows(nano, "brittle")
+    groups |= {f"nano, {name}": values for name, values in rows.items() if name == "frozen"}
     figure, axes = _figure("mIoU in per cent")
     _bars(axes, KINDS, groups)
     return figure
@@ -110,7 +112,7 @@ def _rows(results: Path, table: str) -> dict[str, list[float]]:
     for name in PHOTOGRAPHS:
         for row in (_read(results / f"{table}-{name}.json") or {}).get("rows", ()):
             values = [100 * row["summary"][f"miou@{kind}"] for kind in KINDS]
-            found.setdefault(str(row["name"]).rpartition("/")[2], []).append(values)
+            found.setdefault(row_name(row["name"]), []).append(values)
     return {name: list(np.mean(values, axis=0)) for name, values in found.items()}
 
 
