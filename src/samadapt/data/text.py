@@ -38,7 +38,7 @@ def read_text(path: Path, findings: ImportIssues | None = None) -> str:
 
 
 def is_text(name: str) -> bool:
-    """Whether the name of a file can be stored and sent: others have bytes that are no UTF-8."""
+    """Return True if a file name is valid UTF-8 without a NUL, and so can be stored and sent."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -83,7 +83,10 @@ class ImageList:
 
 
 def _fitting(pattern: str) -> list[Path]:
-    """What fits a pattern, without hidden files; ** follows no links, which may lead in circles."""
+    """Return the files and folders that match a glob pattern, hidden ones left out.
+
+    `**` does not follow symbolic links, so that a link to a parent folder cannot cause a loop.
+    """
     place = Path(pattern)
     parts = place.relative_to(place.anchor).parts
     if parts[-1] == "**":
