@@ -18,7 +18,8 @@ from torch import Tensor
 from samadapt.errors import CheckpointError
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.interface import PromptEmbedding
-from samadapt.models.nano.encoder import NanoFeatures
+from samadapt.models.nano import trunk
+from samadapt.models.nano.encoder import NanoFeatures, channels_last
 from samadapt.models.nano.layers import FourierPositions
 from samadapt.models.nano.model import NanoModel, load_nano
 from samadapt.models.nano.network import NanoNetwork
@@ -324,6 +325,23 @@ def test_gradients_reach_a_copy_of_the_decoder_and_nothing_else(
     )
     assert not any(p.requires_grad for p in model._network.parameters())
     assert not model._network.training
+
+
+def test_weights_held_in_bfloat16_compute_what_autocast_computes(
+    weights_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = load_nano(weights_path)
+    half = load_nano(weights_path, encoder_dtype=torch.bfloat16)
+    pixels = np.random.default_rng(2).integers(0, 255, (90, 70, 3), dtype=np.uint8)
+    inputs = full._preprocessing.apply(pixels, full.input_geometry((90, 70), None))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = full._network(channels_last(inputs))
+    fused = half.encode(pixels)
+    monkeypatch.setattr(trunk, "_can_fuse", lambda: False)
+    for found in (fused, half.encode(pixels)):
+        for name in ("image", "keys", "fine"):
+            assert torch.equal(found.features[name], getattr(expected, name).float()), name
+    assert all(p.dtype == torch.float32 for p in half._network.parameters())
 
 
 def test_the_encoders_precision_is_visible_and_masks_agree(weights_path: Path) -> None:

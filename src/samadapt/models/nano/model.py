@@ -18,7 +18,7 @@ from samadapt.models.export_parts import ModelParts
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.nano.config import NanoConfig
-from samadapt.models.nano.encoder import NanoFeatures, channels_last
+from samadapt.models.nano.encoder import NanoFeatures, channels_last, with_weights_in
 from samadapt.models.nano.network import place
 from samadapt.models.nano.parts import NanoParts
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
@@ -56,6 +56,9 @@ class NanoModel(SegmentationModel):
         self.encoder_dtype = encoder_dtype
         self.config = network.config
         self._network = place(network, self.device)
+        self._encoder = network.encoder
+        if encoder_dtype != torch.float32:
+            self._encoder = with_weights_in(network.encoder, torch.bfloat16)
         self._preprocessing = Preprocessing(
             name=self.preprocessing,
             side=self.config.input_side,
@@ -132,7 +135,7 @@ class NanoModel(SegmentationModel):
         """Features of normalised pixels (B, 3, H, W)."""
         reduced = self.encoder_dtype != torch.float32
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=reduced):
-            features = self._network(channels_last(pixels.to(self.device)))
+            features = self._encoder(channels_last(pixels.to(self.device)))
         return {
             "image": channels_last(features.image.float()),
             "keys": channels_last(features.keys.float()),
