@@ -356,6 +356,24 @@ def test_the_robot_accepts_what_it_reached_and_skips_the_rest(labels: NDArray[np
     assert session.status is SessionStatus.READY
 
 
+def test_the_robot_paints_what_clicks_did_not_reach(labels: NDArray[np.int_]) -> None:
+    model = Slow(labels, 3)
+    embedding = model.encode(blobs(24, 31))
+    protocol = ClickProtocol(max_clicks=2, at_failure="paint")
+    session = Session(model, options=protocol.session_options)
+    truth, ignored = labels == 1, np.zeros_like(labels, np.bool_)
+    trace = annotate_object(session, embedding, truth, protocol)
+    assert [r.event.kind for r in session.log][1:] == ["clicked", "clicked", "painted", "accepted"]
+    assert trace.reached[0.85] == (2, False)
+    np.testing.assert_array_equal(session.accepted[0].mask(), truth)
+
+    wrong = trace.mask & ~truth | ~trace.mask & truth
+    ignored[tuple(np.argwhere(wrong)[0])] = True
+    again = annotate_object(session, embedding, truth, protocol, ignore=ignored)
+    np.testing.assert_array_equal(session.accepted[1].mask()[~ignored], truth[~ignored])
+    np.testing.assert_array_equal(session.accepted[1].mask()[ignored], again.mask[ignored])
+
+
 def test_an_empty_mask_is_skipped_even_if_failures_are_accepted() -> None:
     class Blind(FakeModel):
         def run_decoder(self, *args: Any) -> DecoderOutput:

@@ -59,7 +59,7 @@ StopAtOption = Annotated[
 ]
 AtFailureOption = Annotated[
     str,
-    protocol_option("skip|accept", "Treatment of an object that never reaches the IoU."),
+    protocol_option("skip|accept|paint", "Treatment of an object that never reaches the IoU."),
 ]
 DrawsOption = Annotated[
     int, typer.Option("--draws", metavar="N", help="Prompts of each kind per object.")

@@ -22,7 +22,7 @@ from samadapt.prompts import Click
 from samadapt.session.options import Feedback, SessionOptions
 from samadapt.session.session import Session, SessionStatus
 
-AtFailure = Literal["skip", "accept"]
+AtFailure = Literal["skip", "accept", "paint"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,9 @@ class ClickProtocol:
         first_click: position of an object's first click.
         multimask_first: predict three candidates at the first click and continue with the one of
             the highest score; False predicts one.
-        at_failure: treatment of an object that never reached `stop_at`: "skip" it, or "accept"
-            its mask, from which adapters then learn.
+        at_failure: treatment of an object that never reached `stop_at`: "skip" it, "accept" its
+            mask, from which adapters then learn, or "paint" its errors with the brush and accept
+            the reference, as a person would.
 
     Raises:
         SessionError: an invalid value.
@@ -106,7 +107,7 @@ class ObjectTrace:
         clicks: in order.
         ious: IoU with the reference after each click.
         seconds: of each click: prediction, saving of the event and any learning.
-        mask: the final mask, (H, W) bool.
+        mask: the model's last mask, (H, W) bool.
         logits: its decoder logits, (h, w) float32.
         reached: for each target, the number of clicks and whether it was reached.
     """
@@ -170,11 +171,14 @@ def annotate_object(
     logits = session.logits
     if logits is None:
         raise SessionError("the robot found nothing to click on")
-    is_good = ious[-1] >= protocol.content_at or protocol.at_failure == "accept"
-    if is_good and mask.any():
-        session.accept(label)
-    else:
+    failed = ious[-1] < protocol.content_at
+    final = mask
+    if failed and protocol.at_failure == "paint":
+        final = _painted(session, truth, ignored, mask)
+    if not final.any() or (failed and protocol.at_failure == "skip"):
         session.skip()
+    else:
+        session.accept(label)
     reached = {t: clicks_to_reach(ious, t, protocol.max_clicks) for t in protocol.targets}
     return ObjectTrace(
         tuple(clicks),
@@ -184,6 +188,16 @@ def annotate_object(
         logits.copy(),
         MappingProxyType(reached),
     )
+
+
+def _painted(
+    session: Session, truth: NDArray[np.bool_], ignored: NDArray[np.bool_], mask: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Paint what a mask lacks and erase what it has too much, but for ignored pixels."""
+    for stroke, positive in ((truth & ~mask, True), (mask & ~truth & ~ignored, False)):
+        if stroke.any():
+            mask = session.paint(stroke, positive)
+    return mask
 
 
 # -- checks -------------------------------------------------------------------------------
