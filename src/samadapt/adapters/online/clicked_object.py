@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -21,50 +21,67 @@ SNAPSHOTS = 8
 class _Step:
     """The state after a step."""
 
-    now: Tensor | None
+    change: Tensor | None
     moments: Moments
     units: Units | None
     is_frozen: bool
 
 
 class ClickedObject:
-    """Weights during one object, as changes (P,) from the base decoder.
+    """Weights during one object, as changes (P,) from the base decoder; None for no change.
+
+    They are the sum of what earlier objects taught and of what this object's clicks taught. Where
+    earlier objects are not trusted (see `depths`), the clicks' change is added to the frozen
+    decoder alone.
 
     Args:
-        start: the weights when the object began; None for the base decoder's.
-        is_frozen: the frozen decoder answers the first prompt nevertheless.
+        start: what earlier objects taught.
+        is_frozen: earlier objects are not trusted at the first prompt.
     """
 
     def __init__(self, start: Tensor | None, is_frozen: bool = False) -> None:
         self.start = start
-        self.now = start
+        self.change: Tensor | None = None
+        """What the clicks taught."""
         self.moments = Moments()
         self.is_frozen = is_frozen
-        """True if the next prompt is decoded with the frozen weights, whatever clicks taught."""
+        """True if earlier objects are not trusted at the next prompt."""
         self._begins_frozen = is_frozen
         self.has_candidates = False
         """True if the current object was predicted with several candidate masks."""
         self._units: Units | None = None
         self._kept: OrderedDict[int, _Step] = OrderedDict()
 
+    @property
+    def now(self) -> Tensor | None:
+        """The weights for the next prompt."""
+        base = None if self.is_frozen else self.start
+        if base is None or self.change is None:
+            return self.change if base is None else base
+        return base + self.change
+
     def learn(
         self, trainer: DecoderTrainer, interaction: Interaction, click: ClickSettings
     ) -> None:
         """Optimise on the clicks so far; nothing changes when it fails."""
+        base = trainer.zeros() if self.is_frozen or self.start is None else self.start
         if click.units:
-            start = trainer.zeros() if self.start is None else self.start
-            units = Units(start) if self._units is None else self._units
-            self._units = units.learned(trainer, interaction, click)
-            self.now = self._units.merged(click.merge)
-        else:
-            now = trainer.zeros() if self.now is None else self.now
-            now, moments = trainer.click_steps(now, self.moments, interaction, interaction.clicks)
-            if moments.steps != self.moments.steps:
-                self.now, self.moments = now, moments
+            units = Units() if self._units is None else self._units
+            self._units = units.learned(base, trainer, interaction, click)
+            self.change = self._units.merged(click.merge)
+            return
+        now = base if self.change is None else base + self.change
+        now, moments = trainer.click_steps(now, self.moments, interaction, interaction.clicks)
+        if moments.steps != self.moments.steps:
+            self.change, self.moments = now - base, moments
+
+    def forget(self) -> None:
+        """Forget what the clicks taught."""
+        self.change, self.moments, self._units = None, Moments(), None
 
     def keep(self, step: int) -> None:
         """Remember the weights after this step."""
-        self._kept[step] = _Step(self.now, self.moments, self._units, self.is_frozen)
+        self._kept[step] = _Step(self.change, self.moments, self._units, self.is_frozen)
         while len(self._kept) > SNAPSHOTS:
             self._kept.popitem(last=False)
 
@@ -76,44 +93,17 @@ class ClickedObject:
         if step not in self._kept:
             return False
         kept = self._kept[step]
-        self.now, self.moments = kept.now, kept.moments
+        self.change, self.moments = kept.change, kept.moments
         self._units, self.is_frozen = kept.units, kept.is_frozen
         return True
 
     def begin_again(self) -> None:
         """Return to the start."""
-        self.now, self.moments, self._units = self.start, Moments(), None
+        self.forget()
         self.is_frozen = self._begins_frozen
 
-    @property
-    def change(self) -> Tensor | None:
-        """Change of the weights by the clicks, (P,); None for no change."""
-        if self.now is self.start:
-            return None
-        if self.now is None or self.start is None:
-            return self.now if self.start is None else -self.start
-        return self.now - self.start
-
     def rebase(self, start: Tensor | None, is_frozen: bool = False) -> None:
-        """Continue from other weights, to which the change by the clicks is added."""
-        self._begins_frozen = is_frozen
+        """Continue from what earlier objects taught meanwhile; the clicks' change stays."""
+        self.start, self._begins_frozen = start, is_frozen
         if not self._kept:
             self.is_frozen = is_frozen
-        if start is self.start:
-            return
-        before, self.start = self.start, start
-        if self._units is not None and start is not None:
-            self._units = self._units.rebased(start)
-        self.now = _moved(self.now, before, start)
-        for step, kept in self._kept.items():
-            self._kept[step] = replace(kept, now=_moved(kept.now, before, start))
-
-
-def _moved(now: Tensor | None, before: Tensor | None, start: Tensor | None) -> Tensor | None:
-    """Now - before + start, where None is 0."""
-    if now is before:
-        return start
-    if now is None:
-        return start if before is None else (-before if start is None else start - before)
-    moved = now if before is None else now - before
-    return moved if start is None else moved + start

@@ -80,7 +80,7 @@ class Learner:
     @property
     def published(self) -> Tensor | None:
         """The change (P,) that the next prediction uses; None for the frozen decoder."""
-        return None if self._object.is_frozen else self._object.now
+        return self._object.now
 
     @property
     def is_trusted(self) -> bool:
@@ -131,7 +131,7 @@ class Learner:
             if self.settings.click.loss != "none" and interaction.clicks:
                 now.learn(self.trainer(interaction), interaction, self.settings.click)
         except NotFinite:
-            now.now = now.start
+            now.forget()
             self.notes.append(
                 "learning from this click gave numbers that are not finite; the weights from "
                 "before the object are used again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -32,44 +33,45 @@ class Units:
     click is the region that it would remove.
 
     Attributes:
-        start: weights at the object's start, (P,).
         members: the units.
         seen: number of clicks assigned to units.
     """
 
-    start: Tensor
     members: tuple[_Unit, ...] = ()
     seen: int = 0
 
     def learned(
-        self, trainer: DecoderTrainer, interaction: Interaction, click: ClickSettings
+        self,
+        start: Tensor,
+        trainer: DecoderTrainer,
+        interaction: Interaction,
+        click: ClickSettings,
     ) -> Units:
-        """Return the units after the newest click's unit has learned."""
+        """Return the units after the newest click's unit has learned.
+
+        Args:
+            start: weights at the object's start, (P,).
+            trainer: of the decoder.
+            interaction: the object with all its clicks.
+            click: settings.
+        """
         clicks = interaction.clicks
         members = list(self.members)
         index = 0
         for new in clicks[self.seen :] or clicks[-1:]:
-            area = trainer.mask_of(self.start, interaction, Prompt([(new.x, new.y)]))
-            index = _joined(members, new, area, self.start)
+            area = trainer.mask_of(start, interaction, Prompt([(new.x, new.y)]))
+            index = _joined(members, new, area, start)
         unit = members[index]
         now, moments = trainer.click_steps(
-            self.start + unit.change, unit.moments, interaction, unit.clicks
+            start + unit.change, unit.moments, interaction, unit.clicks
         )
-        members[index] = replace(unit, change=now - self.start, moments=moments)
+        members[index] = replace(unit, change=now - start, moments=moments)
         return replace(self, members=tuple(members), seen=len(clicks))
 
     def merged(self, factor: float) -> Tensor:
-        """Start + factor * sum of changes; a single unit keeps its change whole. (P,)."""
-        if len(self.members) == 1:
-            return self.start + self.members[0].change
-        merged = self.start
-        for unit in self.members:
-            merged = merged + factor * unit.change
-        return merged
-
-    def rebased(self, start: Tensor) -> Units:
-        """Return the same changes from other start weights."""
-        return replace(self, start=start)
+        """Factor * sum of the units' changes; a single unit keeps its change whole. (P,)."""
+        changes = [unit.change for unit in self.members]
+        return changes[0] if len(changes) == 1 else factor * torch.stack(changes).sum(0)
 
 
 def _joined(members: list[_Unit], click: Click, area: NDArray[np.bool_], start: Tensor) -> int:
