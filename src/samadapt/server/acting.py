@@ -27,7 +27,7 @@ def acted(here: Here, me: Me, image_id: int, action: Callable[[ClientSession], o
     """
 
     def whole(found: ClientSession) -> Json:
-        if found.has_done(me):  # before a restart: everything that this session changed
+        if found.has_done(me):  # repeated after a restart: return all changes of the session
             before, decided = dict[int, SavedObject](), set[int]()
         else:
             before = dict(found.session.state.objects)
@@ -67,7 +67,7 @@ def made_by(here: Here, me: Me, image_id: int) -> StoredObject:
     event = None if record is None else record.event
     if isinstance(event, Accepted):
         number = event.object_id
-    elif isinstance(event, Reopened):  # it was accepted to be improved next
+    elif isinstance(event, Reopened):  # a proposal that was accepted and opened for editing
         number = event.object.object_id
     else:
         raise ConflictError(USED)

@@ -123,7 +123,7 @@ class ClientSessions:
         if self._tiled.is_tiled(path) and facts is not None:
             pixels = self._windows(image, path)
             frame = self.state(client, image_id).object.frame
-            if frame is not None:  # encoded before anybody has to wait for it
+            if frame is not None:  # encode its window before the first click
                 with suppress(SamadaptError):
                     pixels.embedding(frame)
         else:
@@ -185,7 +185,7 @@ class ClientSessions:
                     with suppress(BehindError):
                         if self._is_last(session):
                             return action(session)
-                    self._forget(session)  # another server went on with it: go on from the log
+                    self._forget(session)  # another server continued it: restore from the log
 
     def state(self, client: str, image_id: int) -> SessionState:
         """Return the state of a client's session on an image, from its log if it is not open."""
@@ -264,7 +264,7 @@ class ClientSessions:
                 found.session.open(reference)
             elif isinstance(pixels, ImageEmbedding):
                 found.session.open(embedding=pixels, reference=reference)
-        except BehindError:  # another server began it at the same moment: go on from its log
+        except BehindError:  # another server began it at the same moment: use its log
             self._shared.leave(found.session.lease)
             return self._begin(client, person, image, pixels, facts)
         return found

@@ -48,7 +48,7 @@ class ConnectionLimits:
 
     @classmethod
     def of_this_machine(cls) -> ConnectionLimits:
-        """Return limits for this machine: a quarter of its file descriptors, raised if possible."""
+        """Raise the limit of file descriptors if possible, and use a quarter for connections."""
         descriptors = _WANTED_DESCRIPTORS
         if resource is not None:
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

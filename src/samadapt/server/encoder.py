@@ -172,7 +172,7 @@ class Encoder:
         try:
             return file_of(path).exists() and self._is_tiled(path)
         except ImageError:
-            return False  # a broken header: what reads the file says why
+            return False  # a broken header: raised again when the file is read
 
     def _read(
         self, image_id: int, path: Path, state: os.stat_result | None

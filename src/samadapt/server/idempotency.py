@@ -71,7 +71,7 @@ class IdempotencyMiddleware:
             return
         headers = dict(scope["headers"])
         key = headers.get(HEADER, b"")
-        if not 0 < len(key) <= _LONGEST_KEY:  # too long a key is refused where it is read
+        if not 0 < len(key) <= _LONGEST_KEY:  # a key that is too long is refused by `who`
             await self._app(scope, receive, send)
             return
         name = headers.get(b"x-samadapt-client", b""), key

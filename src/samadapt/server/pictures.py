@@ -1,4 +1,4 @@
-"""Images for the page: the file itself if browsers show the pixels of the model, else a PNG."""
+"""Images for the page: the file itself if a browser shows it as the model sees it, else a PNG."""
 
 from __future__ import annotations
 

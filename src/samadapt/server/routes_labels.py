@@ -48,7 +48,7 @@ def counts(here: Here) -> Json:
 
 @router.post("/labels/{label_id}/merge")
 def merge(label_id: ObjectId, wanted: MergeRequest, here: Here, me: Me) -> Json:
-    """Merge a label into another: its objects get the other label, and it is removed."""
+    """Remove a label; its objects get another label, or none."""
     merged = merge_label(here.project, label_id, wanted.into, wanted.revision, me.person)
     return _merged(here, merged)
 

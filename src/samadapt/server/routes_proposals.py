@@ -91,7 +91,7 @@ def following(here: Here, after: int = 0) -> Json:
         image, number = waiting[at % len(waiting)]
         with suppress(SamadaptError):  # the reason is shown when the image is opened
             here.looked_at(image)
-        if waiting == here.gallery.waiting.by_doubt():  # else the file turned out to be replaced
+        if waiting == here.gallery.waiting.by_doubt():  # else the file was replaced: look again
             return {"next": {"id": number, "image": image}, "waiting": len(waiting)}
     return {"next": None, "waiting": 0}
 

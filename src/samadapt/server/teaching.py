@@ -143,4 +143,4 @@ def _is_huge(path: Path) -> bool:
     try:
         return is_huge(path)
     except ImageError:
-        return False  # what reads it next says why
+        return False  # raised again when the file is read

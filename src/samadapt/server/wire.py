@@ -256,7 +256,7 @@ class LabelRequest(Request):
 
 
 class MergeRequest(Request):
-    """Merge a label into the label `into` (null for none), and remove it."""
+    """Remove a label; its objects get the label `into`, null for none."""
 
     into: Id | None
     revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]

@@ -95,7 +95,7 @@ class Workspace:
         self._watch = LearningWatch(
             self.learning, self.changing_adapters, self.sessions.adapters_learned
         )
-        self.project.claims.release_all()  # of pages that were closed while no server ran
+        self.project.claims.release_all()  # those of pages that were closed while no server ran
         self.importing = threading.Lock()
         self.imported: tuple[int, int] = (0, 0)
 
@@ -131,7 +131,7 @@ class Workspace:
         if image.facts is None or image.facts.content_hash is not None:
             return image
         if image.annotated_hash is not None or self.project.proposals.waiting(image_id):
-            with suppress(ImageError):  # whoever reads the pixels is told
+            with suppress(ImageError):  # raised again when the pixels are read
                 self.encoder.note_pixels(image_id, self.gallery.path(image))
         return self.project.images.get(image_id)
 
