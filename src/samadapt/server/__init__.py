@@ -1,1 +1,1 @@
-"""The annotator: a page in the browser, and the server that answers its clicks."""
+"""The annotator: a page in the browser, and the HTTP server that answers its requests."""

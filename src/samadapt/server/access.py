@@ -1,4 +1,4 @@
-"""What opens the door: the token, one-time codes in addresses, keys that pages hold."""
+"""Secrets that give access to the server: its token, one-time codes, keys and a cookie."""
 
 from __future__ import annotations
 
@@ -21,78 +21,78 @@ _MOST_WAITING = 8
 
 
 class Codes(Protocol):
-    """The codes that nobody has used yet."""
+    """Storage of the one-time codes that were issued and not used yet."""
 
     def add(self, code: str) -> None:
-        """Let a code be good; the oldest of too many is good no more."""
+        """Make a code valid; beyond a limit, the oldest codes become invalid."""
 
     def has(self, code: str) -> bool:
-        """Whether a code is good."""
+        """Return True if a code is valid."""
 
     def take(self, code: str) -> bool:
-        """Use a code up; False when it was not good."""
+        """Make a code invalid; return False if it was not valid."""
 
 
 class MemoryCodes:
-    """The codes of a server that is the only one."""
+    """One-time codes in memory, for a server that shares its token with no other."""
 
     def __init__(self) -> None:
         self._codes: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
 
     def add(self, code: str) -> None:
-        """Let a code be good; the oldest of too many is good no more."""
+        """Make a code valid; beyond a limit, the oldest codes become invalid."""
         with self._lock:
             self._codes[code] = None
             while len(self._codes) > _MOST_CODES:
                 self._codes.popitem(last=False)
 
     def has(self, code: str) -> bool:
-        """Whether a code is good."""
+        """Return True if a code is valid."""
         return code in self._codes
 
     def take(self, code: str) -> bool:
-        """Use a code up; False when it was not good."""
+        """Make a code invalid; return False if it was not valid."""
         with self._lock:
             return self._codes.pop(code, "") is None
 
 
 class Access:
-    """The secrets of one server, or of several that share a token and the codes.
+    """Issues and checks the secrets of one server, or of several that share a token and codes.
 
-    The token itself never leaves the terminal. An address holds a code that is good once; the page
-    exchanges it for a key, which it sends in a header and which browsers show to no other port.
-    The cookie, which they do show to servers on other ports, opens nothing but the page's own
-    files. Keys and cookie are derived from the token: a server that is started again with the
-    same token knows them.
+    The token itself never leaves the terminal. A printed URL holds a code that is valid once. The
+    page exchanges it for a key, which it sends in a header and which no other server gets to see.
+    Browsers also send the cookie to servers on other ports, so it gives access to nothing but the
+    page's own files. Keys and cookie are derived from the token: they stay valid when the server
+    is started again with the same token.
 
     Args:
         token: the secret.
-        codes: where the codes are kept that nobody has used yet; in memory if left out.
+        codes: storage of the unused one-time codes; in memory if left out.
     """
 
     def __init__(self, token: str, codes: Codes | None = None) -> None:
         self._token, self._codes = token, codes or MemoryCodes()
 
     def new_code(self) -> str:
-        """A code for an address, good for one exchange."""
+        """Return a new code for a URL; it is valid for one exchange."""
         code = secrets.token_urlsafe(18)
         self._codes.add(code)
         return code
 
     def is_code(self, given: str | None) -> bool:
-        """Whether a code is good still."""
+        """Return True if a code is valid and not used yet."""
         return given is not None and self._codes.has(given)
 
     def exchange(self, code: str | None) -> str | None:
-        """A key for a code, which is good no more; None for any other text."""
+        """Use up a code and return a new key; None if the code is not valid."""
         if code is None or not self._codes.take(code):
             return None
         nonce = secrets.token_urlsafe(12)
         return f"{nonce}.{self._signed(f'key {nonce}')}"
 
     def is_secret(self, given: str | None) -> bool:
-        """Whether this is the token or a key, in the same time for every wrong one."""
+        """Return True for the token or a key; every wrong text takes the same time to compare."""
         if given is None:
             return False
         nonce, _, signature = given.partition(".")
@@ -101,16 +101,16 @@ class Access:
 
     @cached_property
     def cookie(self) -> str:
-        """The value of the page's cookie."""
+        """Value of the page's cookie, the same for all browsers."""
         return self._signed("cookie")
 
     def is_cookie(self, given: str | None) -> bool:
-        """Whether this is the page's cookie."""
+        """Return True if a text is the value of the page's cookie."""
         return given is not None and _same(given, self.cookie)
 
     @cached_property
     def _root(self) -> bytes:
-        """Slow to compute, so that a short token cannot be found out from a cookie."""
+        """Signing key, derived from the token by scrypt so that guessing it is slow."""
         return hashlib.scrypt(self._token.encode(), salt=b"samadapt", n=1 << 14, r=8, p=1)
 
     def _signed(self, text: str) -> str:
@@ -119,10 +119,10 @@ class Access:
 
 
 class Slowdown:
-    """How long the answer to a wrong secret is held back: longer with every one of an address.
+    """Delays the answers to wrong secrets, longer with each one from the same client address.
 
     Args:
-        clock: seconds.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -130,9 +130,10 @@ class Slowdown:
         self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
     def wrong(self, address: str) -> float | None:
-        """Seconds to wait before saying no; None when too many of the address wait already.
+        """Count a wrong secret, and return the seconds to wait before the request is refused.
 
-        Answers are held back one after the other, so that asking at the same time wins nothing.
+        None if too many requests of the address are waiting already. The delays of an address add
+        up, so that guessing in parallel is no faster.
         """
         now = self._clock()
         count, until = self._known.pop(address, (0, now))

@@ -1,4 +1,4 @@
-"""`acted`: do something in a client's session, and answer with what came of it."""
+"""`acted`: run an action in a client's session, and answer with the changes that it made."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ Json = dict[str, Any]
 
 
 def acted(here: Here, me: Me, image_id: int, action: Callable[[ClientSession], object]) -> Json:
-    """Do something in a client's session, once for each idempotency key.
+    """Run an action in a client's session, once for each idempotency key.
 
-    The answer is the session as it stands then: the object under way, the accepted objects that
-    were changed ("saved") or deleted ("removed"), and proposals that wait again ("waiting").
+    Returns the state of the session afterwards: the object under way, the accepted objects that
+    were changed ("saved") or deleted ("removed"), and the numbers of proposals that wait again
+    because their decision was undone ("waiting").
     """
 
     def whole(found: ClientSession) -> Json:
-        if found.has_done(me):  # before a restart: everything that this session changed
+        if found.has_done(me):  # repeated after a restart: return all changes of the session
             before, decided = dict[int, SavedObject](), set[int]()
         else:
             before = dict(found.session.state.objects)
@@ -47,9 +48,9 @@ def acted(here: Here, me: Me, image_id: int, action: Callable[[ClientSession], o
 
 
 def made_before(here: Here, me: Me, image_id: int) -> StoredObject | None:
-    """The object that this very request made already; None where it is new.
+    """Return the object that this request made when it was first sent; None if it is new.
 
-    Then its answer was lost, perhaps because the server was started again.
+    A client repeats a request whose answer was lost, for instance when the server restarted.
 
     Raises:
         ConflictError: its key was used for another request, or the object was deleted since.
@@ -60,13 +61,13 @@ def made_before(here: Here, me: Me, image_id: int) -> StoredObject | None:
 
 
 def made_by(here: Here, me: Me, image_id: int) -> StoredObject:
-    """The object that this request, which was done before, made or improved; see `made_before`."""
+    """Return the object that an earlier run of this request made or changed; see `made_before`."""
     record = here.project.journal.find_request(me.client, image_id, me.key or "")
     me.check_same(record)
     event = None if record is None else record.event
     if isinstance(event, Accepted):
         number = event.object_id
-    elif isinstance(event, Reopened):  # it was accepted to be improved next
+    elif isinstance(event, Reopened):  # a proposal that was accepted and opened for editing
         number = event.object.object_id
     else:
         raise ConflictError(USED)
@@ -77,7 +78,7 @@ def made_by(here: Here, me: Me, image_id: int) -> StoredObject:
 
 
 def current_json(client: ClientSession) -> Json:
-    """The object under way: its mask with strokes, what was said so far, and what can be undone."""
+    """Return the object under way as JSON: its mask with strokes, prompts, and undo state."""
     session = client.session
     found, now, box = session.prediction, session.state.object, session.current_box
     edited = now.edited

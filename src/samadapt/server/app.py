@@ -48,11 +48,11 @@ _STATUS: tuple[tuple[type[SamadaptError], int], ...] = (
     (PreparingError, 425),
 )
 _ASYNC = "respond-async"
-"""What a client says in "Prefer" (RFC 7240) that would rather be told to ask again than refused."""
+"""Value of the header "Prefer" (RFC 7240) for 202 instead of 425 while an image is prepared."""
 
 
 def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
-    """The application for one workspace; nothing answers without the guard's token."""
+    """Return the application for one workspace; `guard` decides which requests it answers."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -95,11 +95,11 @@ def create_app(workspace: Workspace, guard: Guard) -> FastAPI:
 
 
 def answer_errors(app: FastAPI, bad_request: int = 422) -> None:
-    """Every error is JSON with one line for the person.
+    """Make an application answer every error with JSON: one line of text under "error".
 
     Args:
         app: the application.
-        bad_request: the status that says that a request is understood and cannot be done.
+        bad_request: HTTP status of requests that are invalid or cannot be fulfilled.
     """
 
     @app.exception_handler(SamadaptError)

@@ -1,4 +1,4 @@
-"""ASGI's types, and the shortest answer."""
+"""Types of the ASGI protocol, and helpers to read bodies and send answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 async def whole_body(receive: Receive) -> bytes | None:
-    """The body of a request; None if it was broken off."""
+    """Return the whole body of a request; None if the client disconnected."""
     body = bytearray()
     while True:
         message = await receive()
@@ -26,7 +26,7 @@ async def whole_body(receive: Receive) -> bytes | None:
 
 
 def with_body(body: bytes, receive: Receive) -> Receive:
-    """Gives a body that was read already, then what comes after it."""
+    """Return a `receive` that gives a body that was read already, then what comes after it."""
     first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def again() -> Message:
@@ -43,7 +43,7 @@ async def answer(send: Send, status: int, values: dict[str, Any]) -> None:
 async def answer_bytes(
     send: Send, status: int, body: bytes, kind: bytes, *more: tuple[bytes, bytes]
 ) -> None:
-    """Answer with bytes of a media type, and further headers."""
+    """Answer with bytes of the media type `kind`, and further headers."""
     size = str(len(body)).encode()
     headers = [(b"content-type", kind), (b"content-length", size), *more]
     await send({"type": "http.response.start", "status": status, "headers": headers})

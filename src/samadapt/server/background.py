@@ -1,4 +1,4 @@
-"""`BackgroundRun`: one long run at a time in a thread, which can be watched and stopped."""
+"""`BackgroundRun`: one long task at a time in a thread, with progress, that can be stopped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = 10.0
 
 
 class StoppedError(Exception):
-    """Somebody stopped the run."""
+    """Raised by `BackgroundRun.check` when the run was stopped."""
 
 
 @dataclass(slots=True)
@@ -24,15 +24,15 @@ class RunProgress:
     """Progress of a run.
 
     Attributes:
-        running: whether it goes on.
-        problem: why it ended early; empty if it did not.
+        running: whether the run is still going on.
+        problem: why the run ended early; empty if it did not.
     """
 
     running: bool = False
     problem: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As the page takes it."""
+        """Return all fields as a JSON object."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
@@ -40,14 +40,14 @@ Progress = TypeVar("Progress", bound=RunProgress)
 
 
 class BackgroundRun(Generic[Progress]):
-    """One run at a time, in a thread.
+    """Runs one action at a time in a thread.
 
     Args:
-        name: of the thread, and in the log.
-        progress: before the first run.
+        name: name of the thread, and of the run in the log.
+        progress: progress to report before the first run.
 
     Attributes:
-        progress: of the present or the last run.
+        progress: progress of the present or the last run.
     """
 
     def __init__(self, name: str, progress: Progress) -> None:
@@ -61,12 +61,12 @@ class BackgroundRun(Generic[Progress]):
         """Begin a run.
 
         Args:
-            progress: at its beginning.
-            action: the run; it calls `check` now and then.
-            busy: message where a run goes on already.
+            progress: progress at the beginning of the run.
+            action: what to run; it should call `check` regularly.
+            busy: message of the error if another run is going on.
 
         Raises:
-            ConflictError: a run goes on already.
+            ConflictError: another run is going on.
         """
         with self._lock:
             if self.progress.running:
@@ -92,7 +92,7 @@ class BackgroundRun(Generic[Progress]):
         self._stopping.set()
 
     def close(self) -> None:
-        """Stop the run, and wait for its end."""
+        """Stop the run, and wait up to 10 seconds for its end."""
         self.stop()
         if self._thread is not None:
             self._thread.join(timeout=_SECONDS)

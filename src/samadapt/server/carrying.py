@@ -1,4 +1,4 @@
-"""`Carrying`: objects of a slice carried to other slices of its stack."""
+"""`Carrying`: propagates objects of a slice to other slices of its stack."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ from samadapt.tracking.prompting import PromptPropagator
 from samadapt.tracking.propagation import Propagation, fill
 
 Answering = Callable[[ImageEmbedding], Sequence[Seams]]
-"""Gives the adapters in force for an image."""
+"""Returns the adapters in use, for predictions on an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class CarriedTo:
-    """Where an object got to.
+    """Result of carrying an object to another slice.
 
     Attributes:
-        image_id: the slice.
-        track: of the object.
-        proposal: what waits there for a person; None where there is nothing to propose.
-        object_id: what is there already, of the same track or in the same place.
-        why: the reason for which a person should look closely; empty where there is none.
-        problems: slices that were passed over because they cannot be read, one line each.
+        image_id: number of the slice that was reached.
+        track: number of the object's track.
+        proposal: the proposal made there; None if there is nothing to propose.
+        object_id: an accepted object that is there already, of the same track or in the same
+            place; None if there is none.
+        why: why the result is doubtful and should be checked; empty if it is not.
+        problems: one line for each slice that was skipped because it cannot be read.
     """
 
     image_id: int
@@ -57,12 +58,12 @@ class FillProgress(RunProgress):
     """Progress of filling the slices between two.
 
     Attributes:
-        object: that is filled.
+        object: number of the object that is propagated.
         stack: name of the stack.
-        steps: to do.
-        done: done so far.
-        found: (image, proposal) of each slice that was filled.
-        stops: (image, why) of slices where a person should look closely.
+        steps: number of steps of the run.
+        done: number of steps done so far.
+        found: (image, proposal) numbers of each slice that was filled.
+        stops: (image, reason) of slices whose result is doubtful and should be checked.
     """
 
     object: int = 0
@@ -74,13 +75,15 @@ class FillProgress(RunProgress):
 
 
 class Carrying(BackgroundRun[FillProgress]):
-    """Carries objects along stacks; filling is one run at a time, which gives way to people.
+    """Carries objects along stacks, and fills the slices between two of a track.
+
+    Filling is done in the background, one run at a time; requests of people have priority.
 
     Args:
         gallery: the images.
         encoder: encodes them.
-        answering: gives the adapters in force.
-        options: when an answer is doubted.
+        answering: returns the adapters in use.
+        options: when a result counts as doubtful.
     """
 
     def __init__(
@@ -95,10 +98,10 @@ class Carrying(BackgroundRun[FillProgress]):
         super().__init__("filling", FillProgress())
 
     def place(self, image_id: int) -> SlicePlace:
-        """An image as a slice of a stack.
+        """Return the place of an image in its stack.
 
         Raises:
-            SessionError: it is none.
+            SessionError: the image is no slice of a stack.
         """
         found = self._gallery.slices.of(image_id)
         if found is None:
@@ -106,7 +109,7 @@ class Carrying(BackgroundRun[FillProgress]):
         return found
 
     def tracked(self, place: SlicePlace) -> Tracked:
-        """The objects of a stack with their tracks; masks left out."""
+        """Return the objects of a stack, without masks, and the tracks that they belong to."""
         project = self._gallery.project
         numbers = project.tracks.numbers()
         objects: dict[int, list[StoredObject]] = {}
@@ -117,14 +120,14 @@ class Carrying(BackgroundRun[FillProgress]):
         return Tracked(objects, there, project.tracks.facts())
 
     def carry(self, thing: StoredObject, step: int) -> CarriedTo:
-        """Carry an object to the next slice that can be read, where the answer waits.
+        """Carry an object to the next slice that can be read; the result is a proposal there.
 
         Args:
             thing: the object.
-            step: 1 to the next slice, -1 to the one before.
+            step: 1 for the slices after the object's, -1 for those before.
 
         Raises:
-            SessionError: no such slice, or the object ends here.
+            SessionError: there is no such slice, or the object's track ends here.
             ImageError: the object's own slice cannot be read.
         """
         place = self.place(thing.image_id)
@@ -161,11 +164,11 @@ class Carrying(BackgroundRun[FillProgress]):
         return CarriedTo(there, track, self._gallery.project.proposals.get(number), None, why, rest)
 
     def start(self, thing: StoredObject) -> None:
-        """Fill the slices between an object and the next one of its track, behind the work.
+        """Fill the slices between an object and the next one of its track, in the background.
 
         Raises:
-            SessionError: it has no other slice, or nothing lies between.
-            ConflictError: another run goes on.
+            SessionError: the track has no other slice, or no slices lie between.
+            ConflictError: another run is going on.
         """
         place = self.place(thing.image_id)
         tracked = self.tracked(place)
@@ -189,7 +192,7 @@ class Carrying(BackgroundRun[FillProgress]):
     def _reached(
         self, place: SlicePlace, stack: Stack, thing: StoredObject, step: int, problems: list[str]
     ) -> tuple[int, Carried] | None:
-        """The next slice that can be read, and what the object is there."""
+        """Return index and result of the next slice that can be read; None if there is none."""
         look = partial(self._view, place)
         propagator = self._propagator(look(place.index).embedding, look)
         for one in propagator.carry(
@@ -243,7 +246,7 @@ class Carrying(BackgroundRun[FillProgress]):
         return self._encoder.decoder.stacks.using(place.stack.path, place.stack.axis)
 
     def _put(self, thing: StoredObject, masks: dict[int, tuple[Rle, float]]) -> dict[int, int]:
-        """Let masks wait on images; returns the numbers of the proposals."""
+        """Add masks to images as proposals; return the proposal's number for each image."""
         proposals = self._gallery.project.proposals
         labels = {label.id: label.name for label in self._gallery.project.labels.all()[0]}
         name = labels.get(thing.label_id or 0, UNLABELLED)
@@ -275,13 +278,16 @@ class Carrying(BackgroundRun[FillProgress]):
 
 
 def _shown(found: Carried) -> tuple[Mask, str]:
-    """What a person gets to see: where the answer is doubted, the mask that was carried."""
+    """Return the mask to propose, and the doubt; for a doubtful prediction, the carried mask."""
     is_moved = bool(found.doubt) and bool(found.moved.any())
     return (found.moved if is_moved else found.mask), found.doubt
 
 
 def _gap(slices: Sequence[int], at: int) -> tuple[int, int | None]:
-    """The first and the last slice around a gap: the one that begins here, or else ends here."""
+    """Return the first and last slice around the gap that begins at `at`, or else ends there.
+
+    The last one is None if there is no gap.
+    """
     later = [index for index in slices if index > at]
     earlier = [index for index in slices if index < at]
     if later and min(later) > at + 1:

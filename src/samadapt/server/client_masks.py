@@ -1,4 +1,4 @@
-"""`ClientMasks`: mask operations of a client's session, and those of ordinary images."""
+"""`ClientMasks`: mask operations of a session; `PlainMasks`: those on ordinary images."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from samadapt.store.records import StoredObject
 Json: TypeAlias = dict[str, Any]
 Point: TypeAlias = tuple[float, float]
 Reading: TypeAlias = Callable[[], AbstractContextManager[NDArray[np.uint8]]]
-"""Gives the pixels (H, W, 3) of the image."""
+"""Returns a context manager that gives the pixels (H, W, 3) of the image."""
 
 
 class ClientMasks(Protocol):
-    """Mask operations of a client's session; masks come in and go out in the page's format.
+    """Mask operations of a client's session; masks are exchanged in the page's format, `Crop`.
 
-    `view` says which part of the image the person sees, and how large.
+    `view` is the part of the image in sight, and its scale; only large images depend on it.
     """
 
     @property
@@ -51,10 +51,10 @@ class ClientMasks(Protocol):
         """Paint pixels, or erase them."""
 
     def current(self) -> tuple[Json | None, str]:
-        """The mask of the object under way, and its digest."""
+        """Return the mask of the object under way (None if it has none), and the mask's digest."""
 
     def candidates(self) -> list[Json | None]:
-        """The masks of all candidates, without strokes."""
+        """Return the masks of all candidates, without strokes."""
 
     def preview(self, x: float, y: float, view: View) -> Json | None:
         """Return the mask that one click there would give; no event, and no learning."""
@@ -62,10 +62,10 @@ class ClientMasks(Protocol):
     def accept(
         self, label: str | None, others: Sequence[StoredObject], all_said: bool
     ) -> Task | None:
-        """Accept the object under way; pixels of `others` stay theirs.
+        """Accept the object under way, without the pixels that belong to `others`.
 
-        Returns what the measure of the frozen model gets to know of it, as object 0; without
-        clicks where they are not `all_said` of the object.
+        Returns its task for `FrozenMeasure`, with object number 0; None if it cannot be measured.
+        The task has no prompts unless `all_said`: the session's prompts are all of the object's.
         """
 
     def teach(self, mask: Rle) -> None:
@@ -78,13 +78,13 @@ class ClientMasks(Protocol):
         """Split objects along a stroke."""
 
     def rings(self, saved: SavedObject | None, tolerance: float) -> list[Ring]:
-        """The outline of an object, or of the one under way."""
+        """Return the outline of an object, or of the one under way, as rings of corners (x, y)."""
 
     def outline(self, rings: Sequence[Ring], saved: SavedObject | None) -> None:
-        """Give an object the mask inside rings."""
+        """Replace the mask of an object, or of the one under way, by the area inside rings."""
 
     def path(self, start: Point, end: Point, view: View) -> list[Point]:
-        """The path along edges between two places."""
+        """Return the path along image edges between two points, as points (x, y)."""
 
     def similar(
         self,
@@ -94,10 +94,10 @@ class ClientMasks(Protocol):
         elsewhere: Sequence[ExampleImage],
         progress: Callable[[int, int], None],
     ) -> Json:
-        """Propose objects like examples."""
+        """Propose objects like the examples; return the result in the page's format."""
 
     def whole(self, crop: Crop) -> Rle:
-        """A mask that the page sent, of the whole image."""
+        """Return a mask that the page sent as run lengths of the whole image."""
 
 
 class PlainMasks:
@@ -130,12 +130,12 @@ class PlainMasks:
         self._session.paint(crop.mask(self.size), positive)
 
     def current(self) -> tuple[Json | None, str]:
-        """The mask of the object under way, and its digest."""
+        """Return the mask of the object under way (None if it has none), and the mask's digest."""
         crop = crop_of(self._session.mask)
         return crop, digest(crop)
 
     def candidates(self) -> list[Json | None]:
-        """The masks of all candidates, without strokes."""
+        """Return the masks of all candidates, without strokes."""
         found = self._session.prediction
         return [] if found is None else [*map(crop_of, found.masks)]
 
@@ -151,7 +151,7 @@ class PlainMasks:
     def accept(
         self, label: str | None, others: Sequence[StoredObject], all_said: bool
     ) -> Task | None:
-        """Accept the object under way; pixels of `others` stay theirs."""
+        """Accept the object under way, without the pixels that belong to `others`."""
         session = self._session
         union = Rle.union([thing.rle for thing in others]).mask() if others else None
         said = (session.clicks, session.current_box) if all_said else ((), None)
@@ -172,7 +172,7 @@ class PlainMasks:
         self._session.split(cut.mask(self.size), saved)
 
     def rings(self, saved: SavedObject | None, tolerance: float) -> list[Ring]:
-        """The outline of an object, or of the one under way."""
+        """Return the outline of an object, or of the one under way, as rings of corners (x, y)."""
         if saved is None:
             mask = self._session.mask
         else:
@@ -180,11 +180,11 @@ class PlainMasks:
         return [] if mask is None else rings_of(mask, tolerance)
 
     def outline(self, rings: Sequence[Ring], saved: SavedObject | None) -> None:
-        """Give an object the mask inside rings."""
+        """Replace the mask of an object, or of the one under way, by the area inside rings."""
         self._session.replace_mask(filled(rings, self.size), saved)
 
     def path(self, start: Point, end: Point, view: View) -> list[Point]:
-        """The path along edges between two places."""
+        """Return the path along image edges between two points, as points (x, y)."""
         with self._reading() as pixels:
             return edge_path(pixels, start, end)
 
@@ -196,7 +196,7 @@ class PlainMasks:
         elsewhere: Sequence[ExampleImage],
         progress: Callable[[int, int], None],
     ) -> Json:
-        """Propose objects like examples."""
+        """Propose objects like the examples; return the result in the page's format."""
         session = self._session
         with self._reading() as pixels:
             found = propose_similar(
@@ -215,19 +215,19 @@ class PlainMasks:
         return similar_json(found, [proposal_crop(one) for one in found.proposals], found.tried)
 
     def whole(self, crop: Crop) -> Rle:
-        """A mask that the page sent, of the whole image."""
+        """Return a mask that the page sent as run lengths of the whole image."""
         return crop.whole(self.size)
 
 
 def best_under(found: Prediction, x: float, y: float) -> NDArray[np.bool_]:
-    """The candidate that a single click shows first."""
+    """Return the mask (H, W) of the candidate that a single click at (x, y) shows first."""
     found = under_click(found, x, y)
     shown: NDArray[np.bool_] = found.masks[found.best]
     return shown
 
 
 def similar_json(found: SimilarObjects, crops: Sequence[Json], tried: Sequence[Point]) -> Json:
-    """A search's result as the page takes it."""
+    """Return the result of a search for similar objects in the page's format."""
     return {
         "proposals": [
             {"mask": crop, "likeness": round(one.score, 3)}

@@ -1,4 +1,4 @@
-"""`ClientSessions`: who is clicking on which image, each with a session of its own."""
+"""`ClientSessions`: one annotation session for each client and image."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 MOST_SESSIONS = 64
 MOST_BYTES = 1 << 30
-"""Of the embeddings of all sessions; those on one image share theirs."""
+"""Most bytes of the embeddings of all open sessions; those on one image share theirs."""
 
 Result = TypeVar("Result")
 
 
 @dataclass(slots=True, eq=False)
 class ClientSession:
-    """One client at one image: its session, whose log is in the project."""
+    """The session of one client on one image, whose log is stored in the project."""
 
     client: str
     image: StoredImage
@@ -56,24 +56,24 @@ class ClientSession:
     objects: SessionObjects
     lock: threading.RLock = field(default_factory=threading.RLock)
     searched: tuple[int, int] = (0, 0)
-    """How many of how many places the last search for similar objects has looked at."""
+    """Places that the last search for similar objects has looked at, and places in all."""
 
     def searching(self, looked: int, places: int) -> None:
-        """A search has come so far."""
+        """Note the progress of a search for similar objects."""
         self.searched = looked, places
 
     @contextmanager
     def request(self, me: Who) -> Iterator[None]:
-        """Within the block, events are of this person, by this request."""
+        """Record all events within the block as this person's, made by this request."""
         self.objects.key, self.objects.person = me.key, me.person
         with self.log.keyed(me.key, me.person, me.request):
             yield
 
     def has_done(self, me: Who) -> bool:
-        """Whether this request was done already, perhaps before a restart.
+        """Return True if this request was carried out already, perhaps before a restart.
 
         Raises:
-            ConflictError: its key was used for another one.
+            ConflictError: its idempotency key was used for another request.
         """
         known = None if me.key is None else self.log.keys.get(me.key)
         if known is not None:
@@ -82,16 +82,16 @@ class ClientSession:
 
 
 class ClientSessions:
-    """All sessions of a project; the least recently used end when there are too many.
+    """All open sessions of a project; beyond a limit, the least recently used are closed.
 
-    A session that ended goes on from its log when it is next needed.
+    A closed session is restored from its log when it is next needed.
 
     Args:
         gallery: the images.
         encoder: encodes them.
-        tiled: those that are larger than memory.
-        adapters: those in force now.
-        is_adapted: tells whether answers use something that was learned.
+        tiled: the images that are larger than memory.
+        adapters: returns the adapters in use.
+        is_adapted: returns True if predictions use something that was learned.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class ClientSessions:
         self._lock = threading.RLock()
 
     def get(self, client: str, person: str, image_id: int) -> ClientSession:
-        """The session of a client at an image, begun if there is none; waits for the encoder."""
+        """Return a client's session on an image; begun, and the image encoded, if necessary."""
         key = client, image_id
         with self._lock:
             known = self._open.get(key)
@@ -123,7 +123,7 @@ class ClientSessions:
         if self._tiled.is_tiled(path) and facts is not None:
             pixels = self._windows(image, path)
             frame = self.state(client, image_id).object.frame
-            if frame is not None:  # encoded before anybody has to wait for it
+            if frame is not None:  # encode its window before the first click
                 with suppress(SamadaptError):
                     pixels.embedding(frame)
         else:
@@ -140,7 +140,7 @@ class ClientSessions:
             return session
 
     def _windows(self, image: StoredImage, path: Path) -> ImageWindows:
-        """A large image, open; why it cannot be read is noted, for the list of images."""
+        """Open a large image; if it cannot be read, the list of images is told why."""
         try:
             found = self._tiled.get(path)
         except ImageError as error:
@@ -151,7 +151,7 @@ class ClientSessions:
         return found
 
     def answering(self, embedding: ImageEmbedding) -> Sequence[Seams]:
-        """The adapters in force as they are now, for work that is nobody's session."""
+        """Return the adapters in use as they are now, for predictions outside of sessions."""
         lease = self._shared.lease(self._adapters())
         try:
             return lease.answering(self._model, embedding)
@@ -159,17 +159,19 @@ class ClientSessions:
             self._shared.leave(lease)
 
     def peek(self, client: str, image_id: int) -> ClientSession | None:
-        """The session of a client at an image if there is one; waits for nobody."""
+        """Return a client's session on an image if it is open, else None; never waits."""
         with self._lock:
             return self._open.get((client, image_id))
 
     def act(
         self, client: str, person: str, image_id: int, action: Callable[[ClientSession], Result]
     ) -> Result:
-        """Do something in a client's session at an image, which is opened if necessary.
+        """Run an action in a client's session on an image, and return its result.
+
+        The session is opened if necessary, and locked while the action runs.
 
         Raises:
-            ImageError: unreadable.
+            ImageError: the image cannot be read.
             ConflictError: the file was replaced while it was open.
             SamadaptError: what the action raises.
         """
@@ -183,10 +185,10 @@ class ClientSessions:
                     with suppress(BehindError):
                         if self._is_last(session):
                             return action(session)
-                    self._forget(session)  # another server went on with it: go on from the log
+                    self._forget(session)  # another server continued it: restore from the log
 
     def state(self, client: str, image_id: int) -> SessionState:
-        """Where a client's session at an image stands, also after a restart; waits for nobody."""
+        """Return the state of a client's session on an image, from its log if it is not open."""
         with self._lock:
             known = self._open.get((client, image_id))
         if known is not None:
@@ -202,17 +204,17 @@ class ClientSessions:
             return SessionState()
 
     def holding(self, client: str) -> set[int]:
-        """Images where a client has an object under way."""
+        """Return the numbers of the images on which a client has an object under way."""
         images = self._project.journal.maybe_unfinished(client)
         return {image for image in images if not self.state(client, image).object.is_blank}
 
     def adapters_learned(self) -> None:
-        """The adapters took over what was learned elsewhere: tell them of every image again."""
+        """Call after the adapters took over what another server learned."""
         self._shared.begin_again()
 
     @contextmanager
     def all_closed(self) -> Iterator[None]:
-        """Nobody clicks within the block; afterwards all sessions begin again from their logs."""
+        """Lock all sessions within the block, and close them after it; they are restored later."""
         with self._lock:
             sessions = list(self._open.values())
         with ExitStack() as all_locks:
@@ -235,7 +237,7 @@ class ClientSessions:
         pixels: ImageEmbedding | ImageWindows,
         facts: ImageFacts,
     ) -> ClientSession:
-        """Go on from the client's last log at the image, if it is still the same picture."""
+        """Restore a session from the client's last log; begin a new one if that is not possible."""
         reference = ImageReference(
             facts.height,
             facts.width,
@@ -254,7 +256,7 @@ class ClientSessions:
                     _restore(found.session, events, pixels)
                     return found
             except SamadaptError:
-                pass  # its clicks cannot be done again (another model): begin anew
+                pass  # its clicks cannot be replayed (another model): begin a new session
         options = SessionOptions.annotator()
         found = self._client_session(client, image, pixels, facts, new, options)
         try:
@@ -262,7 +264,7 @@ class ClientSessions:
                 found.session.open(reference)
             elif isinstance(pixels, ImageEmbedding):
                 found.session.open(embedding=pixels, reference=reference)
-        except BehindError:  # another server began it at the same moment: go on from its log
+        except BehindError:  # another server began it at the same moment: use its log
             self._shared.leave(found.session.lease)
             return self._begin(client, person, image, pixels, facts)
         return found
@@ -304,7 +306,7 @@ class ClientSessions:
         return len(self._open) > MOST_SESSIONS or sum(held.values()) > MOST_BYTES
 
     def _check_unchanged(self, session: ClientSession) -> None:
-        """Raise `ConflictError` when the file is not the one that was opened any more."""
+        """Close a session and raise `ConflictError` if its file has changed since it was opened."""
         if self._is_unchanged(session):
             return
         self._forget(session)
@@ -340,12 +342,12 @@ def _restore(
 
 
 def _options_of(events: Sequence[Event]) -> SessionOptions:
-    """What a session was begun with: its answers are computed again in the same way."""
+    """Return the options that a session was begun with, so that its replay gives the same masks."""
     opened = (event.options for event in events if isinstance(event, Opened))
     return next(opened, SessionOptions.annotator())
 
 
 def _image_of(events: Sequence[Event]) -> tuple[int, int, str | None] | None:
-    """Size and content of the image that a session is at."""
+    """Return (height, width, content hash) of the image opened last; None if there is none."""
     opened = [event.image for event in events if isinstance(event, Opened)]
     return (opened[-1].height, opened[-1].width, opened[-1].content_hash) if opened else None

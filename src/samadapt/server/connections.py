@@ -1,4 +1,4 @@
-"""Connections: how many there may be, and how long one may keep the server waiting."""
+"""Limits of connections: how many there may be, and how long they may be idle or slow."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ _MOST_CONNECTIONS = 512
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What connections may take.
+    """Limits on the number, idle time and transfer rate of connections.
 
     Attributes:
-        total: connections at once.
-        per_address: of them, from one address.
-        head_seconds: to send a request's headers, from the connection or the last answer on.
-        body_seconds: to begin with the body; afterwards it has to come at `body_rate`.
-        body_rate: least bytes per second.
-        answer_seconds: without taking anything of an answer.
-        every: seconds between two looks at a connection.
+        total: most connections at once.
+        per_address: most connections at once from one client address.
+        head_seconds: longest time until a request's headers have arrived, counted from the start
+            of the connection or from the last answer.
+        body_seconds: time after which a request's body has to arrive at `body_rate`.
+        body_rate: least bytes per second of a body.
+        answer_seconds: longest time in which a client may accept no byte of an answer.
+        every: seconds between two checks of a connection.
     """
 
     total: int = 256
@@ -47,7 +48,7 @@ class ConnectionLimits:
 
     @classmethod
     def of_this_machine(cls) -> ConnectionLimits:
-        """A quarter of the descriptors this process may have, which is raised as far as allowed."""
+        """Raise the limit of file descriptors if possible, and use a quarter for connections."""
         descriptors = _WANTED_DESCRIPTORS
         if resource is not None:
             soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -64,11 +65,11 @@ class ConnectionLimits:
 
 
 def limited_protocol(limits: ConnectionLimits) -> type[H11Protocol]:
-    """The protocol of uvicorn within limits.
+    """Return uvicorn's HTTP protocol class with limits on its connections.
 
-    A connection that waits for its request gives way to a new one when there are too many, the one
-    that has waited longest first. So somebody who opens connections and says nothing locks out
-    nobody, and requests that are being answered are never broken off for others.
+    When there are too many connections, a new one replaces an idle one, the one that has been idle
+    longest first. So a client that opens connections and sends nothing cannot lock others out, and
+    requests that are being answered are never broken off for new ones.
     """
     return type("LimitedProtocol", (_LimitedProtocol,), {"limits": limits})
 
@@ -85,7 +86,7 @@ class _LimitedProtocol(H11Protocol):
         self._watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection up, perhaps in place of one that says nothing."""
+        """Accept a connection, in place of an idle one if necessary; refuse it if all are busy."""
         super().connection_made(transport)
         others = [c for c in self.connections if c is not self and isinstance(c, _LimitedProtocol)]
         near = [c for c in others if c.client and self.client and c.client[0] == self.client[0]]
@@ -96,34 +97,34 @@ class _LimitedProtocol(H11Protocol):
         self._watch = self.loop.call_later(self.limits.every, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop watching."""
+        """Stop the checks of the connection."""
         if self._watch is not None:
             self._watch.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what was sent."""
+        """Count the bytes received, and process them."""
         self._received += len(data)
         super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no request that can be read."""
+        """Answer status 400 to data that cannot be parsed as an HTTP request."""
         self._refuse("this is no HTTP request, or its headers are too long", 400)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the next thing is up to the client: its request has not come yet."""
+        """Whether the connection is idle: the headers of its next request have not arrived."""
         return self.cycle is None or self.cycle.response_complete
 
     @property
     def waited(self) -> float:
-        """Seconds that it has waited at this stage of the request."""
+        """Seconds that the client has kept the server waiting at this stage of the request."""
         return self._waited
 
     def _look(self) -> None:
-        """Look how long the client has kept the server waiting; close when it is too long.
+        """Check how long the client has kept the server waiting; close the connection if too long.
 
-        At a stage that is seen again, other requests may have been answered meanwhile.
+        The time starts again when the stage or the request is not the one of the last check.
         """
         limits, stage = self.limits, self._stage_now()
         if stage != self._stage or self.cycle is not self._request:
@@ -149,7 +150,7 @@ class _LimitedProtocol(H11Protocol):
         self._watch = self.loop.call_later(limits.every, self._look)
 
     def _stage_now(self) -> str:
-        """Who has to do something: the client ("head", "body", "answer") or the server ("work")."""
+        """Return what the client has to send or take ("head", "body", "answer"), else "work"."""
         if self.is_waiting:
             return "head"
         if self.flow.write_paused:
@@ -166,7 +167,7 @@ class _LimitedProtocol(H11Protocol):
 
 
 def _give_way(connections: list[_LimitedProtocol]) -> bool:
-    """Close the connection that has waited longest for its request; False if all are at work."""
+    """Close the connection that has been idle longest; return False if none is idle."""
     waiting = [c for c in connections if c.is_waiting]
     if not waiting:
         return False
@@ -177,7 +178,7 @@ def _give_way(connections: list[_LimitedProtocol]) -> bool:
 
 
 def quiet_about_descriptors(loop: asyncio.AbstractEventLoop) -> None:
-    """Say in one line, not in a traceback per attempt, that no connection can be accepted."""
+    """Log one line instead of a traceback when a connection cannot be accepted."""
 
     def told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

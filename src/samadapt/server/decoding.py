@@ -1,4 +1,4 @@
-"""`Decoder`: decodes images within a budget of memory, whoever asks."""
+"""`Decoder`: decodes images within a memory budget that all threads share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def decoding_budget() -> int:
-    """A quarter of the memory that this machine or container has, at least 512 MiB."""
+    """Return a quarter of the memory of this machine or container in bytes, at least 512 MiB."""
     total = 1 << 33
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -33,33 +33,33 @@ def decoding_budget() -> int:
 
 
 class Decoder:
-    """Reads images so that all that are being decoded at once fit into a budget.
+    """Decodes images so that all that are in memory at the same time fit into a budget.
 
-    What an image takes is known from its header, before anything is decoded. Those that would
-    never fit are refused, the others wait for their turn.
+    The memory that an image needs is computed from its header, before anything is decoded. Images
+    that need more than the budget are refused; the others wait in a queue.
 
     Args:
-        limit: bytes; of this machine if left out.
+        limit: the budget in bytes; that of `decoding_budget` if left out.
 
     Attributes:
-        stacks: those that slices were read from last.
+        stacks: the open stacks, from which slices are read.
     """
 
     def __init__(self, limit: int | None = None) -> None:
         self.stacks = OpenStacks()
         self.limit = decoding_budget() if limit is None else limit
         self.peak = 0
-        """Most bytes that were promised at once."""
+        """Most bytes that were reserved at the same time."""
         self._bytes = 0
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[NDArray[np.uint8]]:
-        """The pixels (H, W, 3) of an image; its memory counts until the block ends.
+        """Yield the pixels (H, W, 3) of an image; their memory is reserved until the block ends.
 
         Raises:
-            ImageError: unreadable, or larger than the budget.
+            ImageError: the image cannot be read, or needs more than the budget.
         """
         with self.room_for(path):
             found = read_slice(path, self.stacks)
@@ -67,10 +67,10 @@ class Decoder:
 
     @contextmanager
     def room_for(self, path: Path) -> Iterator[None]:
-        """Wait until an image may be decoded.
+        """Reserve the memory to decode an image until the block ends; waits while there is none.
 
         Raises:
-            ImageError: unreadable, or larger than the budget.
+            ImageError: the image cannot be read, or needs more than the budget.
         """
         size = slice_size(path, self.stacks)
         needed = decoding_bytes(path) if size is None else slice_bytes(size)

@@ -1,4 +1,4 @@
-"""`Encoder`: one image encoder for everybody, with a memory, a disk and a look ahead."""
+"""`Encoder`: encodes images for all clients, with a cache in memory and one on the disk."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from samadapt.store.embeddings import EmbeddingStore
 from samadapt.store.records import ImageFacts
 
 _MOST_PATIENCE = 30.0
-"""Seconds that work in the background gives way for one image."""
+"""Most seconds that background work waits for requests before it encodes an image."""
 
 Found = Callable[[int, ImageFacts | None, str | None], None]
-"""Told what a file turned out to be, or why it cannot be read: (image, facts, problem)."""
+"""Called with (image, facts, problem): the facts of a file, or why it cannot be read."""
 
 
 class Encoder:
-    """Encodes images once, whoever asks: embeddings in memory, then on the disk, then the model.
+    """Gives the embeddings of images: from memory, else from the disk, else from the model.
 
-    Images that are likely to be next are encoded by a thread in the background, one at a time;
-    somebody who waits comes first.
+    An image is encoded once, even if several clients ask at the same time. A background thread
+    encodes the images that are likely to be opened next, one at a time; requests come first.
 
     Args:
-        model: encodes.
-        store: embeddings on the disk.
-        found: told about every file that was looked at.
-        limit: bytes of embeddings in memory.
+        model: encodes the images.
+        store: cache of embeddings on the disk.
+        found: called after every file that was read.
+        limit: most bytes of embeddings in memory.
         decoder: decodes image files.
-        is_tiled: tells which images are larger than memory; those are encoded window by window,
+        is_tiled: returns True for images larger than memory; those are encoded window by window,
             and not here.
 
     Attributes:
@@ -71,15 +71,15 @@ class Encoder:
     def get(
         self, image_id: int, path: Path, facts: ImageFacts | None
     ) -> tuple[ImageEmbedding, ImageFacts]:
-        """The embedding of an image file as it is now; waits until it is encoded.
+        """Return embedding and facts of an image file as it is now; waits until it is encoded.
 
         Args:
-            image_id: which.
+            image_id: number of the image.
             path: its file.
-            facts: what was known of it; saves reading it when it has not changed since.
+            facts: its known facts, if any; the file is not read again if it has not changed since.
 
         Raises:
-            ImageError: unreadable.
+            ImageError: the file cannot be read.
         """
         with self._changed:
             self._waiting += 1
@@ -91,10 +91,10 @@ class Encoder:
                 self._changed.notify_all()
 
     def note_pixels(self, image_id: int, path: Path) -> None:
-        """Decode an image file for its facts, and encode nothing.
+        """Decode an image file and report its facts (size and content hash); encodes nothing.
 
         Raises:
-            ImageError: unreadable.
+            ImageError: the file cannot be read.
         """
         state = _state(path)
         with self.decoder.reading(path) as pixels:
@@ -104,13 +104,13 @@ class Encoder:
     def behind(
         self, image_id: int, path: Path, facts: ImageFacts | None
     ) -> tuple[ImageEmbedding, ImageFacts]:
-        """As `get`, for work in the background: begins when nobody else waits."""
+        """Do the same as `get`, for background work: wait first until no request waits."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting, timeout=_MOST_PATIENCE)
         return self._embedding(image_id, path, facts)
 
     def is_ready(self, facts: ImageFacts | None) -> bool:
-        """Whether `get` would answer without encoding."""
+        """Return True if `get` would return without encoding."""
         content = None if facts is None else facts.content_hash
         if content is None:
             return False
@@ -119,7 +119,7 @@ class Encoder:
         return known or self._store.has(self.model, content)
 
     def look_ahead(self, images: Sequence[tuple[int, Path, ImageFacts | None]]) -> None:
-        """Encode these next, in this order, instead of those asked for before."""
+        """Encode images in the background, in this order; replaces those of an earlier call."""
         with self._changed:
             self._ahead = deque(images)
             if self._thread is None and not self._closed:
@@ -130,7 +130,7 @@ class Encoder:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop looking ahead."""
+        """Stop the background thread."""
         with self._changed:
             self._closed = True
             self._ahead.clear()
@@ -153,7 +153,7 @@ class Encoder:
             try:
                 self._embedding(image_id, path, facts)
             except (SamadaptError, OSError, MemoryError):
-                continue  # it was noted; whoever opens the image is told
+                continue  # it was reported to `found`, and is raised again when the image is opened
 
     def _embedding(
         self, image_id: int, path: Path, facts: ImageFacts | None
@@ -172,7 +172,7 @@ class Encoder:
         try:
             return file_of(path).exists() and self._is_tiled(path)
         except ImageError:
-            return False  # a broken header: what reads the file says why
+            return False  # a broken header: raised again when the file is read
 
     def _read(
         self, image_id: int, path: Path, state: os.stat_result | None
@@ -217,7 +217,7 @@ class Encoder:
 
     @contextmanager
     def _alone(self, path: Path) -> Iterator[None]:
-        """Nobody else works on the same file meanwhile: the second one finds it encoded."""
+        """Lock a file within the block: a second thread waits, and then finds it encoded."""
         with self._changed:
             self._changed.wait_for(lambda: path not in self._under_way)
             self._under_way.add(path)

@@ -1,4 +1,4 @@
-"""`Examples`: accepted objects of a label anywhere in a project, as a search needs them."""
+"""`Examples`: accepted objects of a label in a project, as examples for a search."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from samadapt.server.gallery import Gallery
 from samadapt.store.records import StoredObject
 
 MOST_IMAGES = 6
-"""Images whose examples are used: those with the latest objects."""
+"""Most images whose objects serve as examples: those with the latest ones."""
 
 
 class Examples:
-    """Images with examples of a label; those that were used last are kept.
+    """Reads images with examples of a label; caches the result of the last call.
 
     Args:
         gallery: the images.
@@ -30,7 +30,7 @@ class Examples:
         self._kept: tuple[object, list[ExampleImage]] | None = None
 
     def of(self, label_id: int | None, but: int = 0) -> list[ExampleImage]:
-        """The images with the latest examples of a label, image `but` left out."""
+        """Return the images with the latest objects of a label, without image `but`."""
         things = self._gallery.project.objects.all()
         with_label = [thing for thing in things if thing.label_id == label_id]
         latest = dict.fromkeys(t.image_id for t in reversed(with_label) if t.image_id != but)

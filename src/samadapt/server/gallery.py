@@ -23,7 +23,7 @@ from samadapt.store.records import ImageEntry, ImageFacts, Review, StoredImage
 
 Wanted = Literal["any", "unfinished", "review"]
 AHEAD = 3
-"""How many images after the open one are encoded ahead."""
+"""Number of images after the open one that are encoded in advance."""
 
 
 class Gallery:
@@ -32,7 +32,7 @@ class Gallery:
     Args:
         project: the project.
         folder: its images.
-        stacks: reads slices.
+        stacks: the open stacks, from which slices are read.
 
     Attributes:
         waiting: the proposals that wait for review.
@@ -49,17 +49,17 @@ class Gallery:
         self.scan()
 
     def path(self, image: StoredImage) -> Path:
-        """The file of an image, inside the folder; the address of a slice of a stack."""
+        """Return the path of an image's file in the folder; for a slice, its address in a file."""
         file = path_inside(self.folder, split_name(image.name)[0])
         place = self.slices.of(image.id)
         return place.path(file) if place else file.with_name(Path(image.name).name)
 
     def looked_at(self, image_id: int) -> StoredImage:
-        """An image, with its size as the file is now; decodes nothing.
+        """Return an image, with its size read again if the file has changed; decodes nothing.
 
         Raises:
-            ImageError: unreadable or gone.
-            MissingError: no such image.
+            ImageError: the file cannot be read, or is gone.
+            MissingError: there is no such image.
         """
         image = self.project.images.get(image_id)
         try:
@@ -95,7 +95,7 @@ class Gallery:
         return self.project.images.get(image_id)
 
     def warnings(self, image: StoredImage) -> list[str]:
-        """What the person should know about an image before going on."""
+        """Return warnings to show with an image, such as that its file was replaced."""
         found = []
         facts = image.facts
         sizes = {(o.height, o.width) for o in self.project.objects.of_image(image.id)}
@@ -126,7 +126,7 @@ class Gallery:
         return found
 
     def ahead(self, image_id: int) -> list[tuple[int, Path, ImageFacts | None]]:
-        """An image and those that will probably be opened after it, for the encoder."""
+        """Return an image and those likely to be opened next, for `Encoder.look_ahead`."""
         ids, slices = self._order, self.slices.of(image_id)
         place = ids.index(image_id) if image_id in ids else len(ids)
         wanted = ids[place : place + 1 + AHEAD] + ids[max(0, place - 1) : place]
@@ -136,23 +136,23 @@ class Gallery:
         for image in map(self.project.images.get, wanted):
             try:
                 found.append((image.id, self.path(image), image.facts))
-            except MissingError as error:  # it is told to whoever opens that one
+            except MissingError as error:  # it is shown when that image is opened
                 self.note(image.id, None, str(error))
         return found
 
     def next_image(
         self, client: str, person: str, after: int, step: int, wanted: Wanted = "any"
     ) -> int | None:
-        """The next (step 1) or previous (-1) image.
+        """Return the number of the next (step 1) or previous (-1) image; None if there is none.
 
         Args:
-            client: who asks.
-            person: the same, by name.
-            after: from which image on; 0 from the end.
+            client: the client that asks.
+            person: name of the client's person.
+            after: number of the image to go on from; 0 to begin with the first (or last) one.
             step: 1 or -1.
-            wanted: "any"; "unfinished" passes over images that are done, skipped, unreadable,
-                somebody else's task, or being annotated by somebody else; "review" finds those
-                that wait for review.
+            wanted: "any" image; "unfinished" skips images that are done, skipped, unreadable,
+                assigned to somebody else, or being annotated by somebody else; "review" finds
+                images that wait for review.
         """
         ids = self._order if step > 0 else self._order[::-1]
         stack = self.slices.of(after)
@@ -163,7 +163,7 @@ class Gallery:
         taken = {c.image_id for c in self.project.claims.all() if c.client != client}
         states = self.project.images.states()
         reviews = {} if wanted == "any" else self.project.reviews.all()
-        # Looking for work begins again at the other end; leafing through does not.
+        # A search for unfinished images wraps around at the end; paging through all does not.
         for identity in [*ids[start:], *(ids[: max(0, start - 1)] if wanted != "any" else [])]:
             mark, problem, present = states.get(identity, ("", False, False))
             review = reviews.get(identity, Review())
@@ -180,14 +180,15 @@ class Gallery:
         return None
 
     def rows(self, entries: Sequence[ImageEntry], holding: Collection[int]) -> list[list[Any]]:
-        """Images as the page lists them.
+        """Return the rows of the page's list of images.
 
-        Each is [number, name, state, objects, problem, whether the client has an object under way
-        there, state of review, whose task, open comments, proposals that wait].
+        Each is [number, name, state, number of objects, problem, whether the client has an object
+        under way there, state of the review, assignee, number of open comments, number of waiting
+        proposals].
 
         Args:
-            entries: which.
-            holding: images where the client has an object under way.
+            entries: the images.
+            holding: numbers of the images on which the client has an object under way.
         """
         reviews, comments = self.project.reviews.all(), self.project.reviews.open_comments()
         waiting = self.waiting.counts()
@@ -199,7 +200,7 @@ class Gallery:
         return found
 
     def scan(self) -> list[ImageEntry]:
-        """Look for new images if a folder has changed since the last time; returns the list.
+        """Update the images of the project if a folder has changed, and return them in order.
 
         Raises:
             DataError: the folder has no image any more.
@@ -217,7 +218,7 @@ class Gallery:
         return entries
 
     def _note_slices(self) -> None:
-        """Mark slices that cannot be used, as the headers tell, and no others."""
+        """Store why slices cannot be used, as their headers tell; clear problems that are gone."""
         problems = self.slices.problems()
         for image in self.project.images.all().values():
             why = problems.get(image.id)
@@ -226,7 +227,7 @@ class Gallery:
                 self.note(image.id, None, why)
 
     def _note_links(self) -> None:
-        """Mark links that lead out of the folder, or nowhere, as unreadable, and no others."""
+        """Mark broken links, and links out of the folder, as unreadable; clear those now mended."""
         for entry in self.project.images.entries():
             name = split_name(entry.name)[0]
             image_path = self.folder / name
@@ -242,12 +243,12 @@ class Gallery:
                         self.note(entry.id, None, None)
 
     def note(self, image_id: int, facts: ImageFacts | None, problem: str | None) -> None:
-        """Write down what a file turned out to be, or why it cannot be read."""
+        """Store the facts of an image file, or why it cannot be read."""
         self.project.images.note(image_id, facts, problem)
 
 
 def _check_masks(name: str, height: int, width: int) -> None:
-    """Raise `ImageError` for an image on which no mask can be kept."""
+    """Raise `ImageError` if an image has more pixels than a mask may have."""
     if height * width > MAX_PIXELS:
         raise ImageError(
             f"{name} has {width} x {height} pixels: masks can be kept on at most {MAX_PIXELS} "
@@ -256,7 +257,7 @@ def _check_masks(name: str, height: int, width: int) -> None:
 
 
 def _folder_times(folder: Path) -> dict[str, int]:
-    """When something was last added to or removed from each folder, in nanoseconds."""
+    """Return the modification time of each folder and subfolder, in nanoseconds, by path."""
     found: dict[str, int] = {}
     pending = [str(folder)]
     while pending:
@@ -279,7 +280,7 @@ def _state(entry: ImageEntry) -> str:
 
 
 def _problem(entry: ImageEntry) -> str:
-    """Why an image cannot be shown; empty if it can."""
+    """Return why an image cannot be shown; empty if it can."""
     return (entry.problem or "") if entry.present else "its file is gone: put it back"
 
 

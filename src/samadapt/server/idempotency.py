@@ -1,4 +1,4 @@
-"""`IdempotencyMiddleware`: the same request again gets the first answer and does nothing twice."""
+"""`IdempotencyMiddleware`: a repeated request gets the first answer, and has no second effect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from samadapt.server.asgi import (
 
 HEADER = b"idempotency-key"
 MOST_BYTES = 64 << 20
-"""Of all answers that are kept."""
+"""Most bytes of all answers that are kept."""
 MOST_ANSWERS = 4096
 
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -28,12 +28,12 @@ _LARGEST = 4 << 20
 _LONGEST_KEY = 64
 USED = "this Idempotency-Key was used for another request: take a new one for each"
 _LATER = frozenset({202, 401, 421, 425, 429})
-"""Statuses that mean: nothing was done, ask again. Those from 500 on do, too."""
+"""Status codes that mean that nothing was done and a repeat may succeed, as do all from 500."""
 
 
 @dataclass(slots=True)
 class _Request:
-    """A request, and its answer when it is done; no messages stand for one that failed."""
+    """A request, and the messages of its answer once `done` is set; none if it failed."""
 
     what: str
     messages: list[Message] = field(default_factory=list)
@@ -47,15 +47,16 @@ class _Request:
 class IdempotencyMiddleware:
     """Keeps the answers to requests with an `Idempotency-Key`, by client and key.
 
-    A request whose key is being answered waits for that answer. Answers are kept in memory; what
-    must not be done twice after a restart either (events of a session) has its key in the log.
+    A request whose key is being answered waits for that answer. Answers are kept in memory only;
+    events of a session are stored with their key in the log, which also protects them after a
+    restart.
 
-    What the request is (method, address and body) is told to the application as `request` in the
-    scope's state, so that it can be in the log as well.
+    A digest of the request (method, address and body) is passed to the application as `request` in
+    the scope's state, so that it can be stored in the log as well.
 
     Args:
-        app: what comes next.
-        streamed: paths whose bodies are files, which are not looked at.
+        app: the next ASGI application.
+        streamed: paths whose bodies are files, which are left out of the digest.
     """
 
     def __init__(self, app: App, streamed: frozenset[str] = frozenset()) -> None:
@@ -64,13 +65,13 @@ class IdempotencyMiddleware:
         self._bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer from what is kept, or pass on."""
+        """Send the kept answer to a repeated request; pass any other on."""
         if scope["type"] != "http" or scope["method"] not in _CHANGING:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
         key = headers.get(HEADER, b"")
-        if not 0 < len(key) <= _LONGEST_KEY:  # too long a key is refused where it is read
+        if not 0 < len(key) <= _LONGEST_KEY:  # a key that is too long is refused by `who`
             await self._app(scope, receive, send)
             return
         name = headers.get(b"x-samadapt-client", b""), key
@@ -79,7 +80,7 @@ class IdempotencyMiddleware:
         if scope["path"] not in self._streamed:
             body = await whole_body(receive)
             if body is None:
-                return  # nobody is there to be answered
+                return  # the client has disconnected
             digest.update(body)
             receive = with_body(body, receive)
             del body
@@ -133,7 +134,7 @@ class IdempotencyMiddleware:
 
 
 def _is_final(messages: list[Message]) -> bool:
-    """Whether the whole answer was given, and is one that stays."""
+    """Return True if an answer is complete, and would be the same if asked again."""
     if not messages or messages[0]["type"] != "http.response.start":
         return False
     status = int(messages[0]["status"])

@@ -1,4 +1,4 @@
-"""JSON from strangers: looked at before anything parses it, so that nothing can go wrong there."""
+"""Checks of JSON from clients before it is parsed, so that it cannot exhaust time or memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from samadapt.errors import DataError
 from samadapt.server.asgi import App, Receive, Scope, Send, answer, whole_body, with_body
 
 DEEPEST = 32
-"""Most levels of lists and objects inside each other."""
+"""Most levels of nested lists and objects."""
 MOST_CONTAINERS = 200_000
-"""Most lists and objects: an empty one takes twenty times the memory of its text."""
+"""Most lists and objects; parsed, an empty one takes twenty times the memory of its text."""
 
 _QUOTE = ord('"')
 _OPENING, _CLOSING = ord("{"), ord("}")
@@ -25,11 +25,11 @@ _PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}
 
 
 def check_json(data: bytes) -> None:
-    """Refuse JSON that no honest client sends; takes time and memory in proportion to its length.
+    """Check JSON for content that a parser cannot handle safely, in time linear in its length.
 
     Raises:
-        DataError: not UTF-8, halves of characters, numbers that are not finite or have more than
-            a hundred digits, or too many lists and objects, or too deep inside each other.
+        DataError: the text is not UTF-8 or has lone surrogates, a number is not finite or has a
+            hundred digits or more, or lists and objects are too many or nested too deeply.
     """
     try:
         data.decode()
@@ -51,31 +51,31 @@ def check_json(data: bytes) -> None:
 
 
 def _without_texts(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """What lies outside of texts in JSON without escapes."""
+    """Return the bytes of JSON outside of its strings, which must have no escapes."""
     quotes = data == _QUOTE
     outside = np.cumsum(quotes, dtype=np.uint8) % 2 == 0  # only odd or even matters
     return np.asarray(data[outside & ~quotes])
 
 
 class JsonMiddleware:
-    """Reads a request's body and passes it on if `check_json` finds nothing against it.
+    """Reads a request's body, and passes it on if `check_json` accepts it.
 
     Args:
-        app: what comes next.
-        streamed: paths whose bodies are files, which are passed on as they come.
+        app: the next ASGI application.
+        streamed: paths whose bodies are files, which are passed on unread and unchecked.
     """
 
     def __init__(self, app: App, streamed: frozenset[str] = frozenset()) -> None:
         self._app, self._streamed = app, streamed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 400, or pass on."""
+        """Answer status 400 to a body that is refused; pass any other request on."""
         if scope["type"] != "http" or scope["path"] in self._streamed:
             await self._app(scope, receive, send)
             return
         data = await whole_body(receive)
         if data is None:
-            return  # nobody is there to be answered
+            return  # the client has disconnected
         try:
             check_json(data)
         except DataError as error:

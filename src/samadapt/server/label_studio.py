@@ -47,13 +47,13 @@ _SETTLE_SECONDS = 60.0
 
 
 class LabelStudioBackend:
-    """A machine learning back end for Label Studio.
+    """A machine learning backend for Label Studio.
 
     Args:
         model: the model.
-        learning: its adapters.
-        store: embeddings on the disk.
-        finder: finds the images.
+        learning: the adapters that learn.
+        store: cache of embeddings on the disk.
+        finder: finds the images of tasks.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LabelStudioBackend:
 
     @property
     def version(self) -> str:
-        """Name of the model with what it learned, as Label Studio shows it."""
+        """Version that Label Studio shows: name of the model, and number of objects learned."""
         learned = sum(adapter.report().objects for adapter in self.learning.adapters)
         name = self._model.identity.name
         return f"samadapt-{name}" + (f"-{learned}" if learned else "")
@@ -82,14 +82,19 @@ class LabelStudioBackend:
     def predict(
         self, tasks: Sequence[Json], config: str, context: Json | None
     ) -> list[Json | list[Json]]:
-        """Answer the prompts of a person: one brush mask, for the task that they are at.
+        """Predict one brush mask from a person's prompts, for the first task.
 
-        Tasks without prompts (Label Studio's "Retrieve predictions") get no prediction each:
-        empty ones would only be stored.
+        Without prompts (Label Studio's "Retrieve predictions"), every task gets an empty list of
+        predictions: Label Studio would store empty masks.
+
+        Args:
+            tasks: tasks as Label Studio sends them.
+            config: the labelling configuration (XML).
+            context: holds the prompts as a list of results; None without prompts.
 
         Raises:
-            DataError: no brush in the configuration, or an image that cannot be found.
-            SamadaptError: prompts that cannot be used.
+            DataError: the configuration has no brush, or the image cannot be found.
+            SamadaptError: the prompts cannot be used.
         """
         tags = read_tags(config)
         results = items((context or {}).get("result"))
@@ -113,10 +118,10 @@ class LabelStudioBackend:
         return [{"result": [brush], "score": score, "model_version": self.version}]
 
     def fit(self, task: Json, annotation: Json, config: str) -> int:
-        """Learn from a submitted annotation; returns how many objects were new.
+        """Learn from a submitted annotation; return the number of objects not learned before.
 
-        Every brush mask is one object. Its prompts are those that the annotation holds, or those
-        that were asked for before, or one simulated click.
+        Every brush mask is one object. Its prompts are those in the annotation, else those of an
+        earlier `predict` for it, else one simulated click.
         """
         tags = read_tags(config)
         results = [r for r in items(annotation.get("result")) if isinstance(r, Mapping)]
@@ -143,10 +148,10 @@ class LabelStudioBackend:
         return count
 
     def fit_project(self, project: int, config: str) -> None:
-        """Learn, in the background, from all annotations of a project at Label Studio.
+        """Learn in the background from all annotations of a Label Studio project.
 
         Raises:
-            DataError: it was not said where Label Studio is.
+            DataError: no address of Label Studio was given.
         """
         if self._finder.client is None:
             raise DataError(
@@ -157,15 +162,15 @@ class LabelStudioBackend:
         self.later(lambda: self._fit_project(client, project, config))
 
     def later(self, work: Callable[[], int]) -> Future[int]:
-        """Do something in the background, one after the other."""
+        """Run work in the background, in the order of the calls."""
         return self._worker.submit(work)
 
     def wait(self) -> None:
-        """Until what was begun in the background is done."""
+        """Wait until all work in the background is done."""
         self.later(lambda: 0).result()
 
     def close(self) -> None:
-        """Save what was learned."""
+        """Stop the work in the background, and save what was learned."""
         self._closing.set()
         self._worker.shutdown()
         self.learning.close()
@@ -192,7 +197,7 @@ class LabelStudioBackend:
         try:
             count = self.fit(task, annotation, config)
             for adapter in self.learning.adapters:
-                adapter.wait(_SETTLE_SECONDS)  # or images would pile up in the memory
+                adapter.wait(_SETTLE_SECONDS)  # else waiting embeddings fill the memory
             return count
         except SamadaptError as error:
             _LOG.warning("Label Studio, task %s: %s", task.get("id"), error)
@@ -230,14 +235,14 @@ class LabelStudioBackend:
         return known, content
 
     def _asked(self, task: Json, label: str, mask: Mask) -> Said | None:
-        """The latest prompts that were answered at this task and are all about this object."""
+        """Return the latest prompts predicted for a task that all agree with a mask, if any."""
         number = _number(task.get("id"))
         with self._lock:
             asked = [s for n, name, s in reversed(self._prompts) if (n, name) == (number, label)]
         return next((said for said in asked if said.about(mask) == said), None)
 
     def _is_new(self, content: str, label: str, mask: Mask) -> bool:
-        """Whether this very object was not learned before: annotations are sent again and again."""
+        """Return True the first time that an object is seen: annotations are sent repeatedly."""
         digest = hashlib.sha256(f"{content}\n{label}\n".encode() + np.packbits(mask).tobytes())
         key = digest.hexdigest()
         with self._lock:
@@ -250,7 +255,7 @@ class LabelStudioBackend:
 
 
 def _told(session: Session, said: Said) -> Mask:
-    """Say it all; returns the mask."""
+    """Give a session all prompts, and return the mask (H, W)."""
     Prompt.from_clicks(said.clicks, said.box).check_inside(session.image_size)
     mask: Mask = np.zeros(session.image_size, np.bool_)
     if said.box is not None:
@@ -261,7 +266,7 @@ def _told(session: Session, said: Said) -> Mask:
 
 
 def _correct(session: Session, mask: Mask) -> None:
-    """Paint and erase until the session's mask is this one."""
+    """Paint and erase the pixels in which the session's mask differs from `mask` (H, W)."""
     shown = session.mask if session.mask is not None else np.zeros_like(mask)
     for part, positive in ((mask & ~shown, True), (shown & ~mask, False)):
         if part.any():

@@ -1,4 +1,4 @@
-"""The routes that Label Studio calls of a machine learning back end."""
+"""The HTTP routes that Label Studio calls on a machine learning backend."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ Request = Annotated[dict[str, Any], Body()]
 def create_label_studio_app(
     backend: LabelStudioBackend, guard: Guard, patience: float = _PATIENCE_SECONDS
 ) -> FastAPI:
-    """The application; Label Studio gives the guard's token as password of its basic login.
+    """Return the application; Label Studio sends the guard's token as a basic login's password.
 
     Args:
-        backend: what answers.
-        guard: who may ask.
-        patience: seconds after which a webhook is answered although learning goes on.
+        backend: answers the requests.
+        guard: decides which requests are allowed.
+        patience: seconds after which a webhook is answered although learning is still going on.
     """
 
     @asynccontextmanager
@@ -102,13 +102,13 @@ def create_label_studio_app(
 
 
 class _Told:
-    """Writes every refusal to the log: Label Studio shows people its number, not its reason."""
+    """Logs the reason of every error answer: Label Studio shows only the status code."""
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, and listen to the answer."""
+        """Pass the request on, and log the answer if it is an error."""
         status, body = 0, bytearray()
 
         async def telling(message: Message) -> None:

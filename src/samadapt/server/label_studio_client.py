@@ -1,4 +1,4 @@
-"""`LabelStudioClient`: what is asked of Label Studio: pictures, and the tasks of a project."""
+"""`LabelStudioClient`: fetches images and the tasks of a project from Label Studio."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ _NOT_MODIFIED = 304
 
 @dataclass(frozen=True, slots=True)
 class Validators:
-    """What tells whether a file has changed: HTTP's entity tag and date."""
+    """HTTP validators of a file: entity tag and modification date, to ask whether it changed."""
 
     tag: str = ""
     date: str = ""
 
     @classmethod
     def of(cls, headers: Mapping[str, str]) -> Validators:
-        """Those that came with an answer."""
+        """Return the validators in the headers of an answer."""
         return cls(headers.get("etag", ""), headers.get("last-modified", ""))
 
     def headers(self) -> dict[str, str]:
-        """Headers that ask for the file only if it has changed."""
+        """Return request headers that ask for the file only if it has changed."""
         given = {"if-none-match": self.tag, "if-modified-since": self.date}
         return {name: value for name, value in given.items() if value}
 
 
 class LabelStudioClient:
-    """One Label Studio, and nothing else.
+    """Client of one Label Studio server; it connects to no other.
 
     Args:
-        url: its address.
+        url: address of the server.
         key: a personal access token (a JSON web token, which is exchanged for a short-lived one
-            before every request), or a legacy token; None asks without.
+            before every request), or a legacy token; None sends no token.
     """
 
     def __init__(self, url: str, key: str | None) -> None:
@@ -52,17 +52,18 @@ class LabelStudioClient:
     def read(
         self, address: str, known: Validators | None = None
     ) -> tuple[bytes | None, Validators]:
-        """The file at an address, of this Label Studio or without a host.
+        """Fetch a file.
 
         Args:
-            address: of the file.
-            known: what came with it the last time.
+            address: URL of the file on this server, or its path alone.
+            known: validators of the last answer, if the file was fetched before.
 
         Returns:
-            The file, None if it has not changed since, and what to ask with the next time.
+            The file (None if it has not changed since), and its present validators.
 
         Raises:
-            DataError: elsewhere, not there, not allowed, or too large.
+            DataError: the address is on another server, or the file is missing, not allowed, or
+                too large.
         """
         try:
             parts, home = urlsplit(address), urlsplit(self._url)
@@ -75,10 +76,10 @@ class LabelStudioClient:
         return self._get(url, _LARGEST_FILE, known or Validators())
 
     def annotated_tasks(self, project: int) -> list[dict[str, Any]]:
-        """All tasks of a project that have annotations, with them.
+        """Fetch all tasks of a project that have annotations, together with these.
 
         Raises:
-            DataError: not there, not allowed, or no list of tasks.
+            DataError: the project is missing or not allowed, or the answer is no list of tasks.
         """
         url = f"{self._url}/api/projects/{project}/export?exportType=JSON"
         text, _ = self._get(url, _LARGEST_PROJECT, Validators())

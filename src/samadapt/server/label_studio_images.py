@@ -1,4 +1,4 @@
-"""`ImageFinder`: the images that Label Studio's tasks name, and whether they were replaced."""
+"""`ImageFinder`: finds the images of Label Studio's tasks, and notices when they are replaced."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """An image that a task names, as it is now.
+    """The present version of an image that a task names.
 
     Attributes:
-        address: as the task has it.
-        stamp: another one when the image was replaced.
-        path: its file in the folder; None for one at Label Studio.
-        data: its bytes, of one at Label Studio that has changed since the last time.
+        address: address in the task.
+        stamp: identifies the version; it changes when the image is replaced.
+        path: the image's file in the folder; None if it is at Label Studio.
+        data: bytes of an image at Label Studio that has changed since it was last found.
     """
 
     address: str
@@ -48,19 +48,19 @@ class FoundImage:
 
 
 class ImageFinder:
-    """Finds the images that tasks name: in a folder, or at one Label Studio.
+    """Finds the images that tasks name: in a folder, or at one Label Studio server.
 
-    Nothing else is ever read or asked, whatever a task says, and what is said of a file outside
-    the folder is the same whether there is one or not.
+    No other files and servers are ever accessed, whatever address a task names. The error for a
+    file outside the folder is the same whether the file exists or not.
 
     Args:
-        folder: of images, or None.
-        url: of Label Studio, or None.
-        key: an access token of it, or None.
+        folder: folder of images, or None.
+        url: address of Label Studio, or None.
+        key: access token for Label Studio, or None.
         decoder: decodes image files.
 
     Attributes:
-        client: of Label Studio, or None.
+        client: client of Label Studio, or None.
     """
 
     def __init__(
@@ -71,10 +71,11 @@ class ImageFinder:
         self._seen: OrderedDict[str, tuple[Validators, str]] = OrderedDict()
 
     def find(self, address: str) -> FoundImage:
-        """The image that a task names, without decoding it.
+        """Find the image that a task names, without decoding it.
 
         Raises:
-            DataError: no address, or neither in the folder nor at Label Studio.
+            DataError: the address is invalid, or the image is neither in the folder nor at Label
+                Studio.
         """
         if not address or len(address) > _LONGEST_ADDRESS or not address.isprintable():
             raise DataError(
@@ -97,11 +98,11 @@ class ImageFinder:
 
     @contextmanager
     def pixels(self, found: FoundImage) -> Iterator[NDArray[np.uint8]]:
-        """The image (H, W, 3).
+        """Yield the pixels (H, W, 3) of an image that was found.
 
         Raises:
-            DataError: it is gone.
-            ImageError: unreadable, or too large to decode.
+            DataError: the image is gone.
+            ImageError: the image cannot be read, or is too large to decode.
         """
         if found.path is not None:
             with self._decoder.reading(found.path) as pixels:
@@ -129,7 +130,7 @@ class ImageFinder:
                 path = path_inside(self._folder, name)
                 state = path.stat()
             except (MissingError, OSError, ValueError):
-                continue  # not there, out of the folder, or no name that a file can have
+                continue  # missing, outside of the folder, or not a valid file name
             if name and S_ISREG(state.st_mode):
                 stamp = f"{path}\n{state.st_size}\n{state.st_mtime_ns}"
                 return FoundImage(address, stamp, path)

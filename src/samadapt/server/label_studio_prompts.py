@@ -1,4 +1,4 @@
-"""Label Studio's words: labelling configurations, prompts and brush masks in lists of results."""
+"""Label Studio's formats: labelling configurations, prompts and brush masks in result lists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LONGEST_NAME = 500
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """Names in a labelling configuration: the image, its data field, the brush and its labels."""
+    """Names in a labelling configuration: image tag, its data field, brush tag and its labels."""
 
     image: str
     field: str
@@ -37,17 +37,17 @@ class Tags:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a person said about one object: clicks, a box, and its label."""
+    """The prompts of one object: clicks, a box, and its label."""
 
     clicks: tuple[Click, ...]
     box: Box | None
     label: str
 
     def about(self, mask: Mask) -> Said | None:
-        """What of this is about the object of a mask (H, W); None if nothing is.
+        """Return the prompts that agree with a mask (H, W); None if no box or positive click does.
 
-        Positive clicks count inside it, negative ones outside, a box when it and the box around
-        the mask overlap (intersection over union) by half.
+        Positive clicks agree if they are inside the mask, negative ones if outside, a box if its
+        IoU with the bounding box of the mask is at least 0.5.
         """
         box = self.box if self.box is not None and _overlap(self.box, mask) else None
         clicks = tuple(c for c in self.clicks if _is_in(c, mask) == c.positive)
@@ -57,10 +57,10 @@ class Said:
 
 
 def read_tags(config: str) -> Tags:
-    """The names in a labelling configuration.
+    """Read the names in a labelling configuration (XML).
 
     Raises:
-        DataError: not XML, or without an image and a brush.
+        DataError: the text is not XML, is too long, or has no image or no brush.
     """
     if len(config) > _LONGEST_CONFIG:
         raise DataError(f"the labelling configuration is longer than {_LONGEST_CONFIG} characters")
@@ -82,7 +82,7 @@ def read_tags(config: str) -> Tags:
 
 
 def read_prompts(results: Sequence[Any], tags: Tags, label: str | None = None) -> Said | None:
-    """Clicks and box in a list of results, of one label if given; None without any."""
+    """Return the clicks and the box in a list of results, of one label if given; None if none."""
     clicks: list[Click] = []
     box, found = None, label
     for result in results:
@@ -117,7 +117,7 @@ def read_prompts(results: Sequence[Any], tags: Tags, label: str | None = None) -
 def _corners(
     result: Json, value: Json, is_click: bool
 ) -> tuple[list[tuple[float, float]], tuple[int, int]]:
-    """Corners of a point or box in pixels of the upright image, and its (height, width)."""
+    """Return the corners (x, y) of a point or box in the upright image, and its (height, width)."""
     sides = result.get("original_height") or 0, result.get("original_width") or 0
     size = int(float(sides[0])), int(float(sides[1]))
     corners = upright_corners(
@@ -133,7 +133,7 @@ def _corners(
 
 
 def brush_result(mask: Mask, label: str, tags: Tags, score: float) -> Json:
-    """A mask as a result of Label Studio."""
+    """Return a mask (H, W) as a brush result in Label Studio's format."""
     return {
         "id": uuid.uuid4().hex[:10],
         "from_name": tags.brush,
@@ -149,10 +149,10 @@ def brush_result(mask: Mask, label: str, tags: Tags, score: float) -> Json:
 
 
 def read_json(text: Any) -> Json:
-    """A mapping that may come as JSON in a text; an empty one for anything else.
+    """Return a mapping, decoded if it is given as JSON text; an empty one for anything else.
 
     Raises:
-        DataError: JSON that no honest client sends.
+        DataError: `check_json` refuses the text.
     """
     if isinstance(text, str):
         check_json(text.encode("utf-8", "surrogatepass"))
@@ -164,15 +164,15 @@ def read_json(text: Any) -> Json:
 
 
 def items(value: Any) -> list[Any]:
-    """A list; an empty one for anything else."""
+    """Return a value if it is a list, else an empty list."""
     return value if isinstance(value, list) else []
 
 
 def first_name(names: Any) -> str | None:
-    """The first label of a result; None without one.
+    """Return the first label of a result; None if it has none.
 
     Raises:
-        DataError: no text, or too long a one.
+        DataError: the label is not a text, or is too long.
     """
     if not items(names):
         return None
@@ -193,7 +193,7 @@ def _is_in(click: Click, mask: Mask) -> bool:
 
 
 def _overlap(box: Box, mask: Mask) -> bool:
-    """Whether a box and the box around a mask overlap by half."""
+    """Return True if the IoU of a box and the bounding box of a mask is at least 0.5."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not rows.size:
         return False

@@ -1,4 +1,4 @@
-"""`Learning`: the adapters of a project, what they did for it so far, and copies of them."""
+"""`Learning`: the adapters of a project, how well they do, and snapshots of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PATIENCE_SECONDS, _PAUSE_SECONDS = 20.0, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """An adapter to choose: what to call it, and what it is."""
+    """An adapter that can be chosen: its name in requests, and a description."""
 
     spec: str
     text: str
@@ -40,22 +40,22 @@ class Choice:
 class Learning:
     """The adapters that a project uses; those that learn are saved after every object.
 
-    Of all servers of a project one at a time learns. The others answer with what it saved, and
-    hand over to it what is accepted at them. When it ends, another one goes on where it was. Which
-    adapters are used is the project's choice, the same at all of them.
+    When several servers share a project, one of them learns. The others predict with the state that
+    it saved, and hand over the objects accepted at them. When that server stops, another one
+    continues from the saved state. All servers of a project use the same adapters.
 
     Args:
-        project: whose objects tell how it goes.
+        project: stores the choice of adapters, and the objects that the statistics are about.
         model: the base model.
-        folder: where adapters are kept; made when first needed. The same for all servers.
-        specs: what to begin with, as on the command line; the others' choice where there are any.
+        folder: folder of the saved adapters, shared by all servers; made when first needed.
+        specs: adapters to begin with, as on the command line; ignored if another server runs.
 
     Attributes:
         teaches: whether this is the server that learns.
 
     Raises:
-        AdapterError: unknown, damaged, or made for another model.
-        DataError: other servers of the project have another model.
+        AdapterError: an adapter is unknown, damaged, or made for another model.
+        DataError: other servers of the project use another model.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Learning:
 
     @property
     def is_learning(self) -> bool:
-        """Whether any adapter learns."""
+        """Whether any adapter in use learns in sessions."""
         return any(adapter.learns_in_session for adapter in self.adapters)
 
     @property
@@ -86,10 +86,11 @@ class Learning:
         return any(adapter.report().is_adapted for adapter in self.adapters)
 
     def use(self, specs: tuple[str, ...]) -> None:
-        """Use other adapters, at all servers.
+        """Use other adapters, at all servers of the project.
 
         Raises:
-            AdapterError: unknown, damaged, or made for another model; the present ones stay.
+            AdapterError: one is unknown, damaged, or made for another model; then the present ones
+                stay in use.
         """
         with self._lock:
             self._load(specs)
@@ -99,7 +100,10 @@ class Learning:
     # -- with other servers -------------------------------------------------------------------
 
     def exchange(self) -> bool:
-        """Hand over, collect and catch up; whether what was learned elsewhere is in use now."""
+        """Learn the objects of other servers, or load the state that another server has saved.
+
+        Returns True if a newer state was loaded.
+        """
         with self._lock:
             if self.teaches:
                 for adapter in self.adapters:
@@ -109,7 +113,7 @@ class Learning:
             return any(caught_up)
 
     def is_behind(self) -> bool:
-        """Whether another server chose adapters, or this one is the one that learns now."""
+        """Return True if `follow` has to act: on a new choice, a reset, or another server's end."""
         chosen = self._project.learning.read()
         return self._duty.is_mine() != self.teaches or (
             chosen is not None
@@ -120,7 +124,7 @@ class Learning:
         )
 
     def follow(self) -> None:
-        """Use the adapters that were chosen at any server, and learn if nobody else does.
+        """Use the adapters that were chosen at any server, and learn if no other server does.
 
         Raises:
             AdapterError: they cannot be loaded here.
@@ -138,18 +142,18 @@ class Learning:
     # -- what the page can do -----------------------------------------------------------------
 
     def choose(self, spec: str) -> None:
-        """Use one of `choices`.
+        """Use one of the adapters in `choices`.
 
         Raises:
-            MissingError: not among them.
-            AdapterError: cannot be loaded.
+            MissingError: there is no such choice.
+            AdapterError: the adapter cannot be loaded.
         """
         if spec not in {choice.spec for choice in self.choices()}:
             raise MissingError(f"there is no adapter {spec!r}: choose one from the list")
         self.use(self._specs_of(spec))
 
     def choices(self) -> list[Choice]:
-        """What can be chosen: nothing, learning here, what ships, and snapshots."""
+        """Return the choices: none, methods that learn, shipped adapters, tasks and snapshots."""
         found = [Choice(NONE, "none: the model as it is")]
         if not self._model.spec.takes_adapters:
             return found
@@ -168,42 +172,42 @@ class Learning:
 
     @property
     def tasks_folder(self) -> Path:
-        """Where adapters are kept that were taught a task here."""
+        """Folder of the adapters that were taught a task in this project."""
         return self.folder / _TASKS
 
     def tasks(self) -> list[dict[str, str]]:
-        """Tasks that were taught here: what to call each, and the label that it is of."""
+        """Return the tasks taught in this project, each with the adapter's "spec" and a "name"."""
         found = []
         for place in sorted(self.tasks_folder.glob("*/" + CONFIG_FILE)):
             try:
                 config = json.loads(place.read_text(encoding="utf-8"))
                 task = config.get("category") or config.get("recipe", {}).get("category")
             except (OSError, ValueError, AttributeError):
-                continue  # a folder that was damaged can be chosen no more
+                continue  # a damaged folder cannot be chosen
             name = place.parent.name
             found.append({"spec": f"task:{name}", "name": str(task or name)})
         return found
 
     def load(self, spec: str) -> Adapter:
-        """A new adapter of what a spec names, in no session.
+        """Load the adapter that a spec names, for use outside of sessions.
 
         Raises:
-            AdapterError: unknown, damaged, or made for another model.
+            AdapterError: it is unknown, damaged, or made for another model.
         """
         return create_adapter(self._source(spec), self._model)
 
     def snapshots(self) -> list[str]:
-        """Names of the copies that were made."""
+        """Return the names of the snapshots."""
         folder = self.folder / _SNAPSHOTS
         if not folder.is_dir():
             return []
         return sorted(p.name for p in folder.iterdir() if (p / CONFIG_FILE).is_file())
 
     def snapshot(self, name: str) -> Path:
-        """Save a copy of what was learned so far; returns its folder.
+        """Save a copy of what was learned so far, and return its folder.
 
         Raises:
-            AdapterError: nothing learns, the name is taken, or it cannot be written.
+            AdapterError: no adapter learns, the name is taken, or the copy cannot be written.
         """
         with self._lock:
             adapter = self._learner()
@@ -217,11 +221,11 @@ class Learning:
             return target
 
     def reset(self) -> None:
-        """Forget what was learned, at all servers; a copy of it stays in the folder.
+        """Forget what was learned, at all servers; a copy stays in the folder under a new name.
 
         Raises:
-            AdapterError: it cannot be moved aside.
-            BusyError: the server that learns does not answer.
+            AdapterError: the saved state cannot be renamed.
+            BusyError: the server that learns does not respond.
         """
         with self._lock:
             number = self._project.learning.wish_reset()
@@ -239,16 +243,17 @@ class Learning:
 
     @property
     def learned(self) -> int:
-        """From how many objects the adapter in use has learned."""
+        """Number of objects that the adapter in use has learned."""
         learner = self._learner()
         return 0 if learner is None else learner.report().objects
 
     def summary(self) -> dict[str, Any]:
-        """What the page shows: how it goes, object by object.
+        """Return the state of learning as JSON, with the statistics that the page plots.
 
-        An object is verified if somebody painted it or corrected it (it took more than one
-        prompt), or took it up again and saved it. Of the others nobody said more than that they
-        would do. Prompts are compared with the frozen model's only where the object was clicked.
+        "objects" holds [prompts, prompts of the frozen model, adapted, verified] of the last 500
+        objects. An object is verified if a person painted it, gave it more than one prompt, or
+        edited it later; the others were accepted unchanged. The frozen model's prompts are known
+        only for objects that were clicked, else null.
         """
         with self._lock:
             learner = self._learner()
@@ -283,7 +288,7 @@ class Learning:
         }
 
     def close(self) -> None:
-        """Let learning come to an end, and stop it."""
+        """Wait until everything is learned, stop learning, and let another server take over."""
         with self._lock:
             for adapter in self.adapters:
                 adapter.wait(_SETTLE_SECONDS)
@@ -293,7 +298,7 @@ class Learning:
     # -- private ------------------------------------------------------------------------------
 
     def _join(self, others: LearningChoice) -> None:
-        """Do as the servers that are there already."""
+        """Use the adapters that the other running servers of the project use."""
         if others.weights != self._model.identity.weights_hash:
             raise DataError(
                 f"other servers of this project have the model {others.model}, this one has "
@@ -317,7 +322,7 @@ class Learning:
                 adapter.catch_up()
 
     def _forget(self, number: int) -> None:
-        """Begin anew with learning, as the wish of this number said."""
+        """Carry out the reset request of this number: move the learned state aside, start anew."""
         self._close()
         for spec in self.specs:
             current = self._place(spec)
@@ -349,18 +354,18 @@ class Learning:
         return adapter.serving(self._model, place)
 
     def _source(self, spec: str) -> str:
-        """Folder or name of what a spec stands for."""
+        """Return the folder or the name of the adapter that a spec stands for."""
         for kind, folder in (("snapshot:", _SNAPSHOTS), ("task:", _TASKS)):
             if spec.startswith(kind):
                 return str(self.folder / folder / spec.removeprefix(kind))
         return spec
 
     def _learner(self) -> Adapter | None:
-        """The first adapter that learns."""
+        """Return the first adapter in use that learns, if any."""
         return next((a for a in self.adapters if a.learns_in_session), None)
 
     def _place(self, spec: str) -> Path:
-        """Where what a spec learns is kept: apart for every model."""
+        """Return the folder of the state that a spec learns; every model has its own."""
         plain = re.sub(r"[^A-Za-z0-9.-]+", "-", spec).strip("-")
         return self.folder / _CURRENT / f"{plain}-{self._model.identity.weights_hash[:12]}"
 

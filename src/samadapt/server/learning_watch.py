@@ -1,4 +1,4 @@
-"""`LearningWatch`: what this server learns and what others learned, brought together."""
+"""`LearningWatch`: exchanges what is learned with the other servers of a project."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SECONDS = 1.0
 
 
 class LearningWatch:
-    """Looks every second, in a thread of its own, at what other servers of the project did.
+    """Checks every second, in a thread of its own, what other servers of the project did.
 
     Args:
-        learning: this server's.
-        changing: within it adapters may be changed.
-        learned: called when what was learned elsewhere is in use.
+        learning: the learning of this server.
+        changing: returns a context manager within which adapters may be changed.
+        learned: called after the adapters took over what another server learned.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class LearningWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the thread."""
         self._closed.set()
         self._thread.join(timeout=10)
 
@@ -45,11 +45,11 @@ class LearningWatch:
             try:
                 self._look()
                 self._said = ""
-            except SamadaptError as error:  # the database is away: it is looked for again
+            except SamadaptError as error:  # such as no connection to the database: try again
                 if str(error) != self._said:
                     _LOG.warning("learning with other servers: %s", error)
                 self._said = str(error)
-            except Exception:  # whatever it was, the next look may do better
+            except Exception:  # the next check may succeed
                 _LOG.exception("unexpected error in learning with other servers")
 
     def _look(self) -> None:

@@ -1,4 +1,4 @@
-"""`SharedAdapters`: several sessions at adapters that know one object at a time."""
+"""`SharedAdapters`: lets several sessions share adapters that know one object at a time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from samadapt.session.lease import AdapterLease
 
 
 class SharedAdapters:
-    """Adapters that sessions share, one after the other: whose object they are learning from.
+    """Lets sessions use the same adapters in turns.
 
-    Whoever comes next tells the adapters of the own image first, so that nobody is answered with
-    what another person's unfinished object taught. Only that, and learning itself, is done one
-    after the other; predictions run at the same time, each with the decoder of its own turn.
+    A session whose turn begins calls `on_open` with its own image first, so that its predictions do
+    not use what the unfinished object of another session taught. Only this and learning are
+    serialized; predictions run in parallel, each with the decoder as it was in the session's turn.
     """
 
     def __init__(self) -> None:
@@ -31,14 +31,15 @@ class SharedAdapters:
         self._owner: SharedLease | None = None
 
     def lease(self, adapters: Sequence[Seams]) -> SharedLease:
-        """A lease for one session."""
+        """Return a new lease for one session."""
         return SharedLease(self, adapters)
 
     @contextmanager
     def turn(self, lease: SharedLease, embedding: ImageEmbedding | None) -> Iterator[None]:
-        """It is this lease's turn until the block ends.
+        """Give a lease its turn until the block ends; other leases wait.
 
-        Without an embedding the session tells the adapters of its image itself.
+        Calls `on_open` of the adapters if another lease had the turn before, unless `embedding` is
+        None: then the session calls it itself.
         """
         with self._lock:
             if self._owner is not lease:
@@ -50,72 +51,72 @@ class SharedAdapters:
             yield
 
     def begin_again(self) -> None:
-        """The adapters changed: whoever comes next tells them of the own image first."""
+        """Call after the adapters changed: the next turn calls `on_open` in any case."""
         with self._lock:
             self._owner = None
 
     def leave(self, lease: AdapterLease) -> None:
-        """A session ends."""
+        """End the turn of a lease whose session is closed."""
         with self._lock:
             if self._owner is lease:
                 self._owner = None
 
 
 class SharedLease(AdapterLease):
-    """One session's use of shared adapters: always in its own turn."""
+    """Lets one session use shared adapters, always in its own turn."""
 
     def __init__(self, shared: SharedAdapters, adapters: Sequence[Seams]) -> None:
         super().__init__(adapters)
         self._shared = shared
 
     def answering(self, model: SegmentationModel, embedding: ImageEmbedding) -> Sequence[Seams]:
-        """The adapters as they are for this session now, whatever others teach them meanwhile."""
+        """Return the adapters in their present state, which later learning does not change."""
         if not any(adapter.learns_in_session for adapter in self.adapters):
             return self.adapters
         with self._shared.turn(self, embedding):
             return _pinned(model.decoder, self.adapters)
 
     def learners(self) -> Sequence[Adapter]:
-        """The adapters that learn in sessions, each as this session teaches it."""
+        """Return the adapters that learn in sessions, wrapped to learn in this session's turn."""
         learners = [a for a in super().learners() if a.learns_in_session]
         return [_Taught(adapter, self._shared, self) for adapter in learners]
 
 
 class _Taught(Adapter):
-    """An adapter as one session teaches it."""
+    """Wraps an adapter so that it receives the events of one session in the session's turn."""
 
     def __init__(self, adapter: Adapter, shared: SharedAdapters, lease: SharedLease) -> None:
         self._adapter, self._shared, self._lease = adapter, shared, lease
         self.config = adapter.config
 
     def on_open(self, embedding: ImageEmbedding) -> None:
-        """An image was opened."""
+        """Handle the opening of an image."""
         with self._shared.turn(self._lease, None):
             self._adapter.on_open(embedding)
 
     def on_click(self, interaction: Interaction) -> None:
-        """A click or a box was answered."""
+        """Handle a click or a box that was answered with a mask."""
         with self._shared.turn(self._lease, interaction.embedding):
             self._adapter.on_click(interaction)
 
     def on_undo(self, interaction: Interaction) -> None:
-        """The person went back."""
+        """Handle undo, redo or reset."""
         with self._shared.turn(self._lease, interaction.embedding):
             self._adapter.on_undo(interaction)
 
     def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
-        """The object was accepted."""
+        """Handle an accepted object."""
         with self._shared.turn(self._lease, interaction.embedding):
             self._adapter.on_accept(interaction, mask)
 
     def on_skip(self, interaction: Interaction) -> None:
-        """The object was given up."""
+        """Handle an object that was skipped."""
         with self._shared.turn(self._lease, interaction.embedding):
             self._adapter.on_skip(interaction)
 
 
 class _Pinned(Seams):
-    """An adapter whose decoder is the one of a certain moment."""
+    """An adapter whose mask decoder is fixed, as it was at a certain moment."""
 
     def __init__(self, adapter: Seams, decoder: nn.Module) -> None:
         self._adapter, self._decoder = adapter, decoder
@@ -144,7 +145,7 @@ class _Pinned(Seams):
 
 
 def _pinned(decoder: nn.Module, adapters: Sequence[Seams]) -> tuple[Seams, ...]:
-    """Each with the decoder as it and those before it leave it."""
+    """Return the adapters, each with the decoder that it and those before it make of `decoder`."""
     found = list[Seams]()
     for adapter in adapters:
         decoder = adapter.mask_decoder(decoder)

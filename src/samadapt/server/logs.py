@@ -1,4 +1,4 @@
-"""Logs that a flood of the same message cannot fill."""
+"""A filter that limits how often a message is logged."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ _SECONDS = 60.0
 
 
 class SparingFilter(logging.Filter):
-    """Lets through the first few messages of a kind in a minute, and then says how many followed.
+    """Lets the first few messages of a kind pass in each period, and reports how many followed.
+
+    Messages of one logger with the same format string are of one kind.
 
     Args:
-        most: messages of one kind per period.
-        seconds: the period.
+        most: most messages of one kind in a period.
+        seconds: length of the period.
     """
 
     def __init__(self, most: int = _MOST, seconds: float = _SECONDS) -> None:
@@ -26,7 +28,7 @@ class SparingFilter(logging.Filter):
         self._kinds: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record is written; appends how many of its kind were left out before it."""
+        """Return True if a record is logged; appends how many of its kind were left out before."""
         kind, now = (record.name, str(record.msg)[:200]), time.monotonic()
         with self._lock:
             began, count = self._kinds.get(kind, (now, 0))
@@ -42,7 +44,7 @@ class SparingFilter(logging.Filter):
 
 
 def write_sparingly() -> None:
-    """Put a fresh filter on the loggers of the server."""
+    """Add a new `SparingFilter` to each logger of the server, in place of an earlier one."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         for known in [f for f in logger.filters if isinstance(f, SparingFilter)]:

@@ -1,4 +1,4 @@
-"""`FrozenMeasure`: what the frozen model would have needed for the objects that were accepted."""
+"""`FrozenMeasure`: how many prompts accepted objects would have needed without adapters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MOST_WAITING = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Task:
-    """An accepted object: its number, image, what was said and what came of it."""
+    """An accepted object to measure: its number, embedding, prompts and accepted mask (H, W)."""
 
     object_id: int
     embedding: ImageEmbedding
@@ -40,12 +40,12 @@ class Task:
 def frozen_prompts(
     model: SegmentationModel, task: Task, pause: Callable[[], None] = lambda: None
 ) -> int:
-    """Prompts until the model without adapters agrees with the accepted mask (IoU 0.85).
+    """Return how many prompts the model without adapters needs to reach IoU 0.85.
 
-    It is told the person's own prompts first, then one click of the robot annotator after
-    another; 11 stands for more than 10. Rough agreement is less than the person asked for, which
-    favours the frozen model; that the mask to agree with came from the adapted one favours that.
-    It shows a trend; `samadapt benchmark` measures against a ground truth.
+    The IoU is with the accepted mask. The person's own prompts come first, then clicks of the robot
+    annotator; 11 stands for more than 10. The threshold is lower than what the person asked for,
+    which favours the frozen model; the accepted mask came from the adapted model, which favours
+    that one. So the number shows a trend; `samadapt benchmark` compares with ground truth.
 
     Args:
         model: the model.
@@ -73,11 +73,11 @@ def frozen_prompts(
 
 
 class FrozenMeasure:
-    """Measures accepted objects in a thread of its own, whenever nobody is clicking.
+    """Measures accepted objects in a thread of its own, while nobody is clicking.
 
     Args:
         model: the model.
-        done: told (object, prompts).
+        done: called with each object's number, and its number of prompts.
     """
 
     def __init__(self, model: SegmentationModel, done: Callable[[int, int], None]) -> None:
@@ -89,11 +89,11 @@ class FrozenMeasure:
         self._thread: threading.Thread | None = None
 
     def somebody_clicked(self) -> None:
-        """Wait a moment before going on."""
+        """Pause the measuring for a moment, so that it does not slow down the answer."""
         self._busy_until = time.monotonic() + _QUIET_SECONDS
 
     def add(self, task: Task) -> None:
-        """Measure an object when there is time; the oldest is dropped when there are too many."""
+        """Add an object to the queue; if the queue is full, its oldest object is dropped."""
         with self._changed:
             if self._closed:
                 return
@@ -106,7 +106,7 @@ class FrozenMeasure:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the thread, and drop the objects in the queue."""
         with self._changed:
             self._closed = True
             self._tasks.clear()
@@ -136,4 +136,4 @@ class FrozenMeasure:
 
 
 class _Closed(Exception):  # noqa: N818  not an error
-    """The measuring ends in the middle of an object."""
+    """Raised to stop measuring in the middle of an object."""

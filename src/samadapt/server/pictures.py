@@ -1,4 +1,4 @@
-"""Images for the eye: the file itself where a browser shows what the model sees, else a PNG."""
+"""Images for the page: the file itself if a browser shows it as the model sees it, else a PNG."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _PNG_DEPTH = 24
 
 
 def path_inside(folder: Path, name: str) -> Path:
-    """The file `name` of `folder`, which does not lead out of it, not even by a link.
+    """Return the path of the file `name` in `folder`, after checking that it is inside.
 
     Raises:
-        MissingError: it does, or goes round in circles.
+        MissingError: the name or a symbolic link leads out of the folder, or links form a loop.
     """
     path = folder / name
     try:
@@ -45,10 +45,10 @@ def path_inside(folder: Path, name: str) -> Path:
 
 
 class Pictures:
-    """Encoded pictures for the page, the last ones kept in memory.
+    """Encodes images for the page, with a cache of the last ones.
 
     Args:
-        limit: bytes to keep.
+        limit: most bytes in the cache.
         decoder: decodes image files.
     """
 
@@ -60,18 +60,18 @@ class Pictures:
         self._lock = threading.Lock()
 
     def picture(self, path: Path) -> tuple[bytes, str]:
-        """The whole image, without loss, and its media type.
+        """Return the whole image as an encoded file without loss, and its media type.
 
         Raises:
-            ImageError: unreadable.
+            ImageError: the image cannot be read.
         """
         return self._get(path, "full")
 
     def thumbnail(self, path: Path) -> tuple[bytes, str]:
-        """A small JPEG of the image.
+        """Return a small JPEG of the image, and its media type.
 
         Raises:
-            ImageError: unreadable.
+            ImageError: the image cannot be read.
         """
         return self._get(path, "small")
 
@@ -128,7 +128,7 @@ class Pictures:
 
 
 def _safe_kind(path: Path) -> str | None:
-    """The media type of a file that browsers show exactly as `read_image` reads it."""
+    """Return the media type if browsers show a file exactly as `read_image` reads it, else None."""
     try:
         with path.open("rb") as file:
             head = file.read(32)

@@ -1,4 +1,4 @@
-"""`Proposing`: objects are looked for on all images behind the work; what is found waits."""
+"""`Proposing`: searches all images for objects in the background, and stores proposals."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from samadapt.store.proposals import NewProposal
 from samadapt.store.records import StoredImage
 
 _LONGEST = 3600.0
-"""Seconds that the tiles of an image may take to be made."""
+"""Most seconds to wait until the tiles of an image are made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is found on an image, and whether it is of another kind than what was learned from."""
+    """Proposals on an image, and whether the image is from another domain than the examples."""
 
     proposals: Sequence[NewProposal]
     is_unlike: bool = False
@@ -31,20 +31,20 @@ class Found:
 
 Find = Callable[[StoredImage, ImageEmbedding], Found]
 FindLarge = Callable[[TiledImage, Callable[[], None]], Found]
-"""Looks at an image larger than memory; calls the function between windows."""
+"""Searches an image larger than memory; calls the given function between windows."""
 
 
 @dataclass(slots=True)
 class Progress(RunProgress):
-    """How far a run over all images is.
+    """Progress of a run over all images.
 
     Attributes:
-        what: what is looked for, in words.
-        images: to look at.
-        looked: looked at so far.
-        found: proposals so far.
-        failed: images that could not be used.
-        unlike: images with proposals that are of another kind than those with examples.
+        what: what is searched for, in words.
+        images: number of images to search.
+        looked: number of images searched so far.
+        found: number of proposals made so far.
+        failed: number of images that could not be searched.
+        unlike: numbers of images with proposals that are from another domain than the examples.
         labels: numbers of labels by the names that they had when the run began.
     """
 
@@ -57,17 +57,17 @@ class Progress(RunProgress):
     labels: Mapping[str, int | None] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """As the page takes it."""
+        """Return all fields but `labels` as a JSON object."""
         return {k: v for k, v in RunProgress.to_json(self).items() if k != "labels"}
 
 
 class Proposing(BackgroundRun[Progress]):
-    """Looks for objects on all images, one run at a time, and gives way to people.
+    """Searches all images for objects, one run at a time; requests of people have priority.
 
     Args:
         gallery: the images.
         encoder: encodes them.
-        tiled: those that are larger than memory.
+        tiled: the images that are larger than memory.
     """
 
     def __init__(self, gallery: Gallery, encoder: Encoder, tiled: TiledImages) -> None:
@@ -76,7 +76,7 @@ class Proposing(BackgroundRun[Progress]):
 
     @property
     def what(self) -> str:
-        """What is looked for, in words, with the label's present name."""
+        """What is searched for, in words, with the label's present name."""
         said = self.progress.what, self.progress.labels
         return self._gallery.project.proposals.present_source(*said)
 
@@ -87,17 +87,17 @@ class Proposing(BackgroundRun[Progress]):
         find: Find,
         find_large: FindLarge | None = None,
     ) -> None:
-        """Look at all images that are not finished.
+        """Search all images that are not finished.
 
         Args:
-            source: what the proposals come from: those that it made before give way.
-            labels: numbers of the labels that it names and finds, which may be renamed meanwhile
-                (None: the name is that of no label).
-            find: looks at one image.
-            find_large: looks at one that is larger than memory; those fail if left out.
+            source: names the search; its proposals replace those of earlier runs of the same name.
+            labels: numbers of the labels that `source` and the proposals name (None: no label has
+                the name), as labels may be renamed during the run.
+            find: searches one image.
+            find_large: searches one that is larger than memory; those fail if left out.
 
         Raises:
-            ConflictError: a run goes on already.
+            ConflictError: another run is going on.
         """
         numbers = [
             entry.id
@@ -120,7 +120,7 @@ class Proposing(BackgroundRun[Progress]):
             try:
                 self._look(progress, number, finders)
             except (SamadaptError, OSError, MemoryError):
-                progress.failed += 1  # whoever opens the image is told why
+                progress.failed += 1  # the reason is shown when the image is opened
             progress.looked += 1
 
     def _look(

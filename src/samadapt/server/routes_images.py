@@ -1,4 +1,4 @@
-"""Routes about images: the list, one image, its picture, marks, and who is where."""
+"""Routes about images: the list, one image, its pixels, its mark, and who annotates it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from samadapt.store.session_objects import label_number
 router = APIRouter(prefix="/api")
 
 _MOST_CHANGED = 300
-"""Rows of an answer about changes: the whole list is no dearer than more of them."""
+"""Most rows in an answer about changes; beyond it, sending the whole list costs no more."""
 
 
 @router.get("/images")
 def list_images(here: Here, me: Me) -> Response:
-    """All images as `Gallery.rows`, which of them others are at, and how far the log is.
+    """Return the list of all images.
 
-    Each of the `stacks` has the numbers of its slices, which are images as well.
+    `images` are rows as `Gallery.rows` describes them, `taken` the names of the people who annotate
+    an image now, by image, `number` the number of the last event in the log. Each of the `stacks`
+    has the numbers of its slices, which are images as well.
     """
     number = here.project.journal.last_number()
     rows = here.gallery.rows(here.gallery.scan(), here.sessions.holding(me.client))
     found = {"images": rows, "taken": _taken(here, me.client), "number": number}
-    # Ten thousand rows: FastAPI would look at every one of them again.
+    # FastAPI would validate every one of up to ten thousand rows.
     body = json.dumps(found | {"stacks": here.gallery.slices.rows()})
     return Response(body, media_type="application/json")
 
@@ -46,13 +48,13 @@ def changes(
     after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
     image: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0,
 ) -> dict[str, Any]:
-    """What anybody changed after event `after`: asked every second, and cheap while nothing is new.
+    """Return what anybody changed after event `after`; fast while nothing has changed.
 
-    `images` are rows as in the list, but for objects under way, which the client knows itself; null
-    if there are too many of them: then ask for the list.
-    `open` says how `image` is if anything changed there: number and revision of its objects, and
-    its mark. `others` are there, too. `proposals` is how many wait in all, and
-    `learned` from how many objects the model learned: neither is in the log.
+    `images` are the changed rows of the list, without the client's objects under way; null if they
+    are too many: then request the list. `open` is the state of `image` if it changed: number and
+    revision of its objects, and its mark. `others` are the names of other people who annotate it
+    now. `proposals` is the number of all waiting proposals, `learned` the number of objects that
+    the adapter has learned.
     """
     number = here.project.journal.last_number()
     claims = [claim for claim in here.project.claims.all() if claim.client != me.client]
@@ -85,7 +87,7 @@ def changes(
 
 @router.post("/images/{image_id}/open")
 def open_image(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
-    """Everything about an image but its pixels; claims it. Does not wait for encoding."""
+    """Open an image: claim it, and return all about it but its pixels; does not wait to encode."""
     image = here.looked_at(image_id)
     others = here.project.claims.take(me.client, image_id, me.person)
     here.encoder.look_ahead(here.gallery.ahead(image_id))
@@ -130,7 +132,7 @@ def open_image(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
 
 @router.get("/images/{image_id}/objects")
 def list_objects(image_id: ImageId, here: Here) -> dict[str, Any]:
-    """The objects of an image as they are now."""
+    """Return the present objects of an image, and its mark."""
     image = here.project.images.get(image_id)
     change = here.project.journal.last_change(image_id)
     return {
@@ -143,7 +145,7 @@ def list_objects(image_id: ImageId, here: Here) -> dict[str, Any]:
 
 @router.get("/images/{image_id}/pixels")
 def pixels(image_id: ImageId, here: Here) -> Response:
-    """The image, without loss, or a small view of a large one; a header tells the version."""
+    """Return the image without loss, or an overview of a large one; a header has its version."""
     image = here.gallery.looked_at(image_id)
     path, headers = here.gallery.path(image), {"x-samadapt-version": _version(image)}
     if here.tiled.is_tiled(path):
@@ -161,7 +163,7 @@ def tile(
     here: Here,
     version: Annotated[str, Query(max_length=64)] = "",
 ) -> Response:
-    """A tile of a large image, every `step`-th pixel of it; kept by the browser for a version."""
+    """Return a tile of a large image at every `step`-th pixel; browsers may cache a version."""
     image = here.gallery.looked_at(image_id)
     path = here.gallery.path(image)
     if not here.tiled.is_tiled(path):
@@ -174,7 +176,7 @@ def tile(
 
 @router.get("/images/{image_id}/thumbnail")
 def thumbnail(image_id: ImageId, here: Here) -> Response:
-    """A small picture."""
+    """Return a small JPEG of an image."""
     image = here.gallery.looked_at(image_id)
     path = here.gallery.path(image)
     if here.tiled.is_tiled(path):
@@ -188,7 +190,7 @@ def thumbnail(image_id: ImageId, here: Here) -> Response:
 
 @router.post("/images/{image_id}/mark")
 def mark(image_id: ImageId, wanted: MarkRequest, here: Here, me: Me) -> dict[str, Any]:
-    """Mark as done, skipped or neither."""
+    """Mark an image as done, skipped or neither."""
     image = here.project.images.mark(image_id, wanted.mark, wanted.revision, me.person)
     return {"mark": image.mark, "revision": image.revision}
 
@@ -202,7 +204,7 @@ def next_image(
     unfinished: bool = False,
     review: bool = False,
 ) -> dict[str, Any]:
-    """The number of the next image (unfinished, or waiting for review), null at the end."""
+    """Return the number of the next (unfinished, or waiting for review) image; null at the end."""
     wanted: Wanted = "review" if review else "unfinished" if unfinished else "any"
     direction = -1 if step < 0 else 1
     return {"image": here.gallery.next_image(me.client, me.person, after, direction, wanted)}
@@ -210,7 +212,7 @@ def next_image(
 
 @router.post("/here/{image_id}")
 def still_here(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
-    """Called every few seconds: renews the claim, and tells what others did meanwhile."""
+    """Renew the claim of an image, and return what others do; pages call it every few seconds."""
     image = here.project.images.get(image_id)
     others = here.project.claims.take(me.client, image_id, me.person)
     return {
@@ -224,7 +226,7 @@ def still_here(image_id: ImageId, here: Here, me: Me) -> dict[str, Any]:
 
 @router.post("/leave")
 def leave(here: Here, me: Me) -> dict[str, Any]:
-    """The page is closed: others may have the image."""
+    """Release the client's claim of an image, as its page was closed."""
     here.project.claims.release(me.client)
     return {}
 

@@ -1,4 +1,4 @@
-"""Routes about labels, and about what is said of objects and images beside them."""
+"""Routes about labels, tags of images, and attributes of objects."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def set_labels(wanted: LabelsRequest, here: Here, me: Me) -> Json:
 
 @router.get("/labels/counts")
 def counts(here: Here) -> Json:
-    """How many objects of all images have each label; those without one under "none"."""
+    """Return the number of objects of each label, in all images; "none" counts the unlabelled."""
     found = here.project.objects.label_counts()
     return {"counts": {"none" if k is None else str(k): count for k, count in found.items()}}
 
 
 @router.post("/labels/{label_id}/merge")
 def merge(label_id: ObjectId, wanted: MergeRequest, here: Here, me: Me) -> Json:
-    """Give all objects of a label another one, and remove it."""
+    """Remove a label; its objects get another label, or none."""
     merged = merge_label(here.project, label_id, wanted.into, wanted.revision, me.person)
     return _merged(here, merged)
 
 
 @router.post("/labels/{label_id}/unmerge")
 def unmerge(label_id: ObjectId, wanted: UnmergeRequest, here: Here, me: Me) -> Json:
-    """Bring a label back that was merged, with those of its objects that nobody changed since."""
+    """Restore a merged label, with those of its objects that nobody changed since."""
     objects = [(one.id, one.revision) for one in wanted.objects]
     merged = unmerge_label(here.project, label_id, objects, me.person, wanted.proposals)
     return _merged(here, merged)
@@ -63,7 +63,7 @@ def unmerge(label_id: ObjectId, wanted: UnmergeRequest, here: Here, me: Me) -> J
 
 @router.get("/images/{image_id}/details")
 def details(image_id: ImageId, here: Here) -> Json:
-    """The tags of an image, the attributes of its objects, and all tags of the project."""
+    """Return the tags of an image, the attributes of its objects, and all tags of the project."""
     tags = here.project.details.tags()
     return {
         "tags": tags.get(image_id, []),
@@ -74,7 +74,7 @@ def details(image_id: ImageId, here: Here) -> Json:
 
 @router.patch("/images/{image_id}/tags")
 def tag(image_id: ImageId, wanted: TagsRequest, here: Here, me: Me) -> Json:
-    """Give an image tags, and take others away."""
+    """Add tags to an image, and remove others."""
     details = here.project.details
     return {"tags": details.tag(image_id, wanted.add, me.person, remove=wanted.remove)}
 

@@ -1,4 +1,4 @@
-"""Routes about objects: clicking one, accepting it, and those that are there."""
+"""Routes about objects: prompting and accepting one, and changing accepted ones."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def stroke(image_id: ImageId, wanted: StrokeRequest, here: Here, me: Me) -> Json
 
 @router.post("/images/{image_id}/choose")
 def choose(image_id: ImageId, wanted: ChooseRequest, here: Here, me: Me) -> Json:
-    """Show another candidate."""
+    """Choose another candidate as the mask of the object under way."""
     return acted(here, me, image_id, lambda found: found.session.choose(wanted.index))
 
 
 @router.get("/images/{image_id}/candidates")
 def candidates(image_id: ImageId, here: Here, me: Me) -> Json:
-    """The masks of all candidates for the object under way, without strokes."""
+    """Return the masks of all candidates for the object under way, without strokes."""
     return here.act(
         me.client, me.person, image_id, lambda found: {"candidates": found.masks.candidates()}
     )
@@ -73,45 +73,45 @@ def candidates(image_id: ImageId, here: Here, me: Me) -> Json:
 
 @router.post("/images/{image_id}/label")
 def label(image_id: ImageId, wanted: ObjectLabelRequest, here: Here, me: Me) -> Json:
-    """Give the current object a label, and those that follow."""
+    """Set the label of the object under way, and of those that follow."""
     name = label_text(wanted.label)
     return acted(here, me, image_id, lambda found: found.session.label(name))
 
 
 @router.post("/images/{image_id}/undo")
 def undo(image_id: ImageId, here: Here, me: Me) -> Json:
-    """Take the last step back, whatever it was."""
+    """Undo the last step of any kind."""
     return acted(here, me, image_id, here.undo)
 
 
 @router.post("/images/{image_id}/redo")
 def redo(image_id: ImageId, here: Here, me: Me) -> Json:
-    """Do it again."""
+    """Redo the step that was undone last."""
     return acted(here, me, image_id, here.redo)
 
 
 @router.post("/images/{image_id}/skip")
 def skip(image_id: ImageId, here: Here, me: Me) -> Json:
-    """Give the object under way up."""
+    """Discard the object under way."""
     return acted(here, me, image_id, lambda found: found.session.skip())
 
 
 @router.post("/images/{image_id}/preview")
 def preview(image_id: ImageId, wanted: ClickRequest, here: Here, me: Me) -> Json:
-    """What a click there would give; nothing happens."""
+    """Return the mask that a click would give, without clicking."""
     found = here.sessions.get(me.client, me.person, image_id)
     return {"mask": found.masks.preview(wanted.x, wanted.y, wanted.view)}
 
 
 @router.post("/images/{image_id}/edit")
 def edit(image_id: ImageId, wanted: EditRequest, here: Here, me: Me) -> Json:
-    """Take an object up again to improve it."""
+    """Make an accepted object the object under way, to improve it."""
     return acted(here, me, image_id, lambda found: here.edit(found, wanted.object, wanted.revision))
 
 
 @router.post("/images/{image_id}/accept")
 def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> Json:
-    """Accept the object under way; answered when it is on the disk."""
+    """Accept the object under way; answers when it is saved on the disk."""
     known = made_before(here, me, image_id)
     if known is not None:
         return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
@@ -132,7 +132,7 @@ def accept(image_id: ImageId, wanted: AcceptRequest, here: Here, me: Me) -> Json
 
 @router.post("/images/{image_id}/objects")
 def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> Json:
-    """Add an object that was proposed and accepted, or painted elsewhere."""
+    """Add an object from a mask: an accepted proposal, or one painted in another program."""
     known = made_before(here, me, image_id)
     if known is not None:
         return {"object": object_json(known), **acted(here, me, image_id, lambda found: None)}
@@ -151,7 +151,7 @@ def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> Json:
 
 @router.post("/images/{image_id}/objects/add")
 def add_all(image_id: ImageId, wanted: AddAllRequest, here: Here, me: Me) -> Json:
-    """Add several objects as one step: all that were proposed, or none."""
+    """Add several objects as one step of undo; all of them, or none if one is invalid."""
 
     def action(found: ClientSession) -> None:
         label = label_text(wanted.label)
@@ -163,13 +163,13 @@ def add_all(image_id: ImageId, wanted: AddAllRequest, here: Here, me: Me) -> Jso
 
 @router.post("/images/{image_id}/similar")
 def similar(image_id: ImageId, wanted: SimilarRequest, here: Here, me: Me) -> Json:
-    """Propose further objects like the accepted ones."""
+    """Propose further objects like the accepted ones of a label."""
     return here.act(me.client, me.person, image_id, lambda found: here.similar(found, wanted))
 
 
 @router.get("/images/{image_id}/similar")
 def similar_progress(image_id: ImageId, here: Here, me: Me) -> Json:
-    """How many of how many places the search that is going on has looked at."""
+    """Return the progress of the present search: places looked at, and places in all."""
     looked, places = here.searched(me.client, image_id)
     return {"looked": looked, "places": places}
 
@@ -190,7 +190,7 @@ def change(object_id: ObjectId, wanted: ChangeRequest, here: Here, me: Me) -> Js
 
 @router.post("/objects/{object_id}/delete")
 def delete(object_id: ObjectId, wanted: RevisionRequest, here: Here, me: Me) -> Json:
-    """Delete an object; undo brings it back. To ask again for what was done changes nothing."""
+    """Delete an object; undo restores it. Repeating the request changes nothing."""
 
     def action(found: ClientSession) -> None:
         thing = here.project.objects.get(object_id)
@@ -206,5 +206,5 @@ def _changed(here: Here, me: Me, object_id: int, action: Callable[[ClientSession
 
 
 def _version(thing: StoredObject, revision: int) -> SavedObject:
-    """The version of an object that a request is based on."""
+    """Return the version of an object that a request is based on."""
     return replace(saved_object(thing), revision=revision, rle=None, deleted=False)

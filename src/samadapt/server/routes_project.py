@@ -1,4 +1,4 @@
-"""Routes about the project: labels, learning, files in and out."""
+"""Routes about the project: settings, learning, import and export."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _BLOCK = 1 << 16
 _MOST_TOLD = 20
 _LONGEST_LINE = 300
 _MOST_CONTAINERS = 2_000_000
-"""Most lists and objects of a file: an empty one takes thirty times the memory of its text."""
+"""Most lists and objects of a file; an empty one takes thirty times the memory of its text."""
 
 
 @router.get("/project")
 def project(here: Here) -> dict[str, Any]:
-    """What the page needs first."""
+    """Return what the page needs at its start: name, model, labels, export formats, notes."""
     labels, revision = here.project.labels.all()
     formats = ALL_FORMATS if here.gallery.slices.stacks else tuple(FORMATS)
     return {
@@ -56,13 +56,13 @@ def project(here: Here) -> dict[str, Any]:
 
 @router.get("/learning")
 def learning(here: Here) -> dict[str, Any]:
-    """How learning goes."""
+    """Return the state of learning, as `Learning.summary` describes it."""
     return here.learning.summary()
 
 
 @router.post("/learning/reset")
 def reset(here: Here) -> dict[str, Any]:
-    """Forget what was learned (a copy stays in the folder)."""
+    """Forget what was learned; a copy stays in the folder of adapters."""
     with here.changing_adapters() as adapters:
         adapters.reset()
     return here.learning.summary()
@@ -70,7 +70,7 @@ def reset(here: Here) -> dict[str, Any]:
 
 @router.post("/learning/snapshot")
 def snapshot(wanted: NameRequest, here: Here) -> dict[str, Any]:
-    """Save a copy of what was learned."""
+    """Save a snapshot of what was learned."""
     place = here.learning.snapshot(wanted.name)
     return {**here.learning.summary(), "saved": str(place)}
 
@@ -108,20 +108,20 @@ async def import_file(
 
 @router.get("/import")
 def import_progress(here: Here) -> dict[str, Any]:
-    """How many of how many images the present import has dealt with."""
+    """Return the progress of the present import: images done, and images in all."""
     done, images = here.imported
     return {"running": here.importing.locked(), "done": done, "images": images}
 
 
 @router.post("/import/undo")
 def undo_import(wanted: ImportedRequest, here: Here, me: Me) -> dict[str, Any]:
-    """Take an import back, as one step; objects that were changed since stay."""
+    """Undo an import as one step; objects that were changed since stay."""
     return {"objects": take_back(here.project, wanted.objects, me.person, wanted.revision)}
 
 
 @router.post("/import/redo")
 def redo_import(wanted: ImportedRequest, here: Here, me: Me) -> dict[str, Any]:
-    """Bring the objects of an import again that was taken back."""
+    """Restore the objects of an import that was undone."""
     return {"objects": do_again(here.project, wanted.objects, me.person, wanted.revision)}
 
 
@@ -134,10 +134,11 @@ def export(
     untouched: bool = False,
     simplify: Annotated[float, Query(ge=0, le=100)] = 0.0,
 ) -> StreamingResponse:
-    """All objects as a file (COCO) or a zip archive (all other formats).
+    """Return all objects as a file (COCO) or a zip archive (all other formats).
 
-    What cannot be written is named: in the file's "info", or in `left-out.txt` of the archive. The
-    header "x-samadapt-summary" says in percent-encoded JSON what was written and what was not.
+    Objects that cannot be written are listed in the file's "info", or in `left-out.txt` of the
+    archive. The header "x-samadapt-summary" holds, as percent-encoded JSON, what was written and
+    what was left out.
     """
     check_format(format, simplify, ALL_FORMATS)
     folder = Path(tempfile.mkdtemp(prefix="samadapt-"))

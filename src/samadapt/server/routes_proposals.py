@@ -1,4 +1,4 @@
-"""Routes about proposals on all images: looking for them, and the queue in which they wait."""
+"""Routes about proposals on all images: the search for them, and the queue for review."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from samadapt.store.session_objects import saved_object
 router = APIRouter(prefix="/api")
 
 _MOST = 40
-"""Proposals on one image by one run."""
+"""Most proposals on one image by one run."""
 _SECONDS = 10.0
 
 
 @router.get("/proposals")
 def standing(here: Here) -> Json:
-    """How many proposals wait, what tasks can be proposed, and how far the run is."""
+    """Return the number of waiting proposals, the tasks to search for, and the run's progress."""
     run = here.proposing.progress.to_json()
     return {
         "waiting": here.gallery.waiting.count(),
@@ -50,13 +50,13 @@ def standing(here: Here) -> Json:
 
 @router.get("/proposals/counts")
 def counts(here: Here) -> Json:
-    """How many proposals wait on each image; images without any are left out."""
+    """Return the number of waiting proposals by image; images without any are left out."""
     return {"counts": here.gallery.waiting.counts()}
 
 
 @router.post("/proposals/run")
 def run(wanted: ProposeRequest, here: Here) -> Json:
-    """Look for objects on all unfinished images, behind the work."""
+    """Search all unfinished images for objects, in the background."""
     all_labels = here.project.labels.all()[0]
     if wanted.task is not None:
         if wanted.task not in {task["spec"] for task in here.learning.tasks()}:
@@ -77,28 +77,28 @@ def run(wanted: ProposeRequest, here: Here) -> Json:
 
 @router.post("/proposals/stop")
 def stop(here: Here) -> Json:
-    """End the run; what was found waits."""
+    """Stop the run; the proposals found so far stay in the queue."""
     here.proposing.stop()
     return standing(here)
 
 
 @router.get("/proposals/next")
 def following(here: Here, after: int = 0) -> Json:
-    """The most doubtful proposal, or the one that follows `after` in that order."""
+    """Return the most uncertain proposal, or the one after proposal `after` in that order."""
     while waiting := here.gallery.waiting.by_doubt():
         numbers = [number for _, number in waiting]
         at = numbers.index(after) + 1 if after in numbers else 0
         image, number = waiting[at % len(waiting)]
-        with suppress(SamadaptError):  # whoever opens the image is told
+        with suppress(SamadaptError):  # the reason is shown when the image is opened
             here.looked_at(image)
-        if waiting == here.gallery.waiting.by_doubt():  # else the file turned out to be replaced
+        if waiting == here.gallery.waiting.by_doubt():  # else the file was replaced: look again
             return {"next": {"id": number, "image": image}, "waiting": len(waiting)}
     return {"next": None, "waiting": 0}
 
 
 @router.get("/images/{image_id}/proposals")
 def waiting(image_id: ImageId, here: Here) -> Json:
-    """The proposals of an image, the most doubtful first."""
+    """Return the waiting proposals of an image, the most uncertain first."""
     some = here.gallery.waiting.of_image(image_id)
     some.sort(key=lambda one: (abs(one.proposal.score - 0.5), one.id))
     names = {label.name for label in here.project.labels.all()[0]}
@@ -107,7 +107,7 @@ def waiting(image_id: ImageId, here: Here) -> Json:
 
 @router.post("/images/{image_id}/proposals/accept")
 def accept_all(image_id: ImageId, wanted: ProposalsRequest, here: Here, me: Me) -> Json:
-    """Make proposals of an image objects, as one step; those that are gone are left out."""
+    """Accept proposals of an image as one step; those that are no longer waiting are left out."""
     found: list[ClientSession] = []
 
     def action(session: ClientSession) -> None:
@@ -121,7 +121,7 @@ def accept_all(image_id: ImageId, wanted: ProposalsRequest, here: Here, me: Me) 
 
 @router.post("/proposals/{number}/accept")
 def accept(number: ObjectId, wanted: FixRequest, here: Here, me: Me) -> Json:
-    """Make a proposal an object, and learn it; with `fix`, clicks improve it next."""
+    """Accept a proposal, which the adapter learns; with `fix`, open the object for editing."""
     image_id = here.project.proposals.image_of(number)
     known = made_before(here, me, image_id)
     if known is not None:
@@ -143,7 +143,7 @@ def accept(number: ObjectId, wanted: FixRequest, here: Here, me: Me) -> Json:
 
 @router.post("/proposals/{number}/reject")
 def reject(number: ObjectId, here: Here, me: Me) -> Json:
-    """Take a proposal out; nothing like it is proposed there again, unless that is undone."""
+    """Reject a proposal; unless this is undone, none like it is proposed there again."""
 
     def action(found: ClientSession) -> None:
         here.project.proposals.get(number)
@@ -212,7 +212,7 @@ def _label_name(labels: Iterable[Label], label_id: int | None) -> str:
 
 
 def _proposal_json(waiting: WaitingProposal, names: Set[str]) -> dict[str, Any]:
-    """A proposal; its label is null where it will have none."""
+    """Return a proposal as JSON; its label is null if its object will have none."""
     one = waiting.proposal
     is_unlabelled = one.label == UNLABELLED and one.label not in names
     return {

@@ -1,4 +1,4 @@
-"""Routes about reviews: whose task an image is, how far its review is, comments on places."""
+"""Routes about reviews: assignees of images, states of review, and comments on places."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Json = dict[str, Any]
 
 @router.get("/people")
 def people(here: Here) -> Json:
-    """Everybody who drew, has a task or said something."""
+    """Return the names of all people who annotated, commented, or are assigned images."""
     return {"people": here.project.reviews.people()}
 
 
 @router.get("/images/{image_id}/review")
 def review(image_id: ImageId, here: Here) -> Json:
-    """How far the review of an image is, with its comments."""
+    """Return the state of an image's review, its assignee and its comments."""
     return _review(here, image_id)
 
 
@@ -45,27 +45,27 @@ def set_state(image_id: ImageId, wanted: ReviewRequest, here: Here, me: Me) -> J
 
 @router.post("/images/{image_id}/comments")
 def comment(image_id: ImageId, wanted: CommentRequest, here: Here, me: Me) -> Json:
-    """Pin a comment to a place."""
+    """Add a comment to a place in an image."""
     here.project.reviews.comment(image_id, *_said(here, image_id, wanted), me.person)
     return _review(here, image_id)
 
 
 @router.post("/comments/{number}")
 def resolve(number: ObjectId, wanted: ResolveRequest, here: Here, me: Me) -> Json:
-    """Say whether a comment was dealt with."""
+    """Mark a comment as resolved, or as open."""
     return _review(here, here.project.reviews.resolve(number, wanted.resolved, me.person))
 
 
 @router.post("/assign")
 def assign(wanted: AssignRequest, here: Here, me: Me) -> Json:
-    """Make images somebody's task."""
+    """Assign images to a person, or to nobody."""
     here.project.reviews.assign(wanted.images, wanted.assignee, me.person)
     return {}
 
 
 def _said(here: Here, image_id: int, wanted: CommentRequest) -> tuple[str, Place]:
-    """Text and place of a comment, on an image whose size is known then."""
-    with suppress(ImageError):  # one that cannot be read can be talked about all the same
+    """Return text and place of a comment, after reading the image's size."""
+    with suppress(ImageError):  # an unreadable image can have comments as well
         here.gallery.looked_at(image_id)
     return wanted.text, (wanted.x, wanted.y)
 

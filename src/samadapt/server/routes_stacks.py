@@ -31,7 +31,7 @@ Json = dict[str, Any]
 
 @router.get("/images/{image_id}/tracks")
 def tracks(image_id: ImageId, here: Here) -> Json:
-    """The track of every object of a slice, with its parent and the slices that it is in."""
+    """Return the track of every object of a slice, its parent, and the slices that it is in."""
     place = here.gallery.slices.of(image_id)
     if place is None:
         return {"tracks": {}}
@@ -51,7 +51,7 @@ def tracks(image_id: ImageId, here: Here) -> Json:
 
 @router.post("/images/{image_id}/carry")
 def carry(image_id: ImageId, wanted: CarryRequest, here: Here) -> Json:
-    """Carry an object to the next slice, or the one before; what is found waits there."""
+    """Carry an object to the next slice, or the one before, as a proposal there."""
     found = here.carrying.carry(_object(here, image_id, wanted.object), wanted.step)
     proposal, names = found.proposal, {label.name for label in here.project.labels.all()[0]}
     shown = None
@@ -76,47 +76,47 @@ def carry(image_id: ImageId, wanted: CarryRequest, here: Here) -> Json:
 
 @router.post("/images/{image_id}/fill")
 def fill(image_id: ImageId, wanted: TrackRequest, here: Here) -> Json:
-    """Fill the slices between an object and the next one of its track, behind the work."""
+    """Fill the slices between an object and the next one of its track, in the background."""
     here.carrying.start(_object(here, image_id, wanted.object))
     return filling(here)
 
 
 @router.get("/fill")
 def filling(here: Here) -> Json:
-    """How far filling is, and what it found."""
+    """Return the progress of filling, and the proposals found so far."""
     return here.carrying.progress.to_json()
 
 
 @router.post("/fill/stop")
 def stop_filling(here: Here) -> Json:
-    """End filling; nothing of it waits."""
+    """Stop filling; none of its results become proposals."""
     here.carrying.stop()
     return filling(here)
 
 
 @router.post("/fill/accept")
 def accept_fill(wanted: FilledRequest, here: Here, me: Me) -> Json:
-    """Make what was filled objects, all that still wait."""
+    """Accept proposals of filling; those that are no longer waiting are left out."""
     added = accept_filled(here.project, wanted.proposals, me.person)
     return {"objects": added, "revision": 1}
 
 
 @router.post("/fill/discard")
 def discard_fill(wanted: FilledRequest, here: Here) -> Json:
-    """Take what was filled out again, as if it had never been found."""
+    """Remove proposals of filling; unlike rejected ones, they may be proposed again."""
     return {"removed": here.project.proposals.remove(wanted.proposals)}
 
 
 @router.post("/images/{image_id}/tracks/split")
 def split(image_id: ImageId, wanted: TrackRequest, here: Here, me: Me) -> Json:
-    """From this slice on the object is another one, which came from it."""
+    """Split a track: from this slice on it is a new track, a child of the earlier one."""
     thing = _object(here, image_id, wanted.object)
     return _change(here, me, image_id, lambda t, at: t.split(t.numbers[thing.id], at))
 
 
 @router.post("/images/{image_id}/tracks/merge")
 def merge(image_id: ImageId, wanted: TracksRequest, here: Here, me: Me) -> Json:
-    """Two objects of a stack are one thing, in whatever slices they are."""
+    """Merge the tracks of two objects of a stack into one."""
 
     def merged(tracked: Tracked, at: int) -> TrackStep:
         for number in (wanted.object, wanted.other):
@@ -130,30 +130,30 @@ def merge(image_id: ImageId, wanted: TracksRequest, here: Here, me: Me) -> Json:
 
 @router.post("/images/{image_id}/tracks/end")
 def end(image_id: ImageId, wanted: TrackRequest, here: Here, me: Me) -> Json:
-    """This slice is the last one that the object is in."""
+    """End the track of an object at this slice; its objects in later slices are deleted."""
     thing = _object(here, image_id, wanted.object)
     return _change(here, me, image_id, lambda t, at: t.end(t.numbers[thing.id], at))
 
 
 @router.post("/tracks/undo")
 def undo(wanted: TrackStepRequest, here: Here, me: Me) -> Json:
-    """Take a change of tracks back."""
+    """Undo a change of tracks."""
     return _step_json(here.project.tracks.take_back(wanted.step(), me.person))
 
 
 @router.post("/tracks/redo")
 def redo(wanted: TrackStepRequest, here: Here, me: Me) -> Json:
-    """Make a change of tracks again that was taken back."""
+    """Redo a change of tracks that was undone."""
     step = wanted.step()
     here.project.tracks.take(step, me.person)
     return _step_json(step)
 
 
 def _object(here: Workspace, image_id: int, number: int) -> StoredObject:
-    """An object of an image.
+    """Return an object of an image.
 
     Raises:
-        ConflictError: it is not there any more.
+        ConflictError: it is no longer on the image.
     """
     thing = here.project.objects.get(number)
     if thing.deleted or thing.image_id != image_id:

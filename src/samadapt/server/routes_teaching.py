@@ -1,4 +1,4 @@
-"""Routes about teaching a task from the labels of the project."""
+"""Routes about teaching a task from the objects of a label."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ router = APIRouter(prefix="/api/teaching")
 
 @router.get("")
 def standing(here: Here) -> Json:
-    """How far the run is."""
+    """Return the progress of the run."""
     return here.teaching.progress.to_json()
 
 
 @router.post("")
 def start(wanted: TeachRequest, here: Here) -> Json:
-    """Teach the objects of a label, behind the work."""
+    """Teach a task from the objects of a label, in the background."""
     here.teaching.start(wanted.label, wanted.steps)
     return standing(here)
 
 
 @router.post("/stop")
 def stop(here: Here) -> Json:
-    """Give the run up."""
+    """Stop the run, and discard what it has learned."""
     here.teaching.stop()
     return standing(here)

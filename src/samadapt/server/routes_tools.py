@@ -1,4 +1,4 @@
-"""Routes that change several objects at once, and masks by a tool; each is one step of undo."""
+"""Routes that change several objects, or masks by a tool; each change is one step of undo."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def relabel(image_id: ImageId, wanted: RelabelRequest, here: Here, me: Me) -> Js
 
 @router.post("/merge")
 def merge(image_id: ImageId, wanted: ObjectsRequest, here: Here, me: Me) -> Json:
-    """Make objects one; the object under way takes them in if there is one."""
+    """Merge objects into one; into the object under way if there is one."""
 
     def action(found: ClientSession) -> None:
         found.session.merge(_versions(here, image_id, wanted.objects))
@@ -81,7 +81,7 @@ def split(image_id: ImageId, wanted: CutRequest, here: Here, me: Me) -> Json:
 
 @router.post("/outline")
 def outline(image_id: ImageId, wanted: OutlineRequest, here: Here, me: Me) -> Json:
-    """The rings of an object's outline, as corners (x, y); nothing happens."""
+    """Return the rings of an object's outline as corners (x, y); changes nothing."""
 
     def action(found: ClientSession) -> Json:
         saved = _one(_versions(here, image_id, wanted.objects))
@@ -92,7 +92,7 @@ def outline(image_id: ImageId, wanted: OutlineRequest, here: Here, me: Me) -> Js
 
 @router.post("/polygon")
 def polygon(image_id: ImageId, wanted: PolygonRequest, here: Here, me: Me) -> Json:
-    """Give an object the mask inside rings."""
+    """Replace the mask of an object by the area inside rings."""
 
     def action(found: ClientSession) -> None:
         found.masks.outline(wanted.rings, _one(_versions(here, image_id, wanted.objects)))
@@ -102,21 +102,21 @@ def polygon(image_id: ImageId, wanted: PolygonRequest, here: Here, me: Me) -> Js
 
 @router.post("/path")
 def path(image_id: ImageId, wanted: BoxRequest, here: Here, me: Me) -> Json:
-    """The path along edges from (x0, y0) to (x1, y1); nothing happens."""
+    """Return the path along image edges from (x0, y0) to (x1, y1); changes nothing."""
     found = here.sessions.get(me.client, me.person, image_id)
     ends = (wanted.x0, wanted.y0), (wanted.x1, wanted.y1)
     return {"path": found.masks.path(*ends, wanted.view)}
 
 
 def _one(saved: Sequence[SavedObject]) -> SavedObject | None:
-    """The object that is named, if any."""
+    """Return the only object of a request; None for the object under way."""
     if len(saved) > 1:
         raise SessionError("the outline of one object can be changed at a time: select one")
     return saved[0] if saved else None
 
 
 def _versions(here: Here, image_id: int, wanted: Sequence[VersionRequest]) -> list[SavedObject]:
-    """The objects of an image that a request names, in the versions that it is based on.
+    """Return the objects of an image that a request names, if their revisions are the present ones.
 
     Raises:
         ConflictError: one was changed or deleted meanwhile, or belongs to another image.

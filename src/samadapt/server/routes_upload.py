@@ -1,4 +1,4 @@
-"""The route by which other programs hand over images that they have in memory."""
+"""The route by which other programs upload images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def upload(
     here: Here,
     name: Annotated[str, Query(min_length=1, max_length=200)],
 ) -> dict[str, Any]:
-    """Add an image file, the body of the request, to the folder; the same again adds nothing."""
+    """Add the body of the request to the folder as an image file, unless it is there already."""
     check_name(name)
     with receiving(here) as place:
         with place.open("xb") as file:

@@ -1,4 +1,4 @@
-"""Running the annotator: its port, its address, its end."""
+"""Running the annotator: its socket, token, address and server."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _LEAST_TOKEN = 16
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """A socket to serve on.
+    """Return a listening socket.
 
     Args:
-        host: address or name.
-        port: which; None for the first free one from 8760.
+        host: address or name of this machine.
+        port: the port; None for the first free one from 8760.
 
     Raises:
         DataError: the port is in use, or the host is not this machine's.
@@ -47,10 +47,10 @@ def listen(host: str, port: int | None) -> socket.socket:
 
 
 def check_token(token: str | None, host: str) -> str:
-    """The token to use: the one given, or a new one.
+    """Return the token to use: the one given, or a new one.
 
     Raises:
-        DataError: too short to be safe, or with characters that do not belong into an address.
+        DataError: the token is too short, or has characters that are not safe in a URL.
     """
     if token is None:
         return secrets.token_urlsafe(24)
@@ -65,7 +65,7 @@ def check_token(token: str | None, host: str) -> str:
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine reaches the host."""
+    """Return True if the host can be reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -75,23 +75,23 @@ def is_local(host: str) -> bool:
 
 
 def address(host: str, port: int, code: str = "") -> str:
-    """What to open in the browser; with a code from `Access.new_code` it lets a browser in."""
+    """Return the URL of the page; a code from `Access.new_code` gives a browser access."""
     shown = LOCAL if host in ("0.0.0.0", "::", "") else host  # noqa: S104
     shown = f"[{shown}]" if ":" in shown else shown
     return f"http://{shown}:{port}" + (f"/?code={code}" if code else "")
 
 
 def configured(app: FastAPI, limits: ConnectionLimits | None = None) -> uvicorn.Config:
-    """How the application is served.
+    """Return uvicorn's configuration to serve an application.
 
     Args:
         app: the application.
-        limits: of connections; those of this machine if left out.
+        limits: limits of connections; those of this machine if left out.
     """
     write_sparingly()
     return uvicorn.Config(
         app,
-        # One parser everywhere: another one, if installed, would not limit the headers.
+        # Name the parser: another one, which uvicorn prefers if installed, does not limit headers.
         http=limited_protocol(limits or ConnectionLimits.of_this_machine()),
         ws="none",
         h11_max_incomplete_event_size=LARGEST_HEAD,
@@ -104,21 +104,21 @@ def configured(app: FastAPI, limits: ConnectionLimits | None = None) -> uvicorn.
 
 
 def serve(app: FastAPI, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until interrupted; `ready` is called when requests are answered."""
+    """Serve until interrupted; `ready` is called as soon as requests are answered."""
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     server = Server(configured(app), ready)
     server.run(sockets=[listener])
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which says when it is ready."""
+    """uvicorn's server, which calls `ready` as soon as it answers requests."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None] = lambda: None) -> None:
         super().__init__(config)
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer."""
+        """Start to answer requests, and call `ready`."""
         quiet_about_descriptors(asyncio.get_running_loop())
         await super().startup(sockets)
         self._ready()

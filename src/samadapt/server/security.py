@@ -1,4 +1,4 @@
-"""Who may talk to the server: secrets, host, origin, and sizes of requests. Pure ASGI."""
+"""ASGI middleware that checks a request's secret, host, origin and size."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from samadapt.server.asgi import App, Message, Receive, Scope, Send, answer, ans
 
 MEGABYTE = 1 << 20
 IMPORT_AT_START = "import it with `samadapt annotate FOLDER --import FILE`"
-"""What to do with a file that a request cannot bring."""
+"""Remedy in the error for a file that is too large for a request."""
 
 _LARGEST_HEADERS = 16 << 10
 _LARGEST_FORM = 4 << 10
 _CODE_HEADER = "x-samadapt-code"
 _IMPORT, _UPLOAD = "/api/import", "/api/images"
 STREAMED = frozenset({_IMPORT, _UPLOAD})
-"""Paths whose bodies are files, which go to the disk as they come."""
+"""Paths whose bodies are files, which are written to the disk as they arrive."""
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self'; object-src 'none'; "
     "base-uri 'none'; form-action {}; frame-ancestors 'none'"
@@ -51,22 +51,22 @@ _CROWDED = "too many wrong tokens from this address: wait a minute"
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What is allowed.
+    """Rules for which requests are allowed.
 
     Attributes:
         token: the secret that every request needs, as "Authorization: Bearer" or as the password
             of a basic login; pages have a key instead, see `Access`.
-        port: the server's.
-        hosts: names that the server may be called by, besides addresses in numbers and
-            "localhost". A page of another site that lets its name point here is turned away.
+        port: port of the server.
+        hosts: host names of the server, besides IP addresses and "localhost". Other names in the
+            header "Host" are refused, which prevents DNS rebinding.
         limit: most bytes of a request.
-        import_limit: most bytes of a file that is imported; as objects in memory it takes up to
-            fifteen times that.
+        import_limit: most bytes of a file that is imported; parsed, it takes up to fifteen times
+            that in memory.
         upload_limit: most bytes of an image that is uploaded.
-        body_limit: most bytes of all requests that are being read or answered at once, files that
-            are imported or uploaded not counted: those are on the disk.
-        entered: called with the code when a browser was let in by one.
-        codes: of addresses, where several servers share them.
+        body_limit: most bytes of the bodies of all requests that are being read or answered at
+            once; files that are imported or uploaded are on the disk and do not count.
+        entered: called with the one-time code by which a browser was given access.
+        codes: storage of one-time codes that several servers share; in memory if left out.
     """
 
     token: str
@@ -84,7 +84,7 @@ class Guard:
         object.__setattr__(self, "access", Access(self.token, self.codes))
 
     def is_host(self, text: str) -> bool:
-        """Whether a request's Host is this server."""
+        """Return True if the header "Host" of a request names this server."""
         try:
             parts = urlsplit(f"//{text}")
             name, port = parts.hostname or "", parts.port
@@ -93,7 +93,7 @@ class Guard:
         if parts.username is not None or parts.path:
             return False
         if name in {host.lower() for host in self.hosts}:
-            return True  # a proxy in front may have a port of its own
+            return True  # a reverse proxy may have another port
         if port not in (self.port, None):
             return False
         if name == "localhost":
@@ -106,7 +106,7 @@ class Guard:
 
 
 class GuardMiddleware:
-    """Turns away what `Guard` does not allow, before anything else sees it."""
+    """Refuses requests that `Guard` does not allow, before the application receives them."""
 
     def __init__(self, app: App, guard: Guard) -> None:
         self._app, self._guard, self._access = app, guard, guard.access
@@ -114,7 +114,7 @@ class GuardMiddleware:
         self._in_flight = _InFlight()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass on."""
+        """Answer a request of the access control, refuse it, or pass it on."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -140,7 +140,7 @@ class GuardMiddleware:
             await self._pass_on(scope, headers, receive, send)
 
     def _foreign(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        """Why a request is not from a page of this server, or from no page at all."""
+        """Return status and reason if a request has another host or is from another site's page."""
         host = headers.get("host", "")
         if not self._guard.is_host(host):
             return 421, f"this server is not {host[:100]!r}: use the address that it printed"
@@ -154,7 +154,7 @@ class GuardMiddleware:
         return None
 
     async def _secrets(self, scope: Scope, headers: dict[str, str]) -> bool | None:
-        """Whether the secrets of a request are right; None when it has none."""
+        """Return True for a request with a valid secret, False for a wrong one, None for none."""
         access, found = self._access, False
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if given.strip():
@@ -170,7 +170,7 @@ class GuardMiddleware:
         return False if found else None
 
     async def _turn_away(self, scope: Scope, send: Send, is_wrong: bool) -> None:
-        """Say no: slowly to whoever gave a wrong secret, at once to whoever gave none."""
+        """Refuse a request; with a delay if its secret was wrong, at once if it had none."""
         if is_wrong:
             seconds = self._slowdown.wrong(_address(scope))
             if seconds is None:
@@ -184,7 +184,7 @@ class GuardMiddleware:
             await answer(send, 401, {"error": _TURNED_AWAY})
 
     async def _enter_by_code(self, scope: Scope, headers: dict[str, str], send: Send) -> None:
-        """Exchange the code of an address for a key."""
+        """Exchange a one-time code for a key."""
         code = headers.get(_CODE_HEADER)
         key = await run_in_threadpool(self._access.exchange, code)
         if code is None or key is None:
@@ -194,7 +194,7 @@ class GuardMiddleware:
         await answer(send, 200, {"key": key})
 
     async def _enter_by_token(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Exchange a token that a person typed for an address with a code."""
+        """Redirect a person who typed the token to a URL with a one-time code."""
         form = bytearray()
         while True:
             message = await receive()
@@ -232,7 +232,7 @@ class GuardMiddleware:
             body.done()
 
     def _limit(self, path: str) -> tuple[int, str]:
-        """Most bytes of a request to a path, and what to say of a larger one."""
+        """Return the most bytes of a request to a path, and the error for a larger one."""
         guard = self._guard
         if path == _IMPORT:
             limit = guard.import_limit
@@ -244,14 +244,14 @@ class GuardMiddleware:
 
 
 class _InFlight:
-    """Bytes of all bodies that are being read or answered."""
+    """Counts the bytes of the bodies of all requests that are being read or answered."""
 
     def __init__(self) -> None:
         self.bytes = 0
 
 
 class _Body:
-    """A request's body, which ends in an error when it, or all together, are too long."""
+    """A `receive` that raises an error if the body, or all bodies together, are too large."""
 
     def __init__(
         self, receive: Receive, limit: int, too_large: str, in_flight: _InFlight, most: int
@@ -261,10 +261,10 @@ class _Body:
         self._size = 0
 
     async def __call__(self) -> Message:
-        """The next part.
+        """Return the next part of the body.
 
         Raises:
-            HTTPException: too long.
+            HTTPException: the body (413) or all bodies together (503) are too large.
         """
         message = await self._receive()
         size = len(message.get("body", b""))
@@ -277,12 +277,12 @@ class _Body:
         return message
 
     def done(self) -> None:
-        """The request was answered."""
+        """Release the bytes of the body after the request was answered."""
         self._in_flight.bytes -= self._size
 
 
 def _is_page(path: str) -> bool:
-    """Whether a path is the page or one of its files, the same for everybody."""
+    """Return True for the path of the page or of one of its static files."""
     return path == "/" or path.startswith("/static/")
 
 
@@ -292,7 +292,7 @@ def _address(scope: Scope) -> str:
 
 
 def _asked_code(scope: Scope) -> str | None:
-    """The code in the page's address."""
+    """Return the one-time code in a request for the page, if any."""
     if scope["path"] != "/":
         return None
     given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("code")
@@ -300,15 +300,16 @@ def _asked_code(scope: Scope) -> str | None:
 
 
 def _cookie_name(headers: dict[str, str]) -> str:
-    """The cookie's name: with the port that the browser uses, as browsers share cookies over ports.
+    """Return the cookie's name, with the port in the browser's URL.
 
-    Servers behind one proxy, each with a port of its own, have the same cookie.
+    Browsers send a host's cookies to all of its ports, so servers on different ports need different
+    names. Servers behind one reverse proxy share its port, and so the cookie.
     """
     return f"samadapt-{urlsplit('//' + headers.get('host', '')).port or 'web'}"
 
 
 def _cookie(header: str, name: str) -> str | None:
-    """A cookie's value. Python's own parser takes time with the square of the header's length."""
+    """Return a cookie's value. Unlike Python's own parser, this takes linear time."""
     for part in header.split(";"):
         key, _, value = part.partition("=")
         if key.strip() == name:

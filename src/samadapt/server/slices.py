@@ -13,17 +13,17 @@ from samadapt.data.stacks.finding import FoundStack
 from samadapt.store.records import ImageEntry
 
 AROUND = 3
-"""How many slices on each side of the open one are made ready."""
+"""Number of slices on each side of the open one that are encoded in advance."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlicePlace:
-    """An image as a slice of a stack.
+    """Place of an image in a stack.
 
     Attributes:
-        stack: which.
-        ids: the images of all its slices, in order.
-        index: of this one.
+        stack: the stack.
+        ids: numbers of the images of all its slices, in order.
+        index: index of this slice.
     """
 
     stack: FoundStack
@@ -31,19 +31,19 @@ class SlicePlace:
     index: int
 
     def path(self, file: Path) -> Path:
-        """The address of the slice, whose file is `file`."""
+        """Return the address of the slice, given the file that contains it."""
         if self.stack.is_frames:
             return frame_path(file)
         return file.with_name(slice_name(file.name, self.stack.axis, self.index))
 
     def around(self) -> list[int]:
-        """The images of this and the neighbouring slices, the nearest first."""
+        """Return the image numbers of this and the neighbouring slices, the nearest first."""
         steps = (step for k in range(1, AROUND + 1) for step in (k, -k))
         places = [self.index, *(self.index + step for step in steps)]
         return [self.ids[at] for at in places if 0 <= at < len(self.ids)]
 
     def beyond(self, step: int) -> range:
-        """The indices of the slices after this one (step 1), or before it (-1)."""
+        """Return the indices of the slices after this one (step 1), or before it (-1), in order."""
         return range(self.index + step, len(self.ids) if step > 0 else -1, step)
 
 
@@ -51,7 +51,7 @@ class Slices:
     """The slices of a project's stacks, by image.
 
     Args:
-        stacks: as they were found in the folder.
+        stacks: the stacks found in the folder.
         entries: all images of the project.
     """
 
@@ -69,23 +69,23 @@ class Slices:
                     self._places[number] = SlicePlace(stack, ids, index)
 
     def of(self, image_id: int) -> SlicePlace | None:
-        """An image as a slice; None for one that is no slice."""
+        """Return the place of an image in its stack; None for an image that is no slice."""
         return self._places.get(image_id)
 
     def problems(self) -> dict[int, str]:
-        """Why slices cannot be used, by image."""
+        """Return why slices cannot be used, by image number."""
         return {
             ids[index]: why for stack, ids in self.stacks for index, why in stack.problems.items()
         }
 
     def key(self, image_id: int, name: str) -> tuple[Any, ...]:
-        """Sort key: natural order of names, the slices of a stack together."""
+        """Return a sort key: natural order of names, with the slices of a stack together."""
         place = self._places.get(image_id)
         item = name if place is None else place.stack.slices[0]
         return natural_key(item), 0 if place is None else place.index
 
     def rows(self) -> list[dict[str, Any]]:
-        """The stacks as the page takes them."""
+        """Return the stacks as JSON: name, axis, image numbers of the slices, and remarks."""
         return [
             {"name": stack.name, "axis": stack.axis, "slices": ids, "remarks": stack.remarks}
             for stack, ids in self.stacks

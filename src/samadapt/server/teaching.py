@@ -1,4 +1,4 @@
-"""`Teaching`: a task is learned from the labels of the project, behind the work."""
+"""`Teaching`: fits an adapter for a task to the objects of a label, in the background."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from samadapt.training.fitting.methods import fit_methods
 from samadapt.training.fitting.progress import FitStatus
 
 FEWEST = 3
-"""Objects that a task is taught from at least."""
+"""Least number of objects to teach a task from."""
 
 
 @dataclass(slots=True)
 class TeachingProgress(RunProgress):
-    """How far the fit of a task is.
+    """Progress of the fit of a task.
 
     Attributes:
-        label: what is taught.
-        step, steps: done, and of the whole run.
+        label: name of the label that is taught.
+        step, steps: number of steps done, and of the whole run.
         quality: mean IoU of the last steps.
-        spec: the adapter that came out; empty before the end.
+        spec: names the fitted adapter, as in `Learning.load`; empty before the end.
     """
 
     label: str = ""
@@ -45,11 +45,11 @@ class Teaching(BackgroundRun[TeachingProgress]):
     """Fits a task to the objects of a label, one run at a time.
 
     Args:
-        project: whose labels are taught.
-        images: its folder.
-        model: the model, which stays as it is.
-        folder: where what was taught is kept, a folder for each.
-        cache: folder of embeddings.
+        project: the project with labels and objects.
+        images: folder of the images.
+        model: the model, which does not change.
+        folder: folder of the fitted adapters, each in a folder of its own.
+        cache: folder of the cached embeddings.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Teaching(BackgroundRun[TeachingProgress]):
         """Teach the objects of a label.
 
         Args:
-            label: its name.
-            steps: of the run; the method's own number if left out.
+            label: name of the label.
+            steps: number of steps; the method's default if left out.
 
         Raises:
-            ConflictError: a run goes on already.
-            DataError: too few objects.
-            AdapterError: the model cannot learn.
+            ConflictError: another run is going on.
+            DataError: there is no such label, or it has too few objects.
+            AdapterError: the model takes no adapters.
         """
         if not self._model.spec.takes_adapters:
             raise AdapterError(
@@ -114,7 +114,7 @@ class Teaching(BackgroundRun[TeachingProgress]):
         self.progress.quality = status.miou
 
     def _place(self, label: str) -> Path:
-        """A folder that is not there yet."""
+        """Return the path of a new folder, named after a label."""
         plain = re.sub(r"[^A-Za-z0-9.-]+", "-", label).strip("-.")[:60] or "task"
         number = 1
         while (place := self._folder / f"{plain}-{number}").exists():
@@ -123,7 +123,7 @@ class Teaching(BackgroundRun[TeachingProgress]):
 
 
 def _in_memory(dataset: CocoDataset, folder: Path) -> CocoDataset:
-    """A dataset without the images that are larger than memory.
+    """Return a dataset without the images that are larger than memory.
 
     Raises:
         DataError: all objects are on such images.
@@ -143,4 +143,4 @@ def _is_huge(path: Path) -> bool:
     try:
         return is_huge(path)
     except ImageError:
-        return False  # what reads it next says why
+        return False  # raised again when the file is read

@@ -1,4 +1,4 @@
-"""`TiledImages`: images of a project that are larger than memory, open and ready for windows."""
+"""`TiledImages`: opens images that are larger than memory, to be read in windows."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from samadapt.session.windows import ImageWindows
 
 _LOG = logging.getLogger("samadapt.server")
 TILE = 512
-"""Pixels of a tile of the page along each side."""
+"""Side of a tile of the page in pixels."""
 OVERVIEW = 1024
-"""Pixels of the whole image as one picture, along its longer side."""
+"""Longer side in pixels of the overview, which shows the whole image."""
 _MOST_OPEN = 8
 _QUALITY = 90
 _PATIENCE = 1.5
-"""Seconds that a request waits for an image to be opened."""
+"""Most seconds that a request waits for an image to be opened."""
 
 Key = tuple[str, int, int]
 
 
 class PreparingError(SamadaptError):
-    """An image that is being opened, or whose tiles are being made: it is there in a while."""
+    """An image is not available yet: it is being opened, or its tiles are being made."""
 
 
 class TiledImages:
-    """Large images, each opened once whoever asks; those used last stay open.
+    """Opens large images, once for all clients, and keeps the ones used last open.
 
-    Tiles that a file does not have are made by a thread, one image at a time.
+    If a file has no tiles inside, a thread makes them, for one image at a time.
 
     Args:
         model: encodes windows.
-        decoder: lets whole files be decoded when there is room.
+        decoder: reserves memory for files that have to be decoded as a whole.
     """
 
     def __init__(self, model: SegmentationModel, decoder: Decoder) -> None:
@@ -56,10 +56,10 @@ class TiledImages:
         self._under_way: dict[Key, threading.Event] = {}
 
     def is_tiled(self, path: Path) -> bool:
-        """Whether an image is read in windows.
+        """Return True if an image is so large that it is read in windows.
 
         Raises:
-            ImageError: no image that can be read.
+            ImageError: the image cannot be read.
         """
         key = _key(path)
         with self._lock:
@@ -73,15 +73,15 @@ class TiledImages:
         return known
 
     def get(self, path: Path, patience: float = _PATIENCE) -> ImageWindows:
-        """An image, open.
+        """Return an image, opened if necessary.
 
         Args:
-            path: its file.
-            patience: seconds to wait while it is being opened.
+            path: the image's file.
+            patience: most seconds to wait while it is being opened.
 
         Raises:
-            PreparingError: it takes longer.
-            ImageError: it cannot be read.
+            PreparingError: opening it takes longer.
+            ImageError: the image cannot be read.
         """
         key = _key(path)
         with self._lock:
@@ -102,9 +102,10 @@ class TiledImages:
         raise PreparingError(_why_it_waits(path))
 
     def tile(self, path: Path, step: int, column: int, row: int) -> bytes:
-        """A tile of the page as JPEG: every `step`-th pixel of the image.
+        """Return a tile of the page as JPEG, with every `step`-th pixel of the image.
 
         Raises:
+            PreparingError: the image is being opened.
             ImageError: there is no such tile, or it is damaged.
         """
         windows = self.get(path)  # keeps the file open
@@ -118,11 +119,11 @@ class TiledImages:
         return _jpeg(image.view(window, -(-max(window[2] - x, window[3] - y) // step)))
 
     def thumbnail(self, path: Path, longest: int) -> bytes:
-        """A small JPEG of an image; none is worth making tiles for.
+        """Return a small JPEG of an image, but do not make tiles for it.
 
         Raises:
-            PreparingError: it has to be opened before.
-            ImageError: it cannot be read.
+            PreparingError: the image has no tiles yet, or is being opened.
+            ImageError: the image cannot be read.
         """
         with self._lock:
             is_open = _key(path) in self._open
@@ -131,10 +132,11 @@ class TiledImages:
         return self.overview(path, longest)
 
     def overview(self, path: Path, longest: int = OVERVIEW) -> bytes:
-        """The whole image as a small JPEG.
+        """Return the whole image as a JPEG, at most `longest` pixels along its longer side.
 
         Raises:
-            ImageError: it cannot be read.
+            PreparingError: the image is being opened.
+            ImageError: the image cannot be read.
         """
         windows = self.get(path)  # keeps the file open
         image = windows.image
@@ -165,7 +167,7 @@ class TiledImages:
                 self._failed[key] = error
             else:
                 self._open[key] = found
-                weakref.finalize(found, found.image.close)  # when no session has it any more
+                weakref.finalize(found, found.image.close)  # as soon as no session uses it
                 while len(self._open) > _MOST_OPEN:
                     self._open.popitem(last=False)
             self._under_way.pop(key, None)
@@ -176,8 +178,8 @@ class TiledImages:
 
 
 def _why_it_waits(path: Path) -> str:
-    """What is done with an image that takes long to be opened."""
-    with suppress(ImageError):  # which is told as soon as opening it has failed
+    """Return the message of `PreparingError` for an image that takes long to open."""
+    with suppress(ImageError):  # it is raised again when opening fails
         if makes_tiles(path):
             return f"{path.name} is being cut into tiles, once: it opens as soon as that is done"
     return f"{path.name} is being opened: it is shown as soon as that is done"

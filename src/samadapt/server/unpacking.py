@@ -1,4 +1,4 @@
-"""Annotations that a page sends: one file, or the files of a folder in a zip archive."""
+"""Unpacking of uploaded annotations: a single file, or a folder in a zip archive."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from samadapt.errors import DataError
 
 MOST_FILES = 100_000
 MOST_BYTES = 512 << 20
-"""Of all files of an archive, unpacked."""
+"""Most bytes of all files of an archive, unpacked."""
 _BLOCK = 1 << 16
 
 
 def unpacked(path: Path, name: str, folder: Path) -> Path:
-    """What to read: the file itself, or the folder that a zip archive holds, unpacked.
+    """Return the path to import: the file itself, or the folder of an unpacked zip archive.
 
     Args:
-        path: the file that was sent.
-        name: as the person calls it.
-        folder: where an archive is unpacked; new.
+        path: the uploaded file.
+        name: the file's name on the client, for errors.
+        folder: new folder in which an archive is unpacked.
 
     Raises:
-        DataError: a broken archive, one that is too large, or with names that lead out of it.
+        DataError: the archive is broken or too large, or has names that lead out of it.
     """
     if not zipfile.is_zipfile(path):
         return path
@@ -59,7 +59,7 @@ def _unpack(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
 
 
 def _only_inside(folder: Path) -> Path:
-    """The folder of annotations itself: archives often hold one folder that holds the rest."""
+    """Return the innermost folder (or only file) that holds all annotations of an archive."""
     while len(inside := list(folder.iterdir())) == 1:
         if inside[0].is_file():
             return inside[0]

@@ -1,4 +1,4 @@
-"""Images that a client hands over: new files in the folder, whole or not at all."""
+"""Upload of images: a new file in the folder is complete, or not there at all."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LONGEST_NAME = 200
 
 
 def check_name(name: str) -> str:
-    """Check what an uploaded image is to be called; returns it.
+    """Check the file name of an uploaded image, and return it.
 
     Raises:
-        DataError: no plain file name, or one that does not end as images do.
+        DataError: it is no plain file name, or has no suffix of an image.
     """
     plain = Path(name).name == name and "\\" not in name and name.isprintable()
     if not plain or name.startswith(".") or len(name.encode("utf-8", "replace")) > _LONGEST_NAME:
@@ -38,7 +38,7 @@ def check_name(name: str) -> str:
 
 @contextmanager
 def receiving(here: Workspace) -> Iterator[Path]:
-    """A hidden place in the folder of images for a file on its way; gone after the block."""
+    """Yield the path of a hidden temporary file in the folder of images; removed at the end."""
     place = here.folder / f".upload-{uuid.uuid4().hex}.part"
     try:
         yield place
@@ -51,16 +51,16 @@ def receiving(here: Workspace) -> Iterator[Path]:
 
 
 def add_image(here: Workspace, received: Path, name: str) -> StoredImage:
-    """Add a received file to the folder; the same picture again is the image that is there.
+    """Add a received file to the folder as an image, unless it is there already; return it.
 
     Args:
-        here: the project.
+        here: the workspace.
         received: the file, in the folder of images.
-        name: see `check_name`.
+        name: file name of the image; see `check_name`.
 
     Raises:
-        ConflictError: another picture has this name.
-        ImageError: it cannot be read as an image.
+        ConflictError: an image with other pixels has this name, or it was removed meanwhile.
+        ImageError: the file cannot be read as an image.
     """
     target = here.folder / name
     try:

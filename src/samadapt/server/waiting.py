@@ -1,4 +1,4 @@
-"""`WaitingQueue`: the proposals that a person has still to look at."""
+"""`WaitingQueue`: the queue of proposals that wait for a decision."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from samadapt.store.projects import Project
 from samadapt.store.proposals import WaitingProposal
 
 COVERED = 0.5
-"""Share of a proposal inside an accepted object from which on it is known already."""
+"""Share of a proposal's area inside an accepted object from which it counts as known."""
 
 
 class WaitingQueue:
-    """Proposals that wait, without those that accepted objects cover, or of another image size.
+    """The proposals that wait for a decision, without those that are known or outdated.
 
-    What an object covers waits again once the object is deleted. Which ones that are is found out
-    again for images that changed, and for no others: pages ask every second.
+    A proposal is known if an accepted object covers it; it waits again once that object is deleted.
+    It is outdated if its image has another size now. The result is cached per image until the image
+    changes, as pages ask every second.
 
     Args:
-        project: where they wait.
+        project: the project that stores the proposals.
     """
 
     def __init__(self, project: Project) -> None:
@@ -31,7 +32,7 @@ class WaitingQueue:
         self._open: dict[int, list[int]] = {}
 
     def numbers(self) -> dict[int, list[int]]:
-        """Their numbers by image; images without any are left out."""
+        """Return the proposals' numbers by image; images without any are left out."""
         journal, proposals = self._project.journal, self._project.proposals
         with self._lock:
             before, last = self._looked[0], journal.last_number()
@@ -49,20 +50,20 @@ class WaitingQueue:
             return {image: numbers for image, numbers in self._open.items() if numbers}
 
     def counts(self) -> dict[int, int]:
-        """How many wait on each image; images without any are left out."""
+        """Return the number of proposals by image; images without any are left out."""
         return {image: len(numbers) for image, numbers in self.numbers().items()}
 
     def count(self) -> int:
-        """How many wait in all."""
+        """Return the number of all proposals."""
         return sum(self.counts().values())
 
     def by_doubt(self) -> list[tuple[int, int]]:
-        """(image, number) of all, the most doubtful first."""
+        """Return (image, number) of all proposals, the most uncertain first."""
         open_ones = {number for numbers in self.numbers().values() for number in numbers}
         return [pair for pair in self._project.proposals.by_doubt() if pair[1] in open_ones]
 
     def of_image(self, image_id: int) -> list[WaitingProposal]:
-        """Those of an image, the best first."""
+        """Return the proposals of an image, the best first."""
         found = self._project.proposals.waiting(image_id)
         if not found:
             return []
@@ -77,5 +78,5 @@ class WaitingQueue:
 
 
 def is_known(rle: Rle, objects: Sequence[Rle]) -> bool:
-    """Whether most of a proposal lies in one accepted object."""
+    """Return True if at least half of a proposal's area is inside one accepted object."""
     return any(rle.share_in(other) >= COVERED for other in objects)

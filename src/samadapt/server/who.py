@@ -1,4 +1,4 @@
-"""Who asks, and for which workspace: what every route gets."""
+"""Dependencies of the routes: the workspace, the client of a request, and checked numbers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from samadapt.store.texts import LONGEST_PERSON, as_line
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Who asks, and what tells the request from others.
+    """The client of a request, and the identity of the request.
 
     Attributes:
-        client: a browser tab.
-        person: their name as they gave it.
-        key: the request's idempotency key.
-        request: what tells a request with a key from any other.
+        client: identifies the client, such as a browser tab.
+        person: name of the person, as they entered it.
+        key: the request's idempotency key, if any.
+        request: digest of the request, to notice that a key is used for another one.
     """
 
     client: str
@@ -33,12 +33,12 @@ class Who:
     request: str | None = None
 
     def check_same(self, known: Record | None) -> None:
-        """Check that an event of the log is of this very request; None is of another one.
+        """Check that an event in the log was recorded by this request.
 
         Raises:
-            ConflictError: its key was used for another request.
+            ConflictError: there is no event, or its key was used for another request.
         """
-        # Logs of earlier versions do not tell requests of one key apart.
+        # Logs of earlier versions have no digests of requests.
         if known is None or known.request not in (None, self.request):
             raise ConflictError(USED)
 
@@ -47,7 +47,7 @@ def _workspace(
     request: Request,
     x_samadapt_project: Annotated[str, Header(max_length=64, include_in_schema=False)] = "",
 ) -> Workspace:
-    """The workspace; a page of another project, left open since then, must not write into it."""
+    """Return the workspace; refuse a page that was opened for another project at this address."""
     found: Workspace = request.app.state.workspace
     if x_samadapt_project not in ("", found.id):
         raise HTTPException(
@@ -72,7 +72,7 @@ Me = Annotated[Who, Depends(_who)]
 
 
 def _image(image_id: Annotated[int, Path(ge=1, le=LARGEST_ID)], here: Here) -> int:
-    """The number of an image of the project; whatever is asked of another one is refused."""
+    """Return an image's number after checking that the project has it."""
     here.project.images.get(image_id)
     return image_id
 

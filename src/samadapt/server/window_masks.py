@@ -32,11 +32,11 @@ from samadapt.session.window_session import WindowSession, is_cut
 from samadapt.store.records import StoredObject
 
 REFINE = "refine outline"
-"""Name of the tool."""
+"""Name of the tool that refines outlines."""
 _LEAST_REACH = 4.0
-"""Pixels on each side of an outline within which it may move."""
+"""Least limit, in pixels, of how far refining may move an outline to either side."""
 _MOST_EXAMPLES = 3
-"""Windows around the latest examples, where the one in sight has none."""
+"""Most windows around the latest examples that are used if the one in sight has none."""
 
 
 class LargeMasks:
@@ -68,14 +68,14 @@ class LargeMasks:
         self._session.paint(self.whole(crop), positive)
 
     def current(self) -> tuple[Json | None, str]:
-        """The mask of the object under way, and its digest."""
+        """Return the mask of the object under way (None if it has none), and the mask's digest."""
         rle = self._session.rle
         if rle is None:
             return None, ""
         return rle_crop(rle), hashlib.sha256(rle.counts).hexdigest()[:16]
 
     def candidates(self) -> list[Json | None]:
-        """The masks of all candidates, without strokes."""
+        """Return the masks of all candidates, without strokes."""
         return [rle_crop(rle) for rle in self._session.candidates()]
 
     def preview(self, x: float, y: float, view: View) -> Json | None:
@@ -92,7 +92,7 @@ class LargeMasks:
     def accept(
         self, label: str | None, others: Sequence[StoredObject], all_said: bool
     ) -> Task | None:
-        """Accept the object under way; pixels of `others` stay theirs."""
+        """Accept the object under way, without the pixels that belong to `others`."""
         now = self._session.state.object
         rle = self._session.accept(label, others=[thing.rle for thing in others])
         if now.frame is None:
@@ -108,7 +108,7 @@ class LargeMasks:
             self._session.learn(mask)
 
     def tool(self, name: str, saved: Sequence[SavedObject]) -> None:
-        """Apply a mask tool; one more than on other images refines outlines."""
+        """Apply a mask tool; one of them, `REFINE`, is for large images only."""
         if name == REFINE:
             self._session.change(name, self._refined, saved)
         else:
@@ -119,7 +119,7 @@ class LargeMasks:
         self._session.split(self.whole(cut), saved)
 
     def rings(self, saved: SavedObject | None, tolerance: float) -> list[Ring]:
-        """The outline of an object, or of the one under way."""
+        """Return the outline of an object, or of the one under way, as rings of corners (x, y)."""
         rle = self._session.rle if saved is None else saved.rle
         if rle is None or not rle.area:
             return []
@@ -128,7 +128,7 @@ class LargeMasks:
         return [[frame.outside(x, y) for x, y in ring] for ring in rings]
 
     def outline(self, rings: Sequence[Ring], saved: SavedObject | None) -> None:
-        """Give an object the mask inside rings."""
+        """Replace the mask of an object, or of the one under way, by the area inside rings."""
         height, width = self.size
         places = np.array([place for ring in rings for place in ring]).reshape(-1, 2)
         if not len(places):
@@ -147,7 +147,7 @@ class LargeMasks:
         self._session.change("polygon", inside, () if saved is None else (saved,))
 
     def path(self, start: Point, end: Point, view: View) -> list[Point]:
-        """The path along edges between two places."""
+        """Return the path along image edges between two points, as points (x, y)."""
         (x0, x1), (y0, y1) = (sorted(pair) for pair in zip(start, end, strict=True))
         frame = self._session.windows.frame((x0, y0, x1, y1), view.step)
         pixels = self._pixels(frame)
@@ -166,7 +166,7 @@ class LargeMasks:
         elsewhere: Sequence[ExampleImage],
         progress: Callable[[int, int], None],
     ) -> Json:
-        """Propose objects like examples, in the part of the image that the person sees."""
+        """Propose objects like the examples, in the part of the image that is in sight."""
         session, view = self._session, wanted.view
         height, width = self.size
         sight = (0.0, 0.0, float(width), float(height)) if view.box is None else view.box
@@ -199,7 +199,7 @@ class LargeMasks:
         return similar_json(found, crops, [frame.outside(x, y) for x, y in found.tried])
 
     def whole(self, crop: Crop) -> Rle:
-        """A mask that the page sent, of the whole image."""
+        """Return a mask that the page sent as run lengths of the whole image."""
         return crop.whole(self.size)
 
     def _refined(self, mask: Rle) -> Rle:
@@ -235,7 +235,7 @@ class LargeMasks:
 
 
 def _in(frame: Frame, masks: Sequence[Rle]) -> list[Rle]:
-    """The masks as far as they lie in a frame, in its points."""
+    """Return the parts of masks that lie in a frame, in its points; empty ones are left out."""
     x0, y0, x1, y1 = frame.window
     found = []
     for rle in masks:

@@ -1,4 +1,4 @@
-"""What the page sends: requests as pydantic models, masks as run lengths."""
+"""Requests of the page as pydantic models; masks are run-length encoded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from samadapt.store.tracks import TrackStep
 
 LARGEST_ID = 2**31 - 1
 LONGEST_TEXT = 10_000
-"""Characters and entries that a request may hold at most; projects allow fewer, with a reason."""
+"""Most characters or entries in a field of a request; projects have lower limits of their own."""
 _MOST_OBJECTS = 1_000_000
 
 
@@ -30,15 +30,16 @@ Step = Annotated[int, Field(ge=1, le=1 << 15)]
 
 
 class Request(BaseModel):
-    """Base of all requests."""
+    """Base class of all requests; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class View(Request):
-    """What the person sees of a large image; images that fit into memory do not ask for it.
+    """The part of a large image in sight, and its scale; ignored for images that fit into memory.
 
-    `step` pixels of the image are a pixel of the screen, `box` is the part in sight.
+    A pixel of the screen shows `step` x `step` pixels of the image; `box` is the part in sight as
+    (x0, y0, x1, y1) in pixels of the image.
     """
 
     step: Step = 1
@@ -46,9 +47,10 @@ class View(Request):
 
 
 class Crop(Request):
-    """A mask: COCO's compressed run lengths of the part of the image that holds all of it.
+    """A mask as COCO's compressed run lengths of a part of the image that contains it.
 
-    `step` x `step` pixels of the image are one point; `width` and `height` count points.
+    The part begins at pixel (`x`, `y`) and has `width` x `height` points. A point stands for
+    `step` x `step` pixels of the image.
     """
 
     x: Side
@@ -59,28 +61,28 @@ class Crop(Request):
     step: Step = 1
 
     def rle(self) -> Rle:
-        """The mask of the part, in points.
+        """Return the mask of the part, (height, width) points.
 
         Raises:
-            DataError: broken run lengths.
+            DataError: the run lengths are invalid, or the part is too large.
         """
         if self.width * self.height > MAX_PIXELS:
             raise DataError("the mask has more points than can be kept")
         return Rle((self.height, self.width), self.counts.encode("utf-8", "surrogatepass"))
 
     def whole(self, size: tuple[int, int]) -> Rle:
-        """The mask of an image of `size` = (height, width), of which no pixel is decoded.
+        """Return the mask of the whole image, run-length encoded; `size` is (height, width).
 
         Raises:
-            DataError: as `mask`.
+            DataError: the run lengths are invalid, or the part is not inside the image.
         """
         return placed(self.rle(), self.x, self.y, self.step, size)
 
     def mask(self, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """The mask at the image's size (H, W).
+        """Return the mask of the whole image as an array of `size` (H, W), for a `step` of 1.
 
         Raises:
-            DataError: broken run lengths, or outside the image.
+            DataError: the run lengths are invalid, or the part is not inside the image.
         """
         height, width = size
         if (
@@ -96,7 +98,7 @@ class Crop(Request):
 
 
 class ClickRequest(Request):
-    """A click."""
+    """A click on the object, or on the background if it is not `positive`."""
 
     x: Number
     y: Number
@@ -105,7 +107,7 @@ class ClickRequest(Request):
 
 
 class BoxRequest(Request):
-    """A box."""
+    """A box, or the two ends of a path, in pixels of the image."""
 
     x0: Number
     y0: Number
@@ -115,13 +117,13 @@ class BoxRequest(Request):
 
 
 class ChooseRequest(Request):
-    """Another candidate."""
+    """Choose another candidate by its index."""
 
     index: Annotated[int, Field(ge=0, le=15)]
 
 
 class EditRequest(Request):
-    """Improve an object that is there."""
+    """Make an accepted object the object under way, to improve it."""
 
     object: Id
     revision: Id
@@ -135,17 +137,17 @@ class StrokeRequest(Request):
 
 
 class ObjectLabelRequest(Request):
-    """Another label for the current object, and those that follow."""
+    """Set the label of the object under way, and of those that follow; null for none."""
 
     label: Id | None
 
 
 class AcceptRequest(Request):
-    """Accept the current object.
+    """Accept the object under way.
 
-    `label` stands for that of the object if it is given; with `keep_earlier`, pixels of other
-    objects of the image stay theirs. `shown` is the digest of the mask that the person saw: another
-    one is not accepted.
+    `label` replaces the label of the object if it is given. With `keep_earlier`, pixels that other
+    objects of the image have are left out of the mask. `shown` is the digest of the mask that the
+    person saw; the request is refused if the mask has changed since.
     """
 
     label: Id | None = None
@@ -154,7 +156,7 @@ class AcceptRequest(Request):
 
 
 class AddRequest(Request):
-    """Add an object that was not clicked: proposed and accepted, or painted elsewhere."""
+    """Add an object from a mask: an accepted proposal, or one painted in another program."""
 
     mask: Crop
     label: Id | None = None
@@ -162,7 +164,7 @@ class AddRequest(Request):
 
 
 class AddAllRequest(Request):
-    """Add several objects, as one step."""
+    """Add several objects as one step of undo."""
 
     masks: Annotated[list[Crop], Field(max_length=LONGEST_TEXT)]
     label: Id | None = None
@@ -170,39 +172,39 @@ class AddAllRequest(Request):
 
 
 class ChangeRequest(Request):
-    """Another label for an object."""
+    """Set the label of an object; null for none."""
 
     revision: Id
     label: Id | None = None
 
 
 class RevisionRequest(Request):
-    """Delete."""
+    """Delete the given revision of an object."""
 
     revision: Id
 
 
 class VersionRequest(Request):
-    """A version of an object."""
+    """A certain revision of an object."""
 
     id: Id
     revision: Id
 
 
 class ObjectsRequest(Request):
-    """Delete or merge objects of an image, as one step."""
+    """Delete or merge objects of an image as one step of undo; base of other such requests."""
 
     objects: Annotated[list[VersionRequest], Field(max_length=_MOST_OBJECTS)]
 
 
 class RelabelRequest(ObjectsRequest):
-    """Another label for objects of an image, as one step."""
+    """Set the label of objects of an image as one step of undo; null for none."""
 
     label: Id | None
 
 
 class ToolRequest(ObjectsRequest):
-    """A mask tool for objects of an image, or for the one under way if none is named."""
+    """Apply a mask tool to objects of an image, or to the one under way if none is named."""
 
     tool: Annotated[str, Field(max_length=40)]
 
@@ -217,13 +219,16 @@ Corner = tuple[Number, Number]
 
 
 class OutlineRequest(ObjectsRequest):
-    """The outline of an object, or of the one under way if none is named."""
+    """Request the outline of an object, or of the one under way if none is named.
+
+    Corners may be left out where the outline moves by at most `tolerance` pixels.
+    """
 
     tolerance: Annotated[float, Field(ge=0, le=1000)] = 0.0
 
 
 class PolygonRequest(ObjectsRequest):
-    """A new outline for an object, or for the one under way if none is named."""
+    """Set the outline of an object, or of the one under way if none is named."""
 
     rings: Annotated[
         list[Annotated[list[Corner], Field(max_length=100_000)]],
@@ -232,16 +237,16 @@ class PolygonRequest(ObjectsRequest):
 
 
 class MarkRequest(Request):
-    """Done, skipped or neither."""
+    """Mark an image as done, skipped or neither."""
 
     mark: Mark
     revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
 class LabelRequest(Request):
-    """One label of the list; number 0 for a new one. The project says what it may be called.
+    """One label of the list; number 0 for a new one. The project checks its name.
 
-    Attributes that are left out stay as they are: earlier clients know nothing of them.
+    If `attributes` are left out, those of the label stay: earlier clients do not know them.
     """
 
     id: Annotated[int, Field(ge=0, le=LARGEST_ID)] = 0
@@ -251,54 +256,54 @@ class LabelRequest(Request):
 
 
 class MergeRequest(Request):
-    """Remove a label; its objects get the label `into`, or none."""
+    """Remove a label; its objects get the label `into`, null for none."""
 
     into: Id | None
     revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
 class UnmergeRequest(ObjectsRequest):
-    """Objects and proposals that get a label back, as merging it told them."""
+    """Objects and proposals that get a merged label back, as the merge returned them."""
 
     proposals: Annotated[list[Id], Field(max_length=_MOST_OBJECTS)] = []
 
 
 class ImportedRequest(Request):
-    """Objects that an import added: take them back, or bring them again."""
+    """Objects that an import added, to undo or redo it."""
 
     objects: Annotated[list[Id], Field(max_length=_MOST_OBJECTS)]
     revision: Annotated[int, Field(ge=1)]
-    """The one at which the import, or the last undo or redo of it, left them."""
+    """Revision of the objects after the import, or after the last undo or redo of it."""
 
 
 Tags = Annotated[list[Annotated[str, Field(max_length=LONGEST_TEXT)]], Field(max_length=500)]
 
 
 class TagsRequest(Request):
-    """Tags that an image gets, and tags that it loses; the others stay."""
+    """Tags to add to an image and to remove from it; the others stay."""
 
     add: Tags = []
     remove: Tags = []
 
 
 class AttributesRequest(Request):
-    """Attributes of an object that change; null takes a value away, the others stay."""
+    """Attributes of an object to change; null removes a value, the others stay."""
 
     attributes: Annotated[dict[str, Value | None], Field(max_length=50)]
 
 
 class LabelsRequest(Request):
-    """The list of labels."""
+    """Replace the list of labels, based on a revision of it."""
 
     labels: Annotated[list[LabelRequest], Field(max_length=LONGEST_TEXT)]
     revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
 
 
 class SimilarRequest(Request):
-    """Propose further objects like those of a label; `most` at once.
+    """Propose further objects like those of a label, `most` at once.
 
-    A search that goes on from an earlier one says what came of it: proposals that were rejected,
-    and places that were tried for nothing.
+    A search that continues an earlier one names its `rejected` proposals, and the places (x, y)
+    that were `tried` without success.
     """
 
     label: Id | None = None
@@ -315,44 +320,44 @@ class NameRequest(Request):
 
 
 class AdapterRequest(Request):
-    """Another adapter, by one of the names that were offered."""
+    """Use another adapter, one of the choices in the state of learning."""
 
     adapter: Annotated[str, Field(max_length=LONGEST_TEXT)]
 
 
 class TrackRequest(Request):
-    """Something about the track of an object."""
+    """Names the object whose track is changed or filled."""
 
     object: Id
 
 
 class CarryRequest(TrackRequest):
-    """Carry an object to the next slice (1) or the one before (-1)."""
+    """Carry an object to the next slice (`step` 1) or the one before (-1)."""
 
     step: Literal[-1, 1] = 1
 
 
 class TracksRequest(TrackRequest):
-    """Two objects, in whatever slices of a stack."""
+    """Merge the tracks of two objects of a stack."""
 
     other: Id
 
 
 class FilledRequest(Request):
-    """Proposals that filling found."""
+    """Proposals of filling, to accept or remove."""
 
     proposals: Annotated[list[Id], Field(max_length=LONGEST_TEXT)]
 
 
 class TrackFactsBody(Request):
-    """What is said of a track."""
+    """Facts of a track: the track it was split from, and whether it ends in its last slice."""
 
     parent: Id | None = None
     ends: bool = False
 
 
 class TrackStepRequest(Request):
-    """A change of tracks, as the server told it: to take it back, or to make it again."""
+    """A change of tracks as the server returned it, to undo or redo it."""
 
     objects: Annotated[dict[Id, tuple[Id, Id]], Field(max_length=_MOST_OBJECTS)] = {}
     tracks: Annotated[
@@ -361,7 +366,7 @@ class TrackStepRequest(Request):
     deleted: Annotated[list[tuple[Id, Id]], Field(max_length=_MOST_OBJECTS)] = []
 
     def step(self) -> TrackStep:
-        """The change."""
+        """Return the change of tracks."""
         return TrackStep(
             self.objects,
             {

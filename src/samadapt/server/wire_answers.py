@@ -1,4 +1,4 @@
-"""What the server answers the page with: masks as run lengths, and objects."""
+"""Answers to the page as JSON: masks, run-length encoded, and objects."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from samadapt.proposals.proposal import Proposal
 from samadapt.store.records import StoredObject
 
 _LARGE = 1 << 26
-"""Pixels of an image from which on the page gets parts of masks."""
+"""Images with more pixels are large: the page gets masks as parts of the image."""
 _MOST_POINTS = 1 << 21
-"""Points of a mask of a large image, as the page gets it."""
+"""Most points of a mask of a large image; larger masks are sent coarser."""
 
 
 def crop_of(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
-    """A mask (H, W) as the page takes it: run lengths of its tight box; None if empty."""
+    """Return a mask (H, W) in the page's format `Crop`, cut to its bounding box; None if empty."""
     if mask is None:
         return None
     rows = np.flatnonzero(mask.any(axis=1))
@@ -41,14 +41,14 @@ def crop_of(mask: NDArray[np.bool_] | None) -> dict[str, Any] | None:
 
 
 def digest(crop: dict[str, Any] | None) -> str:
-    """What tells a mask from any other: the page sends it back with what it accepts."""
+    """Return a hash of a mask; the page sends it back to accept exactly this mask."""
     return (
         "" if crop is None else hashlib.sha256(repr(sorted(crop.items())).encode()).hexdigest()[:16]
     )
 
 
 def proposal_crop(proposal: Proposal) -> dict[str, Any]:
-    """A proposal's mask as the page takes it."""
+    """Return the mask of a proposal in the page's format `Crop`."""
     crop, x, y = proposal.rle.cropped()
     found = crop_of(crop)
     if found is None:
@@ -57,7 +57,10 @@ def proposal_crop(proposal: Proposal) -> dict[str, Any]:
 
 
 def rle_crop(rle: Rle) -> dict[str, Any] | None:
-    """A mask as the page takes it: coarser where it is large on a large image; None if empty."""
+    """Return a mask in the page's format `Crop`; None if empty.
+
+    A mask that is large, on a large image, is made coarser.
+    """
     if not rle.area:
         return None
     pixels = rle.size[0] * rle.size[1]
@@ -74,7 +77,7 @@ def rle_crop(rle: Rle) -> dict[str, Any] | None:
 
 
 def object_json(thing: StoredObject) -> dict[str, Any]:
-    """An object with its mask: run lengths of the whole image, or of a part of a large one."""
+    """Return an object with its mask: run lengths of the image, or a `Crop` of a large image."""
     is_large = thing.height * thing.width > _LARGE
     mask = {"mask": rle_crop(thing.rle)} if is_large else {"counts": thing.counts}
     return {

@@ -1,4 +1,4 @@
-"""What the page sends about reviews and proposals."""
+"""Requests of the page about reviews, proposals and teaching, as pydantic models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from samadapt.store.events import ReviewState
 
 
 class CommentRequest(Request):
-    """A comment on a place of an image."""
+    """Add a comment to a place (x, y) in an image."""
 
     text: Annotated[str, Field(max_length=LONGEST_TEXT)]
     x: Number
@@ -19,13 +19,13 @@ class CommentRequest(Request):
 
 
 class ResolveRequest(Request):
-    """Whether a comment was dealt with."""
+    """Mark a comment as resolved, or as open."""
 
     resolved: bool
 
 
 class ReviewRequest(Request):
-    """Another state of an image's review, perhaps with a comment."""
+    """Set the state of an image's review, with an optional comment."""
 
     state: ReviewState
     revision: Annotated[int, Field(ge=0, le=LARGEST_ID)]
@@ -33,33 +33,33 @@ class ReviewRequest(Request):
 
 
 class AssignRequest(Request):
-    """Images that become a person's task, or nobody's."""
+    """Assign images to a person; an empty name assigns them to nobody."""
 
     images: Annotated[list[Id], Field(max_length=100_000)]
     assignee: Annotated[str, Field(max_length=LONGEST_TEXT)]
 
 
 class ProposeRequest(Request):
-    """Look for objects on all images: those like the ones of a label, or those of a task."""
+    """Search all images for objects like those of a label, or for those of a task."""
 
     label: Id | None = None
     task: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
 
 
 class ProposalsRequest(Request):
-    """Accept proposals of an image, as one step."""
+    """Accept proposals of an image as one step of undo."""
 
     proposals: Annotated[list[Id], Field(max_length=LONGEST_TEXT)]
 
 
 class FixRequest(Request):
-    """Accept a proposal; with `fix`, to improve it next."""
+    """Accept a proposal; with `fix`, open the object for editing."""
 
     fix: bool = False
 
 
 class TeachRequest(Request):
-    """Teach the objects of a label; the method's own number of steps if left out."""
+    """Teach a task from the objects of a label; `steps` defaults to the method's own number."""
 
     label: Annotated[str, Field(max_length=LONGEST_TEXT)]
     steps: Annotated[int, Field(ge=1, le=100_000)] | None = None

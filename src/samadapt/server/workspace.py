@@ -1,4 +1,4 @@
-"""`Workspace`: a project being annotated: everything that the page can do, without HTTP."""
+"""`Workspace`: a project being annotated, with all operations of the page but without HTTP."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ Result = TypeVar("Result")
 class Workspace:
     """A project, its model and its adapters, for any number of people at once.
 
-    Nothing here knows a "current image": every call names client and image. Every change is in
-    the project, durably, when its call returns.
+    There is no "current image": every call names client and image. When a call returns, its change
+    is saved durably in the project.
 
     Args:
         project: the project.
-        folder: its images.
+        folder: folder of the images.
         model: the model.
-        store: embeddings on the disk.
-        adapters: where adapters are kept.
-        specs: adapters to begin with.
-        notes: what everybody who opens the page is told.
+        store: cache of embeddings on the disk.
+        adapters: folder of the saved adapters.
+        specs: adapters to begin with, as on the command line.
+        notes: messages that the page shows to everybody.
 
     Attributes:
         decoder: decodes image files.
-        importing: held while a file is imported, which takes much memory.
-        imported: how many of how many images the present import has dealt with.
+        importing: lock that allows one import at a time, as it takes much memory.
+        imported: progress of the present import: images done, and images in all.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class Workspace:
         self._watch = LearningWatch(
             self.learning, self.changing_adapters, self.sessions.adapters_learned
         )
-        self.project.claims.release_all()  # of pages that were closed while no server ran
+        self.project.claims.release_all()  # those of pages that were closed while no server ran
         self.importing = threading.Lock()
         self.imported: tuple[int, int] = (0, 0)
 
     @property
     def id(self) -> str:
-        """Names the project, at any server: a page that was opened for another is told so."""
+        """Identifies the project, at any server, so that pages of another project are refused."""
         parts = self.project.database.identity, self.project.name
         return hashlib.sha256("\n".join(parts).encode(errors="surrogatepass")).hexdigest()[:16]
 
@@ -118,48 +118,51 @@ class Workspace:
         self.learning.close()
 
     def looked_at(self, image_id: int) -> StoredImage:
-        """An image as its file is now, decoded where objects or proposals are of earlier pixels.
+        """Return an image as its file is now; see `Gallery.looked_at`.
+
+        Decodes the image if its content hash is needed to notice that it was replaced since its
+        objects or proposals were made.
 
         Raises:
-            ImageError: gone, or its size cannot be read.
-            MissingError: no such image.
+            ImageError: the file is gone, or its size cannot be read.
+            MissingError: there is no such image.
         """
         image = self.gallery.looked_at(image_id)
         if image.facts is None or image.facts.content_hash is not None:
             return image
         if image.annotated_hash is not None or self.project.proposals.waiting(image_id):
-            with suppress(ImageError):  # whoever reads the pixels is told
+            with suppress(ImageError):  # raised again when the pixels are read
                 self.encoder.note_pixels(image_id, self.gallery.path(image))
         return self.project.images.get(image_id)
 
     def act(
         self, client: str, person: str, image_id: int, action: Callable[[ClientSession], Result]
     ) -> Result:
-        """Do something in a client's session at an image; see `ClientSessions.act`."""
+        """Run an action in a client's session on an image; see `ClientSessions.act`."""
         self._measure.somebody_clicked()
         return self.sessions.act(client, person, image_id, action)
 
     def accept(
         self, found: ClientSession, label_id: int | None = None, keep_earlier: bool = False
     ) -> int:
-        """Accept the object under way; returns the number of the object in the project.
+        """Accept the object under way; return the number of the object in the project.
 
         Args:
-            found: whose.
-            label_id: the label, where it is not that of the object under way.
-            keep_earlier: leave pixels of other objects of the image to them.
+            found: the client's session.
+            label_id: number of the label; None for the label of the object under way.
+            keep_earlier: leave out pixels that other objects of the image have.
 
         Raises:
             ConflictError: the object that was edited was changed by somebody else.
             MissingError: the label was removed.
-            SessionError: no mask.
+            SessionError: the object has no mask.
         """
         session, edited = found.session, found.session.state.object.edited
         strokes = session.state.object.strokes
         is_clicked = bool(session.clicks or session.current_box is not None)
         is_measured = is_clicked or (edited is not None and strokes)
         others = self._others(found) if keep_earlier else ()
-        # What was said of an earlier version is unknown: the robot annotator says all of it.
+        # Prompts of an edited object's earlier version are unknown: the robot annotator gives all.
         task = found.masks.accept(label_text(label_id), others, edited is None)
         number = session.state.last_id if edited is None else edited.object_id
         if task is not None and is_measured and self.learning.is_learning:
@@ -167,10 +170,10 @@ class Workspace:
         return number
 
     def edit(self, found: ClientSession, object_id: int, revision: int) -> None:
-        """Take an object up again: clicks improve its mask, accepting saves a new version.
+        """Make an accepted object the object under way; accepting it saves a new revision.
 
         Raises:
-            ConflictError: it was changed meanwhile, or belongs to another image.
+            ConflictError: the object was changed meanwhile, or belongs to another image.
             SessionError: another object is under way.
         """
         thing = self.project.objects.get(object_id)
@@ -182,24 +185,25 @@ class Workspace:
         found.session.edit(saved_object(thing))
 
     def undo(self, found: ClientSession) -> None:
-        """Take the last step back.
+        """Undo the last step.
 
         Raises:
-            ConflictError: somebody else changed its object meanwhile; it is passed over now.
-            SessionError: nothing to undo.
+            ConflictError: somebody else changed an object of the step meanwhile; the step is
+                forgotten, so that the next undo takes the one before.
+            SessionError: there is nothing to undo.
         """
         with self._passing_over(found, redo=False):
             found.session.undo()
 
     def redo(self, found: ClientSession) -> None:
-        """Do the step again that was undone last; errors as in `undo`."""
+        """Redo the step that was undone last; raises the same errors as `undo`."""
         with self._passing_over(found, redo=True):
             found.session.redo()
 
     def similar(self, found: ClientSession, wanted: SimilarRequest) -> dict[str, Any]:
-        """Propose further objects like those of a label on this image; see `propose_similar`.
+        """Propose further objects like those of a label on an image; see `propose_similar`.
 
-        Where the image has none of the label yet, those of other images are the examples.
+        If the image has no object of the label yet, those of other images are the examples.
 
         Raises:
             SessionError: there is no example yet.
@@ -213,14 +217,14 @@ class Workspace:
         return found.masks.similar(wanted, examples, others, elsewhere, found.searching)
 
     def accept_proposals(self, found: ClientSession, numbers: Sequence[int]) -> None:
-        """Make proposals of an image objects, as one step of undo, and learn them.
+        """Accept proposals of an image as one step of undo; the adapters learn them.
 
-        Those that somebody else decided about meanwhile are left out, unless that is all of them.
-        A label that was removed meanwhile is made again in the same step.
+        Proposals that somebody else accepted or rejected meanwhile are left out. A label that was
+        removed meanwhile is created again in the same step.
 
         Raises:
-            DataError: a label that cannot be, or one too many.
-            MissingError: all were dealt with meanwhile.
+            DataError: such a label has an invalid name, or there are too many labels.
+            MissingError: none of the proposals waits any more.
         """
         waiting = {one.id: one for one in self.project.proposals.waiting(found.image.id)}
         some = [waiting[number] for number in dict.fromkeys(numbers) if number in waiting]
@@ -238,7 +242,7 @@ class Workspace:
             found.objects.labels = {}
 
     def add(self, found: ClientSession, objects: Sequence[Addition], source: Source) -> None:
-        """Add objects that were not clicked, as one step; what was proposed is learned."""
+        """Add objects from masks as one step; the adapters learn those of source "similar"."""
         found.objects.source = source
         try:
             found.session.add_all(objects)
@@ -249,30 +253,30 @@ class Workspace:
                 found.masks.teach(one.rle)
 
     def searched(self, client: str, image_id: int) -> tuple[int, int]:
-        """How many of how many places a search has looked at; (0, 0) while there is none."""
+        """Return a search's progress: places looked at, places in all; (0, 0) without a search."""
         found = self.sessions.peek(client, image_id)
         return (0, 0) if found is None else found.searched
 
     @contextmanager
     def changing_adapters(self) -> Iterator[Learning]:
-        """Within the block adapters may be changed; afterwards all sessions use the new ones."""
+        """Lock all sessions while adapters are changed in the block; then they use the new ones."""
         with self.sessions.all_closed():
             yield self.learning
 
     def _things(self, found: ClientSession) -> list[StoredObject]:
-        """The objects of an image that were drawn at its present size."""
+        """Return the objects of an image that have masks of its present size."""
         size = found.session.image_size
         things = self.project.objects.of_image(found.image.id)
         return [thing for thing in things if (thing.height, thing.width) == size]
 
     def _others(self, found: ClientSession) -> list[StoredObject]:
-        """All other objects than the one that is edited."""
+        """Return the objects of an image without the one being edited."""
         edited = found.session.state.object.edited
         return [o for o in self._things(found) if edited is None or o.id != edited.object_id]
 
     @contextmanager
     def _passing_over(self, found: ClientSession, *, redo: bool) -> Iterator[None]:
-        """Forget a step that cannot be taken because somebody else changed its object."""
+        """Forget a step that fails within the block because somebody else changed its object."""
         session = found.session
         try:
             yield
@@ -283,7 +287,7 @@ class Workspace:
             raise
 
     def _is_outdated(self, state: SessionState, step: Step) -> bool:
-        """Whether somebody else changed an object of a step, or decided about its proposals."""
+        """Return True if somebody else changed an object of a step, or decided its proposals."""
         for saved in step.saved:
             now, known = self.project.objects.get(saved.object_id), state.objects[saved.object_id]
             if (now.revision, now.deleted) != (known.revision, known.deleted):

@@ -1,10 +1,10 @@
-// Talking to the server: one queue per kind of work, and a saved state that is always true.
+// Requests to the server, repeated until they succeed if they change data, and the state of saving.
 
 import { fetchWithKey } from "./door.js";
 import { forgetUnsent, heard, isLost, keepUnsent, link, onLink, startLink, whenBack } from "./link.js";
 import { state } from "./state.js";
 
-export const PREPARING = 202; // the status of what is there in a while
+export const PREPARING = 202; // HTTP status of an answer that is not ready yet
 const client = tabId();
 startLink(() => ask("GET", "/api/project"));
 onLink(() => report());
@@ -21,7 +21,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Ask the server; errors carry its one line for the person. */
+/** Send a request and return the answer; throws an `ApiError` with the server's message. */
 export async function ask(method, path, body, options = {}) {
   const headers = { "x-samadapt-client": client };
   if (method !== "GET") headers["idempotency-key"] = options.key ?? freshKey();
@@ -35,7 +35,7 @@ export async function ask(method, path, body, options = {}) {
   let response, answer;
   try {
     response = await fetchWithKey(path, { method, headers, body: payload, ...options });
-    // The server may go while it answers: half an answer is as good as none.
+    // The connection may break while the body arrives: treated like no answer.
     if (response.ok) answer = options.raw ? response : await response.json();
   } catch {
     heard(0);
@@ -50,7 +50,7 @@ export async function ask(method, path, body, options = {}) {
   try {
     text = (await response.json()).error ?? text;
   } catch {
-    // Not from our server: the status must do.
+    // The answer is not from our server: use the status text.
   }
   heard(response.status, text);
   throw new ApiError(response.status, text);
@@ -61,9 +61,9 @@ export const post = (path, body = {}) => ask("POST", path, body);
 export const put = (path, body) => ask("PUT", path, body);
 
 /**
- * Ask for something that must not get lost. While the server is away it is asked again and again,
- * with the same key, so that it does nothing twice; the saved state tells so. Until it is confirmed
- * or refused the tab keeps it, for the case that the page is loaded anew.
+ * Send a request that changes data, and return the answer. While the server cannot be reached, it is
+ * repeated with the same idempotency key, so that it takes effect once, and the state of saving says
+ * so. Until the server confirms or refuses it, it is kept in the tab's storage, to survive a reload.
  */
 export async function save(method, path, body, key = freshKey()) {
   for (const listener of askedListeners) listener(path);
@@ -93,13 +93,13 @@ export async function save(method, path, body, key = freshKey()) {
   }
 }
 
-/** Be told "saved", "saving" or "failed" with a text, now and whenever it changes. */
+/** Call `listener` with "saved", "saving", "failed" or "away" and a text, now and at every change. */
 export function onSaved(listener) {
   savedListeners.add(listener);
   report();
 }
 
-/** Be told of everything that is to be saved, by its path. */
+/** Call `listener` with the path of every request that `save` sends. */
 export function onAsked(listener) {
   askedListeners.add(listener);
 }
@@ -108,18 +108,18 @@ export function isSaving() {
   return pending > 0;
 }
 
-/** Tell the server that the page is closed, so that others may have the image. */
+/** Tell the server that the page is closed, which releases its claim of the image. */
 export function leave() {
   ask("POST", "/api/leave", {}, { keepalive: true }).catch(() => {});
 }
 
-/** A name for a request that may have to be repeated. */
+/** Return a new idempotency key for a request that may be repeated. */
 export function freshKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(15));
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_");
 }
 
-/** Why something could not be saved; empty when nothing failed. */
+/** Return why something could not be saved; empty if nothing failed. */
 export function whyNotSaved() {
   return failure ?? "";
 }
@@ -136,7 +136,7 @@ function savedText() {
   return `Saved ${lastSaved.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}`;
 }
 
-/** The name of this tab: it survives a reload, and no other tab has it. */
+/** Return the unique client name of this tab, which a reload does not change. */
 function tabId() {
   const name = "samadapt-tab";
   let id = null;

@@ -32,11 +32,11 @@ function render() {
   const painting = ["brush", "erase", "scissors"].includes(state.tool);
   $("brush-bar").hidden = !painting;
   $("brush-value").textContent = `${state.settings.brush} px`;
-  // A slider that is dragged stays where the hand is.
+  // Do not move the slider while it is dragged.
   if (fromSlider(Number($("brush-size").value)) !== state.settings.brush) $("brush-size").value = toSlider(state.settings.brush);
 }
 
-/** Other proposals are in sight. */
+/** Update the text about the active proposal; the view may show others now. */
 function tellWhich() {
   const place = $("which-proposal"), text = state.proposals && whichProposal();
   if (place && text && place.textContent !== text) place.textContent = text;
@@ -48,7 +48,7 @@ function say(text) {
   if ($("remark").textContent !== text) $("remark").textContent = text;
 }
 
-/** A sentence above the buttons. */
+/** Return the hint above the buttons. */
 function remark() {
   const text = notFollowed();
   const waiting = state.proposals?.list.length;
@@ -143,7 +143,7 @@ function main(action, text, disabled = false) {
   return h("button.button.main", { onclick: () => run(action), disabled, "data-bar": action }, text, key(action));
 }
 
-// Fine steps for small brushes.
+// The slider has finer steps for small brushes.
 function fromSlider(value) {
   return Math.max(1, Math.round((value / 200) ** 2 * 400));
 }

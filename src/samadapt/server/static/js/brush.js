@@ -1,4 +1,4 @@
-// Brush and eraser: strokes of round dabs, painted into a mask of their own.
+// Brush and eraser: a stroke is a line with a radius, painted into a mask of its own.
 
 import { stroke, waits } from "./current.js";
 import { tight } from "./mask.js";
@@ -35,7 +35,7 @@ export function cancelStroke() {
   points = [];
 }
 
-/** The stroke so far, to be shown while it is drawn: {points, radius, add} or null. */
+/** Return the stroke that is being drawn as {points, radius, add}; null if there is none. */
 export function strokeUnderWay() {
   return points.length ? { points, radius: state.settings.brush / 2, add: adds } : null;
 }
@@ -46,14 +46,14 @@ export function resizeBrush(factor) {
   configure({ brush: Math.round(Math.min(Math.max(next, 1), 400)) });
 }
 
-/** All pixels whose centre lies within `radius` of the line through `line`; null outside. */
+/** Return the mask of all pixels whose centre is within `radius` of a line; null if outside the image. */
 export function painted(line, radius) {
   const { step } = view;
   const mask = paintedPoints(line.map(([x, y]) => [x / step, y / step]), radius / step);
   return mask && { ...mask, x: mask.x * step, y: mask.y * step, step };
 }
 
-/** The same in points of the view's step. */
+/** Do the same as `painted` in coordinates divided by the view's step. */
 function paintedPoints(line, radius) {
   const reach = Math.max(radius, 0.5);
   const xs = line.map((p) => p[0]), ys = line.map((p) => p[1]);

@@ -1,4 +1,4 @@
-// The candidates for the object under way: score on a button, outline on a thumbnail.
+// Buttons to choose among the candidates for the object under way, with score and thumbnail.
 
 import { get } from "./api.js";
 import { choose, current } from "./current.js";
@@ -12,7 +12,7 @@ import { view } from "./view.js";
 const WIDTH = 168, HEIGHT = 126;
 let fetched = { of: null, masks: null };
 
-/** A button for each candidate; empty when there is nothing to choose from. */
+/** Return a button for each candidate; none if there is only one. */
 export function candidateButtons() {
   if (current.candidates < 2) return [];
   return [h("span.candidates", {}, Array.from({ length: current.candidates }, (_, k) => button(k)))];
@@ -27,7 +27,7 @@ function button(k) {
     "aria-label": text, "aria-current": String(k === current.chosen), "data-candidate": String(k),
     onclick: () => inOrder(() => choose(k)), onmouseenter: show, onfocus: show, onmouseleave: hide, onblur: hide,
   }, String(score));
-  // The bar may be drawn anew while the mouse rests on a button.
+  // The bar may be redrawn while the mouse is over a button.
   requestAnimationFrame(() => made.matches(":hover") && thumbnail(made, k));
   return made;
 }
@@ -43,7 +43,7 @@ async function thumbnail(button, k) {
   else canvas.remove();
 }
 
-/** Asked for when somebody looks: most clicks need none of them. */
+/** Fetch the masks of all candidates; only when a thumbnail is shown, as most clicks need none. */
 function candidateMasks() {
   const { image, clicks } = current;
   if (fetched.of !== clicks) {
@@ -54,7 +54,7 @@ function candidateMasks() {
   return fetched.masks;
 }
 
-/** The part of the image around a mask, with its outline. */
+/** Draw the part of the image around a mask, with the mask's outline. */
 function draw(canvas, mask) {
   const pen = canvas.getContext("2d");
   const box = extent(mask);

@@ -1,4 +1,4 @@
-// Carrying the selected object from slice to slice, and filling the slices between two.
+// Carrying the selected object from slice to slice, and deciding about the proposals made there.
 
 import { get, post } from "./api.js";
 import { current, edit, hasObject, onFirstPrompt, request } from "./current.js";
@@ -17,8 +17,8 @@ import { complain, toast } from "./ui.js";
 import { reveal } from "./view.js";
 import { stepAt } from "./waiting.js";
 
-const asked = new Map(); // proposal -> how it came: {image, step, from, track, why}
-let fixing = null; // {how, object}: a carried mask that is improved with clicks
+const asked = new Map(); // proposal -> its origin: {image, step, from, track, why}
+let fixing = null; // {how, object} of a carried mask that is being improved with clicks
 let isUnderWay = false;
 
 export function startCarrying() {
@@ -26,16 +26,16 @@ export function startCarrying() {
   on("image", () => { fixing = null; });
 }
 
-/** Whether an object is on its way to another slice. */
+/** Return true while an object is being carried to another slice. */
 export const isCarrying = () => isUnderWay;
-/** Whether the proposal on the screen was carried here. */
+/** Return true if the proposal on the screen is a carried one. */
 export const isCarried = () => Boolean(state.proposals?.carried);
 export const isFixingCarried = () => fixing !== null;
 export const wasCarried = (proposal) => asked.has(proposal);
 
 /**
- * Do something that ends with an object that was carried. What is pressed meanwhile is left aside:
- * nothing is accepted that was not on the screen.
+ * Run an action that carries an object or decides about a carried one. Further calls are ignored
+ * until it ends, so that nothing is accepted before it is on the screen.
  */
 export function alone(action) {
   if (isUnderWay) return null;
@@ -88,7 +88,7 @@ function show({ id, label, score, mask }) {
   reveal(extent(one.mask));
 }
 
-/** Show a carried proposal of the open image; false if it waits no more. */
+/** Show a carried proposal of the open image; false if it is no longer waiting. */
 export async function showCarried(id) {
   const image = state.image?.id;
   const { proposals } = await get(`/api/images/${image}/proposals`);
@@ -114,7 +114,7 @@ export async function acceptCarried() {
   await goOn(how, answer.object.id);
 }
 
-/** The slice is left: undo leads back to it. */
+/** Remember a decision on a slice that is left, so that undo returns to it. */
 function remember(what, image) {
   const back = async () => {
     await withdraw();
@@ -135,12 +135,12 @@ export async function rejectCarried() {
   }
 }
 
-/** Improve what was carried, with clicks; when that is saved, it is carried on. */
+/** Improve the carried proposal with clicks; when the object is saved, it is carried on. */
 export async function fixCarried() {
   const { id, how } = present();
   endProposals();
   try {
-    // Two steps of undo: it is accepted, and taken up again.
+    // This makes two steps of undo: accepting the proposal, and editing the object.
     const { object } = await request(`/api/proposals/${id}/accept`, {});
     fixing = { how, object: object.id };
     await edit(object);
@@ -150,7 +150,7 @@ export async function fixCarried() {
   }
 }
 
-/** What was to be improved is saved, or given up. */
+/** Handle the end of an improvement: the object was saved, or `isGivenUp`. */
 export async function fixedCarried(isGivenUp = false) {
   const { how, object } = fixing;
   fixing = null;
@@ -162,7 +162,7 @@ export async function fixedCarried(isGivenUp = false) {
   await goOn(how, object);
 }
 
-/** The object is not here any more: it ends in the slice that it was carried from. */
+/** End the track of the carried object in the slice that it was carried from. */
 export async function endCarried() {
   const { how } = present();
   if (how.isFilled) return;
@@ -173,7 +173,7 @@ export async function endCarried() {
   await endTrack();
 }
 
-/** Take what was carried here off the screen, and out of what waits. */
+/** Remove the carried proposal, on the screen and at the server. */
 export async function withdraw() {
   if (!isCarried()) return;
   const { id } = present();
@@ -181,7 +181,7 @@ export async function withdraw() {
   await post("/api/fill/discard", { proposals: [id] }).catch(complain);
 }
 
-/** On to the next slice, or the next one that was filled. */
+/** Carry the object to the next slice, or go to the next slice that was filled. */
 async function goOn({ step, next }, object) {
   if (next) return next();
   select([object]);
@@ -191,9 +191,9 @@ async function goOn({ step, next }, object) {
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`.replace(/\?\.$/, "?");
 
-// -- what was filled ----------------------------------------------------------------------------
+// -- filling ------------------------------------------------------------------------------------
 
-/** A proposal that filling found; `next` leads to the one after it. */
+/** Register a proposal that filling made; `how.next` goes to the next one. */
 export function expect(id, how) {
   asked.set(id, how);
 }

@@ -1,4 +1,4 @@
-// The object under way, as the server says; and what is on its way there.
+// The object under way: its state at the server, and the prompts that are not answered yet.
 
 import { post, save } from "./api.js";
 import { decode, fromCrop, merged, overlaps, toCrop } from "./mask.js";
@@ -12,8 +12,8 @@ const EMPTY = {
 };
 
 /**
- * Everything about the object under way. `waiting` are clicks that are not answered yet,
- * `waitingBoxes` and `waitingStrokes` likewise; some may be for the next object.
+ * The object under way. `waiting` are clicks that are not answered yet, `waitingBoxes` and
+ * `waitingStrokes` likewise; some may belong to the next object.
  */
 export const current = { ...blank(), image: null, waiting: [], waitingBoxes: [], waitingStrokes: [] };
 const listeners = new Set();
@@ -26,32 +26,32 @@ export function onCurrent(listener) {
   listeners.add(listener);
 }
 
-/** Do something before the first prompt of an object. */
+/** Call `listener` before the first prompt of an object. */
 export function onFirstPrompt(listener) {
   first.add(listener);
 }
 
-/** Be told of accepted objects that an answer brings: (saved, removed, whether by undo). */
+/** Call `listener` with (saved, removed, isUndo): the accepted objects that an answer changed. */
 export function onObjects(listener) {
   changedObjects.add(listener);
 }
 
-/** Be told of proposals that an undo made wait again, by their numbers. */
+/** Call `listener` with the numbers of proposals that wait again after an undo. */
 export function onWaiting(listener) {
   returned.add(listener);
 }
 
-/** Whether an object is under way, as far as the server answered. */
+/** Return true if an object is under way, according to the last answer. */
 export function hasObject() {
   return Boolean(current.mask || current.clicks.length || current.box || current.strokes || current.edited);
 }
 
-/** The same, with what is on its way. */
+/** Return true if an object is under way, or a prompt is not answered yet. */
 export function isUnderWay() {
   return hasObject() || current.waiting.length + current.waitingBoxes.length + current.waitingStrokes.length > 0;
 }
 
-/** The mask as it will be saved: the server's, without earlier objects if that is wanted. */
+/** Return the mask as it will be saved: without the pixels of other objects if that is set. */
 export function finalMask() {
   const parts = [current.mask, state.settings.keepEarlier && state.objects.size];
   if (composed.of && composed.of.every((part, k) => part === parts[k])) return composed.mask;
@@ -67,14 +67,14 @@ export function finalMask() {
   return mask;
 }
 
-/** The mask to be drawn: with strokes that are on their way. */
+/** Return the mask to draw: with strokes that are not answered yet. */
 export function shownMask() {
   let mask = finalMask();
   for (const { mask: stroke, add } of current.waitingStrokes) mask = merged(mask, stroke, add ? 1 : 0);
   return mask;
 }
 
-/** Show a prompt that is on its way; returns a function that ends that. */
+/** Show a prompt until its answer comes; returns a function that removes it. */
 export function waits(kind, prompt) {
   current[kind].push(prompt);
   changed();
@@ -84,16 +84,16 @@ export function waits(kind, prompt) {
   };
 }
 
-/** Begin with another image: its unfinished object, if the server knows one. */
+/** Begin with another image; `answer` is its object under way, if there is one. */
 export function begin(image, answer) {
   Object.assign(current, blank(), { image });
   if (answer) show(answer);
   else changed();
 }
 
-// -- what one does: each asks the server, and is called in order ---------------------------------
+// -- actions: each sends a request, and is called in order ----------------------------------------
 
-/** `seen` is what `sight` said when it was pressed. */
+/** Send a click; `seen` is the part in sight, from `sight()`, at the time of the click. */
 export async function click(x, y, positive, seen = {}) {
   await bringLabel();
   return act("click", { x, y, positive, ...seen });
@@ -122,12 +122,12 @@ export const redo = () => act("redo", {});
 export const edit = (object) => act("edit", { object: object.id, revision: object.revision });
 export const label = (id) => act("label", { label: id });
 
-/** Give the object up. */
+/** Discard the object under way. */
 export async function drop() {
   if (hasObject()) await act("skip", {});
 }
 
-/** Save the object; it stays on the screen, as not saved, until it is. Resolves with it, or null. */
+/** Accept the object, and return it or null; until it is saved, it is drawn as unsaved. */
 export async function accept() {
   const mask = finalMask();
   if (!mask) return null;
@@ -138,7 +138,7 @@ export async function accept() {
   tell(["objects"]);
   const body = { keep_earlier: state.settings.keepEarlier };
   const answer = await act("accept", { ...body, shown }, async () => {
-    // The server was started again, and the model has learned meanwhile: save what was seen.
+    // After a restart the adapted model may give another mask: save the one that was shown.
     await lookAgain();
     const missing = merged(whole, current.mask, 0), extra = current.mask && merged(current.mask, whole, 0);
     if (missing) await act("stroke", { mask: toCrop(missing), positive: true });
@@ -150,7 +150,7 @@ export async function accept() {
   return answer && answer.object;
 }
 
-/** Ask for a change of accepted objects, and show what comes of it. */
+/** Send a change of accepted objects, show its result, and return the answer. */
 export async function request(path, body) {
   const { image } = current;
   const answer = await save("POST", path, body);
@@ -158,7 +158,7 @@ export async function request(path, body) {
   return answer;
 }
 
-/** Ask the server how the object stands, after what is asked already: it was away, say. */
+/** Fetch the state of the object under way, such as after the server was away. */
 export function resync() {
   return inOrder(lookAgain);
 }
@@ -175,7 +175,7 @@ async function act(what, body, otherwise) {
   }
 }
 
-/** The first prompt of an object brings the label that was chosen for new ones. */
+/** Send the label that was chosen for new objects with the first prompt of an object. */
 async function bringLabel() {
   if (!hasObject()) for (const listener of first) await listener();
   if (!current.edited && current.label !== state.label) await label(state.label);
@@ -190,12 +190,12 @@ async function lookAgain() {
   show(standing(answer));
 }
 
-/** How the object under way stands, from the answer to `open`. */
+/** Return the state of the object under way from the answer to `open`. */
 export function standing({ current: object, label, can_undo, can_redo }) {
   return object ?? { ...EMPTY, label, can_undo, can_redo };
 }
 
-/** Show what the server answered. */
+/** Take over the state in an answer, and notify the listeners. */
 function show(answer, isUndo = false) {
   const { digest, clicks, box, strokes, label, candidates, scores, chosen, edited } = answer;
   const mask = fromCrop(answer.mask);
@@ -220,7 +220,7 @@ function blank() {
   return { ...rest, canUndo, canRedo };
 }
 
-/** An object of the server with its mask decoded; one that did not change keeps its drawing. */
+/** Return a server's object with its mask decoded; if unchanged, the `known` one with its drawing. */
 export function decoded(object, known) {
   if (known && known.revision === object.revision && known.mask) return { ...known, ...object, mask: known.mask };
   const { counts, mask, ...rest } = object;

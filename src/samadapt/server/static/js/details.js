@@ -1,4 +1,4 @@
-// What is said beside masks and labels: attributes of the selected object, tags of the image.
+// The panel with the attributes of the selected object, and the tags of the image.
 
 import { get, save } from "./api.js";
 import { inOrder } from "./queue.js";
@@ -9,7 +9,7 @@ import { $, h } from "./ui.js";
 export function startDetails() {
   on("image", look);
   on("details selected objects labels", render);
-  $("said").addEventListener("focusout", () => setTimeout(render)); // what came while something was typed
+  $("said").addEventListener("focusout", () => setTimeout(render)); // show changes that arrived while a field was edited
 }
 
 function look() {
@@ -17,10 +17,10 @@ function look() {
   return refreshDetails();
 }
 
-let edits = 0, unsaved = 0; // of this page
+let edits = 0, unsaved = 0; // edits of this page so far, and those not saved yet
 
-/** Look again: somebody else may have changed something. An answer that does not know what was
- * typed meanwhile is left aside; the last edit looks again once it is saved. */
+/** Fetch the details again, as somebody else may have changed them. An answer from before an edit
+ * of this page is ignored; the last edit fetches them again once it is saved. */
 export async function refreshDetails() {
   const id = state.image?.id, asked = edits;
   if (!id || unsaved) return;
@@ -28,7 +28,7 @@ export async function refreshDetails() {
     const details = await get(`/api/images/${id}/details`);
     if (state.image?.id === id && asked === edits) set({ details });
   } catch {
-    // Without an answer there is nothing to show; the next image asks again.
+    // Nothing is shown without an answer; the next image fetches its details again.
   }
 }
 
@@ -40,8 +40,8 @@ function render() {
   const fields = (object && labelOf(object.label)?.attributes) || [];
   box.hidden = !state.details;
   if (!state.details) return;
-  const { image, details } = state; // what is typed belongs to this image, whatever is open by then
-  // What is being typed stays: until it is left, only fields of something else take its place.
+  const { image, details } = state; // an edit belongs to this image, even if another one is open when it ends
+  // A field with the focus stays, unless the image, the object or its fields change.
   const place = JSON.stringify([image?.id, object?.id, fields]), now = JSON.stringify([place, details]);
   if (box.children.length && (now === shown || (place === shownPlace && box.contains(document.activeElement)))) return;
   [shown, shownPlace] = [now, place];
@@ -71,7 +71,7 @@ function line(id, field) {
   return h("label.field", {}, h("span", {}, field.name), h("span"), input);
 }
 
-/** What is known of an image now, or, when another one is open, what was known of it. */
+/** Return the present details of an image, or the last known ones if another image is open. */
 function present(image, details) {
   return state.image?.id === image.id && state.details ? state.details : details;
 }
@@ -96,7 +96,7 @@ function tag(image, details, text) {
   return edited(`the tags of ${image.name}`, store, { add, remove }, { add: remove, remove: add });
 }
 
-/** Save what the page shows already, as a step that can be taken back. What is refused goes from the page, too. */
+/** Save an edit that the page shows already, as a step of undo; if refused, it is removed from the page. */
 function edited(what, store, now, before) {
   const stored = async (value) => {
     edits += 1;
@@ -104,7 +104,7 @@ function edited(what, store, now, before) {
     try {
       await store(value);
     } catch (error) {
-      shownPlace = ""; // also a field that has the focus
+      shownPlace = ""; // redraw even a field with the focus
       throw error;
     } finally {
       unsaved -= 1;
@@ -112,7 +112,7 @@ function edited(what, store, now, before) {
     }
   };
   edits += 1;
-  unsaved += 1; // until its turn comes
+  unsaved += 1; // until the queue reaches it
   return inOrder(async () => {
     unsaved -= 1;
     await stored(now);

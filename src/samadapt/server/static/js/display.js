@@ -18,7 +18,7 @@ export function toggle(name) {
   configure({ [name]: !state.settings[name] });
 }
 
-/** The other one of dark and light; where that is the system's own, the page follows the system again. */
+/** Switch between dark and light; if the result is the system's theme, follow the system again. */
 export function toggleTheme() {
   const other = theme() === "dark" ? "light" : "dark";
   configure({ theme: other === systemTheme() ? "system" : other });
@@ -35,14 +35,14 @@ function applyTheme() {
 
 const PLAIN = { brightness: 0, contrast: 0, gamma: 1, invert: false };
 
-/** Stretch the image's darkest and brightest percent to black and white, or undo that. */
+/** Fit brightness and contrast to the image's darkest and brightest pixels, or reset them. */
 export function autoLevels(bitmap) {
   const isPlain = Object.entries(PLAIN).every(([name, value]) => state.settings[name] === value);
   if (state.settings.fitContrast || !isPlain) configure({ ...PLAIN, fitContrast: false });
   else fitContrast(bitmap);
 }
 
-/** Fit each image that is opened, unless one fit is to hold for all. */
+/** Fit the contrast to an image that was opened, unless one fit is set for all images. */
 export function refitContrast(bitmap) {
   if (state.settings.fitContrast && !state.settings.lockContrast) fitContrast(bitmap);
 }
@@ -72,7 +72,7 @@ function fitContrast(bitmap) {
   });
 }
 
-/** The panel is built once: a slider that is dragged stays the one that it was. */
+/** Build the panel once, so that updates do not replace a slider that is being dragged. */
 function build() {
   const s = state.settings;
   $("view-panel").replaceChildren(

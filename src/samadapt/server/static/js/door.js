@@ -1,10 +1,10 @@
-// The key to the server: given for the code in the address, and kept by the browser for this server
-// alone (a cookie would be shown to servers on other ports, too).
+// The page's key for the server: obtained with the one-time code in the URL, and kept in the browser's
+// storage, which is separate for each port (a cookie would be sent to servers on other ports, too).
 
 const NAME = "samadapt-key";
 let mine = "";
 
-/** Exchange the code in the address, if there is one, for a key; the address loses it. */
+/** Exchange the one-time code in the URL, if there is one, for a key; removes it from the URL. */
 export async function enter() {
   const code = new URLSearchParams(location.search).get("code");
   if (location.search) history.replaceState(null, "", "/");
@@ -13,17 +13,17 @@ export async function enter() {
   if (response?.ok) keep((await response.json()).key);
 }
 
-/** Headers that let a request in; another tab may have got a newer key. */
+/** Return the headers with the key, read from storage as another tab may have a newer one. */
 function credentials() {
   try {
     mine = localStorage.getItem(NAME) ?? mine;
   } catch {
-    // No storage: the key is good until the page is left.
+    // No storage: the key is kept until the page is closed.
   }
   return mine ? { authorization: `Bearer ${mine}` } : {};
 }
 
-/** Fetch something with the key. What takes long to be opened is answered by 202, which is no error. */
+/** Fetch with the key; asks for status 202, not an error, while an image is being prepared. */
 export function fetchWithKey(path, options = {}) {
   return fetch(path, { ...options, headers: { prefer: "respond-async", ...options.headers, ...credentials() } });
 }

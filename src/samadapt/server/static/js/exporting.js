@@ -1,4 +1,4 @@
-// Export: which format, which images, and afterwards what was written and what could not be.
+// Export: a dialog for format and images, then a summary of what was written and left out.
 
 import { ask } from "./api.js";
 import { inOrder } from "./queue.js";
@@ -23,7 +23,7 @@ export function showExport() {
       event.preventDefault();
       keep("export", { format: format.value, images: images.value });
       close();
-      inOrder(() => exportAs(format.value, images.value)); // behind everything that is being saved
+      inOrder(() => exportAs(format.value, images.value)); // after everything that is being saved
     };
     return h("form", { onsubmit: submit },
       h("label.field", {}, "Format", h("span"), format), h("label.field", {}, "Images", h("span"), images),

@@ -1,4 +1,4 @@
-// Filling the slices between two of the same object: behind the work, then looked at or accepted at once.
+// Filling the slices between two of the same track, in the background; then review or accept all.
 
 import { get, post, save } from "./api.js";
 import { expect, isCarried, showCarried } from "./carrying.js";
@@ -14,7 +14,7 @@ import { rememberStep } from "./steps.js";
 import { chosen, refreshTracks } from "./tracks.js";
 import { $, complain, h, toast } from "./ui.js";
 
-const EVERY = 300; // milliseconds between two looks at how far it is
+const EVERY = 300; // milliseconds between two requests for the progress
 let filled = null; // {found: [[image, proposal]], stops: Map(image -> why)}: waits for a decision
 let timer = 0;
 
@@ -23,7 +23,7 @@ export function startFilling() {
   watch();
 }
 
-/** Fill the gap beside the selected object; once that is done, accept all that was filled. */
+/** Fill the gap next to the selected object; if that is done already, accept all its proposals. */
 export async function fillSlices() {
   if (filled) return acceptFilled();
   if (hasObject() || isCarried()) {
@@ -42,7 +42,7 @@ export async function fillSlices() {
   return null;
 }
 
-/** Look how far filling is, until it ends. */
+/** Poll the progress of filling until it ends. */
 async function watch(isMine = false) {
   clearTimeout(timer);
   const now = await get("/api/fill").catch(() => null);
@@ -116,7 +116,7 @@ async function discard() {
   await refreshImages();
 }
 
-/** The next slice that was filled and not decided about: those to look at first. */
+/** Go to the next filled slice without a decision, doubtful ones first. */
 async function next() {
   const { found, stops } = filled ?? { found: [] };
   const waiting = new Set(Object.values((await left()) ?? {}).flat());
@@ -133,7 +133,7 @@ async function next() {
   else if (await mayLeave()) await leaving(() => openImage(image));
 }
 
-/** The proposals that still wait, by image. */
+/** Return the proposals that still wait, by image. */
 async function left() {
   const found = {};
   for (const [image] of filled?.found ?? []) {
@@ -143,7 +143,7 @@ async function left() {
   return found;
 }
 
-/** Show what was filled in the open slice. */
+/** Show the proposal of filling in the open slice. */
 async function showHere() {
   const mine = filled?.found.find(([image]) => image === state.image?.id);
   if (mine && !hasObject() && !isCarried()) await showCarried(mine[1]).catch(complain);

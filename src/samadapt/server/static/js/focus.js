@@ -1,8 +1,8 @@
-// Who has the keys: what was used with the mouse gives them back to the image, what was reached by
-// Tab keeps them.
+// Keyboard focus: a control that was used with the mouse loses the focus again, so that keys act on
+// the image; one that was reached with Tab keeps it.
 
 const NATIVE = "input[type=range], input[type=checkbox], select";
-let byPointer = null; // the control that the pointer went down on last
+let byPointer = null; // the control that was pressed last with the pointer
 
 export function startFocus() {
   addEventListener("pointerdown", (event) => { byPointer = controlOf(event.target); }, { capture: true });
@@ -16,17 +16,17 @@ export function startFocus() {
   for (const kind of ["pointerup", "pointercancel", "change"]) {
     addEventListener(kind, () => {
       const used = byPointer;
-      // A list is chosen from after the pointer went up.
+      // A choice in a list is made after the pointer was released.
       if (used && (kind === "change" || !used.matches("select"))) setTimeout(() => used.blur());
     }, { capture: true });
   }
 }
 
-/** Whether a control needs this key itself. */
+/** Return true if the focused control uses a key itself. */
 export function hasOwnUse(event) {
   const { target } = event;
   if (target.matches?.("button, summary, [role=button], [role=checkbox]")) return event.key === "Enter" || event.code === "Space";
-  if (target === byPointer) return false; // a slider that is dragged does not take the arrow keys
+  if (target === byPointer) return false; // a slider that was used with the mouse does not take the arrow keys
   if (target.matches?.("input[type=checkbox]")) return event.code === "Space";
   return Boolean(target.matches?.("input[type=range]")) && event.key.startsWith("Arrow");
 }

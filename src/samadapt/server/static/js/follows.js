@@ -1,4 +1,4 @@
-// Whether the mask on the screen does what was clicked, and what to say if it does not.
+// Check whether the shown mask agrees with the clicks, and a hint if it does not.
 
 import { current, finalMask } from "./current.js";
 import { keyOf } from "./keys.js";
@@ -6,7 +6,7 @@ import { contains } from "./mask.js";
 import { state } from "./state.js";
 import { view } from "./view.js";
 
-/** A sentence about the last click that the mask does not follow; "" if it follows all. */
+/** Return a hint about the last click that the mask violates; "" if it violates none. */
 export function notFollowed() {
   if (current.waiting.length || current.waitingBoxes.length) return "";
   const mask = finalMask();

@@ -1,18 +1,18 @@
-// Outlines of objects that touch or lie in each other: each in its own colour, inside of its own
-// border, with a halo between neighbours.
+// Outlines of objects that touch or contain each other: each is drawn in its own colour along the
+// inner side of its border, with a halo between neighbours.
 
 import { area } from "./mask.js";
 
 const HALO = 1; // pixels of the screen, on each side of the border
 
-/** Large objects first, so that what lies inside of them stays visible on top. */
+/** Return objects in drawing order: large ones first, so that objects inside them stay visible. */
 export function drawingOrder(objects) {
   const all = [...objects];
   for (const object of all) object.area ??= object.mask ? area(object.mask) : 0;
   return all.sort((one, other) => other.area - one.area || one.id - other.id);
 }
 
-/** Stroke an object's outline; `pen` is in pixels of the image, `scale` of them make one of the screen. */
+/** Draw an object's outline `width` screen pixels wide; `pen` is in image pixels, `scale` of the view. */
 export function strokeObject(pen, object, colour, width, scale) {
   object.sides ??= sides(object.mask);
   pen.lineCap = "square";
@@ -29,7 +29,7 @@ export function strokeObject(pen, object, colour, width, scale) {
   }
 }
 
-/** The border between pixels in four parts, each with the direction in which the object lies. */
+/** Return the border along pixel edges in four parts, each with the direction to the object. */
 function sides({ x: left, y: top, w, h, bits, step }) {
   const at = (x, y) => (x >= 0 && y >= 0 && x < w && y < h && bits[y * w + x] ? 1 : 0);
   const [down, up, right, before] = Array.from({ length: 4 }, () => new Path2D());
@@ -60,7 +60,7 @@ function sides({ x: left, y: top, w, h, bits, step }) {
   ];
 }
 
-/** Whether a colour "#rrggbb" needs a bright halo. */
+/** Return true if a colour "#rrggbb" is dark and needs a bright halo. */
 function isDark(colour) {
   const [r, g, b] = [1, 3, 5].map((k) => parseInt(colour.slice(k, k + 2), 16));
   return 0.3 * r + 0.59 * g + 0.11 * b < 80;

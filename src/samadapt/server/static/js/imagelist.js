@@ -1,4 +1,4 @@
-// The list of images: filtered; only the rows in sight exist.
+// The list of images, filtered; elements are made only for the rows in sight.
 
 import { leaveTo, shownImage } from "./images.js";
 import { entryOf, items } from "./stacks.js";
@@ -7,9 +7,9 @@ import { thumbnail } from "./thumbnails.js";
 import { $, h } from "./ui.js";
 
 const ROW = 60;
-/** What a review has come to, in words. */
+/** Texts of the states of a review. */
 export const STATES = { review: "for review", approved: "approved", returned: "sent back" };
-// Rows are as the server's `Gallery.rows` says.
+// Rows have the form that the server's `Gallery.rows` describes.
 const MARKS = {
   todo: ([, , kind]) => kind === "new" || kind === "started", open: ([, , , , , holds]) => holds,
   ...Object.fromEntries(["started", "done", "skipped", "problem"].map((name) => [name, ([, , kind]) => kind === name])),
@@ -44,7 +44,7 @@ function filter() {
   $("progress").title = `${finished} of ${state.images.length} finished`;
 }
 
-/** Only the rows in sight exist: ten thousand images are no more work than ten. */
+/** Draw the rows in sight only, so that ten thousand images take no longer than ten. */
 function renderList() {
   const list = $("image-list");
   if (list.closest("[hidden]")) return;
@@ -67,14 +67,14 @@ export function revealInList() {
   renderList();
 }
 
-/** "mine", "nobody", or "of NAME". */
+/** Return true if an image's assignee fits the filter: "mine", "nobody", or "of NAME". */
 function isTaskOf(whose, assignee) {
   if (!whose) return true;
   if (whose === "nobody") return !assignee;
   return assignee === (whose === "mine" ? state.settings.person : whose.slice(3)) && assignee !== "";
 }
 
-/** Everybody who has a task, to choose from; the choice stays. */
+/** List all assignees in the filter, without changing the selected one. */
 function fillPeople() {
   const names = [...new Set(state.images.map((row) => row[7]).filter(Boolean))].sort();
   const select = $("image-person"), now = select.value, key = JSON.stringify([names, state.settings.person]);
@@ -84,14 +84,14 @@ function fillPeople() {
   select.replaceChildren(...options.map(([value, text]) => h("option", { value, selected: value === now }, text)));
 }
 
-/** The numbers of the images that the list shows. */
+/** Return the numbers of the images in the filtered list. */
 export function listed() {
   return shown.flatMap(({ rows }) => rows.map(([id]) => id));
 }
 
 const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 
-/** All slices of a stack as one row: how many there are, hold objects, are done, or need somebody. */
+/** Return one row for a stack: number of slices, and of those with objects, done, or with problems. */
 function stackRow(item, index) {
   const { name, rows, stack } = item;
   const many = (test) => rows.filter(test).length;

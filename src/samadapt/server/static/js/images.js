@@ -1,4 +1,4 @@
-// Images: opening one, having the next ready, the list.
+// Images: opening one, prefetching the next, and the list.
 
 import { ApiError, get, post, PREPARING, save } from "./api.js";
 import { begin, current, hasObject, onCurrent, standing } from "./current.js";
@@ -16,7 +16,7 @@ import { $, askText, complain, h, toast } from "./ui.js";
 import { show, view } from "./view.js";
 
 const KEPT = 6; // decoded images in memory
-const AGAIN = 1000; // milliseconds until it is asked for again
+const AGAIN = 1000; // milliseconds between two requests for an image that is being prepared
 const bitmaps = new Map(); // image -> promise of {version, levels}
 let opening = 0;
 
@@ -35,7 +35,7 @@ export async function refreshImages() {
   set({ images, taken, stacks, changesUntil: number });
 }
 
-/** Open an image; what was under way on the one before stays on the server. */
+/** Open an image; the object under way on the one before is kept at the server. */
 export async function openImage(id) {
   const mine = ++opening;
   const waiting = setTimeout(() => working("Opening…"), 150);
@@ -102,7 +102,7 @@ export async function finish(mark) {
   else if (shownImage() && (await setMark(mark))) await go(1, "unfinished");
 }
 
-/** The image that is shown, or that should be and cannot: it can be skipped, too. */
+/** Return the open image, or the one that cannot be shown, which can be marked as well. */
 export function shownImage() {
   return state.image ?? broken;
 }
@@ -121,7 +121,7 @@ export async function setMark(mark) {
   }
 }
 
-/** After an object was added or deleted: the list's number and state. */
+/** Update the number of objects and the state in the list after objects were added or deleted. */
 export function countObjects() {
   const row = state.images.find(([id]) => id === state.image?.id);
   if (!row) return;
@@ -138,12 +138,12 @@ export async function jump() {
   else toast(`No image ${text}.`, true);
 }
 
-/** Open another image, once it is decided what becomes of the object under way. */
+/** Open another image after asking what to do with the object under way. */
 export function leaveTo(id) {
   return leaveInOrder(async () => (await mayLeave()) && openImage(id));
 }
 
-/** Whether the open image holds an object that was not accepted: the list shows it. */
+/** Update in the list whether the open image has an object that is not accepted. */
 function noteObject() {
   const row = state.images.find(([id]) => id === current.image);
   if (!row || row[5] === hasObject()) return;
@@ -154,7 +154,7 @@ function noteObject() {
 let opened = null;
 let broken = null; // {id, name, mark, revision} of an image that cannot be shown
 
-/** The image that was asked for last, whether it could be opened or not. */
+/** Return the number of the image requested last, even if it could not be opened. */
 export function lastAsked() {
   return opened;
 }
@@ -178,7 +178,7 @@ function failed(id, error) {
   if (error.status === 422 && row) offerSkipping(row, why);
 }
 
-/** A broken image is no dead end: it says what is wrong, and can be skipped or tried again. */
+/** Show why an image cannot be opened, with buttons to skip it or to try again. */
 async function offerSkipping(row, why) {
   const [id, name] = row;
   row[4] = why;
@@ -209,7 +209,7 @@ function bitmap(id) {
   }
   const promise = bitmaps.get(id);
   bitmaps.delete(id);
-  bitmaps.set(id, promise); // the one used last stays longest
+  bitmaps.set(id, promise); // move it to the end: the first ones are dropped
   for (const old of [...bitmaps.keys()].slice(0, Math.max(0, bitmaps.size - KEPT))) bitmaps.delete(old);
   return promise;
 }
@@ -239,7 +239,7 @@ async function prefetch(id) {
       if (image && state.image?.id === id) await bitmap(image);
     }
   } catch {
-    // It will be fetched when it is opened.
+    // The pixels are fetched when the image is opened.
   }
 }
 

@@ -1,4 +1,4 @@
-// Import: a COCO file, an archive, or a folder in any format that the program knows.
+// Import of annotations: a COCO file, a zip archive, or a folder in any known format.
 
 import { ask, get, save } from "./api.js";
 import { refreshDetails } from "./details.js";
@@ -67,7 +67,7 @@ async function send(file, name, crowds = false) {
   }
 }
 
-/** An import is one step of undo, though it adds objects to many images. */
+/** Remember an import as one step of undo, even if it adds objects to many images. */
 function remember(name, objects) {
   if (!objects.length) return;
   let now = { objects, revision: 1 };

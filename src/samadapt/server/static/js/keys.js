@@ -1,10 +1,10 @@
-// Keys: what they do, which they are, and how to change them.
+// Keyboard shortcuts: the actions, their keys, and the dialog to change them.
 
 import { hasOwnUse, startFocus } from "./focus.js";
 import { keep, load } from "./state.js";
 import { confirmed, dialog, h, toast } from "./ui.js";
 
-/** name: [group, text, keys]. Keys are as `nameOf` writes them. */
+/** Actions as name: [group, text, default keys]. `nameOf` gives the names of keys. */
 const ACTIONS = {
   accept: ["Object", "Accept object or proposal", ["Enter", "E"]],
   drop: ["Object", "Drop object, deselect, end", ["Escape"]],
@@ -97,12 +97,12 @@ export function startKeys(todo, isProposing, hold) {
   titles();
 }
 
-/** Do an action by name. */
+/** Run an action by its name. */
 export function run(name, element) {
   actions[name]?.(element);
 }
 
-/** The key to show for an action. */
+/** Return the key to show for an action. */
 export function keyOf(name) {
   return shown(mapped.get(name)?.[0] ?? "");
 }
@@ -163,7 +163,7 @@ const FIXED = {
   View: [["Wheel", "Zoom"], ["Space drag", "Move the image"]],
 };
 
-/** All keys; click on one, then press another. */
+/** Show the dialog of all keys, in which they can be changed. */
 export function showKeys() {
   dialog("Keys", (close) => {
     const grid = h("div.keys");
@@ -209,7 +209,7 @@ function wait(button, name, fill) {
   button.focus();
 }
 
-/** Give an action a key; one that is used already changes hands only if the person says so. */
+/** Assign a key to an action; asks first if another action has the key. */
 async function bind(name, key) {
   const owner = [...mapped].find(([other, keys]) => other !== name && keys.includes(key))?.[0];
   if (owner) {

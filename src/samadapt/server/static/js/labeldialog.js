@@ -1,4 +1,4 @@
-// Changing a label: name, colour, attributes, merging it into another one, removing it.
+// The dialog to change a label: name, colour, attributes, merging it into another, removing it.
 
 import { get, save } from "./api.js";
 import { current, hasObject, label as labelCurrent } from "./current.js";
@@ -12,7 +12,7 @@ import { complain, dialog, h, icon, toast } from "./ui.js";
 
 const KINDS = { text: "text", number: "number", choice: "choice", flag: "yes or no" };
 
-/** Change a label; null for a new one. */
+/** Open the dialog for a label; null for a new one. */
 export function editLabel(known) {
   dialog(known ? `Label ${known.name}` : "New label", (close) => {
     const name = h("input", { type: "text", value: known?.name ?? "", maxLength: 100, required: true, spellcheck: false, "aria-label": "Name", placeholder: "Name, or group/name" });
@@ -36,7 +36,7 @@ export function editLabel(known) {
   }, true);
 }
 
-/** The colour that the fewest labels have. */
+/** Return the colour that the fewest labels have. */
 function freshColour() {
   const uses = (colour) => state.labels.filter((label) => label.colour.toLowerCase() === colour).length;
   return state.project.colours.reduce((best, colour) => (uses(colour) < uses(best) ? colour : best));
@@ -66,7 +66,7 @@ function attributeList(given) {
   };
 }
 
-/** Remove a label, or merge it into another one: all its objects get that one. */
+/** Return the controls to remove a label, or to merge it into another, which its objects get. */
 function removal(known, close) {
   const count = h("span.muted", {}, "…");
   get("/api/labels/counts").then(({ counts }) => { count.textContent = `Its ${counts[known.id] ?? 0} objects on all images get`; }, complain);
@@ -88,7 +88,7 @@ function removal(known, close) {
     h("div.select-row", {}, into, h("button.button.danger", { type: "button", onclick: go }, "Remove label")));
 }
 
-/** Merging is one step of undo, though it changes objects of many images. */
+/** Remember a merge as one step of undo, even if it changes objects of many images. */
 function remember(label, into, merged) {
   let now = merged;
   const step = (what, body) => async () => {

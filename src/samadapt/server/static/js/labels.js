@@ -16,7 +16,7 @@ export function startLabels() {
   set({ label: state.labels.some((label) => label.id === last) ? last : state.labels[0]?.id ?? null });
 }
 
-/** Choose a label; it goes to the selected object, if there is one. */
+/** Choose a label for new objects, and set it for the selected objects if there are any. */
 export async function chooseLabel(id) {
   if (current.edited) {
     await labelCurrent(id);
@@ -28,13 +28,13 @@ export async function chooseLabel(id) {
   keep("label", { ...load("label", {}), [state.project.folder]: id });
 }
 
-/** The label of a number key: 1 to 9, and 0 for none. */
+/** Choose the label of a number key: 1 to 9, and 0 for none. */
 export async function chooseNumber(number) {
   if (number === 0) await chooseLabel(null);
   else if (state.labels[number - 1]) await chooseLabel(state.labels[number - 1].id);
 }
 
-/** Type what the label is called, or its number. */
+/** Focus the search field for a label's name or number. */
 export function searchLabel() {
   $("label-search").focus();
   $("label-search").select();
@@ -62,7 +62,7 @@ function searching(event) {
   render();
 }
 
-/** Labels that fit what was typed: the one of that number first, then by name. */
+/** Return the labels that match the search: the one with that number first, then by name. */
 function found() {
   const text = $("label-search").value.trim().toLowerCase();
   const fits = state.labels.filter((label) => label.name.toLowerCase().includes(text));
@@ -76,7 +76,7 @@ function rank({ name }, text) {
   return lower === text ? 0 : lower.startsWith(text) ? 1 : lower.includes(`/${text}`) ? 2 : 3;
 }
 
-/** The list stays where it is: only its rows are made anew. */
+/** Replace the rows of the list, keeping its scroll position and focus. */
 function render() {
   const list = $("labels").querySelector(".label-list");
   const top = list.scrollTop;
@@ -115,7 +115,7 @@ function row(label, text, depth, counts, fold = null) {
     }, icon("edit")));
 }
 
-/** Labels with "/" in their names stand below what comes before it. */
+/** Return the rows as a tree: a "/" in a label's name separates its levels. */
 function treeRows(counts) {
   const root = { children: new Map() };
   for (const label of state.labels) {
@@ -147,7 +147,7 @@ function treeRows(counts) {
 
 let learning = false;
 
-/** Labels that others added, or that came back with an object. */
+/** Fetch the list of labels if an object has an unknown one, such as one that somebody else added. */
 async function learnLabels() {
   const known = new Set(state.labels.map((label) => label.id));
   const isKnown = ({ label }) => (label ?? null) === null || known.has(label);
@@ -156,7 +156,7 @@ async function learnLabels() {
   try {
     takeLabels(await get("/api/project"));
   } catch {
-    // The next change of the objects asks again.
+    // The next change of the objects fetches them again.
   } finally {
     learning = false;
   }

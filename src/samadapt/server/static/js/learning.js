@@ -1,13 +1,13 @@
-// Learning made visible: clicks per object over time, what is in use, reset and snapshots.
+// The learning panel: clicks per object over time, the adapter in use, reset and snapshots.
 
 import { get, post } from "./api.js";
 import { resync } from "./current.js";
 import { on, set, state } from "./state.js";
 import { $, askText, complain, confirmed, dialog, h, toast } from "./ui.js";
 
-/** Why nothing can be learned or taught with some models. */
+/** Message for models that take no adapters. */
 export const CANNOT_LEARN = "this is an exported model, which answers as it is and cannot learn";
-const ENOUGH = 8; // objects to be compared before anything is said
+const ENOUGH = 8; // least number of objects for the comparison to be shown
 let timer = 0;
 let rendered = ""; // what the panel shows
 
@@ -16,7 +16,7 @@ export function startLearning() {
   refreshLearning(0);
 }
 
-/** Look how learning goes, a moment after something was accepted. */
+/** Fetch the state of learning after `wait` milliseconds, such as after an object was accepted. */
 export function refreshLearning(wait = 1200) {
   clearTimeout(timer);
   timer = setTimeout(async () => {
@@ -38,7 +38,7 @@ function render() {
   pill.textContent = text;
   pill.title = explanation(found);
   if (state.tab !== "learning") return;
-  // What did not change stays as it is: a list that is open, and what has the focus.
+  // Redraw only after a change, so that open lists and the focus stay.
   const now = JSON.stringify([found, document.documentElement.dataset.theme]);
   if (now === rendered) return;
   rendered = now;
@@ -63,7 +63,7 @@ function render() {
   if (canvas) requestAnimationFrame(() => plot(canvas, compared));
 }
 
-/** State and text of the sign in the header. */
+/** Return state and text of the badge in the header. */
 function standing(found) {
   if (!found.learning) return ["off", found.adapter === "none" ? "Frozen model" : found.adapter];
   if (!found.learned) return ["off", "Nothing learned yet"];
@@ -82,7 +82,7 @@ function comparison(compared, canvas) {
   ];
 }
 
-/** Which objects are compared, and which are not. */
+/** Return a text about how many objects are compared, and how many are not. */
 function howMany(compared, unverified) {
   const objects = (count) => `${count} object${count === 1 ? "" : "s"}`;
   const texts = [compared < ENOUGH
@@ -202,7 +202,7 @@ function dot(pen, x, y, radius, ink, filled) {
   pen.globalAlpha = 1;
 }
 
-/** Mean of the last eight. */
+/** Return the moving average over the last eight values. */
 function smoothed(values) {
   return values.map(([k], i) => {
     const window = values.slice(Math.max(0, i - 7), i + 1);

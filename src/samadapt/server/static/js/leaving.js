@@ -1,4 +1,4 @@
-// An object that was not accepted: what becomes of it when its image is left.
+// What happens to an object that is not accepted when its image is left.
 
 import { current, drop, finalMask, hasObject } from "./current.js";
 import { acceptCurrent } from "./objects.js";
@@ -7,7 +7,7 @@ import { dialog, h } from "./ui.js";
 
 export const ANSWERS = { ask: "ask", accept: "accept it", drop: "drop it" };
 
-/** Whether the image may be left: asks what becomes of the object under way. Called in order. */
+/** Accept or drop the object under way, asking if necessary; true if the image may be left. */
 export async function mayLeave() {
   if (!hasObject()) return true;
   const canAccept = Boolean(finalMask());

@@ -1,4 +1,4 @@
-// A line drawn freely: the lasso around objects, and the cut through one.
+// A freehand line: the lasso around objects, or the cut through one.
 
 let line = [];
 let closed = false;
@@ -12,14 +12,14 @@ export function continueLine(x, y) {
   line.push([x, y]);
 }
 
-/** End the line; returns its points. */
+/** End the line, and return its points. */
 export function endLine() {
   const done = line;
   line = [];
   return done;
 }
 
-/** Draw what there is, with `toScreen` from image to screen. */
+/** Draw the line; `toScreen` converts image to screen coordinates. */
 export function drawLine(pen, toScreen) {
   if (line.length < 2) return;
   pen.beginPath();

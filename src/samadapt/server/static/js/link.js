@@ -1,30 +1,30 @@
-// Whether the server can be reached, and what must not get lost while it cannot.
+// The connection to the server, and the storage of requests that are not saved yet.
 
 const listeners = new Set();
 const UNSENT = "samadapt-unsent";
 
-/** "up"; "away": no answer; "stale": started again with another token; "other": another project. */
+/** State of the connection: "up"; "away": no answer; "stale": wrong token; "other": other project. */
 export const link = { kind: "up", text: "" };
 
-let probe = null; // asks the server whether it is back
-let back = null; // promise that resolves when it is
+let probe = null; // sends a request to check the connection
+let back = null; // promise that resolves when the server is back
 let resolve = null;
 
 export function startLink(ask) {
   probe = ask;
 }
 
-/** Be told when the server goes and comes back. */
+/** Call `listener` when the state of the connection changes. */
 export function onLink(listener) {
   listeners.add(listener);
 }
 
-/** Whether an answer with this status means: nothing was done, try again later. */
+/** Return true for a status which means that nothing was done, and that a repeat may succeed. */
 export function isLost(status) {
   return status === 0 || status === 401 || status === 421 || status === 429;
 }
 
-/** Note how a request ended. */
+/** Update the state of the connection from a request's status, 0 for no answer. */
 export function heard(status, text = "") {
   const kind = status === 0 ? "away" : status === 401 || status === 429 ? "stale" : status === 421 ? "other" : "up";
   if (kind === link.kind) return;
@@ -39,7 +39,7 @@ export function heard(status, text = "") {
   for (const listener of listeners) listener(kind);
 }
 
-/** Resolves when the server can be reached. */
+/** Return a promise that resolves when the server can be reached. */
 export function whenBack() {
   return back ?? Promise.resolve();
 }
@@ -51,8 +51,8 @@ async function keepAsking() {
   }
 }
 
-// -- what is not saved yet ------------------------------------------------------------------
-// Kept by the tab, so that it is sent again even when the page was loaded anew meanwhile.
+// -- unsaved requests -----------------------------------------------------------------------
+// Kept in the tab's storage, so that they are sent again after a reload.
 
 export function keepUnsent(entry) {
   write([...read().filter(({ key }) => key !== entry.key), entry]);
@@ -62,7 +62,7 @@ export function forgetUnsent(key) {
   write(read().filter((entry) => entry.key !== key));
 }
 
-/** What this tab did not get saved: [{project, method, path, body, key}]. */
+/** Return the unsaved requests of this tab: [{project, method, path, body, key}]. */
 export function unsent(project) {
   return read().filter((entry) => entry.project === project);
 }
@@ -81,6 +81,6 @@ function write(entries) {
     if (entries.length) sessionStorage.setItem(UNSENT, JSON.stringify(entries));
     else sessionStorage.removeItem(UNSENT);
   } catch {
-    // No room: it is still in the page's memory.
+    // The storage is full: the request is still in the page's memory.
   }
 }

@@ -1,4 +1,4 @@
-// What others change: asked for every second, and shown at once.
+// Polls for changes of other people every second, and shows them.
 
 import { get, isSaving } from "./api.js";
 import { hasObject } from "./current.js";
@@ -13,13 +13,13 @@ import { refreshReview } from "./review.js";
 import { set, state, tell } from "./state.js";
 
 const EVERY = 1000; // milliseconds
-let proposals = 0; // that wait in all, as the list of images shows it
+let proposals = 0; // number of waiting proposals that the list of images shows
 
 export function startLive() {
   (async () => {
     for (;;) {
       await new Promise((done) => setTimeout(done, EVERY));
-      if (!document.hidden && link.kind === "up") await look().catch(() => {}); // the line above says it
+      if (!document.hidden && link.kind === "up") await look().catch(() => {}); // a broken connection is shown above the image
     }
   })();
   document.addEventListener("visibilitychange", () => document.hidden || look().catch(() => {}));
@@ -35,7 +35,7 @@ async function look() {
   }
   if (state.learning && answer.learned !== state.learning.learned) refreshLearning(0);
   if (answer.proposals !== proposals) await takeCounts(answer.proposals);
-  // What is being saved may be missing in the answer: it is asked for again.
+  // Changes being saved may be missing in the answer: take it over at the next poll.
   if (answer.number === state.changesUntil || isSaving() || isBusy()) return;
   state.changesUntil = answer.number;
   if (answer.images === null || !takeRows(answer.images)) await refreshImages();
@@ -43,7 +43,7 @@ async function look() {
   if (answer.open && state.image?.id === image) await takeOpen(answer.open);
 }
 
-/** How many proposals wait on each image. */
+/** Update the number of waiting proposals of each image. */
 async function takeCounts(total) {
   const { counts } = await get("/api/proposals/counts");
   proposals = total;
@@ -51,7 +51,7 @@ async function takeCounts(total) {
   tell(["images"]);
 }
 
-/** Other rows of the list; false if one of them is new. */
+/** Take over changed rows of the list of images; false if one of them is new. */
 function takeRows(rows) {
   const places = new Map(state.images.map(([id], index) => [id, index]));
   for (const row of rows) {
@@ -64,7 +64,7 @@ function takeRows(rows) {
   return true;
 }
 
-/** The open image changed, here or elsewhere. */
+/** Update the open image after a change, made here or by somebody else. */
 async function takeOpen({ versions, mark, revision }) {
   const isNew = ([id, number]) => state.objects.get(id)?.revision !== number;
   if (versions.length !== state.objects.size || versions.some(isNew)) await refreshObjects();

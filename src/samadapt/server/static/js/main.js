@@ -1,4 +1,4 @@
-// The page: puts everything together.
+// Entry point of the page: connects all modules.
 
 import { get, isSaving, leave, onSaved, post, save, whyNotSaved } from "./api.js";
 import { startBar } from "./bar.js";
@@ -42,9 +42,9 @@ import { acceptAllWaiting, acceptWaiting, fixed, fixWaiting, isFixing, isQueue, 
 import { extent } from "./mask.js";
 import { fit, reveal, showAt, view, zoomAt } from "./view.js";
 
-const EVERY = 8000; // milliseconds between two signs of life
+const EVERY = 8000; // milliseconds between two requests that renew the claim
 
-/** The object under way comes before proposals: the bar says which of them is accepted. */
+/** Accept the object under way, or else the active proposal; the bar says which. */
 async function accept() {
   if (isCarried() && !hasObject()) return acceptCarried();
   if (isQueue() && !hasObject()) return acceptWaiting();
@@ -55,13 +55,13 @@ async function accept() {
   return null;
 }
 
-/** What undo or redo brought under way again is shown. */
+/** Bring the object under way into sight after undo or redo. */
 function inSight() {
   const mask = finalMask();
   if (mask) reveal(extent(mask));
 }
 
-/** Keys and buttons that are done one after the other, behind clicks that wait for their answer. */
+/** Actions that run one after the other, after the clicks that wait for their answer. */
 const ordered = {
   accept: () => (isCutting() ? finishPath() : accept()),
   drop: () => {
@@ -87,18 +87,18 @@ const ordered = {
   largest: () => applyTool("keep largest"), smooth: () => applyTool("smooth"),
 };
 
-/** What carries an object: one at a time, and what is pressed meanwhile is left aside. */
+/** Actions on tracks: one at a time; others are ignored meanwhile. */
 const carrying = {
   carry: () => carry(1), carryBack: () => carry(-1), fillSlices, splitTrack, joinTracks, endTrack: () => (isCarried() ? endCarried() : endTrack()),
 };
 
-/** Decisions about what is on the screen: about what an object is carried to, once it is there. */
+/** Run an action that decides about a proposal; for carried objects, one at a time (see `alone`). */
 function decided(name) {
   const action = () => inOrder(ordered[name]);
   return isCarrying() || isCarried() || isFixingCarried() ? alone(action) : action();
 }
 
-/** Those that lead to another image, once it is decided what becomes of the object under way. */
+/** Actions that leave the image, after asking what to do with the object under way. */
 const leading = {
   done: () => finish("done"),
   skipImage: () => finish("skipped"),
@@ -200,14 +200,14 @@ const LINK = {
   other: () => `Another project is open at this address now. Start ${state.project.name} again: before that, nothing is saved here.`,
 };
 
-/** Say why the server does not answer, and whether anything is still to be saved. */
+/** Show why the server does not answer, and whether changes are unsaved. */
 function tellLink() {
   const { kind } = link;
   $("link").hidden = kind === "up";
   $("link").textContent = kind === "up" ? "" : LINK[kind]();
 }
 
-/** The server went away or came back. */
+/** Handle a change of the connection; when the server is back, fetch the present state. */
 async function linked(kind) {
   tellLink();
   if (kind !== "up") {
@@ -228,13 +228,13 @@ async function linked(kind) {
   }
 }
 
-/** The image that could not be opened because the server was away. */
+/** Open the image that could not be opened while the server was away. */
 async function openFailed() {
   const id = lastAsked();
   if (id) await openImage(id);
 }
 
-/** What this tab could not get saved before the page was loaded anew. */
+/** Send the requests that were not saved before the page was reloaded. */
 async function sendAgain() {
   const entries = unsent(state.project.id);
   if (!entries.length) return;
@@ -282,7 +282,7 @@ function warnings() {
   }));
 }
 
-/** Who else is at this image. */
+/** Show who else has this image open. */
 function others() {
   const names = state.image?.others ?? [];
   $("others").hidden = !names.length;
@@ -292,18 +292,18 @@ function others() {
   $("others").title = `${names.join(", ")} ${names.length > 1 ? "have" : "has"} this image open as well. Objects of all are kept; N goes to an image that is free.`;
 }
 
-/** Tell the server that we are here. */
+/** Renew the claim of the open image at the server. */
 async function signOfLife() {
   const image = state.image?.id;
   if (!image || document.hidden) return;
   try {
     await post(`/api/here/${image}`);
   } catch {
-    // The line over the image says it.
+    // A broken connection is shown above the image.
   }
 }
 
-/** While the model reads the image: say so, and notice when it is done. */
+/** Poll until the image is encoded, and then remove the message about it. */
 async function waitForModel() {
   for (;;) {
     await new Promise((done) => setTimeout(done, 400));
@@ -318,7 +318,7 @@ async function waitForModel() {
   }
 }
 
-// For tests and benchmarks: what is on the screen, without reading pixels.
+// State of the page for tests and benchmarks.
 window.samadapt = { link, state, set, current, view, finalMask, isBusy, corners, selectedIds: () => [...selectedIds()], openImage, painted, request, show: showAt };
 
 start().catch((error) => {

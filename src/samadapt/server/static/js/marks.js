@@ -1,4 +1,4 @@
-// Which objects are hidden, locked or shown alone in this tab, and in which colour each is drawn.
+// Objects that are hidden, locked or shown alone in this tab, and the colours of objects.
 
 import { colourOf, configure, state, tell } from "./state.js";
 import { toast } from "./ui.js";
@@ -6,13 +6,13 @@ import { toast } from "./ui.js";
 const marks = { hidden: new Set(), locked: new Set(), solo: new Set() };
 const name = () => `samadapt-marks-${state.project.id}`;
 
-/** As they were before the page was loaded anew. */
+/** Restore the marks from before a reload of the page. */
 export function startMarks() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(name())) ?? {};
     for (const [mark, ids] of Object.entries(kept)) marks[mark] = new Set(ids);
   } catch {
-    // Begin with all shown.
+    // Begin without marks.
   }
 }
 
@@ -30,7 +30,7 @@ export function lock(objects) {
   flip(marks.locked, objects);
 }
 
-/** Show these objects alone, or all again. */
+/** Show only these objects, or all again. */
 export function solo(objects) {
   if (marks.solo.size) marks.solo.clear();
   else marks.solo = new Set(objects.map((object) => object.id));
@@ -43,7 +43,7 @@ export function showAll() {
   changed();
 }
 
-/** Those that may be changed; says how many are locked. */
+/** Return the objects that are not locked; shows a message about the others. */
 export function unlocked(objects) {
   const free = objects.filter((object) => !isLocked(object));
   const count = objects.length - free.length;
@@ -55,12 +55,12 @@ export function toggleColouring() {
   configure({ colourBy: state.settings.colourBy === "instance" ? "label" : "instance" });
 }
 
-/** The colour of an object: its label's, or its own. */
+/** Return the colour of an object: its label's, or one of its own. */
 export function colourFor(object) {
   return state.settings.colourBy === "instance" ? ownColour(object.track ?? object.id ?? 0) : colourOf(object.label);
 }
 
-/** Neighbouring numbers get hues far apart: steps of the golden angle, in three lightnesses. */
+/** Return a colour for a number: hues in steps of the golden angle, in three lightnesses. */
 function ownColour(id) {
   const hue = (id * 137.508) % 360, light = [0.6, 0.72, 0.5][id % 3];
   const part = (n) => {
@@ -81,7 +81,7 @@ function changed() {
     const kept = Object.fromEntries(Object.entries(marks).map(([name, ids]) => [name, [...ids]]));
     sessionStorage.setItem(name(), JSON.stringify(kept));
   } catch {
-    // A browser that keeps nothing still works.
+    // The page works without storage, too.
   }
   tell(["marks"]);
 }

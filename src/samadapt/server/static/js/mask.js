@@ -1,7 +1,7 @@
-// Masks: a tight box {x, y, w, h, step} of bits, row by row, and COCO's compressed run lengths. Every bit
-// is `step` x `step` pixels of the image, more than one on images larger than memory alone.
+// Masks as {x, y, w, h, step, bits}: the bounding box with its bits row by row; conversion from and to COCO's
+// compressed run lengths. A bit stands for `step` x `step` pixels; `step` is above 1 on large images only.
 
-/** A mask from the run lengths of an image `height` pixels high whose corner is at (left, top). */
+/** Return the mask from run lengths of an area `height` pixels high whose corner is at (left, top). */
 export function decode(counts, height, left = 0, top = 0) {
   const runs = unpack(counts);
   let x0 = Infinity, x1 = -1, y0 = Infinity, y1 = -1;
@@ -31,7 +31,7 @@ export function decode(counts, height, left = 0, top = 0) {
   return { x: x0 + left, y: y0 + top, w, h, bits, step: 1 };
 }
 
-/** A mask from what the server sends of the object under way. */
+/** Return the mask from the server's format `Crop`; null if there is none. */
 export function fromCrop(crop) {
   const found = crop && decode(crop.counts, crop.height);
   if (!found) return null;
@@ -39,12 +39,12 @@ export function fromCrop(crop) {
   return { ...found, x: crop.x + found.x * step, y: crop.y + found.y * step, step };
 }
 
-/** The box of a mask {x, y, w, h}, in pixels of the image. */
+/** Return the bounding box {x, y, w, h} of a mask in pixels of the image. */
 export function extent({ x, y, w, h, step }) {
   return { x, y, w: w * step, h: h * step };
 }
 
-/** A mask as the server takes it. */
+/** Return a mask in the server's format `Crop`. */
 export function toCrop(mask) {
   const runs = [];
   let value = 0, count = 0;
@@ -79,7 +79,7 @@ export function overlaps(a, b) {
   return a.x < b.x + b.w * b.step && b.x < a.x + a.w * a.step && a.y < b.y + b.h * b.step && b.y < a.y + a.h * a.step;
 }
 
-/** `base` with the bits of `patch` set to `value`; null if nothing is left. Both may be null. */
+/** Return `base` with the bits of `patch` set to `value`; null if empty. Both masks may be null. */
 export function merged(base, patch, value) {
   if (!patch) return base;
   if (!base) return value ? patch : null;
@@ -97,7 +97,7 @@ export function merged(base, patch, value) {
   return tight(out);
 }
 
-/** A mask on the grid of a coarser step through a corner: each bit is set of which anything was. */
+/** Return a mask on a coarser grid through a corner; a bit is set if any of its pixels was set. */
 function onGrid(mask, step, corner) {
   if (mask.step === step && (mask.x - corner.x) % step === 0 && (mask.y - corner.y) % step === 0) return mask;
   const start = (value, from) => from + Math.floor((value - from) / step) * step;
@@ -116,7 +116,7 @@ function onGrid(mask, step, corner) {
   return out;
 }
 
-/** The smallest box around the set bits; null if there are none. */
+/** Return a mask cut to the bounding box of its set bits; null if there are none. */
 export function tight(mask) {
   let x0 = mask.w, x1 = -1, y0 = mask.h, y1 = -1;
   for (let y = 0, k = 0; y < mask.h; y++) {
@@ -137,7 +137,7 @@ export function tight(mask) {
   return out;
 }
 
-/** The outline along pixel edges, in image coordinates. */
+/** Return the outline along pixel edges as a `Path2D` in image coordinates. */
 export function outline(mask) {
   const path = new Path2D();
   const { x: left, y: top, w, h, bits, step } = mask;
@@ -172,7 +172,7 @@ export function outline(mask) {
   return path;
 }
 
-/** A canvas of the mask in one colour, a pixel of which is `step` of the image; large masks are shrunk, for the eye only. */
+/** Return a canvas with the mask in one colour, for display only: large masks are drawn smaller. */
 export function tinted(mask, colour) {
   const step = Math.max(1, Math.ceil(Math.sqrt((mask.w * mask.h) / 3e6)));
   const w = Math.ceil(mask.w / step), h = Math.ceil(mask.h / step);

@@ -1,4 +1,4 @@
-// Tools for masks: of the object under way, or of the selected ones. Each is one step of undo.
+// Mask tools, for the object under way or the selected ones. Each use is one step of undo.
 
 import { current, hasObject, onCurrent } from "./current.js";
 import { painted } from "./brush.js";
@@ -22,7 +22,7 @@ export function startMaskTools() {
   render();
 }
 
-/** Apply a tool by its name at the server. */
+/** Apply a mask tool, given its name at the server. */
 export async function applyTool(tool) {
   const targets = targetsOf();
   if (!targets) return;
@@ -31,7 +31,7 @@ export async function applyTool(tool) {
   if (answer && !answer.saved.length && before === current.digest) toast("Nothing to change.");
 }
 
-/** Make the selected objects one; the object under way takes them in. */
+/** Merge the selected objects, into the object under way if there is one. */
 export async function mergeObjects() {
   const objects = unlocked(selectedObjects());
   if (objects.length < (hasObject() ? 1 : 2)) {
@@ -42,7 +42,7 @@ export async function mergeObjects() {
   if (answer) select(answer.saved.map((object) => object.id));
 }
 
-/** Split along a line: the object under way, the selected ones, or the one below its middle. */
+/** Split the object under way, the selected ones, or the one below the line's middle, along a line. */
 export async function splitAlong(line) {
   const cut = painted(line, CUT);
   if (!cut) return;
@@ -66,7 +66,7 @@ function path(what) {
   return `/api/images/${current.image}/objects/${what}`;
 }
 
-/** The selected objects, none for the object under way; null if there is neither. */
+/** Return the selected objects, none for the object under way; null if there is neither. */
 function targetsOf() {
   if (hasObject()) return [];
   const objects = unlocked(selectedObjects());

@@ -1,4 +1,4 @@
-// The person's name: asked for once, as soon as somebody else may want to know it.
+// The person's name: requested once, as soon as other people work in the project.
 
 import { get } from "./api.js";
 import { configure, state } from "./state.js";
@@ -6,14 +6,14 @@ import { $, askText, h } from "./ui.js";
 
 let asking = null;
 
-/** Ask for the name unless it is known or was asked for before. */
+/** Ask for the name, unless it is known or was asked for before. */
 export function whoAmI() {
   if (state.settings.person || state.settings.askedName) return Promise.resolve();
   asking ??= ask().finally(() => { asking = null; });
   return asking;
 }
 
-/** In a project that others work in, a line above the image asks for the name; nobody has to answer. */
+/** Show an optional question for the name above the image, if others work in the project. */
 export async function askAmongOthers() {
   if (state.settings.person || state.settings.askedName) return;
   const { people } = await get("/api/people").catch(() => ({ people: [] }));

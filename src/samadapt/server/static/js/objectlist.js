@@ -1,4 +1,4 @@
-// The list of objects: sorted and filtered; only the rows in sight exist.
+// The list of objects, sorted and filtered; elements are made only for the rows in sight.
 
 import { area, extent } from "./mask.js";
 import { keyOf } from "./keys.js";
@@ -24,7 +24,7 @@ const SORTS = {
 const SHOWS = { all: () => true, hidden: isHidden, locked: isLocked };
 
 let wanted = { text: "", sort: "newest", show: "all" };
-let entries = []; // what was accepted but is not saved yet, then objects
+let entries = []; // objects that are accepted but not saved yet, then saved ones
 let from = null; // the row that a range begins with
 
 export function startObjectList() {
@@ -38,7 +38,7 @@ export function startObjectList() {
   new ResizeObserver(draw).observe($("object-list"));
 }
 
-/** Select what the list shows. */
+/** Select all objects in the filtered list. */
 export function selectListed() {
   select(entries.filter((entry) => entry.id).map((entry) => entry.id).reverse());
 }
@@ -81,7 +81,7 @@ function draw() {
   box.replaceChildren(space(first), ...rows, space(entries.length - last));
 }
 
-/** Bring the leading selected object into sight. */
+/** Scroll to the leading selected object. */
 function follow() {
   const box = $("object-list"), at = entries.findIndex((entry) => entry.id === state.selected && entry.id);
   if (at < 0) return;
@@ -121,7 +121,7 @@ function row(object, at, isChosen) {
     tool("trash", `Delete (${keyOf("remove")})`, () => alone(deleteSelected))));
 }
 
-/** A click on a row selects it alone; with Ctrl it too; with Shift all from the row before. */
+/** Handle a click on a row: select it alone; with Ctrl in addition; with Shift a range of rows. */
 function choose(object, at, event) {
   if (event.shiftKey && from !== null) {
     const [first, last] = [Math.min(from, at), Math.max(from, at)];

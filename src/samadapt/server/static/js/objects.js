@@ -1,4 +1,4 @@
-// The objects of the image: what the server has, and what is done with the selected ones.
+// The accepted objects of the image, and actions on the selected ones.
 
 import { get } from "./api.js";
 import * as under from "./current.js";
@@ -12,13 +12,13 @@ import { set, state, tell } from "./state.js";
 import { complain, toast } from "./ui.js";
 import { reveal } from "./view.js";
 
-let changes = 0; // of the objects, by this page
+let changes = 0; // number of changes of objects by this page
 
 export function startObjects() {
   onObjects(take);
 }
 
-/** Take over the objects that the server sent. */
+/** Replace the objects by those that the server sent. */
 export function takeObjects(sent) {
   const objects = new Map();
   for (const object of sent) objects.set(object.id, decoded(object, state.objects.get(object.id)));
@@ -26,12 +26,12 @@ export function takeObjects(sent) {
   set({ objects, selected });
 }
 
-/** Look again: somebody else changed something. */
+/** Fetch the objects again after a change by somebody else. */
 export async function refreshObjects() {
   const image = state.image?.id;
   if (!image) return;
   let answer, before;
-  do { // what was saved while the answer was under way may be missing in it
+  do { // a change saved after the request may be missing in its answer
     before = changes;
     answer = await get(`/api/images/${image}/objects`);
     if (state.image?.id !== image) return;
@@ -52,7 +52,7 @@ export async function acceptCurrent() {
   if (await under.accept()) refreshLearning();
 }
 
-/** Select the object at a point; `also` keeps the others selected, and takes one back. */
+/** Select the object at a point; with `also`, add it to the selection, or remove it from there. */
 export function selectAt(x, y, also = false) {
   const found = objectAt(x, y), chosen = selectedIds();
   if (also) selectAlso(found ? [found.id] : []);
@@ -66,7 +66,7 @@ export function selectInside(line, also) {
   select([...known, ...found]);
 }
 
-/** The smallest object at a point, so that what lies inside another one can be reached. */
+/** Return the smallest object at a point, so that one inside another can be selected. */
 export function objectAt(x, y) {
   let best = null;
   for (const object of state.objects.values()) {
@@ -92,7 +92,7 @@ function changeAll(what, objects, more = {}) {
   return change(`/api/images/${current.image}/objects/${what}`, { objects: versions, ...more });
 }
 
-/** Ask for a change of accepted objects; null if it was refused, which is told. */
+/** Send a change of accepted objects; null, with a message to the person, if it was refused. */
 export async function change(path, body) {
   try {
     return await request(path, body);
@@ -131,7 +131,7 @@ async function stepBack(step) {
   if (!(await step())) await refreshObjects().catch(() => {});
 }
 
-/** Take over what an answer of the server changed. */
+/** Apply the changes in an answer of the server. */
 function take(saved, removed) {
   changes += 1;
   for (const object of saved) state.objects.set(object.id, decoded(object, state.objects.get(object.id)));

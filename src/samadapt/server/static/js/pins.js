@@ -1,4 +1,4 @@
-// Comments on the image: pins at their places, and pinning a new one.
+// Comments on the image: a pin at the place of each, and adding a new one.
 
 import { inOrder } from "./queue.js";
 import { request } from "./stage.js";
@@ -7,7 +7,7 @@ import { $, dialog, h, toast } from "./ui.js";
 import { isInside, toScreen } from "./view.js";
 
 const NEAR = 12; // screen pixels
-let then = null; // what is done with the comment that is being pinned
+let then = null; // called with the new comment once it is entered
 let before = "click"; // the tool that was in use
 let pointed = null; // number of the comment that is pointed at
 
@@ -32,7 +32,7 @@ export function endPinning() {
   if (isPinning()) set({ tool: before });
 }
 
-/** A click while pinning. */
+/** Handle the click that gives a new comment's place. */
 export async function pinAt(x, y) {
   if (!isInside(x, y)) {
     toast("Click inside the image.");
@@ -40,7 +40,7 @@ export async function pinAt(x, y) {
   }
   const save = then;
   endPinning();
-  const text = await askComment(); // at once: nothing that is still being saved keeps the person waiting
+  const text = await askComment(); // ask at once, without waiting for earlier requests
   if (text && save) await inOrder(() => save({ text, x, y }));
 }
 
@@ -62,13 +62,13 @@ function askComment() {
   });
 }
 
-/** Point at a comment from the list; null for none. */
+/** Highlight the pin of a comment in the list; null for none. */
 export function pointAt(number) {
   pointed = number;
   request("overlay");
 }
 
-/** The pin at a place of the screen shows its text. */
+/** Show the text of the pin at a place of the screen. */
 export function pointAtPin(x, y) {
   const near = (one) => {
     const [px, py] = toScreen(one.x, one.y);

@@ -1,4 +1,4 @@
-// Mouse, pen and fingers: what a press, a drag or a pinch on the image means.
+// Input with mouse, pen and fingers: presses, drags and pinches on the image.
 
 import { beginStroke, cancelStroke, continueStroke, endStroke } from "./brush.js";
 import { post } from "./api.js";
@@ -20,7 +20,7 @@ import { $, toast } from "./ui.js";
 import { isInside, pan, sight, toImage, view, zoomAt } from "./view.js";
 
 const MOVED = 5; // screen pixels from which on a press is a drag
-const NOTCH = 50; // pixels of scrolling that are one slice
+const NOTCH = 50; // pixels of scrolling per slice
 const LONG = 550; // milliseconds after which a finger's press means background
 
 const fingers = new Map();
@@ -29,7 +29,7 @@ let pinch = null;
 let spaceHeld = false;
 let previewTimer = 0;
 let previewAsked = 0;
-let turned = 0; // of the wheel, since the last slice
+let turned = 0; // pixels scrolled with the wheel since the last change of slice
 
 export function startPointer() {
   const stage = $("stage");
@@ -152,7 +152,7 @@ function up(event) {
   request("overlay");
 }
 
-/** A lasso, a cut, or a click that selects. */
+/** Handle the end of a lasso, a cut, or a click that selects. */
 function drawn(done, x, y) {
   const line = endLine();
   if (done.kind === "split") {
@@ -180,7 +180,7 @@ function prompt(done, x, y) {
   inOrder(() => clicked(x, y, positive, maySelect, seen).finally(clickDone));
 }
 
-/** A click, once everything before it was answered. */
+/** Send a click, or select an object; called when everything before it was answered. */
 async function clicked(x, y, positive, maySelect, seen) {
   if (maySelect && !hasObject()) {
     if (objectAt(x, y)) selectAt(x, y);
@@ -189,7 +189,7 @@ async function clicked(x, y, positive, maySelect, seen) {
   await click(x, y, positive, seen);
 }
 
-/** A proposal, or else an accepted object. */
+/** Activate the proposal at a point, or else select the accepted object there. */
 function pick(x, y, also) {
   if (!state.proposals || hasObject() || !activate(x, y)) selectAt(x, y, also);
 }
@@ -256,7 +256,7 @@ function preview(sx, sy) {
       pointer.hover = fromCrop(mask);
       request("overlay");
     } catch {
-      // A preview that fails is no preview.
+      // A preview that fails is not shown.
     }
   }, 70);
 }

@@ -1,4 +1,4 @@
-// The outline of an object as corners: drag one, add one on a line, take one away, or have fewer.
+// Editing an object's outline as a polygon: move, add and remove corners, or simplify it.
 
 import { post } from "./api.js";
 import { current, finalMask, hasObject, onCurrent } from "./current.js";
@@ -15,8 +15,8 @@ import { toScreen, view } from "./view.js";
 const NEAR = 9; // screen pixels
 const FINEST = 1, COARSER = 1.6;
 let shown = null; // {rings, tolerance}
-let held = null; // {ring, corner}: what is dragged
-let asked = ""; // the mask whose corners were asked for last
+let held = null; // {ring, corner} that is being dragged
+let asked = ""; // identifies the mask whose corners were requested last
 let loading = Promise.resolve();
 
 export function startPolygon() {
@@ -24,7 +24,7 @@ export function startPolygon() {
   onCurrent(refresh);
 }
 
-/** Show the corners, or stop that. */
+/** Switch the polygon tool on or off. */
 export function togglePolygon() {
   if (state.tool === "polygon") {
     set({ tool: "click" });
@@ -37,7 +37,7 @@ export function togglePolygon() {
   set({ tool: "polygon" });
 }
 
-/** Fewer corners, as one step. */
+/** Reduce the number of corners, as one step of undo. */
 export async function simplify() {
   if (state.tool !== "polygon" || !shown) {
     toast("Show the corners of an object first.");
@@ -53,7 +53,7 @@ export async function simplify() {
   toast("No corner can be removed.");
 }
 
-/** Begin to drag the corner at a place of the screen, or a new one on a line. */
+/** Begin to drag the corner there, or a new one on an edge; with `takesAway`, remove the corner. */
 export function grab(x, y, takesAway) {
   if (!shown) return;
   held = nearest(x, y, 0);
@@ -79,7 +79,7 @@ export function dragTo(x, y) {
   shown.rings[held.ring][held.corner] = [clip(x, view.imageWidth), clip(y, view.imageHeight)];
 }
 
-/** Leave the corner where it is. */
+/** End the drag, and send the changed outline. */
 export function release() {
   if (held) inOrder(() => send(shown.rings, shown.tolerance));
   held = null;
@@ -107,7 +107,7 @@ export function drawPolygon(pen) {
   }
 }
 
-/** The corners on the screen, for tests. */
+/** Return the corners on the screen, for tests. */
 export function corners() {
   return shown?.rings ?? [];
 }
@@ -122,7 +122,7 @@ function keyOfTarget() {
   return object ? `${object.id} ${object.revision}` : "";
 }
 
-/** Ask for the corners of what is shown now, unless they are known or asked for. */
+/** Fetch the corners of the present mask, unless they are known or already requested. */
 function refresh() {
   const key = state.tool === "polygon" ? keyOfTarget() : "";
   if (key !== asked) {
@@ -151,11 +151,11 @@ async function send(rings, tolerance) {
   if (!hasObject() && !unlocked(objects).length) return;
   if (shown) shown.tolerance = tolerance;
   const answer = await change(`/api/images/${current.image}/objects/polygon`, { objects: versions(objects), rings });
-  if (!answer) asked = ""; // as it was before
+  if (!answer) asked = ""; // fetch the corners again, as before the change
   await refresh();
 }
 
-/** The corner (kind 0) or the place on a line (kind 1) that is nearest, if it is near. */
+/** Return the nearest corner (kind 0) or place on an edge (kind 1); null if none is near. */
 function nearest(x, y, kind) {
   let best = null, least = NEAR;
   shown.rings.forEach((ring, r) => ring.forEach(([cx, cy], c) => {

@@ -1,4 +1,4 @@
-// What was pressed, in order: each thing is done as if everything before it had been answered.
+// The queue of actions: each runs after all actions before it have been answered.
 
 import { complain } from "./ui.js";
 
@@ -8,8 +8,8 @@ let pending = 0;
 let leavingNow = 0;
 
 /**
- * Do something when all that was pressed before is done. Resolves when it is done itself; what goes
- * wrong is told. Never wait for this inside of such an action.
+ * Run an action after all actions that were queued before. Returns a promise that resolves when it has
+ * ended; its errors are shown to the person. An action must not await another call of this: deadlock.
  */
 export function inOrder(action) {
   pending += 1;
@@ -21,13 +21,13 @@ export function inOrder(action) {
   return tail;
 }
 
-/** As `inOrder`, for what changes the image: until it is done, nothing can be clicked. */
+/** Do the same as `inOrder` for an action that changes the image; blocks clicks until it has ended. */
 export function leaveInOrder(action) {
   leavingNow += 1;
   return inOrder(action).finally(() => { leavingNow -= 1; });
 }
 
-/** Inside of an action: until this part of it is done, nothing can be clicked. */
+/** Run a part of an action at once; blocks clicks until it has ended. */
 export async function leaving(action) {
   leavingNow += 1;
   try {
@@ -37,17 +37,17 @@ export async function leaving(action) {
   }
 }
 
-/** Whether something that was pressed is not done yet. */
+/** Return true if an action has not ended yet. */
 export function isBusy() {
   return pending > 0;
 }
 
-/** Whether another image is about to be shown. */
+/** Return true while another image is about to be shown. */
 export function isLeaving() {
   return leavingNow > 0;
 }
 
-/** Be told when work begins and ends. */
+/** Call `listener` with true or false when the queue becomes busy or idle. */
 export function onBusy(listener) {
   listeners.add(listener);
 }

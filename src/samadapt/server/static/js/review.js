@@ -1,4 +1,4 @@
-// Review: whose task the image is, how far its review is, and what was said about its places.
+// The review panel: assignee, state of the review, and comments of the image.
 
 import { get, save } from "./api.js";
 import { go } from "./images.js";
@@ -16,9 +16,9 @@ export function startReview() {
   on("review tab images settings", render);
 }
 
-let edits = 0; // of this page; an answer from before one of them does not know it
+let edits = 0; // number of edits by this page; answers from before an edit are ignored
 
-/** Look again: somebody else may have changed something. */
+/** Fetch the review again, as somebody else may have changed it. */
 export async function refreshReview() {
   const id = state.image?.id, asked = edits;
   if (!id) return;
@@ -36,7 +36,7 @@ export async function approve() {
   if ((await mayApprove()) && (await setState("approved"))) await go(1, "review");
 }
 
-/** Whether the image may be approved although something on it is open: asks. */
+/** Return true if the image may be approved; asks if proposals or comments are open. */
 async function mayApprove() {
   const id = state.image?.id;
   if (!id) return true;
@@ -47,14 +47,14 @@ async function mayApprove() {
   return confirmed("Approve this image", `${open.join(" and ")} still wait${waiting + comments === 1 ? "s" : ""} here. Approve the image anyway?`, "Approve");
 }
 
-/** Send the image back, with a comment on the place that is to be worked on. */
+/** Send the image back, with a comment on the place to work on. */
 export async function sendBack() {
   await whoAmI();
   const id = state.image?.id;
   pin(async (comment) => (await setState("returned", comment, id)) && leaving(() => go(1, "review")));
 }
 
-/** Pin a comment to a place. */
+/** Add a comment to a place. */
 export async function pinComment() {
   await whoAmI();
   const id = state.image?.id;
@@ -94,7 +94,7 @@ async function ask(path, body) {
   edits += 1;
   try {
     const answer = await save("POST", path, body);
-    edits += 1; // what was asked for meanwhile may be older
+    edits += 1; // answers to requests sent meanwhile may be older
     take(answer);
     return true;
   } catch (error) {
@@ -124,7 +124,7 @@ function take(answer) {
 
 // -- the panel --------------------------------------------------------------------------------
 
-let shownImage; // whose panel it is
+let shownImage; // number of the image that the panel shows
 
 function render() {
   header();
@@ -153,7 +153,7 @@ function render() {
 }
 
 function assigneeInput(assignee) {
-  const image = state.image.id; // whatever is open when its turn comes
+  const image = state.image.id; // another one may be open when the queue reaches it
   const input = h("input", {
     id: "assignee", type: "text", value: assignee, maxLength: 60, spellcheck: false, placeholder: "nobody's", "aria-label": "Whose task it is",
     onfocus: fillNames, onkeydown: leave,

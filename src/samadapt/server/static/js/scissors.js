@@ -1,4 +1,4 @@
-// Scissors for thin things: a path that follows edges between clicks, with the width of the brush.
+// Scissors for thin objects: a path along image edges between clicks, with the width of the brush.
 
 import { post } from "./api.js";
 import { painted } from "./brush.js";
@@ -8,19 +8,19 @@ import { on, state } from "./state.js";
 import { isInside, sight, toScreen, view } from "./view.js";
 
 let anchors = []; // places that were clicked
-let pieces = []; // the path up to each but the first of them
+let pieces = []; // the path from each anchor to the next
 let image = null;
 
 export function startScissors() {
   on("tool image", () => { if (state.tool !== "scissors" || image !== current.image) giveUpPath(); });
 }
 
-/** Whether a path is under way. */
+/** Return true while a path is being drawn. */
 export function isCutting() {
   return anchors.length > 0;
 }
 
-/** Go on to a place of the image. */
+/** Continue the path to a place in the image. */
 export async function cutTo(x, y) {
   if (!isInside(x, y)) return;
   if (anchors.length) {
@@ -33,14 +33,14 @@ export async function cutTo(x, y) {
   request("overlay");
 }
 
-/** Take the last click back. */
+/** Remove the last click of the path. */
 export function cutBack() {
   anchors.pop();
   pieces.pop();
   request("overlay");
 }
 
-/** Paint the path: it becomes part of the object under way, as one step. */
+/** Paint the path as part of the object under way, as one step of undo. */
 export async function finishPath() {
   const line = anchors.length === 1 ? anchors : pieces.flat();
   giveUpPath();

@@ -1,13 +1,13 @@
-// Which objects are selected (one of them, `state.selected`, leads) and which one is pointed at.
+// The selected objects, one of which (`state.selected`) leads, and the object under the pointer.
 
 import { contains, extent } from "./mask.js";
 import { isHidden, isLocked } from "./marks.js";
 import { set, state, tell } from "./state.js";
 
 const SAMPLES = 64;
-let rest = { leader: null, ids: new Set() }; // void as soon as another object leads
+let rest = { leader: null, ids: new Set() }; // invalid as soon as another object leads
 
-/** Numbers of the selected objects. */
+/** Return the numbers of the selected objects. */
 export function selectedIds() {
   if (!state.objects.has(state.selected)) return new Set();
   if (rest.leader !== state.selected) return new Set([state.selected]);
@@ -25,7 +25,7 @@ export function select(ids) {
   set({ selected: leader });
 }
 
-/** Select these too, or none of them if all were selected. */
+/** Add objects to the selection, or remove them if all of them were selected. */
 export function selectAlso(ids) {
   const known = selectedIds();
   const isAll = ids.length > 0 && ids.every((id) => known.has(id));
@@ -33,7 +33,7 @@ export function selectAlso(ids) {
   select(isAll ? [...known] : [...known, ...ids]);
 }
 
-/** All objects of the labels that are selected, or of the label of new objects. */
+/** Select all objects with the labels of the selected ones, or with the label for new objects. */
 export function selectAlike() {
   const chosen = selectedObjects();
   const labels = new Set(chosen.length ? chosen.map((object) => object.label ?? null) : [state.label]);
@@ -41,7 +41,7 @@ export function selectAlike() {
   select(alike.map((object) => object.id));
 }
 
-/** The objects of which more than half lies inside a closed line. */
+/** Return the numbers of objects of which more than half is inside a closed line. */
 export function inside(line) {
   const pen = document.createElement("canvas").getContext("2d"), path = new Path2D();
   line.forEach(([x, y], k) => (k ? path.lineTo(x, y) : path.moveTo(x, y)));
@@ -53,19 +53,19 @@ export function inside(line) {
   return [...state.objects.values()].filter((object) => canBePicked(object) && isIn(object)).map((object) => object.id);
 }
 
-/** Whether an object can be picked in the image. */
+/** Return true if an object can be selected in the image: not hidden and not locked. */
 export function canBePicked(object) {
   return Boolean(object.mask) && !isHidden(object) && !isLocked(object);
 }
 
-/** Point at an object, in the image or in the list; null for none. */
+/** Highlight an object, in the image and in the list; null for none. */
 export function hover(id) {
   if (id === state.hovered) return;
   state.hovered = id;
   tell(["hovered"]);
 }
 
-/** Up to 64 pixels of an object, evenly over its box. */
+/** Return up to 64 pixels of an object, evenly spread over its bounding box. */
 function samples({ mask }) {
   const box = extent(mask), step = Math.max(1, Math.sqrt((box.w * box.h) / SAMPLES));
   const found = [];

@@ -1,4 +1,4 @@
-// Find similar: proposals of the model, accepted or rejected with one key.
+// Search for similar objects: proposals, accepted or rejected with one key.
 
 import { get, post } from "./api.js";
 import { hasObject, onObjects, request } from "./current.js";
@@ -9,12 +9,12 @@ import { working } from "./images.js";
 import { $, complain, toast } from "./ui.js";
 import { isInSight, reveal, sight } from "./view.js";
 
-/** What came of the searches on this image for this label so far: the next one goes on from there. */
+/** Results of the searches on this image for this label so far, which the next one continues. */
 let search = { image: null, label: null, rejected: [], tried: [] };
 let saving = 0;
-const accepted = new Map(); // number of an object -> the proposal that it was, until the list is ended
+const accepted = new Map(); // number of an object -> the proposal that it was made from
 
-/** What becomes an object, by redo or by somebody else, is not proposed any more; undo proposes it again. */
+/** Drop proposals that became objects, by redo or by somebody else; undo brings them back. */
 onObjects((saved, removed, isUndo) => queueMicrotask(() => {
   if (state.proposals?.queue) return;
   for (const { id } of saved) dropCovered(state.objects.get(id)?.mask);
@@ -69,7 +69,7 @@ export function endProposals() {
   if (state.proposals) set({ proposals: null });
 }
 
-/** Which of the proposals is the active one, and how many of them the person does not see. */
+/** Return a text: which proposal is active, and how many are out of sight. */
 export function whichProposal() {
   const { list, index, more } = state.proposals;
   const hidden = list.filter(({ mask }) => !isInSight(extent(mask))).length;
@@ -108,13 +108,13 @@ export async function rejectProposal() {
   await goOn();
 }
 
-/** A proposal with its place in the list. */
+/** Return a proposal with its place in the list. */
 function placeOf(proposal) {
   const { list, more, unlike } = state.proposals;
   return { image: state.image.id, proposal, index: list.indexOf(proposal), more, unlike };
 }
 
-/** Propose again what was decided about, at its place. */
+/** Put proposals that were decided back into the list, at their places. */
 function bringBack(places) {
   const back = places.filter(({ image }) => image === state.image?.id).sort((a, b) => a.index - b.index);
   if (!back.length || state.proposals?.queue) return;
@@ -125,7 +125,7 @@ function bringBack(places) {
   reveal(extent(proposal.mask));
 }
 
-/** Accept all, as one step; they stay on the screen until they are saved. */
+/** Accept all proposals as one step of undo; they stay on the screen until they are saved. */
 export async function acceptAll() {
   if (mustWait() || !state.proposals) return;
   const { list, more } = state.proposals, image = state.image.id;
@@ -154,7 +154,7 @@ export function step(by) {
   reveal(extent(list[next].mask));
 }
 
-/** Make the proposal at a point the active one; false when there is none. */
+/** Make the proposal at a point the active one; false if there is none. */
 export function activate(x, y) {
   const found = state.proposals.list.findIndex(({ mask }) => contains(mask, x, y));
   if (found < 0) return false;
@@ -162,13 +162,13 @@ export function activate(x, y) {
   return true;
 }
 
-/** The proposals' keys mean nothing while an object of one's own is under way. */
+/** Return true, and show a message, if an object is under way: then proposals cannot be decided. */
 function mustWait() {
   if (hasObject()) toast("Accept or drop your own object first: the proposals wait.");
   return hasObject();
 }
 
-/** Pass over proposals of which most is in an object that was accepted meanwhile. */
+/** Drop proposals of which at least half is inside an object that was accepted meanwhile. */
 export function dropCovered(mask) {
   if (!state.proposals || !mask) return;
   const { list, index } = state.proposals;
@@ -193,7 +193,7 @@ function leave(index) {
   reveal(extent(list[next].mask));
 }
 
-/** Once the last proposal is dealt with, and all that were accepted are saved, look for those that are left. */
+/** Continue the search once the last proposal is decided and all accepted ones are saved. */
 async function goOn() {
   if (!search.waits || saving || state.proposals || state.image?.id !== search.image || hasObject()) return;
   search.waits = false;
@@ -212,7 +212,7 @@ async function keepOne(proposal, place) {
   }
 }
 
-/** A mask without the pixels of earlier ones, where that is wanted; null if nothing is left. */
+/** Return a mask without the pixels of earlier ones if that is set; null if nothing is left. */
 function freeOf(earlier, mask) {
   if (!state.settings.keepEarlier) return mask;
   let left = mask;
@@ -220,7 +220,7 @@ function freeOf(earlier, mask) {
   return left;
 }
 
-/** Say how many of the proposals became objects. */
+/** Show how many of the proposals became objects. */
 export function tellAccepted(count, of) {
   const many = `${count} object${count === 1 ? "" : "s"}`;
   if (count === of) toast(`${many} accepted.`);

@@ -1,4 +1,4 @@
-// Stacks: which images are slices of which stack, the slider under the image, the way from slice to slice.
+// Stacks: which images are slices of which stack, the slider below the image, and changing the slice.
 
 import { hasObject } from "./current.js";
 import { openImage, shownImage } from "./images.js";
@@ -9,9 +9,9 @@ import { tracksOf } from "./tracks.js";
 import { $, toast } from "./ui.js";
 
 let places = new Map(); // image -> {stack, index}
-let grouped = null; // what `items` gave last
+let grouped = null; // cached result of `items`
 const seenLast = new Map(); // name of a stack -> the slice that was open last
-let wanted = null; // the slice that the slider leads to
+let wanted = null; // index of the slice to open
 
 export function startStacks() {
   on("stacks", () => {
@@ -24,16 +24,16 @@ export function startStacks() {
   new ResizeObserver(drawMarks).observe($("slice-marks"));
 }
 
-/** An image as a slice: {stack, index}; undefined for one that is none. */
+/** Return the place {stack, index} of an image; undefined if it is no slice. */
 export const placeOf = (id) => places.get(id);
 
-/** The open slice, also one that cannot be shown. */
+/** Return the place of the open slice, or of one that cannot be shown. */
 export const openPlace = () => places.get(shownImage()?.id);
 
-/** Whether the view stays as it is from one image to another: both are slices of one stack. */
+/** Return true if two images are slices of one stack, between which the view does not change. */
 export const isSameStack = (one, other) => places.has(one) && places.get(one).stack === places.get(other)?.stack;
 
-/** What the list of images shows: {id, name, stack, rows}, all slices of a stack as one. */
+/** Return the items of the list of images, {id, name, stack, rows}; a stack is one item. */
 export function items() {
   if (grouped) return grouped;
   const stacks = new Map();
@@ -52,25 +52,25 @@ export function items() {
   return grouped;
 }
 
-/** The image to open for an item of the list. */
+/** Return the image to open for an item of the list. */
 export const entryOf = ({ id, stack }) => (stack && seenLast.get(stack.name)) ?? id;
 
-/** What to call an image: a slice by its stack. */
+/** Return the name to show for an image; for a slice, the stack and its place there. */
 export function nameOf(image) {
   const place = places.get(image.id);
   return place ? `${place.stack.name}, ${where(place)}` : image.name;
 }
 
-/** Where a slice is, in words. */
+/** Return the place of a slice as text. */
 export const where = ({ stack, index }) => `${stack.axis} = ${index}`;
 
-/** The images next to a slice, the nearest first: they are made ready. */
+/** Return the images next to a slice that are prefetched, the nearest first. */
 export function neighbours(id) {
   const place = places.get(id);
   return place ? [1, -1, 2].map((step) => place.stack.slices[place.index + step]).filter(Boolean) : [];
 }
 
-/** Go some slices on; false on an image that is no slice. */
+/** Move by some slices; false if the image is no slice. */
 export function stepSlice(by) {
   const place = openPlace();
   if (!place) return false;
@@ -81,7 +81,7 @@ export function stepSlice(by) {
   return true;
 }
 
-/** Open a slice of this stack; of several that are asked for quickly only the last is opened. */
+/** Open a slice of this stack; of several requests in quick succession, only the last is carried out. */
 export function goTo(index) {
   const place = openPlace();
   if (!place) return;
@@ -124,7 +124,7 @@ function show(stack, index) {
   $("slice-value").title = `Slice ${index}, counted from 0 to ${last}`;
 }
 
-/** Which slices hold objects, which the selected one, where something waits, and what cannot be read. */
+/** Mark slices with objects, with the selected object, with proposals, and unreadable ones. */
 function drawMarks() {
   const place = openPlace(), canvas = $("slice-marks");
   if (!place || !canvas.clientWidth) return;
@@ -135,7 +135,7 @@ function drawMarks() {
   const colour = (name) => style.getPropertyValue(name).trim();
   const mine = new Set(tracksOf(state.selected)?.slices ?? []);
   const rows = new Map(items().find(({ stack }) => stack === place.stack)?.rows.map((row) => [row[0], row]));
-  // The middle of the slider's handle goes from half a handle to half a handle before the end.
+  // The centre of the slider's handle stays half a handle away from both ends.
   const handle = 16, wide = canvas.clientWidth - handle, size = Math.max(2, Math.min(7, wide / slices.length - 1));
   slices.forEach((id, index) => {
     const row = rows.get(id);

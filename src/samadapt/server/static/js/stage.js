@@ -1,4 +1,4 @@
-// Drawing: the image, the objects on it, and on top what is under way.
+// Drawing of the image, its objects, and an overlay with the object under way.
 
 import { current, shownMask } from "./current.js";
 import { onBusy } from "./queue.js";
@@ -21,10 +21,10 @@ const [base, objectsLayer, overlay] = layers;
 const pens = layers.map((canvas) => canvas.getContext("2d"));
 const due = new Set();
 const MANY_MILLISECONDS = 12;
-const MANY_SELECTED = 30; // from which on they are drawn with the objects, not over them
+const MANY_SELECTED = 30; // from this number on, selected objects are drawn in the layer of objects, not in the overlay
 let levels = []; // the image, then half of it, a quarter, ...
 let frame = 0;
-let drawnView = null; // where the objects were drawn
+let drawnView = null; // the view with which the objects were drawn last
 let drawingTook = 0;
 let settle = 0;
 
@@ -48,13 +48,13 @@ export function startStage() {
   filter();
 }
 
-/** Show another image; bitmaps of half the size each, for drawing it small. */
+/** Show another image, given as bitmaps each half as large as the one before. */
 export function showBitmaps(bitmaps) {
   levels = bitmaps;
   request("base");
 }
 
-/** The image as it is shown, in its smallest version. */
+/** Return the smallest bitmap of the image. */
 export function shownBitmap() {
   return levels.at(-1) ?? null;
 }
@@ -64,7 +64,7 @@ export function request(layer) {
   if (!frame) frame = requestAnimationFrame(draw);
 }
 
-/** After the next frame was painted. */
+/** Return a promise that resolves after the next frame was painted. */
 export function painted() {
   return new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
 }
@@ -108,7 +108,7 @@ function drawImage(pen) {
 
 // -- objects --------------------------------------------------------------------------------
 
-/** Few objects are drawn again at once; many are moved with the image and drawn when it rests. */
+/** Redraw the objects after a change of the view; if that is slow, move their layer and redraw later. */
 function moveObjects() {
   if (drawingTook < MANY_MILLISECONDS || !drawnView) {
     request("objects");
@@ -153,7 +153,7 @@ function drawObjects(pen) {
   drawingTook = performance.now() - began;
 }
 
-/** As it will be, with a dashed outline. */
+/** Draw an object that is not saved yet, with a dashed outline. */
 function drawUnsaved(pen, object) {
   const { mask } = object, colour = colourOf(object.label);
   const { canvas, step } = tint(object, colour);
@@ -173,7 +173,7 @@ function tint(object, colour) {
   return object.tint;
 }
 
-// -- what is under way ------------------------------------------------------------------------
+// -- overlay ----------------------------------------------------------------------------------
 
 function drawOverlay(pen) {
   start(pen);
@@ -216,7 +216,7 @@ function drawMask(pen, mask, colour, alpha, width) {
   }
 }
 
-/** The stroke while it is drawn; its exact pixels follow when it ends. */
+/** Draw the stroke under way as a line; its exact pixels follow when it ends. */
 function drawStroke(pen) {
   const stroke = strokeUnderWay();
   if (!stroke) return;
@@ -315,7 +315,7 @@ function drawBrush(pen) {
   }
 }
 
-/** While an answer is due: a sign at the cursor, and one on the object. */
+/** Show a busy sign at the cursor and on the object while an answer is awaited. */
 function startBusySigns() {
   const signs = ["busy-cursor", "busy-object"].map((id) => $(id));
   const place = () => {
@@ -331,7 +331,7 @@ function startBusySigns() {
   onView(place);
 }
 
-/** Where on the screen the object is that waits for an answer. */
+/** Return the screen position of the object that waits for an answer. */
 function busyPlace() {
   const click = current.waiting.at(-1), box = current.waitingBoxes.at(-1), mask = shownMask();
   if (click) return toScreen(click[0], click[1]);
@@ -340,7 +340,7 @@ function busyPlace() {
   return [pointer.x, pointer.y];
 }
 
-/** Brightness, contrast and gamma, as a table that the browser applies to the image alone. */
+/** Apply brightness, contrast and gamma as an SVG filter to the image, not to the objects. */
 function filter() {
   const { brightness, contrast, gamma, invert } = state.settings;
   const plain = !brightness && !contrast && gamma === 1 && !invert;

@@ -1,4 +1,4 @@
-// What the page knows. Modules change it through `set` and listen with `on`.
+// The state of the page. Modules change it with `set` and listen to changes with `on`.
 
 const listeners = new Map();
 
@@ -9,10 +9,10 @@ export const state = {
   label: null, // number of the label that new objects get
   images: [], // rows as the server's `Gallery.rows` says
   stacks: [], // {name, axis, slices, remarks}: slices are images
-  tracks: {}, // of the objects of a slice, see tracks.js
+  tracks: {}, // tracks of the objects of a slice by object; see tracks.js
   changesUntil: 0, // the last event that the list of images shows
-  taken: {}, // image -> person
-  image: null, // what `open` answered, without objects
+  taken: {}, // image -> person who annotates it now
+  image: null, // the answer to `open`, without objects
   objects: new Map(), // id -> object with decoded mask
   unsaved: new Map(), // key -> {key, image, mask, label}: accepted, but not confirmed by the server
   selected: null, // id of the object that leads the selection; see selection.js
@@ -46,7 +46,7 @@ export const state = {
   }),
 };
 
-/** Call `listener` whenever one of these parts of the state was set. */
+/** Call `listener` whenever one of the named parts of the state was changed. */
 export function on(names, listener) {
   for (const name of names.split(" ")) {
     if (!listeners.has(name)) listeners.set(name, new Set());
@@ -54,27 +54,27 @@ export function on(names, listener) {
   }
 }
 
-/** Change parts of the state and tell whoever listens, each listener once. */
+/** Change parts of the state, and call each of their listeners once. */
 export function set(changes) {
   Object.assign(state, changes);
   tell(Object.keys(changes));
 }
 
-/** Tell that parts changed inside. */
+/** Call the listeners of parts that were changed in place. */
 export function tell(names) {
   const due = new Set();
   for (const name of names) for (const listener of listeners.get(name) ?? []) due.add(listener);
   for (const listener of due) listener();
 }
 
-/** Change settings; they are kept in the browser. */
+/** Change settings, and store them in the browser. */
 export function configure(changes) {
   Object.assign(state.settings, changes);
   keep("settings", state.settings);
   tell(["settings"]);
 }
 
-/** What the page calls the absence of a label. */
+/** Text for the absence of a label. */
 export const NO_LABEL = "no label";
 
 export function labelOf(id) {
@@ -93,7 +93,7 @@ export function keep(name, value) {
   try {
     localStorage.setItem(`samadapt-${name}`, JSON.stringify(value));
   } catch {
-    // A browser that keeps nothing still works.
+    // The page works without storage, too.
   }
 }
 

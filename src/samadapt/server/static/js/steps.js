@@ -1,4 +1,4 @@
-// Steps of undo that reach beyond one image: an import, labels that are merged, attributes.
+// Steps of undo beyond a session's own: imports, merged labels, attributes, tracks, other images.
 
 import { onAsked } from "./api.js";
 import { current } from "./current.js";
@@ -10,8 +10,8 @@ const KEPT = "samadapt-steps"; // in the tab's storage
 const kinds = new Map();
 const done = []; // {text, undo, redo, at, kind, data}
 const undone = [];
-let refused = 0; // when such a question was answered with Cancel
-let at = 0; // steps that were done in this tab on images, less those that were undone
+let refused = 0; // time at which the question below was last cancelled
+let at = 0; // number of a session's steps done in this tab, minus those undone
 
 onAsked((path) => {
   if (!STEPS.test(path)) return;
@@ -22,8 +22,8 @@ onAsked((path) => {
 });
 
 /**
- * Something was done: `text` names it, `undo` and `redo` do it back and again; false: not now.
- * A step of a `kind` of `keepSteps` is there also when the page was loaded anew, made of its `data()`.
+ * Add a step. `text` names it; `undo` and `redo` are functions that return false if they cannot run now.
+ * A step of a `kind` given to `keepSteps` survives a reload: it is restored from its `data()`.
  */
 export function rememberStep(text, undo, redo, kind = "", data = null) {
   done.push({ text, undo, redo, at, kind, data });
@@ -31,12 +31,12 @@ export function rememberStep(text, undo, redo, kind = "", data = null) {
   keep();
 }
 
-/** Steps of this kind are kept in the tab: `make` gives {undo, redo, data} for what `data()` gave. */
+/** Store steps of a kind in the tab; `make` restores {undo, redo, data} from the result of `data()`. */
 export function keepSteps(kind, make) {
   kinds.set(kind, make);
 }
 
-/** Bring back the steps that were kept before the page was loaded anew. */
+/** Restore the steps that were stored before a reload of the page. */
 export function restoreSteps() {
   const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
   if (kept?.project !== state.project.id) return;
@@ -54,13 +54,14 @@ function keep() {
 }
 
 /**
- * Take the last of these steps back if it is what was done last; false if there is another step to undo.
- * What was `pressed` before a question was answered with Cancel is not asked about again.
+ * Undo the last of these steps, unless a step of the session is to be undone first: then return false.
+ * Asks first if other images changed since. Key presses from before that question was cancelled, by the
+ * time `pressed`, are ignored.
  */
 export async function undoStep(pressed) {
   const last = done.at(-1);
   if (!last || (last.at !== at && current.canUndo)) return false;
-  if (last.at !== at) { // something was done since, on other images
+  if (last.at !== at) { // other images were changed since
     if (pressed < refused) return true;
     if (!(await confirmed("Undo", `Nothing else can be undone on this image. Undo ${last.text}?`, "Undo"))) {
       refused = performance.now();
@@ -78,7 +79,7 @@ export async function redoStep() {
   return true;
 }
 
-/** A step that is refused can never be taken any more: it is passed over, and what comes before it is next. */
+/** Move the last step between the stacks; a step that throws is dropped, as it would always fail. */
 async function go(from, to, step, what) {
   const last = from.pop();
   if ((await step()) === false) {

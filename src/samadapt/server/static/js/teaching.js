@@ -1,11 +1,11 @@
-// Teaching: the objects of a label become a task, an adapter that finds them by itself.
+// Teaching a task: fitting an adapter that finds the objects of a label by itself.
 
 import { get, post } from "./api.js";
 import { CANNOT_LEARN, refreshLearning } from "./learning.js";
 import { labelOf, on, state } from "./state.js";
 import { $, complain, h, toast } from "./ui.js";
 
-let now = null; // how far the run is
+let now = null; // progress of the run
 let timer = 0;
 let rendered = ""; // what the panel shows
 

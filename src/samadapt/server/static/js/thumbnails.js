@@ -1,13 +1,13 @@
-// Thumbnails in the list of images, fetched with the page's key: a browser sends none for an <img>.
+// Thumbnails in the list of images, fetched with the page's key, which an <img> would not send.
 
 import { fetchWithKey } from "./door.js";
 import { h } from "./ui.js";
 
-const MOST = 400; // kept at once
-const AGAIN = 10000; // milliseconds until one that failed is asked for again
-const known = new Map(); // number of the image -> promise of an address, null for none
+const MOST = 400; // thumbnails in memory
+const AGAIN = 10000; // milliseconds until a failed request is repeated
+const known = new Map(); // number of the image -> promise of a blob URL, or of null if there is none
 
-/** A small picture of an image; empty until it has come. */
+/** Return an element with an image's thumbnail, which is empty until it is loaded. */
 export function thumbnail(id) {
   const picture = h("img", { alt: "" });
   address(id).then((found) => { if (found) picture.src = found; });
@@ -17,7 +17,7 @@ export function thumbnail(id) {
 function address(id) {
   const found = known.get(id) ?? fetched(id);
   known.delete(id);
-  known.set(id, found); // the newest are last
+  known.set(id, found); // move it to the end: the first ones are dropped
   if (known.size > MOST) forget(known.keys().next().value);
   return found;
 }

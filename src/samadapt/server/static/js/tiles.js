@@ -1,4 +1,4 @@
-// The tiles of an image larger than memory: OpenSeadragon below the objects, moved by the page's own view.
+// Tiles of an image larger than memory, drawn by OpenSeadragon below the objects, in the page's own view.
 
 import { fetchWithKey } from "./door.js";
 import { on, state } from "./state.js";
@@ -9,10 +9,10 @@ const SCRIPT = "/static/vendor/openseadragon.min.js";
 const KEPT = 160; // tiles in memory
 const AT_ONCE = 6; // requests
 let viewer = null;
-let shown = null; // what `open` answered
+let shown = null; // the answer to `open`
 let isSmooth = true;
 
-/** Show the tiles of an image, as `open` answered; none for other images. */
+/** Show the tiles of an image, given the answer to `open`; hide them for images without tiles. */
 export async function showTiles(image) {
   shown = image?.tile ? image : null;
   $("tiles").hidden = !shown;
@@ -25,7 +25,7 @@ export async function showTiles(image) {
   viewer.addTiledImage({ tileSource: source(image), success: moveTiles });
 }
 
-/** Follow the view. */
+/** Update OpenSeadragon after a change of the page's view. */
 export function moveTiles() {
   if (!shown || !viewer?.world.getItemCount()) return;
   const { scale, x, y, width, height, imageWidth } = view;
@@ -42,7 +42,7 @@ async function begin() {
     Object.assign(script, { src: SCRIPT, onload: done, onerror: () => failed(new Error("The view of large images cannot be loaded: load the page again.")) });
     document.head.append(script);
   });
-  // It would add a sheet of styles for its focus, which the page's policy refuses, unless there is one.
+  // OpenSeadragon adds a style sheet, which the page's security policy refuses, unless it finds this one.
   const none = document.createElementNS("none", "style");
   none.setAttribute("data-openseadragon-mobile-css", "true");
   document.head.append(none);
@@ -56,13 +56,13 @@ async function begin() {
   return made;
 }
 
-/** Pixels are sharp where they are enlarged, unless that is not wanted. */
+/** Switch smoothing off where pixels are enlarged, unless the settings ask for it. */
 function smooth() {
   const wanted = view.scale < 1 || state.settings.smooth;
   if (viewer && wanted !== isSmooth) viewer.drawer.setImageSmoothingEnabled((isSmooth = wanted));
 }
 
-/** The image for OpenSeadragon: a level is every 2^k-th pixel, as the server has tiles for any of them. */
+/** Return the tile source for OpenSeadragon; a level has every 2^k-th pixel of the image. */
 function source({ id, width, height, tile, version }) {
   const levels = Math.ceil(Math.log2(Math.max(width, height) / tile));
   return {
@@ -73,7 +73,7 @@ function source({ id, width, height, tile, version }) {
   };
 }
 
-/** Fetch a tile with the page's key, which no <img> would send. */
+/** Fetch a tile with the page's key, which an <img> would not send. */
 async function download(context) {
   const stop = new AbortController();
   context.userData.stop = stop;

@@ -1,4 +1,4 @@
-// Tracks: which objects are the same thing in other slices; following one; split, join, end.
+// Tracks: objects that are the same in several slices; following one; split, join and end.
 
 import { get, save } from "./api.js";
 import { hasObject } from "./current.js";
@@ -11,10 +11,10 @@ import { on, state, tell } from "./state.js";
 import { keepSteps, rememberStep } from "./steps.js";
 import { $, complain, toast } from "./ui.js";
 
-let known = ""; // the objects that the tracks were asked for
+let known = ""; // identifies the objects whose tracks were requested last
 let isFresh = false; // the slice was opened just now
-let followed = null; // {object, track, stack}: what was selected last; it is selected again in other slices
-let before = null; // the same, before that
+let followed = null; // {object, track, stack} selected last; its track is selected again in other slices
+let before = null; // the one selected before `followed`
 
 export function startTracks() {
   keepSteps("tracks", stepOf);
@@ -27,16 +27,16 @@ export function startTracks() {
   });
 }
 
-/** {track, parent, ends, slices} of an object; undefined where it is in no stack. */
+/** Return {track, parent, ends, slices} of an object; undefined if it is in no stack. */
 export const tracksOf = (id) => state.tracks[id];
 
-/** A track in words. */
+/** Return a description of a track. */
 export function inWords({ track, parent, ends, slices }) {
   const part = slices.length > 1 ? `slices ${slices[0]} to ${slices.at(-1)}` : "one slice";
   return [`track ${track}`, part, parent && `from track ${parent}`, ends && "ends"].filter(Boolean).join(", ");
 }
 
-/** Ask for the tracks of the open slice. */
+/** Fetch the tracks of the open slice. */
 export async function refreshTracks() {
   known = "";
   await look();
@@ -58,7 +58,7 @@ async function look() {
     if (isFresh && state.selected === null && !state.proposals && !hasObject()) selectFollowed();
     isFresh = false;
   } catch {
-    known = ""; // the next change asks again
+    known = ""; // the next change fetches them again
   }
 }
 
@@ -69,19 +69,19 @@ function follow() {
   followed = { object: state.selected, track: said?.track ?? state.selected, stack: stack.name };
 }
 
-/** The object that was selected in another slice is selected here, too. */
+/** Select the object of the followed track in this slice. */
 function selectFollowed() {
   if (followed?.stack !== openPlace()?.stack.name) return;
   const here = [...state.objects.values()].find((object) => object.track === followed?.track);
   if (here) select([here.id]);
 }
 
-/** The track of an object is known. */
+/** Note the track of an object. */
 export function noteTrack(object, track) {
   if (followed?.object === object) followed.track = track;
 }
 
-/** Nothing is followed any more. */
+/** Stop following a track. */
 export function unfollow() {
   followed = before = null;
 }
@@ -91,7 +91,7 @@ export function unfollow() {
 export const splitTrack = () => change("split", chosen(), {}, (track) => `the split of track ${track}`);
 export const endTrack = () => change("end", chosen(), {}, (track) => `the end of track ${track}`);
 
-/** Two selected objects are one thing; or the selected one, and the one that was selected in another slice. */
+/** Merge the tracks of two selected objects, or of the selected one and the one selected in another slice. */
 export async function joinTracks() {
   const ids = [...selectedIds()];
   const mine = ids.at(-1), other = ids.length === 2 ? ids[0] : ids.length === 1 ? elsewhere() : null;
@@ -102,14 +102,14 @@ export async function joinTracks() {
   await change("merge", mine, { other }, (track) => `joining track ${track}`);
 }
 
-/** The object that was selected before the present one, if it is another track of this stack. */
+/** Return the object selected before the present one, if it is of another track of this stack. */
 function elsewhere() {
   const { stack } = openPlace() ?? {}, mine = tracksOf(state.selected)?.track;
   const found = [followed, before].find((one) => one && one.stack === stack?.name && one.object !== state.selected && one.track !== mine);
   return found?.object ?? null;
 }
 
-/** The number of the object that is selected alone. */
+/** Return the number of the only selected object; undefined, with a message, otherwise. */
 export function chosen() {
   const ids = [...selectedIds()];
   if (ids.length === 1 && openPlace()) return ids[0];
@@ -117,7 +117,7 @@ export function chosen() {
   return undefined;
 }
 
-/** Change tracks; resolves to the step that the server answers with. */
+/** Send a change of tracks, and return the step that the server answers with. */
 async function made(path, body) {
   const step = await save("POST", path, body);
   await refreshObjects();
@@ -125,7 +125,7 @@ async function made(path, body) {
   return step;
 }
 
-/** A change of tracks as a step of undo, from what the server answered. */
+/** Return undo and redo of a change of tracks, from the server's answer. */
 function stepOf(step) {
   return {
     undo: async () => { step = await made("/api/tracks/undo", step); },

@@ -1,4 +1,4 @@
-// Small things of the interface: elements, icons, messages, dialogs.
+// Helpers of the user interface: elements, icons, messages, dialogs, menus.
 
 import { isLost } from "./link.js";
 
@@ -34,7 +34,7 @@ const ICONS = {
   eye: "M2.500 10S5.500 5 10 5s7.500 5 7.500 5-3 5-7.500 5-7.500-5-7.500-5zM10 8a2 2 0 1 0 .01 0z",
 };
 
-/** An element: h("button.small", {onclick}, "text", child, ...). */
+/** Return a new element: h("button.small", {onclick}, "text", child, ...). */
 export function h(what, attributes = {}, ...children) {
   const [tag, ...classes] = what.split(".");
   const element = document.createElement(tag || "div");
@@ -60,29 +60,29 @@ export function icon(name) {
   return svg;
 }
 
-/** Put icons where the page asks for them with data-icon. */
+/** Insert icons into elements with the attribute data-icon. */
 export function placeIcons() {
   for (const element of document.querySelectorAll("[data-icon]")) element.prepend(icon(element.dataset.icon));
 }
 
 export const $ = (id) => document.getElementById(id);
 
-/** A message that goes away by itself. */
+/** Show a message that disappears by itself. */
 export function toast(text, bad = false) {
   const element = h(`div.toast${bad ? ".bad" : ""}`, {}, text);
   $("toasts").append(element);
   setTimeout(() => element.remove(), bad ? 7000 : 2600);
 }
 
-/** Show what went wrong, in the server's words. */
+/** Show the message of an error. */
 export function complain(error) {
-  if (isLost(error.status)) return; // the line over the image says it all the time
+  if (isLost(error.status)) return; // a broken connection is shown above the image
   if (error.name !== "AbortError") {
     toast(error.message || String(error), true);
   }
 }
 
-/** Open a dialog; `build` gets a function that closes it. However it ends, `ended` is called then. */
+/** Open a dialog; `build` gets a function that closes it, `ended` is called when it is closed in any way. */
 export function dialog(title, build, narrow = false, ended = () => {}) {
   const before = document.activeElement;
   const close = () => {
@@ -104,7 +104,7 @@ export function dialog(title, build, narrow = false, ended = () => {}) {
   return close;
 }
 
-/** Ask yes or no. */
+/** Ask a yes-or-no question; resolves to true or false. */
 export function confirmed(title, text, yes) {
   return new Promise((answer) => {
     let said = false;
@@ -117,7 +117,7 @@ export function confirmed(title, text, yes) {
   });
 }
 
-/** Ask for a line of text; null when given up. */
+/** Ask for a line of text; resolves to null if cancelled. */
 export function askText(title, text, value = "") {
   return new Promise((answer) => {
     let said = null;
@@ -136,7 +136,7 @@ export function askText(title, text, value = "") {
   });
 }
 
-/** A menu below a button: entries are [text, action], or null for a line. */
+/** Open a menu below a button; entries are [text, action], or null for a separator. */
 export function menu(button, entries) {
   const close = () => veil.remove();
   const place = button.getBoundingClientRect();

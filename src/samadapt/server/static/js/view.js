@@ -1,8 +1,8 @@
-// Where the image is on the screen: zoom and pan.
+// The position of the image on the screen: zoom and pan.
 
 /**
- * `step` pixels of the image are a pixel of the screen, as a power of two: of tiled images, which are
- * larger than memory; 1 for all others.
+ * The view. For tiled images, which are larger than memory, `step` is the number of image pixels per
+ * screen pixel as a power of two; it is 1 for all others.
  */
 export const view = { scale: 1, x: 0, y: 0, width: 1, height: 1, imageWidth: 1, imageHeight: 1, tiled: false, step: 1 };
 
@@ -21,7 +21,7 @@ export function resize(width, height) {
   else changed();
 }
 
-/** Begin with another image, all of it visible. */
+/** Reset the view for another image, so that all of it is visible. */
 export function show(width, height, tiled = false) {
   view.tiled = tiled;
   view.imageWidth = width;
@@ -56,7 +56,7 @@ export function pan(dx, dy) {
   changed();
 }
 
-/** Bring a box {x, y, w, h} of the image into sight if it is not. */
+/** Centre the view on a box {x, y, w, h} of the image, unless all of it is in sight. */
 export function reveal(box) {
   const [left, top] = toScreen(box.x, box.y);
   const [right, bottom] = toScreen(box.x + box.w, box.y + box.h);
@@ -66,13 +66,13 @@ export function reveal(box) {
   changed();
 }
 
-/** Bring a place of the image into the middle of the screen, at a scale. */
+/** Centre the view on a place of the image, at a scale. */
 export function showAt(x, y, scale) {
   zoomAt(scale / view.scale);
   showPlace(x, y);
 }
 
-/** Bring a place of the image into the middle of the screen. */
+/** Centre the view on a place of the image. */
 export function showPlace(x, y) {
   view.x = view.width / 2 - x * view.scale;
   view.y = view.height / 2 - y * view.scale;
@@ -87,7 +87,7 @@ export function toScreen(x, y) {
   return [x * view.scale + view.x, y * view.scale + view.y];
 }
 
-/** Whether anything of a box {x, y, w, h} of the image is in sight. */
+/** Return true if any part of a box {x, y, w, h} of the image is in sight. */
 export function isInSight(box) {
   const [left, top] = toScreen(box.x, box.y), [right, bottom] = toScreen(box.x + box.w, box.y + box.h);
   return right > 0 && bottom > 0 && left < view.width && top < view.height;
@@ -113,14 +113,14 @@ function centre() {
   view.y = (view.height - view.imageHeight * view.scale) / 2;
 }
 
-/** Never lose the image: some of it stays on the screen. */
+/** Limit the position so that a part of the image stays on the screen. */
 function hold() {
   const rest = 60;
   view.x = Math.min(Math.max(view.x, rest - view.imageWidth * view.scale), view.width - rest);
   view.y = Math.min(Math.max(view.y, rest - view.imageHeight * view.scale), view.height - rest);
 }
 
-/** What a request about a tiled image says of the part in sight; nothing for others. */
+/** Return the field `view` of requests about a tiled image; empty for other images. */
 export function sight() {
   if (!view.tiled) return {};
   const [x0, y0] = toImage(0, 0), [x1, y1] = toImage(view.width, view.height);

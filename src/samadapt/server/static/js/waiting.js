@@ -1,4 +1,4 @@
-// Proposals on all images: looking for them behind the work, and the queue in which they wait.
+// Proposals on all images: the search in the background, and the queue for review.
 
 import { get, post } from "./api.js";
 import { showCarried, wasCarried } from "./carrying.js";
@@ -15,7 +15,7 @@ import { $, complain, h, toast } from "./ui.js";
 import { reveal } from "./view.js";
 
 let standing = null; // {waiting, tasks, run}
-let fixing = null; // the proposal that is improved with clicks: the queue goes on after it
+let fixing = null; // number of the proposal that is being improved with clicks
 let timer = 0;
 
 export function startQueue() {
@@ -25,11 +25,11 @@ export function startQueue() {
   onWaiting(([id]) => (wasCarried(id) ? inOrder(() => showCarried(id)) : showAgain(id).catch(complain)));
 }
 
-/** Whether the proposals on the screen are those that wait. */
+/** Return true if the proposals on the screen are those of the queue. */
 export const isQueue = () => Boolean(state.proposals?.queue);
 export const isFixing = () => fixing !== null;
 
-/** Begin with the most doubtful proposal. */
+/** Open the queue at the most uncertain proposal. */
 export const openQueue = () => following(0);
 
 export async function acceptWaiting() {
@@ -43,7 +43,7 @@ export async function rejectWaiting() {
   await decide(`the rejection of “${label}”`, () => request(`/api/proposals/${id}/reject`, {}));
 }
 
-/** Accept what waits on this image, as one step. */
+/** Accept all waiting proposals of this image as one step of undo. */
 export async function acceptAllWaiting() {
   const proposals = state.proposals.list.map(({ id }) => id);
   await decide("the acceptance of all that waited there", async () => {
@@ -52,7 +52,7 @@ export async function acceptAllWaiting() {
   });
 }
 
-/** Improve it with clicks; when that is saved, or given up, the queue goes on. */
+/** Improve the active proposal with clicks; the queue continues when that is saved or dropped. */
 export async function fixWaiting() {
   const { id } = present();
   endProposals();
@@ -66,14 +66,14 @@ export async function fixWaiting() {
   }
 }
 
-/** What was to be fixed is done, or given up. */
+/** Handle the end of an improvement: the object was saved, or `isGivenUp`. */
 export async function fixed(isGivenUp = false) {
   fixing = null;
   if (isGivenUp) toast(`It is accepted as it was proposed; ${keyOf("undo")} on its image takes that back.`);
   await following(0);
 }
 
-/** Leave it for later, and go on to the next one. */
+/** Leave the active proposal in the queue, and go to the next one. */
 export const passOver = () => following(present().id);
 
 const present = () => state.proposals.list[state.proposals.index];
@@ -85,15 +85,15 @@ async function decide(what, action) {
     await action();
   } catch (error) {
     isDone = false;
-    complain(error); // somebody else dealt with it
+    complain(error); // such as when somebody else has decided it
   }
   await following(id);
   if (!isDone || ownObject || state.image?.id === image.id) return;
-  // The image is left: undo leads back to it.
+  // The image was left: remember the decision, so that undo returns to it.
   rememberStep(`${what} on ${image.name}`, () => stepAt(image.id, "undo"), () => stepAt(image.id, "redo", () => following(0)));
 }
 
-/** Undo or redo the last decision on another image, and go on; false if this one may not be left. */
+/** Undo or redo the last step on an image, then call `goOn`; false if the open image may not be left. */
 export async function stepAt(image, way, goOn = null) {
   if (state.image?.id !== image) {
     if (!(await mayLeave())) return false;
@@ -104,18 +104,18 @@ export async function stepAt(image, way, goOn = null) {
   return true;
 }
 
-/** A decision was undone: show what waits again. False if nothing waits on this image. */
+/** Show a proposal that waits again after undo; false if none waits on this image. */
 async function showAgain(id) {
   refresh();
   return show({ id, image: state.image?.id });
 }
 
-/** A decision was done again: go on with what is left here, or elsewhere. */
+/** Continue after the redo of a decision, with the proposals left here or on other images. */
 export async function redone() {
   if (!(await showAgain(0))) await following(0);
 }
 
-/** The proposal that follows in the order of doubt, on whatever image it is. */
+/** Go to the proposal after `after` in the order of uncertainty, on any image. */
 async function following(after) {
   const { next } = await get(`/api/proposals/next?after=${after}`);
   refresh();
@@ -132,7 +132,7 @@ async function following(after) {
   await show(next);
 }
 
-/** Show the proposals of an image, `id` first; false if none waits there. */
+/** Show the proposals of an image, with `id` active; false if none waits there. */
 async function show({ id, image }) {
   const [{ proposals }, now] = await Promise.all([get(`/api/images/${image}/proposals`), get("/api/proposals")]);
   if (state.image?.id !== image) return false;
@@ -146,7 +146,7 @@ async function show({ id, image }) {
   return true;
 }
 
-// -- looking for them -------------------------------------------------------------------------
+// -- the search in the background -------------------------------------------------------------
 
 async function refresh() {
   clearTimeout(timer);

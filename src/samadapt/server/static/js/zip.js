@@ -1,4 +1,4 @@
-// A zip archive of files as they are, not compressed: for folders that are sent to the server.
+// Uncompressed zip archives, to upload folders to the server.
 
 const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
   let c = n;
@@ -7,7 +7,7 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
 });
 const UTF8 = 1 << 11; // names are UTF-8
 
-/** A Blob from [{name, file}]. */
+/** Return a zip archive as a Blob from [{name, file}]. */
 export async function zipped(entries) {
   const parts = [], directory = [];
   let offset = 0;
@@ -27,7 +27,7 @@ export async function zipped(entries) {
   return new Blob([...parts, ...directory, end]);
 }
 
-/** Numbers of so many bytes each, the low byte first. */
+/** Return the bytes of [size in bytes, number] pairs, little-endian. */
 function words(numbers) {
   return Uint8Array.from(numbers.flatMap(([bytes, value]) => Array.from({ length: bytes }, (_, k) => (value >>> (8 * k)) & 255)));
 }
