@@ -161,6 +161,31 @@ def test_without_depths_clicks_teach_even_where_the_rest_is_not_trusted() -> Non
     assert adapter.mask_decoder(base) is not base
 
 
+def test_clicks_teach_the_frozen_decoder_at_depths_that_are_not_trusted() -> None:
+    click = {"loss": "sparse", "steps": 1, "rate": 0.02}
+
+    def after_a_click(taught: bool) -> tuple[OnlineAdapter, Session]:
+        adapter = OnlineAdapter(settings=quick(click=click, guard={"depths": True}))
+        session = Session(FakeModel(), [adapter], options=SINGLE)
+        session.open(blobs())
+        if taught:
+            annotate(session, 2)
+            prove(adapter)
+            believe(adapter, (-0.1, -0.1), (), ())
+        session.click(*CLICKS[0])
+        return adapter, session
+
+    fresh, session = after_a_click(taught=False)
+    taught, other = after_a_click(taught=True)
+    assert taught._learner.book.active.delta is not None
+    base = state_hash(session.model.decoder)
+    first = weights(fresh, session.model)
+    assert first != base
+    assert weights(taught, other.model) != base
+    other.undo()
+    assert weights(taught, other.model) != first, "the first prompt uses what objects taught"
+
+
 def test_undo_returns_to_the_decoder_of_that_prompt() -> None:
     session, adapter, _ = start()
     base = session.model.decoder
