@@ -85,6 +85,21 @@ def test_labels_on_a_view_leave_band_and_padding_out() -> None:
     assert torch.equal(labels.negative, expected.flip(1))
 
 
+def test_painted_pixels_keep_their_labels_up_to_the_edge() -> None:
+    geometry = InputGeometry((20, 40), (20, 40), (20, 40))
+    mask = np.zeros((20, 40), np.bool_)
+    mask[:, :20] = True
+    painted = np.zeros_like(mask)
+    painted[5, 17:23] = True  # three pixels painted, three erased
+    labels = labels_on_view(mask, (), geometry, (20, 40), 4, 0.5, painted)
+    expected = torch.zeros(20, 40)
+    expected[:, :16] = 1
+    assert torch.equal(
+        labels.negative, torch.where(torch.tensor(painted & ~mask), 1, expected.flip(1))
+    )
+    assert torch.equal(labels.positive, torch.where(torch.tensor(painted & mask), 1, expected))
+
+
 def test_a_click_overrides_the_mask_also_when_the_grid_is_coarse() -> None:
     geometry = InputGeometry((16, 16), (16, 16), (16, 16))
     mask = np.ones((16, 16), np.bool_)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,24 @@ def test_a_sample_holds_every_prompt_on_its_view(fake_model: FakeModel) -> None:
     ]
 
 
+def test_a_sample_knows_where_strokes_changed_the_mask(fake_model: FakeModel) -> None:
+    embedding = fake_model.encode(blobs())
+    shown, accepted = np.zeros((2, 40, 56), np.bool_)
+    shown[4:9, 4:9], accepted[4:9, 6:12] = True, True
+    prompts = (Prompt([(6.5, 6.5)]),)
+    done = Interaction(fake_model, (), embedding, prompts, prompts[0].clicks, mask=shown)
+
+    def painted(interaction: Interaction, **options: bool) -> NDArray[np.bool_] | None:
+        return replay_sample_of(fake_model, interaction, accepted, {"any"}, **options).painted
+
+    expected = np.zeros_like(shown)
+    expected[4:9, 4:6] = expected[4:9, 9:12] = True
+    np.testing.assert_array_equal(painted(replace(done, painted=True)), expected)
+    assert painted(done) is None  # another reason, such as a proposal that was accepted
+    assert painted(replace(done, painted=True), is_accepted=False) is None
+    assert painted(replace(done, painted=True, mask=None)) is None
+
+
 # -- a memory that outlives the program ---------------------------------------------------------
 
 
@@ -198,12 +217,14 @@ def rich_sample(embedding: ImageEmbedding, x: float) -> ReplaySample:
         "first": (Example(embedding, first, multimask=True),),
         "sent": (Example(embedding, first), Example(embedding, second)),
     }
-    return ReplaySample(mask, second.clicks, examples, is_accepted=x < 6)
+    painted = mask if x > 6 else None
+    return ReplaySample(mask, second.clicks, examples, is_accepted=x < 6, painted=painted)
 
 
 def same(mine: ReplaySample, other: ReplaySample) -> None:
     np.testing.assert_array_equal(mine.mask, other.mask)
     assert (mine.clicks, mine.is_accepted) == (other.clicks, other.is_accepted)
+    np.testing.assert_array_equal(mine.painted, other.painted)
     assert mine.examples.keys() == other.examples.keys()
     for name in mine.examples:
         for a, b in zip(mine.examples[name], other.examples[name], strict=True):

@@ -554,3 +554,25 @@ def test_adapters_learn_where_the_caller_has_switched_gradients_off(
         session.accept()
         session.teach(mask)
     assert told == [True, True, True]
+
+
+def test_adapters_know_whether_strokes_lie_on_an_accepted_mask(
+    fake_model: FakeModel, image: NDArray[np.uint8]
+) -> None:
+    ends: list[tuple[bool, int]] = []
+
+    class Told(ToyAdapter):
+        def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
+            assert interaction.mask is not None
+            ends.append((interaction.painted, int((interaction.mask ^ mask).sum())))
+
+    session = Session(fake_model, [Told()])
+    session.open(image)
+    mask = session.click(*DISC)
+    session.accept()
+    stroke = np.zeros_like(mask)
+    stroke[tuple(np.argwhere(~mask)[:7].T)] = True
+    session.click(*DISC)
+    session.paint(stroke)
+    session.accept()
+    assert ends == [(False, 0), (True, 7)]

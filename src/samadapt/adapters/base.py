@@ -50,6 +50,7 @@ class Interaction:
         step: number of the current prediction for this object: 1, 2, ..., never reused; 0 before
             the first prompt. Undo, redo and reset return to an earlier number.
         candidates: number of masks that the last prompt was answered with; one of them is shown.
+        painted: whether brush strokes lie on top of `mask`, which does not include them.
     """
 
     model: SegmentationModel
@@ -63,6 +64,7 @@ class Interaction:
     mask: NDArray[np.bool_] | None = None
     step: int = 0
     candidates: int = 1
+    painted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -378,6 +378,7 @@ class SessionCore:
             mask=model_mask(now, answer),
             step=now.step,
             candidates=1 if found is None else len(found.masks),
+            painted=bool(now.strokes),
         )
 
 

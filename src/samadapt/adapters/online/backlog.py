@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.stored_sample import StoredSample, StoredView, read_extra
+from samadapt.adapters.online.stored_sample import (
+    StoredSample,
+    StoredView,
+    read_extra,
+    unpacked,
+)
 from samadapt.errors import DataError, ModelError
 from samadapt.metrics import SAME_OBJECT, iou
 from samadapt.models.base import SegmentationModel
@@ -66,7 +71,7 @@ class Waiting:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """The last mask (H, W)."""
-        return np.unpackbits(self.bits, axis=-1, count=self.shape[1]).view(np.bool_)
+        return unpacked(self.bits, self.shape)
 
 
 class Backlog:
@@ -170,8 +175,9 @@ class Backlog:
                 prompts=tuple(prompt for _, prompt, _ in sent),
                 clicks=sample.clicks,
                 box=sample.box,
-                mask=None if shown is None else _unpacked(shown.numpy(), entry.shape),
+                mask=None if shown is None else unpacked(shown.numpy(), entry.shape),
                 step=len(sent),
+                painted="painted" in extra,
             ),
             extra.get("change"),
         )
@@ -193,6 +199,8 @@ class Backlog:
                 extra = {} if entry.change is None else {"change": entry.change}
                 if done.mask is not None:
                     extra["shown"] = torch.from_numpy(np.packbits(done.mask, axis=-1))
+                if done.painted:
+                    extra["painted"] = torch.ones(1)
                 numbers = [entry.number, entry.value, entry.several]
                 extra["numbers"] = torch.tensor(numbers, dtype=torch.float64)
                 sent = tuple((entry.view, prompt, entry.several) for prompt in done.prompts)
@@ -316,10 +324,6 @@ def _bytes_of(entry: Waiting) -> int:
     masks = (done.mask, *(prompt.mask for prompt in done.prompts))
     change = 0 if entry.change is None else entry.change.numel() * entry.change.element_size()
     return own + change + sum(mask.nbytes for mask in masks if mask is not None)
-
-
-def _unpacked(bits: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    return np.unpackbits(bits, axis=-1, count=shape[1]).view(np.bool_)
 
 
 def _handed(inbox: Path) -> list[Path]:

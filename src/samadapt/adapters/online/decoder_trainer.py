@@ -175,6 +175,7 @@ class DecoderTrainer:
             _grid(logits),
             accept.erosion,
             accept.erosion_share,
+            sample.painted,
         )
         by_mask, by_clicks = 1.0, accept.clicks
         if not sample.is_accepted:

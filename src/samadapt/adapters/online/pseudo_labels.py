@@ -42,10 +42,12 @@ def labels_on_view(
     size: tuple[int, int],
     iterations: int,
     share: float,
+    painted: NDArray[np.bool_] | None = None,
 ) -> Labels:
     """The labels that an accepted mask and its clicks give on a view.
 
-    A click's pixel has the click's label, whatever the mask says.
+    A click's pixel has the click's label, whatever the mask says. Pixels that were painted or
+    erased with the brush keep their label however near the edge they are: a person decided them.
 
     Args:
         mask: the accepted mask (H, W).
@@ -54,8 +56,11 @@ def labels_on_view(
         size: (h, w) of the view's logits.
         iterations: as for `eroded`.
         share: as for `eroded`.
+        painted: pixels (H, W) where brush strokes changed the mask; None if there are none.
     """
     positive, negative = eroded(mask, iterations, share)
+    if painted is not None:
+        positive, negative = positive | (mask & painted), negative | (~mask & painted)
     for click in distinct_clicks(clicks, mask.shape):
         y, x = pixel(click, mask.shape)
         positive[y, x], negative[y, x] = click.positive, not click.positive

@@ -33,12 +33,14 @@ class ReplaySample:
         clicks: all clicks in force at the end.
         examples: by the names of `settings.PROMPTS`, without "any", which draws one of the others.
         is_accepted: False for a skipped object, of which only the clicks are reliable.
+        painted: pixels (H, W) where brush strokes changed the mask; None if there are none.
     """
 
     mask: NDArray[np.bool_]
     clicks: tuple[Click, ...]
     examples: dict[str, tuple[Example, ...]]
     is_accepted: bool = True
+    painted: NDArray[np.bool_] | None = None
 
     def draw(self, prompt: str, rng: Generator) -> Example | None:
         """The example for a kind of prompt; None when this sample has none."""
@@ -84,4 +86,7 @@ def replay_sample_of(
         examples["sent"] = tuple(example(prompt, candidates) for prompt in sent)
     if "all" in prompts and (interaction.clicks or interaction.box is not None):
         examples["all"] = (example(Prompt.from_clicks(interaction.clicks, interaction.box)),)
-    return ReplaySample(mask, interaction.clicks, examples, is_accepted)
+    painted = None
+    if is_accepted and interaction.painted and interaction.mask is not None:
+        painted = interaction.mask ^ mask
+    return ReplaySample(mask, interaction.clicks, examples, is_accepted, painted)

@@ -106,6 +106,7 @@ class StoredSample:
         is_accepted: as in `ReplaySample`.
         box: the box in force at the end.
         path: the file that outlives the program, if there is one.
+        painted: as in `ReplaySample`, packed along its rows.
     """
 
     domain: int
@@ -116,6 +117,7 @@ class StoredSample:
     is_accepted: bool = True
     path: Path | None = None
     box: Box | None = None
+    painted: NDArray[np.uint8] | None = None
 
     @property
     def views(self) -> list[StoredView]:
@@ -128,12 +130,13 @@ class StoredSample:
         Raises:
             ModelError: a file is gone or damaged.
         """
-        mask = np.unpackbits(self.bits, axis=-1, count=self.shape[1]).view(np.bool_)
+        mask = unpacked(self.bits, self.shape)
+        painted = None if self.painted is None else unpacked(self.painted, self.shape)
         examples = {
             name: tuple(Example(view.get(), prompt, several) for view, prompt, several in kept)
             for name, kept in self.examples.items()
         }
-        return ReplaySample(mask, self.clicks, examples, self.is_accepted)
+        return ReplaySample(mask, self.clicks, examples, self.is_accepted, painted)
 
     def save(self, path: Path, extra: Mapping[str, Tensor] = MappingProxyType({})) -> None:
         """Write everything except the views, which are files beside it, atomically.
@@ -147,6 +150,8 @@ class StoredSample:
         """
         masks: dict[int, str] = {}
         tensors: dict[str, Tensor] = {"bits": torch.from_numpy(self.bits.copy())}
+        if self.painted is not None:
+            tensors["painted"] = torch.from_numpy(self.painted.copy())
         for mask in (prompt.mask for kept in self.examples.values() for _, prompt, _ in kept):
             if mask is not None and id(mask) not in masks:  # prompts may share one
                 masks[id(mask)] = f"mask.{len(masks)}"
@@ -191,7 +196,9 @@ class StoredSample:
                     views[name] = StoredView.in_file(path.with_name(name))
             height, width = facts["shape"]
             bits = tensors["bits"].numpy()
-            if bits.shape != (height, (width + 7) // 8):
+            painted = tensors["painted"].numpy() if "painted" in tensors else None
+            packed = (height, (width + 7) // 8)
+            if bits.shape != packed or (painted is not None and painted.shape != packed):
                 raise DataError(f"{path} is damaged: its mask does not have the declared size")
             return cls(
                 int(facts["domain"]),
@@ -205,6 +212,7 @@ class StoredSample:
                 bool(facts["is_accepted"]),
                 path,
                 Box(*facts["box"]) if facts.get("box") else None,
+                painted,
             )
         except DataError:
             raise
@@ -239,8 +247,20 @@ def stored(domain: int, sample: ReplaySample, views: dict[int, StoredView]) -> S
         name: tuple((views[id(e.view)], e.prompt, e.multimask) for e in given)
         for name, given in sample.examples.items()
     }
-    bits = np.packbits(sample.mask, axis=-1)
-    return StoredSample(domain, bits, (height, width), sample.clicks, examples, sample.is_accepted)
+    return StoredSample(
+        domain,
+        np.packbits(sample.mask, axis=-1),
+        (height, width),
+        sample.clicks,
+        examples,
+        sample.is_accepted,
+        painted=None if sample.painted is None else np.packbits(sample.painted, axis=-1),
+    )
+
+
+def unpacked(bits: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the mask (H, W) whose rows are packed in `bits`."""
+    return np.unpackbits(bits, axis=-1, count=shape[1]).view(np.bool_)
 
 
 def _described(
