@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -171,6 +173,21 @@ def test_accepted_objects_are_answered_better_at_the_first_click() -> None:
     before = answer()
     adapter.on_accept(good, disc)
     assert answer() > before
+
+
+def test_another_mask_than_the_answer_is_learned_if_it_was_painted() -> None:
+    learned = []
+    for painted in (False, True):
+        adapter, model = OnlineAdapter(settings=quick()), FakeModel()
+        done = replace(interaction_of(adapter, model), painted=painted)
+        spot = np.zeros(done.embedding.original_size, np.bool_)
+        x, y = done.prompts[0].points[0]
+        spot[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] = True
+        assert done.mask is not None
+        assert overlap(done.mask, spot) < 0.5
+        adapter.on_accept(done, spot)
+        learned.append(adapter._learner.book.active.accepted)
+    assert learned == [0, 1]
 
 
 def test_candidates_are_taught_where_they_are_shown() -> None:

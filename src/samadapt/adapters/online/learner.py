@@ -267,15 +267,17 @@ class Learner:
     def _checked(
         self, domain: Domain, interaction: Interaction, mask: NDArray[np.bool_]
     ) -> tuple[Domain, bool]:
-        """Return the domain, and False if an accepted mask looks like a mistake."""
+        """Return the domain, and False if an accepted mask looks like a mistake.
+
+        A mask with brush strokes that fits its clicks was made with care, however much it changed.
+        """
         guard = self.settings.guard
         if not guard.reject_outliers:
             return domain, True
         surprise = 0.0 if interaction.mask is None else 1 - iou(interaction.mask, mask)
         is_credible = (
-            not domain.evidence.is_outlier(surprise)
-            and disagreement(mask, interaction.clicks) <= _MOST_CONTRADICTED
-        )
+            interaction.painted or not domain.evidence.is_outlier(surprise)
+        ) and disagreement(mask, interaction.clicks) <= _MOST_CONTRADICTED
         evidence = domain.evidence.with_surprise(surprise, guard)
         return replace(domain, evidence=evidence), is_credible
 
