@@ -186,7 +186,7 @@ def test_another_mask_than_the_answer_is_learned_if_it_was_painted() -> None:
         assert done.mask is not None
         assert overlap(done.mask, spot) < 0.5
         adapter.on_accept(done, spot)
-        learned.append(adapter._learner.book.active.accepted)
+        learned.append(adapter.objects_learned)
     assert learned == [0, 1]
 
 
