@@ -27,7 +27,7 @@ from samadapt.benchmark.environment import describe_environment
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 
-CLICKING = ("schoen", "dc-tta", "oaims")
+CLICKING = ("default", "schoen", "dc-tta", "oaims")
 """Presets that learn from clicks."""
 
 OBJECTS = 24
