@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from test_online import quick
 from fakes import FakeModel, blobs, state_hash
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online import OnlineAdapter, OnlineSettings, clicked_object
+from samadapt.adapters.online.clicked_object import ClickedObject
+from samadapt.adapters.online.decoder_trainer import Interrupted
 from samadapt.metrics import iou as overlap
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
@@ -153,6 +157,54 @@ def test_the_prediction_with_the_new_click_teaches_one_that_knows_less() -> None
     assert found[30.0] < found[0.0]
 
 
+def test_learning_again_after_undo_is_kept_only_when_it_is_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clicked_object, "SNAPSHOTS", 1)
+    session, adapter = start(quick())
+    for place in ((14.5, 12.5), (38.5, 29.5), (31.5, 33.5), (20.5, 20.5)):
+        session.click(*place)
+    learner = adapter._learner
+    interaction = session._interaction(session.state.object)
+    assert interaction is not None
+    back = replace(
+        interaction, prompts=interaction.prompts[:3], clicks=interaction.clicks[:3], step=3
+    )
+    steps, trainer = [], learner.trainer(interaction)
+    monkeypatch.setattr(learner, "trainer", lambda _: trainer)
+    monkeypatch.setattr(trainer, "click_steps", interrupted_at(2, trainer.click_steps, steps))
+    with pytest.raises(Interrupted):
+        learner.undo(back)
+    assert len(steps) == 2
+    assert not learner._object.return_to(3)
+
+
+def interrupted_at(number: int, action: Callable[..., Any], calls: list[int]) -> Callable[..., Any]:
+    """The action, which raises `Interrupted` at its n-th call."""
+
+    def run(*args: Any) -> Any:
+        calls.append(number)
+        if len(calls) == number:
+            raise Interrupted
+        return action(*args)
+
+    return run
+
+
+def test_an_interrupted_first_click_is_a_click_all_the_same() -> None:
+    now = ClickedObject(None, is_frozen=False)
+    now.go_on(is_frozen=True)  # the second prompt; the step on the first was interrupted
+    now.rebase(torch.ones(2), is_frozen=False)
+    assert now.now is None
+    now.begin_again()
+    now.rebase(torch.ones(2), is_frozen=False)
+    assert torch.equal(now.now, torch.ones(2))  # type: ignore[arg-type]
+    now.change = torch.ones(2)
+    assert now.now is now.now, "decoders are kept by the identity of their weights"
+    now.change = 2 * torch.ones(2)
+    assert torch.equal(now.now, 3 * torch.ones(2))  # type: ignore[arg-type]
+
+
 # -- accepted objects -----------------------------------------------------------------------
 
 
@@ -176,18 +228,18 @@ def test_accepted_objects_are_answered_better_at_the_first_click() -> None:
 
 
 def test_another_mask_than_the_answer_is_learned_if_it_was_painted() -> None:
+    adapter, model = OnlineAdapter(settings=quick()), FakeModel()
+    done = interaction_of(adapter, model)
+    spot = np.zeros(done.embedding.original_size, np.bool_)
+    x, y = done.prompts[0].points[0]
+    spot[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] = True
+    assert done.mask is not None
+    assert overlap(done.mask, spot) < 0.5
     learned = []
-    for painted in (False, True):
-        adapter, model = OnlineAdapter(settings=quick()), FakeModel()
-        done = replace(interaction_of(adapter, model), painted=painted)
-        spot = np.zeros(done.embedding.original_size, np.bool_)
-        x, y = done.prompts[0].points[0]
-        spot[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] = True
-        assert done.mask is not None
-        assert overlap(done.mask, spot) < 0.5
-        adapter.on_accept(done, spot)
+    for painted in (spot, spot, None):  # what was painted does not excuse what was not
+        adapter.on_accept(replace(done, painted=painted), spot)
         learned.append(adapter.objects_learned)
-    assert learned == [0, 1]
+    assert learned == [1, 2, 2]
 
 
 def test_candidates_are_taught_where_they_are_shown() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -185,22 +184,15 @@ def test_a_sample_holds_every_prompt_on_its_view(fake_model: FakeModel) -> None:
     ]
 
 
-def test_a_sample_knows_where_strokes_changed_the_mask(fake_model: FakeModel) -> None:
+def test_a_sample_knows_what_was_painted_of_an_accepted_mask(fake_model: FakeModel) -> None:
     embedding = fake_model.encode(blobs())
-    shown, accepted = np.zeros((2, 40, 56), np.bool_)
-    shown[4:9, 4:9], accepted[4:9, 6:12] = True, True
+    area, accepted = np.zeros((2, 40, 56), np.bool_)
+    area[4:9, 4:9], accepted[4:9, 6:12] = True, True
     prompts = (Prompt([(6.5, 6.5)]),)
-    done = Interaction(fake_model, (), embedding, prompts, prompts[0].clicks, mask=shown)
-
-    def painted(interaction: Interaction, **options: bool) -> NDArray[np.bool_] | None:
-        return replay_sample_of(fake_model, interaction, accepted, {"any"}, **options).painted
-
-    expected = np.zeros_like(shown)
-    expected[4:9, 4:6] = expected[4:9, 9:12] = True
-    np.testing.assert_array_equal(painted(replace(done, painted=True)), expected)
-    assert painted(done) is None  # another reason, such as a proposal that was accepted
-    assert painted(replace(done, painted=True), is_accepted=False) is None
-    assert painted(replace(done, painted=True, mask=None)) is None
+    done = Interaction(fake_model, (), embedding, prompts, prompts[0].clicks, painted=area)
+    for is_accepted, expected in ((True, area), (False, None)):
+        found = replay_sample_of(fake_model, done, accepted, {"any"}, is_accepted=is_accepted)
+        assert found.painted is expected
 
 
 # -- a memory that outlives the program ---------------------------------------------------------

@@ -556,23 +556,39 @@ def test_adapters_learn_where_the_caller_has_switched_gradients_off(
     assert told == [True, True, True]
 
 
-def test_adapters_know_whether_strokes_lie_on_an_accepted_mask(
+def test_adapters_know_what_the_brush_painted_and_nothing_else(
     fake_model: FakeModel, image: NDArray[np.uint8]
 ) -> None:
-    ends: list[tuple[bool, int]] = []
+    ends: list[NDArray[np.bool_] | None] = []
 
     class Told(ToyAdapter):
         def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
-            assert interaction.mask is not None
-            ends.append((interaction.painted, int((interaction.mask ^ mask).sum())))
+            ends.append(interaction.painted)
 
     session = Session(fake_model, [Told()])
     session.open(image)
     mask = session.click(*DISC)
-    session.accept()
-    stroke = np.zeros_like(mask)
-    stroke[tuple(np.argwhere(~mask)[:7].T)] = True
+    more, less, other = np.zeros((3, *mask.shape), np.bool_)
+    more[tuple(np.argwhere(~mask)[:7].T)] = True
+    less[tuple(np.argwhere(mask)[:2].T)] = True
+    other[tuple(np.argwhere(mask)[-9:].T)] = True
+    session.accept(without=other)  # trimmed
     session.click(*DISC)
-    session.paint(stroke)
+    session.apply("smooth")
     session.accept()
-    assert ends == [(False, 0), (True, 7)]
+    session.click(*DISC)
+    session.paint(more)
+    session.paint(less, positive=False)
+    session.paint(other)
+    session.undo()
+    session.accept()
+    session.click(*DISC)
+    session.paint(more)
+    session.reset()
+    session.click(*DISC)
+    session.accept()
+    trimmed, smoothed, painted, reset = ends
+    assert trimmed is None
+    assert smoothed is None
+    np.testing.assert_array_equal(painted, more | less)
+    assert reset is None

@@ -50,7 +50,8 @@ class Interaction:
         step: number of the current prediction for this object: 1, 2, ..., never reused; 0 before
             the first prompt. Undo, redo and reset return to an earlier number.
         candidates: number of masks that the last prompt was answered with; one of them is shown.
-        painted: whether brush strokes lie on top of `mask`, which does not include them.
+        painted: pixels (H, W) that were painted or erased with the brush, on top of `mask`, which
+            does not include them; None without any, and on images larger than memory.
     """
 
     model: SegmentationModel
@@ -64,7 +65,7 @@ class Interaction:
     mask: NDArray[np.bool_] | None = None
     step: int = 0
     candidates: int = 1
-    painted: bool = False
+    painted: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class SessionReport:
 
     Attributes:
         objects: number of accepted objects learned.
-        is_trusted: whether predictions use the learned weights rather than the frozen model.
+        is_trusted: whether predictions use what earlier objects taught.
         has_lost: whether they no longer do because the frozen model was better on the last objects.
     """
 
@@ -83,7 +84,10 @@ class SessionReport:
 
     @property
     def is_adapted(self) -> bool:
-        """True if predictions differ from those of the frozen model."""
+        """True if predictions use what earlier objects taught.
+
+        What an object's own clicks taught may change its predictions all the same.
+        """
         return self.is_trusted and self.objects > 0
 
 

@@ -378,8 +378,17 @@ class SessionCore:
             mask=model_mask(now, answer),
             step=now.step,
             candidates=1 if found is None else len(found.masks),
-            painted=bool(now.strokes),
+            painted=self._brushed(now),
         )
+
+    def _brushed(self, now: CurrentObject) -> NDArray[np.bool_] | None:
+        """The pixels (H, W) under an object's brush strokes; None without any."""
+        if not now.brush or now.frame is not None:
+            return None
+        area = np.zeros(self.image_size, np.bool_)
+        for stroke in now.brush:
+            area[stroke.rows_and_columns()] |= stroke.part()
+        return area
 
 
 def _answer_shown(now: CurrentObject) -> tuple[object, ...]:

@@ -72,7 +72,9 @@ class CurrentObject:
         edited: the accepted object of which it is a new version.
         asked: prompts in force, in order; the prediction for the last one is shown.
         chosen: index of the candidate shown; None is the best one.
-        strokes: of the brush, in order, on top of the model's mask.
+        strokes: pixels that were added or removed, in order, on top of the model's mask: by the
+            brush, by a mask tool, or because they belong to other objects.
+        brush: those of them that were made with the brush.
         frame: on a large image, the part of it on which prompts are decoded.
         base: the mask from earlier frames; the prediction replaces it inside the frame.
         kept: clicks in earlier frames.
@@ -85,6 +87,7 @@ class CurrentObject:
     asked: tuple[Asked, ...] = ()
     chosen: int | None = None
     strokes: tuple[MaskPart, ...] = ()
+    brush: tuple[Painted, ...] = ()
     frame: Frame | None = None
     base: Rle | None = field(default=None, repr=False)
     kept: tuple[Click, ...] = ()
@@ -177,7 +180,8 @@ def reduce(state: SessionState, event: Event) -> SessionState:
             return _go_on(state, replace(now, chosen=event.index))
         case Painted():
             _check_inside(state.opened, event)
-            return _go_on(state, replace(now, strokes=(*now.strokes, event)))
+            strokes, brush = (*now.strokes, event), (*now.brush, event)
+            return _go_on(state, replace(now, strokes=strokes, brush=brush))
         case Trimmed():
             _check_inside(state.opened, event)
             return replace(state, object=replace(now, strokes=(*now.strokes, event)))
@@ -189,8 +193,8 @@ def reduce(state: SessionState, event: Event) -> SessionState:
         case Reset():
             if not now.asked and not now.strokes and now.base is None:
                 raise SessionError("nothing to reset: this object has no click or box yet")
-            fresh = replace(now, asked=(), chosen=None, strokes=(), frame=None, base=None, kept=())
-            return _go_on(state, fresh)
+            fresh = replace(now, asked=(), chosen=None, strokes=(), brush=())
+            return _go_on(state, replace(fresh, frame=None, base=None, kept=()))
         case Reopened():
             if not now.is_blank:
                 raise SessionError("finish or skip the present object first")

@@ -47,8 +47,8 @@ class OnlineAdapter(Adapter):
 
     Use a separate adapter for every project. Memory: P trained parameters (float32) are held up
     to four times for optimisation (base, working copy, two for Adam), once per domain, once for
-    the published weights, and for at most 8 undo steps while an object is clicked; the settings
-    bound the memory of views for replay.
+    the published weights, and up to nine times for three steps of undo while an object is
+    clicked; the settings bound the memory of views for replay.
 
     Args:
         config: of an adapter folder; defaults to the preset "default".
@@ -115,7 +115,7 @@ class OnlineAdapter(Adapter):
     # -- the seam -----------------------------------------------------------------------------
 
     def mask_decoder(self, base: nn.Module) -> nn.Module:
-        """Return the adapted decoder, or `base` while the learned weights are not trusted."""
+        """Return the adapted decoder, or `base` while nothing that was learned is in use."""
         self._know(base)
         if self.background:
             self._worker.make_way(_PATIENCE_SECONDS)
@@ -233,7 +233,7 @@ class OnlineAdapter(Adapter):
 
     @property
     def is_trusted(self) -> bool:
-        """True if predictions use the adapted decoder, False if they use the frozen one."""
+        """True if predictions use what earlier objects taught, at any depth."""
         return self._learner.is_trusted
 
     @property

@@ -166,7 +166,7 @@ class Backlog:
         sample = StoredSample.load(entry.path, {})
         extra = read_extra(entry.path)
         sent = sample.examples["sent"]
-        shown = extra.get("shown")
+        shown, painted = extra.get("shown"), extra.get("painted")
         return (
             Interaction(
                 model=model,
@@ -177,7 +177,7 @@ class Backlog:
                 box=sample.box,
                 mask=None if shown is None else unpacked(shown.numpy(), entry.shape),
                 step=len(sent),
-                painted="painted" in extra,
+                painted=None if painted is None else unpacked(painted.numpy(), entry.shape),
             ),
             extra.get("change"),
         )
@@ -199,8 +199,8 @@ class Backlog:
                 extra = {} if entry.change is None else {"change": entry.change}
                 if done.mask is not None:
                     extra["shown"] = torch.from_numpy(np.packbits(done.mask, axis=-1))
-                if done.painted:
-                    extra["painted"] = torch.ones(1)
+                if done.painted is not None:
+                    extra["painted"] = torch.from_numpy(np.packbits(done.painted, axis=-1))
                 numbers = [entry.number, entry.value, entry.several]
                 extra["numbers"] = torch.tensor(numbers, dtype=torch.float64)
                 sent = tuple((entry.view, prompt, entry.several) for prompt in done.prompts)

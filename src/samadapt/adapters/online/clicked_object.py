@@ -13,8 +13,9 @@ from samadapt.adapters.online.optimiser import Moments
 from samadapt.adapters.online.settings import ClickSettings
 from samadapt.adapters.online.units import Units
 
-SNAPSHOTS = 8
-"""Number of steps whose weights are kept for undo; earlier ones are learned again."""
+SNAPSHOTS = 3
+"""Steps whose change and optimiser's state (3 P numbers) are kept for undo; earlier ones are
+learned again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +48,8 @@ class ClickedObject:
         self.is_frozen = is_frozen
         """True if earlier objects are not trusted at the next prompt."""
         self._begins_frozen = is_frozen
+        self._at_start = True
+        self._sum: tuple[Tensor, Tensor, Tensor] | None = None
         self.has_candidates = False
         """True if the current object was predicted with several candidate masks."""
         self._units: Units | None = None
@@ -58,7 +61,17 @@ class ClickedObject:
         base = None if self.is_frozen else self.start
         if base is None or self.change is None:
             return self.change if base is None else base
-        return base + self.change
+        if self._sum is None or self._sum[0] is not base or self._sum[1] is not self.change:
+            self._sum = base, self.change, base + self.change
+        return self._sum[2]  # the same tensor as long as nothing changes
+
+    def go_on(self, is_frozen: bool) -> None:
+        """Go on to the next prompt.
+
+        Args:
+            is_frozen: earlier objects are not trusted there.
+        """
+        self.is_frozen, self._at_start = is_frozen, False
 
     def learn(
         self, trainer: DecoderTrainer, interaction: Interaction, click: ClickSettings
@@ -94,16 +107,17 @@ class ClickedObject:
             return False
         kept = self._kept[step]
         self.change, self.moments = kept.change, kept.moments
-        self._units, self.is_frozen = kept.units, kept.is_frozen
+        self._units = kept.units
+        self.go_on(kept.is_frozen)
         return True
 
     def begin_again(self) -> None:
         """Return to the start."""
         self.forget()
-        self.is_frozen = self._begins_frozen
+        self.is_frozen, self._at_start = self._begins_frozen, True
 
     def rebase(self, start: Tensor | None, is_frozen: bool = False) -> None:
         """Continue from what earlier objects taught meanwhile; the clicks' change stays."""
         self.start, self._begins_frozen = start, is_frozen
-        if not self._kept:
+        if self._at_start:
             self.is_frozen = is_frozen

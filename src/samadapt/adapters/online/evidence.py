@@ -73,7 +73,7 @@ class Evidence:
         """Return True if an accepted mask seems to show another object than the prediction before.
 
         It does if their IoU is below 0.5, unless this holds for half of the earlier objects, whose
-        predictions are then usually painted over.
+        predictions usually have to be changed that much.
         """
         usual = float(np.median(self.surprises or (0.0,)))
         return usual <= 1 - SAME_OBJECT < surprise

@@ -124,9 +124,13 @@ class Learner:
         Raises:
             Interrupted: nothing was learned.
         """
+        self._learn_click(interaction)
+        self._object.keep(interaction.step)
+
+    def _learn_click(self, interaction: Interaction) -> None:
         now = self._object
         now.has_candidates |= interaction.candidates > 1
-        now.is_frozen = self._is_frozen_at(len(interaction.prompts) + 1)
+        now.go_on(self._is_frozen_at(len(interaction.prompts) + 1))
         try:
             if self.settings.click.loss != "none" and interaction.clicks:
                 now.learn(self.trainer(interaction), interaction, self.settings.click)
@@ -136,7 +140,6 @@ class Learner:
                 "learning from this click gave numbers that are not finite; the weights from "
                 "before the object are used again"
             )
-        now.keep(interaction.step)
 
     def undo(self, interaction: Interaction) -> None:
         """Return to the weights after `interaction.step`, or learn them again."""
@@ -144,7 +147,8 @@ class Learner:
             self._object.begin_again()
             for count in range(1, len(interaction.prompts) + 1):
                 prompts = interaction.prompts[:count]
-                self.click(replace(interaction, prompts=prompts, clicks=prompts[-1].clicks))
+                self._learn_click(replace(interaction, prompts=prompts, clicks=prompts[-1].clicks))
+            self._object.keep(interaction.step)
 
     def end(self, interaction: Interaction, mask: NDArray[np.bool_] | None) -> None:
         """Queue an object that was accepted with `mask` (H, W) or skipped (None) for learning.
@@ -269,15 +273,17 @@ class Learner:
     ) -> tuple[Domain, bool]:
         """Return the domain, and False if an accepted mask looks like a mistake.
 
-        A mask with brush strokes that fits its clicks was made with care, however much it changed.
+        A mask with brush strokes that fits its clicks was made with care, however much it changed,
+        and says nothing about how much other masks may change.
         """
         guard = self.settings.guard
         if not guard.reject_outliers:
             return domain, True
+        fits_clicks = disagreement(mask, interaction.clicks) <= _MOST_CONTRADICTED
+        if interaction.painted is not None:
+            return domain, fits_clicks
         surprise = 0.0 if interaction.mask is None else 1 - iou(interaction.mask, mask)
-        is_credible = (
-            interaction.painted or not domain.evidence.is_outlier(surprise)
-        ) and disagreement(mask, interaction.clicks) <= _MOST_CONTRADICTED
+        is_credible = fits_clicks and not domain.evidence.is_outlier(surprise)
         evidence = domain.evidence.with_surprise(surprise, guard)
         return replace(domain, evidence=evidence), is_credible
 

@@ -56,7 +56,7 @@ def labels_on_view(
         size: (h, w) of the view's logits.
         iterations: as for `eroded`.
         share: as for `eroded`.
-        painted: pixels (H, W) where brush strokes changed the mask; None if there are none.
+        painted: pixels (H, W) that were painted or erased with the brush; None without any.
     """
     positive, negative = eroded(mask, iterations, share)
     if painted is not None:

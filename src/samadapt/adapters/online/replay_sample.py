@@ -33,7 +33,7 @@ class ReplaySample:
         clicks: all clicks in force at the end.
         examples: by the names of `settings.PROMPTS`, without "any", which draws one of the others.
         is_accepted: False for a skipped object, of which only the clicks are reliable.
-        painted: pixels (H, W) where brush strokes changed the mask; None if there are none.
+        painted: pixels (H, W) that were painted or erased with the brush; None without any.
     """
 
     mask: NDArray[np.bool_]
@@ -86,7 +86,5 @@ def replay_sample_of(
         examples["sent"] = tuple(example(prompt, candidates) for prompt in sent)
     if "all" in prompts and (interaction.clicks or interaction.box is not None):
         examples["all"] = (example(Prompt.from_clicks(interaction.clicks, interaction.box)),)
-    painted = None
-    if is_accepted and interaction.painted and interaction.mask is not None:
-        painted = interaction.mask ^ mask
+    painted = interaction.painted if is_accepted else None
     return ReplaySample(mask, interaction.clicks, examples, is_accepted, painted)

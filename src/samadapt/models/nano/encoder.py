@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import NamedTuple
 
 import torch
@@ -66,18 +65,6 @@ class NanoEncoder(nn.Module):
         keys = F.normalize(torch.as_tensor(self.key_head(y8)).float(), dim=1)
         fine = self.lateral2(x2) + self.lateral4(x4) + double(self.down_to_fine(y8))
         return NanoFeatures(image, keys, fine)
-
-
-def with_weights_in(encoder: NanoEncoder, dtype: torch.dtype) -> NanoEncoder:
-    """Return a copy whose convolutions and linear layers hold their weights in `dtype`.
-
-    Under autocast to `dtype` it computes the same bits without casting the weights at every call.
-    """
-    reduced = copy.deepcopy(encoder)
-    for module in reduced.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.to(dtype)
-    return reduced
 
 
 def channels_last(x: Tensor) -> Tensor:

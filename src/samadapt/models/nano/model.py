@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from samadapt.models.export_parts import ModelParts
 from samadapt.models.geometry import InputGeometry, Window
 from samadapt.models.interface import DecoderOutput, DecoderSpec, PromptEmbedding, freeze
 from samadapt.models.nano.config import NanoConfig
-from samadapt.models.nano.encoder import NanoFeatures, channels_last, with_weights_in
+from samadapt.models.nano.encoder import NanoFeatures, channels_last
 from samadapt.models.nano.network import place
 from samadapt.models.nano.parts import NanoParts
 from samadapt.models.nano.prompt_encoder import PADDING, EncodedPrompts, PromptBatch
 from samadapt.models.nano.trunk import MEAN, SCALE
 from samadapt.models.nano.weights import NanoWeights, read_weights
 from samadapt.models.parts.preprocessing import Preprocessing, kept_pixels, region_of
+from samadapt.models.precision import cast_matrix_layers
 from samadapt.prompts import Box, Prompt
 
 SHIPPED = "nano.safetensors"
@@ -58,7 +60,8 @@ class NanoModel(SegmentationModel):
         self._network = place(network, self.device)
         self._encoder = network.encoder
         if encoder_dtype != torch.float32:
-            self._encoder = with_weights_in(network.encoder, torch.bfloat16)
+            self._encoder = deepcopy(network.encoder)
+            cast_matrix_layers(self._encoder, torch.bfloat16)
         self._preprocessing = Preprocessing(
             name=self.preprocessing,
             side=self.config.input_side,
