@@ -131,7 +131,7 @@ def _is_fused(convolution: nn.Conv2d, x: Tensor) -> bool:
         convolution.weight.dtype == torch.bfloat16
         and x.device.type == "cpu"
         and not torch.is_grad_enabled()
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and _can_fuse()
     )
 
