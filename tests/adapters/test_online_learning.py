@@ -157,6 +157,19 @@ def test_the_prediction_with_the_new_click_teaches_one_that_knows_less() -> None
     assert found[30.0] < found[0.0]
 
 
+def test_clicks_teach_up_to_the_last_prompt_that_they_may_answer() -> None:
+    session, adapter = start(quick(click={"last": 3}))
+    base = session.model.decoder
+    answered = []
+    for place in ((14.5, 12.5), (38.5, 29.5), (31.5, 33.5), (20.5, 20.5)):
+        answered.append(adapter.mask_decoder(base) is not base)
+        session.click(*place)
+    assert answered == [False, True, True, False]
+    session.undo()
+    session.undo()
+    assert adapter.mask_decoder(base) is not base
+
+
 def test_learning_again_after_undo_is_kept_only_when_it_is_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -128,11 +128,14 @@ class Learner:
         self._object.keep(interaction.step)
 
     def _learn_click(self, interaction: Interaction) -> None:
-        now = self._object
+        now, click, number = self._object, self.settings.click, len(interaction.prompts) + 1
         now.has_candidates |= interaction.candidates > 1
-        now.go_on(self._is_frozen_at(len(interaction.prompts) + 1))
+        now.go_on(self._is_frozen_at(number))
+        if click.last and number > click.last:
+            now.forget()
+            return
         try:
-            if self.settings.click.loss != "none" and interaction.clicks:
+            if click.loss != "none" and interaction.clicks:
                 now.learn(self.trainer(interaction), interaction, self.settings.click)
         except NotFinite:
             now.forget()

@@ -38,6 +38,8 @@ class ClickSettings:
         merge: factor of the sum of the units' changes, if there are several.
         keep: keep the change by the clicks when the object is accepted, instead of restoring the
             weights from before the object.
+        last: number of the last prompt of an object that is answered with the change by its
+            clicks, and for which they are learned; 0 for no limit.
     """
 
     loss: ClickLoss = "sparse"
@@ -49,11 +51,12 @@ class ClickSettings:
     units: bool = False
     merge: float = 0.7
     keep: bool = False
+    last: int = 0
 
     def __post_init__(self) -> None:
         _one_of("click.loss", self.loss, get_args(ClickLoss))
         _at_least("click", 0, steps=self.steps, merge=self.merge)
-        _at_least("click", 0, anchor=self.anchor, distillation=self.distillation)
+        _at_least("click", 0, anchor=self.anchor, distillation=self.distillation, last=self.last)
         _above("click", 0, rate=self.rate, sigma=self.sigma)
 
     @property
