@@ -131,8 +131,8 @@ def test_a_session_goes_on_after_a_restart_of_the_server(large: Annotator, ann: 
     opened = again.post(f"/api/images/{image}/open")
     # What the first click taught is not in the log: the second one is answered without it.
     before, after = whole(shown["mask"]), whole(opened["current"]["mask"])
-    assert after.share_in(before) > 0.98
-    assert before.share_in(after) > 0.98
+    assert after.share_in(before) > 0.9
+    assert before.share_in(after) > 0.9
     assert opened["current"]["clicks"] == [[3000, 1000, 1], [3010, 1300, 0]]
     ended = again.post(f"/api/images/{image}/undo")
     assert ended["clicks"] == [[3000, 1000, 1]]
