@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_online import quick
 
-from fakes import FakeModel, blobs, state_hash
+from fakes import FakeModel, OracleModel, blobs, state_hash
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online import OnlineAdapter, OnlineSettings, clicked_object
 from samadapt.adapters.online.clicked_object import ClickedObject
@@ -155,6 +155,17 @@ def test_the_prediction_with_the_new_click_teaches_one_that_knows_less() -> None
         answer = session.model.predict(session.embedding, asked, adapters=[adapter]).logits[0]
         found[weight] = float(np.abs(answer - teacher).mean())
     assert found[30.0] < found[0.0]
+
+
+def test_answers_in_which_no_parameter_has_a_part_teach_nothing_and_break_nothing() -> None:
+    labels = np.zeros((40, 56), np.int_)
+    labels[4:20, 6:22] = 1
+    adapter = OnlineAdapter(settings=quick())
+    session = Session(OracleModel(labels), [adapter], options=SINGLE)
+    session.open(blobs())
+    session.click(14.5, 12.5)
+    session.accept()
+    assert adapter.objects_learned == 1
 
 
 def test_clicks_teach_up_to_the_last_prompt_that_they_may_answer() -> None:

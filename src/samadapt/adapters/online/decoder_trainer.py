@@ -221,6 +221,8 @@ class DecoderTrainer:
         if not bool(torch.isfinite(loss)):
             raise NotFinite
         self._check()
+        if not loss.requires_grad:  # no trained parameter has a part in this answer
+            return self.zeros()
         gradient = self._work.gradient(loss)
         self._check()
         return gradient
