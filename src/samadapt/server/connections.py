@@ -113,7 +113,7 @@ class _LimitedProtocol(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the connection is idle: the headers of its next request have not arrived."""
+        """True if the connection is idle: the headers of its next request have not arrived."""
         return self.cycle is None or self.cycle.response_complete
 
     @property

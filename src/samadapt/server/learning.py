@@ -77,7 +77,7 @@ class Learning:
 
     @property
     def is_learning(self) -> bool:
-        """Whether any adapter in use learns in sessions."""
+        """True if any adapter in use learns in sessions."""
         return any(adapter.learns_in_session for adapter in self.adapters)
 
     @property

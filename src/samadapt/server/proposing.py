@@ -76,7 +76,7 @@ class Proposing(BackgroundRun[Progress]):
 
     @property
     def what(self) -> str:
-        """What is searched for, in words, with the label's present name."""
+        """Description of the search's target for people, with the label's present name."""
         said = self.progress.what, self.progress.labels
         return self._gallery.project.proposals.present_source(*said)
 

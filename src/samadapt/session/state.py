@@ -72,9 +72,8 @@ class CurrentObject:
         edited: the accepted object of which it is a new version.
         asked: prompts in force, in order; the prediction for the last one is shown.
         chosen: index of the candidate shown; None is the best one.
-        strokes: pixels that were added or removed, in order, on top of the model's mask: by the
-            brush, by a mask tool, or because they belong to other objects.
-        brush: those of them that were made with the brush.
+        strokes: pixels added to or removed from the model's mask, in order, with any tool.
+        brush: those of the strokes that were made with the brush.
         frame: on a large image, the part of it on which prompts are decoded.
         base: the mask from earlier frames; the prediction replaces it inside the frame.
         kept: clicks in earlier frames.
@@ -180,8 +179,8 @@ def reduce(state: SessionState, event: Event) -> SessionState:
             return _go_on(state, replace(now, chosen=event.index))
         case Painted():
             _check_inside(state.opened, event)
-            strokes, brush = (*now.strokes, event), (*now.brush, event)
-            return _go_on(state, replace(now, strokes=strokes, brush=brush))
+            now = replace(now, strokes=(*now.strokes, event), brush=(*now.brush, event))
+            return _go_on(state, now)
         case Trimmed():
             _check_inside(state.opened, event)
             return replace(state, object=replace(now, strokes=(*now.strokes, event)))
@@ -193,8 +192,7 @@ def reduce(state: SessionState, event: Event) -> SessionState:
         case Reset():
             if not now.asked and not now.strokes and now.base is None:
                 raise SessionError("nothing to reset: this object has no click or box yet")
-            fresh = replace(now, asked=(), chosen=None, strokes=(), brush=())
-            return _go_on(state, replace(fresh, frame=None, base=None, kept=()))
+            return _go_on(state, CurrentObject(now.number, now.last_step, now.label, now.edited))
         case Reopened():
             if not now.is_blank:
                 raise SessionError("finish or skip the present object first")
@@ -327,8 +325,7 @@ def _save(state: SessionState, saved: SavedObject, now: CurrentObject, step: Ste
     """Set an accepted object and the current object, as one step of undo."""
     before = state.objects.get(saved.object_id, replace(saved, deleted=True))
     objects = MappingProxyType({**state.objects, saved.object_id: saved})
-    last_id = max(state.last_id, saved.object_id)
-    after = replace(state, object=now, objects=objects, last_id=last_id)
+    after = replace(state, object=now, objects=objects, last_id=max(state.last_id, saved.object_id))
     return _remember(after, replace(step, saved=(before,)))
 
 
@@ -397,8 +394,7 @@ def _new(event: Accepted) -> SavedObject:
 
 
 def _check_inside(opened: Opened | None, part: MaskPart) -> None:
-    if opened is None:
-        return
-    height, width = opened.image.height, opened.image.width
-    if part.x + part.width > width or part.y + part.height > height:
-        raise SessionError(f"a stroke lies outside the image of {width} x {height} pixels")
+    image = None if opened is None else opened.image
+    if image and (part.x + part.width > image.width or part.y + part.height > image.height):
+        size = f"{image.width} x {image.height}"
+        raise SessionError(f"a stroke lies outside the image of {size} pixels")

@@ -43,7 +43,7 @@ class ClickedObject:
     def __init__(self, start: Tensor | None, is_frozen: bool = False) -> None:
         self.start = start
         self.change: Tensor | None = None
-        """What the clicks taught."""
+        """Change of the weights by this object's clicks."""
         self.moments = Moments()
         self.is_frozen = is_frozen
         """True if earlier objects are not trusted at the next prompt."""

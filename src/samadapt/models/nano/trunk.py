@@ -138,7 +138,7 @@ def _is_fused(convolution: nn.Conv2d, x: Tensor) -> bool:
 
 @cache
 def _can_fuse() -> bool:
-    """Whether this torch has the kernel, which is not part of its documented interface."""
+    """Return True if this torch has the kernel, which is not in its documented interface."""
     operators = torch.ops.mkldnn
     names = ("_convolution_pointwise", "_is_mkldnn_bf16_supported")
     return all(hasattr(operators, name) for name in names) and bool(
