@@ -91,11 +91,11 @@ def test_the_reset_before_the_accepted_mask_is_a_true_one() -> None:
 def test_what_clicks_taught_is_kept_when_asked_for() -> None:
     session, adapter = start(quick(click={"keep": True}, accept={"steps": []}))
     session.click(14.5, 12.5)
-    clicked = adapter._published
+    clicked = adapter._published.now
     session.accept()
     assert clicked is not None
-    assert adapter._published is not None
-    torch.testing.assert_close(adapter._published, clicked)
+    assert adapter._published.now is not None
+    torch.testing.assert_close(adapter._published.now, clicked)
 
 
 def test_undo_finds_the_weights_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,15 +127,15 @@ def test_distilling_units_learn_apart_and_are_merged() -> None:
     click = {"loss": "distill", "units": True, "rate": 0.02, "merge": 0.5}
     session, adapter = start(quick(click=click))
     session.click(14.5, 12.5)
-    first = adapter._published
+    first = adapter._published.now
     session.click(40.5, 7.5)  # another colour far away: a mask of its own
     units = adapter._learner._object._units
     assert first is not None
-    assert adapter._published is not None
+    assert adapter._published.now is not None
     assert units is not None
     assert [len(unit.clicks) for unit in units.members] == [1, 1]
     expected = 0.5 * (units.members[0].change + units.members[1].change)
-    torch.testing.assert_close(adapter._published, expected)
+    torch.testing.assert_close(adapter._published.now, expected)
     torch.testing.assert_close(units.members[0].change, first)
     session.click(13.5, 11.5)
     units = adapter._learner._object._units

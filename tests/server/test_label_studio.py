@@ -160,7 +160,11 @@ def predicted(studio: httpx.Client, *results: dict[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def test_clicks_are_answered_with_brushes(studio: httpx.Client) -> None:
+def test_clicks_are_answered_with_brushes(
+    studio: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What the first click teaches reaches the second one or not, as time allows.
+    monkeypatch.setattr(OnlineAdapter, "on_click", lambda *_: None)
     found = predicted(studio, point(14, 12), point(50, 35, positive=False))
     (brush,) = found["result"]
     assert (brush["from_name"], brush["to_name"], brush["type"]) == (

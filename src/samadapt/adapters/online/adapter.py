@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from samadapt.adapters.base import Adapter, Interaction, SessionReport
 from samadapt.adapters.files import read_folder, saved_hash
+from samadapt.adapters.online.clicked_object import Published
 from samadapt.adapters.online.config import OnlineConfig, config_of
 from samadapt.adapters.online.domains import DomainBook
 from samadapt.adapters.online.learner import Learner
@@ -91,7 +92,8 @@ class OnlineAdapter(Adapter):
         self._worker = Worker(self._failed)
         check = self._worker.check if background else None
         self._learner = Learner(self.settings, self.config.seed, self, check)
-        self._published: Tensor | None = None
+        self._number = self._begun = 0
+        self._published = Published()
         self._decoder: tuple[nn.Module, Tensor, nn.Module] | None = None
         self._layout: Layout | None = None
         self._loaded: Mapping[str, Tensor] | None = None
@@ -119,7 +121,7 @@ class OnlineAdapter(Adapter):
         self._know(base)
         if self.background:
             self._worker.make_way(_PATIENCE_SECONDS)
-        delta = self._published
+        delta = self._published.of(self._begun)
         if delta is None:
             return base
         with self._lock:
@@ -139,7 +141,7 @@ class OnlineAdapter(Adapter):
 
     def on_open(self, embedding: ImageEmbedding) -> None:
         """Find the image's domain; an unfinished object is forgotten."""
-        self._do(lambda: self._learner.open(embedding))
+        self._do(lambda: self._learner.open(embedding), begins=True)
 
     def on_click(self, interaction: Interaction) -> None:
         """Learn from the clicks so far."""
@@ -160,9 +162,7 @@ class OnlineAdapter(Adapter):
     def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
         """Learn accepted objects that an earlier run saved in `autosave` but did not learn.
 
-        Args:
-            model: the model.
-            adapters: all in use, in order, this one included.
+        The adapters are all in use, in order, this one included.
         """
         if self.autosave is None:
             return
@@ -176,9 +176,9 @@ class OnlineAdapter(Adapter):
 
     def collect(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
         """Learn objects that other processes handed over; arguments as in `resume`."""
-        inbox = None if self.autosave is None else self.autosave / _HANDED
-        if inbox is None or not self._learner.backlog.has_new(inbox):
+        if self.autosave is None or not self._learner.backlog.has_new(self.autosave / _HANDED):
             return
+        inbox = self.autosave / _HANDED
 
         def event() -> Iterator[None] | None:
             self._learner.backlog.collect(inbox)
@@ -284,7 +284,7 @@ class OnlineAdapter(Adapter):
         place = self.autosave
         is_ours = place is not None and saved_hash(place) == hash_tensors(state)
         self._learner.start_from(book, place / _REPLAY if place and is_ours else None)
-        self._published = self._learner.published
+        self._publish()
 
     def _layout_of(self, base: nn.Module) -> Layout:
         layout = Layout(base)
@@ -295,13 +295,19 @@ class OnlineAdapter(Adapter):
             )
         return layout
 
-    def _do(self, event: Event, *, learns: bool = False) -> None:
-        """Handle an event now or in the background, and publish the result."""
+    def _do(self, event: Event, *, learns: bool = False, begins: bool = False) -> None:
+        """Handle an event now or in the background, and publish the result.
+
+        Once an object `begins`, predictions no longer use what clicks on the one before taught.
+        """
+        self._begun += begins
+        number = self._begun
 
         def done() -> Iterator[None] | None:
             try:
                 return event()
             finally:
+                self._number = number
                 self._publish()
 
         if self.background:
@@ -316,7 +322,10 @@ class OnlineAdapter(Adapter):
         def event() -> Iterator[None] | None:
             self._learner.end(interaction, mask)
             if self.follows is not None:
-                self._hand_over(self.follows / _HANDED)
+                try:
+                    self._learner.backlog.hand_over(self.follows / _HANDED)
+                except (DataError, ModelError) as error:
+                    self._learner.notes.append(f"{error}; this object is saved, but not learned")
                 return None
             if self.background and self.autosave is not None:
                 try:
@@ -325,23 +334,17 @@ class OnlineAdapter(Adapter):
                     self._learner.notes.append(f"{error}; waiting objects stay in memory")
             return self._learned(interaction.model, interaction.adapters)
 
-        self._train(event)
+        self._train(event, begins=True)
 
-    def _hand_over(self, inbox: Path) -> None:
-        try:
-            self._learner.backlog.hand_over(inbox)
-        except (DataError, ModelError) as error:
-            self._learner.notes.append(f"{error}; this object is saved, but not learned from")
-
-    def _train(self, event: Event) -> None:
+    def _train(self, event: Event, *, begins: bool = False) -> None:
         """Call a function now, and run the generator that it returns in the background."""
         if self.background:
-            self._do(event)
-            return
-        for _ in event() or ():
-            pass
-        self._publish()
-        self._tell()
+            self._do(event, begins=begins)
+        else:
+            for _ in event() or ():
+                pass
+            self._publish()
+            self._tell()
 
     def _learned(
         self, model: SegmentationModel, adapters: tuple[Seams, ...]
@@ -369,7 +372,7 @@ class OnlineAdapter(Adapter):
             self._is_learning = False
 
     def _publish(self) -> None:
-        self._published = self._learner.published
+        self._published = self._learner.published(self._number)
 
     def _save_again(self) -> None:
         if self.autosave is None:
@@ -385,11 +388,8 @@ class OnlineAdapter(Adapter):
             self._learner.notes.append(f"{error}; earlier objects are replayed from memory only")
 
     def _failed(self, error: Exception) -> None:
-        self._learner.give_up()
+        self._learner.give_up(error)
         self._publish()
-        self._learner.notes.append(
-            f"learning failed ({type(error).__name__}: {error}); the weights from before are used"
-        )
 
     def _tell(self) -> None:
         """Warn, in the caller's thread, of errors while learning."""

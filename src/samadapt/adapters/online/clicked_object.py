@@ -28,6 +28,25 @@ class _Step:
     is_frozen: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Published:
+    """Weights for predictions, as changes (P,) from the base decoder; None for no change.
+
+    Attributes:
+        number: of the object whose clicks taught `now`.
+        now: for the next prompt of that object.
+        start: for the first prompt of any other object.
+    """
+
+    number: int = 0
+    now: Tensor | None = None
+    start: Tensor | None = None
+
+    def of(self, number: int) -> Tensor | None:
+        """The weights for the object with this number."""
+        return self.now if number == self.number else self.start
+
+
 class ClickedObject:
     """Weights during one object, as changes (P,) from the base decoder; None for no change.
 
@@ -64,6 +83,10 @@ class ClickedObject:
         if self._sum is None or self._sum[0] is not base or self._sum[1] is not self.change:
             self._sum = base, self.change, base + self.change
         return self._sum[2]  # the same tensor as long as nothing changes
+
+    def published(self, number: int) -> Published:
+        """The weights as they are now, for the object with this number."""
+        return Published(number, self.now, None if self._begins_frozen else self.start)
 
     def go_on(self, is_frozen: bool) -> None:
         """Go on to the next prompt.

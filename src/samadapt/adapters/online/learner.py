@@ -14,7 +14,7 @@ from torch import Tensor
 
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online.backlog import Backlog, Waiting
-from samadapt.adapters.online.clicked_object import ClickedObject
+from samadapt.adapters.online.clicked_object import ClickedObject, Published
 from samadapt.adapters.online.decoder_trainer import DecoderTrainer, Interrupted, NotFinite
 from samadapt.adapters.online.depths import BOUNDS, depth_of, late_prompts
 from samadapt.adapters.online.domains import Domain, DomainBook
@@ -77,10 +77,9 @@ class Learner:
             replay.objects, prompts, replay.megabytes * MEGABYTE, replay.disk_megabytes * MEGABYTE
         )
 
-    @property
-    def published(self) -> Tensor | None:
-        """The change (P,) that the next prediction uses; None for the frozen decoder."""
-        return self._object.now
+    def published(self, number: int) -> Published:
+        """The weights for predictions while the current object has this number."""
+        return self._object.published(number)
 
     @property
     def is_trusted(self) -> bool:
@@ -198,9 +197,12 @@ class Learner:
         learn = self._accepted if entry.is_accepted else self._skipped
         yield from learn(domain, trainer, interaction, sample, change)
 
-    def give_up(self) -> None:
+    def give_up(self, error: Exception) -> None:
         """Restore the weights from before the object after an error."""
         self._next_object()
+        self.notes.append(
+            f"learning failed ({type(error).__name__}: {error}); the weights from before are used"
+        )
 
     # -- steps of learning ------------------------------------------------------------------
 

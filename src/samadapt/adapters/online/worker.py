@@ -33,7 +33,7 @@ class Worker:
         self._changed = threading.Condition()
         self._hurry = threading.Event()
         self._thread: threading.Thread | None = None
-        self._busy = False
+        self._busy = self._quick = False
         self._quiet_until = 0.0
         self._ways = 0
 
@@ -109,12 +109,13 @@ class Worker:
         me = threading.current_thread()
         while True:
             with self._changed:
-                self._busy = False
+                self._busy = self._quick = False
                 self._changed.notify_all()
                 if not self._next_is_there(me):
                     return
                 self._busy = True
                 event = self._events.popleft() if self._events else None
+                self._quick = event is not None and not event[1]
                 work = self._long[0] if event is None else None
                 if not self._events:
                     self._hurry.clear()
@@ -165,7 +166,7 @@ class Worker:
                 self._long.remove(work)
 
     def _no_quick_event(self) -> bool:
-        return all(learns for _, learns in self._events)
+        return not self._quick and all(learns for _, learns in self._events)
 
     def _is_idle(self) -> bool:
         return self._thread is None or not (self._events or self._long or self._busy)
