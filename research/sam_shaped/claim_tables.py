@@ -27,8 +27,13 @@ def robustness(results: Results) -> Table:
         if (found := [results[name] for name in names if name in results])
         for row in _group(title, found)
     ]
-    columns = [Column(f"{label} {kind}") for label in _METRICS.values() for kind in KINDS]
-    return Table("", tuple(columns), tuple(rows))
+    return Table("", _columns(), tuple(rows))
+
+
+def unseen(results: Results) -> Table:
+    """The same by data set."""
+    rows = [row for name, result in results.items() for row in _group(name, [result])]
+    return Table("", _columns(), tuple(rows))
 
 
 def online(results: Results) -> Table:
@@ -52,6 +57,7 @@ def prompts(results: Results) -> Table:
 RENDERERS: Mapping[str, Callable[[Results], Table]] = {
     "brittle": robustness,
     "stable": robustness,
+    "unseen": unseen,
     "online": online,
     "prompts": prompts,
 }
@@ -63,10 +69,15 @@ def row_name(name: str) -> str:
     return _SEED.sub("", name.rpartition("/")[2])
 
 
+def _columns() -> tuple[Column, ...]:
+    return tuple(Column(f"{label} {kind}") for label in _METRICS.values() for kind in KINDS)
+
+
 def _group(title: str, results: Sequence[Mapping[str, Any]]) -> Iterable[Row]:
     """A heading, and a row per method with means over data sets and seeds."""
     objects = sum(result["summary"]["objects"] for result in results)
-    yield Row(f"{title}: {len(results)} sets, {objects} objects", kind="heading")
+    sets = f"{len(results)} sets, " if len(results) > 1 else ""
+    yield Row(f"{title}: {sets}{objects} objects", kind="heading")
     by_method: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
         for row in result["rows"]:

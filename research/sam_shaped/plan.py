@@ -14,6 +14,8 @@ DOMAINS = (
     "steel", "potholes", "endoscopy", "peaweed", "nuclei", "polyps", "emcells", "cardiac", "fetal",
 )  # fmt: skip
 ROBUST_TRAINING = "voc,vocmore,ecssd,clothing"
+UNSEEN = ("fetal", "polyps", "cardiac")
+"""Kinds of images on which the base was not trained, each with one object per image."""
 STABLE_METHODS = {
     "stable": "stable",
     "stable-no-routing": "stable:no-routing",
@@ -92,21 +94,36 @@ def brittle(model: str, results: Path, amounts: Amounts) -> ClaimTable:
 
 def stable(model: str, results: Path, amounts: Amounts) -> ClaimTable:
     """Stable-SAM: adapters fitted once on photographs; photographs and novel domains."""
+    fits, folders = _fitted(ROBUST_TRAINING, model, results / "adapters", amounts)
+    measured = _robustness("stable", model, results, amounts, folders, (*PHOTOGRAPHS, *DOMAINS))
+    return ClaimTable(fits, measured)
+
+
+def unseen(model: str, results: Path, amounts: Amounts) -> ClaimTable:
+    """The same adapters fitted on kinds of images on which the base was not trained."""
+    names = amounts.datasets or UNSEEN
+    fits, folders = _fitted(",".join(names), model, results / "adapters-unseen", amounts)
+    return ClaimTable(fits, _robustness("unseen", model, results, amounts, folders, names))
+
+
+def _fitted(
+    training: str, model: str, folder: Path, amounts: Amounts
+) -> tuple[tuple[tuple[str, ...], ...], list[Path]]:
+    """The commands that fit the rows' adapters to data sets, and the adapters' folders."""
     fits, folders = [], []
     chosen = amounts.methods or tuple(STABLE_METHODS)
     seeds = range(amounts.seeds)
     for row in chosen:
         for seed in seeds:
-            out = results / "adapters" / f"{row}-{seed}"
+            out = folder / f"{row}-{seed}"
             limit = ("--max-objects", str(amounts.training)) if amounts.training else ()
             fits.append(
-                ("fit", STABLE_METHODS[row], "--dataset", ROBUST_TRAINING, "--model", model,
+                ("fit", STABLE_METHODS[row], "--dataset", training, "--model", model,
                  "--out", str(out), "--seed", str(seed), *limit,
                  *shlex.split(amounts.fit))
             )  # fmt: skip
             folders.append(out)
-    measured = _robustness("stable", model, results, amounts, folders, (*PHOTOGRAPHS, *DOMAINS))
-    return ClaimTable(tuple(fits), measured)
+    return tuple(fits), folders
 
 
 def online(model: str, results: Path, amounts: Amounts) -> ClaimTable:
@@ -139,7 +156,9 @@ def prompts(model: str, results: Path, amounts: Amounts) -> ClaimTable:
     return ClaimTable((), tuple(measurements))
 
 
-TABLES = {"brittle": brittle, "stable": stable, "online": online, "prompts": prompts}
+TABLES = {
+    "brittle": brittle, "stable": stable, "unseen": unseen, "online": online, "prompts": prompts,
+}  # fmt: skip
 """The tables by name."""
 
 
