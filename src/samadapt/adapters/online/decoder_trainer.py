@@ -17,7 +17,7 @@ from samadapt.adapters.losses import (
     label_loss,
     score_loss,
 )
-from samadapt.adapters.online.optimiser import Moments
+from samadapt.adapters.online.optimiser import Moments, is_finite
 from samadapt.adapters.online.pseudo_labels import distinct_clicks, labels_on_view
 from samadapt.adapters.online.replay_sample import Example, ReplaySample
 from samadapt.adapters.online.settings import OnlineSettings
@@ -117,7 +117,7 @@ class DecoderTrainer:
             logits = self._decode(view, prompt, seams)
             loss = self._click_loss(logits, labelled, view, interaction, seams)
             delta, moments = click.descent.step(delta, self._gradient(loss), moments)
-        if not bool(torch.isfinite(delta).all()):
+        if not is_finite(delta):
             raise NotFinite
         return delta, moments
 

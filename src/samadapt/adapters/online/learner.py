@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,7 +18,7 @@ from samadapt.adapters.online.decoder_trainer import DecoderTrainer, Interrupted
 from samadapt.adapters.online.depths import BOUNDS, depth_of, late_prompts
 from samadapt.adapters.online.domains import Domain, DomainBook
 from samadapt.adapters.online.memory import MEGABYTE, ReplayMemory
-from samadapt.adapters.online.optimiser import Moments
+from samadapt.adapters.online.optimiser import Moments, is_finite
 from samadapt.adapters.online.prompt_evaluator import PromptEvaluator
 from samadapt.adapters.online.pseudo_labels import disagreement
 from samadapt.adapters.online.replay_sample import ReplaySample, replay_sample_of
@@ -348,7 +347,7 @@ class Learner:
                     lambda now=delta, what=chosen: trainer.gradient(now, interaction, what)  # type: ignore[misc]
                 )
                 delta, moments = descent.step(delta, gradient, moments)
-        if not bool(torch.isfinite(delta).all()):
+        if not is_finite(delta):
             raise NotFinite
         return replace(domain, delta=delta, moments=moments if accept.keep_moments else Moments())
 

@@ -11,6 +11,11 @@ _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
 
 
+def is_finite(values: Tensor) -> bool:
+    """Whether no number is NaN or infinite, in one pass over them."""
+    return bool(torch.isfinite(values.sum()))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
     """Adam's running means (Kingma & Ba 2015). Never changed in place.
@@ -35,14 +40,14 @@ class Moments:
             self.steps + 1,
         )
 
-    def direction(self) -> Tensor:
-        """Return m / (sqrt(v) + eps) with the bias corrections of Adam, (P,)."""
+    def moved(self, start: Tensor, rate: float) -> Tensor:
+        """Return start - rate * m / (sqrt(v) + eps) with the bias corrections of Adam, (P,)."""
         if self.first is None or self.second is None:
             raise ValueError("no gradient yet")
-        # In place from here on: allocating millions of numbers takes longer than the sums.
-        first = self.first / (1 - _BETAS[0] ** self.steps)
-        second = self.second / (1 - _BETAS[1] ** self.steps)
-        return first.div_(second.sqrt_().add_(_EPSILON))
+        # In place where it can be: allocating millions of numbers takes longer than the sums.
+        root = self.second.sqrt().div_((1 - _BETAS[1] ** self.steps) ** 0.5).add_(_EPSILON)
+        share = rate / (1 - _BETAS[0] ** self.steps)
+        return torch.addcdiv(start, self.first, root, value=-share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +70,7 @@ class Descent:
     def step(self, delta: Tensor, gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
         """Return the new change from the base weights (P,) and the new moments."""
         moments = moments.updated(gradient)
-        stepped = delta - self.rate * moments.direction()
+        stepped = moments.moved(delta, self.rate)
         if self.anchor:
             stepped -= self.rate * self.anchor * delta
         return stepped, moments
