@@ -364,6 +364,7 @@ class TrackStepRequest(Request):
         dict[Id, tuple[TrackFactsBody, TrackFactsBody]], Field(max_length=10_000)
     ] = {}
     deleted: Annotated[list[tuple[Id, Id]], Field(max_length=_MOST_OBJECTS)] = []
+    withdrawn: Annotated[list[Id], Field(max_length=_MOST_OBJECTS)] = []
 
     def step(self) -> TrackStep:
         """Return the change of tracks."""
@@ -374,4 +375,5 @@ class TrackStepRequest(Request):
                 for track, (before, after) in self.tracks.items()
             },
             self.deleted,
+            self.withdrawn,
         )

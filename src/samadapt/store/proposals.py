@@ -17,10 +17,11 @@ from samadapt.store.label_names import UNLABELLED
 from samadapt.store.label_rows import present_names
 from samadapt.store.tables import images, proposals
 
-State = Literal["waiting", "accepted", "rejected"]
+State = Literal["waiting", "accepted", "rejected", "withdrawn"]
 _SIMILAR = "similar to "
 _NO_LABEL = "objects without a label"
-_CARRIED = re.compile(r"carried from (\d{1,10})")
+_CARRIED_FROM = "carried from "
+_CARRIED = re.compile(_CARRIED_FROM + r"(\d{1,10})")
 _SAME = 0.5
 """Two masks are of the same object when they overlap (intersection over union) by so much."""
 
@@ -201,6 +202,25 @@ class ProposalTable:
         here = proposals.c.project_id == self._project, proposals.c.id == number
         tx.execute(update(proposals).where(*here).values(state="waiting"))
 
+    def carried(self) -> list[tuple[int, int, int]]:
+        """Return (number, image, object that it was carried from) of waiting carried proposals."""
+        wanted = select(proposals.c.id, proposals.c.image_id, proposals.c.source)
+        here = self._in("waiting"), proposals.c.source.like(f"{_CARRIED_FROM}%")
+        with self._database.read() as tx:
+            rows = tx.execute(wanted.where(*here).order_by(proposals.c.id)).all()
+        origins = [(int(r.id), int(r.image_id), carried_origin(r.source)) for r in rows]
+        return [(number, image, origin) for number, image, origin in origins if origin is not None]
+
+    def withdraw_in(self, tx: Connection, number: int) -> None:
+        """Withdraw a proposal, in the caller's transaction; `bring_back_in` makes it wait again.
+
+        Raises:
+            MissingError: it does not wait any more.
+        """
+        here = self._in("waiting"), proposals.c.id == number
+        if tx.execute(update(proposals).where(*here).values(state="withdrawn")).rowcount != 1:
+            raise _dealt_with(number)
+
     def some_in(self, tx: Connection, numbers: Sequence[int]) -> list[WaitingProposal]:
         """Those of these proposals that still wait, in a transaction."""
         found = []
@@ -216,15 +236,14 @@ class ProposalTable:
         """The object in another slice that a proposal was carried from; None for others."""
         here = proposals.c.project_id == self._project, proposals.c.id == number
         source = tx.execute(select(proposals.c.source).where(*here)).scalar()
-        found = _CARRIED.fullmatch(source or "")
-        return None if found is None else int(found[1])
+        return carried_origin(source or "")
 
     def remove(self, ids: Iterable[int]) -> int:
         """Take out proposals, as if they had never been made; returns how many were there."""
         gone = 0
         with self._database.write() as tx:
             for number in ids:
-                here = self._in("waiting"), proposals.c.id == number
+                here = self._in("waiting") | self._in("withdrawn"), proposals.c.id == number
                 gone += tx.execute(delete(proposals).where(*here)).rowcount
         return gone
 
@@ -264,7 +283,13 @@ class ProposalTable:
 
 def carried_from(object_id: int) -> str:
     """The source of what an object of another slice was carried to."""
-    return f"carried from {object_id}"
+    return f"{_CARRIED_FROM}{object_id}"
+
+
+def carried_origin(source: str) -> int | None:
+    """Return the object that a source names as the one carried from; None for other sources."""
+    found = _CARRIED.fullmatch(source)
+    return None if found is None else int(found[1])
 
 
 def similar_source(label: str | None) -> str:

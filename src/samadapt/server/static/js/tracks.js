@@ -123,7 +123,7 @@ export function chosen() {
 async function made(path, body) {
   const step = await save("POST", path, body);
   await refreshObjects();
-  await Promise.all([refreshTracks(), Object.keys(step.deleted).length ? refreshImages() : null]);
+  await Promise.all([refreshTracks(), step.deleted.length + step.withdrawn.length ? refreshImages() : null]);
   return step;
 }
 
@@ -150,11 +150,11 @@ async function change(what, object, more, named) {
   }
   const { undo, redo, data } = stepOf(step);
   rememberStep(named(track), undo, redo, "tracks", data);
-  const now = tracksOf(object)?.track ?? track, gone = step.deleted.length;
+  const now = tracksOf(object)?.track ?? track, gone = step.deleted.length, late = step.withdrawn.length;
   toast({
     split: () => `From this slice on it is track ${now}, which came from another one.`,
     merge: () => `Both are track ${now} now.`,
-    end: () => `Track ${now} ends here${gone ? `; ${gone} later object${gone === 1 ? "" : "s"} deleted` : ""}.`,
+    end: () => `Track ${now} ends here${gone ? `; ${gone} later object${gone === 1 ? "" : "s"} deleted` : ""}${late ? `; ${late} later proposal${late === 1 ? "" : "s"} withdrawn` : ""}.`,
   }[what]() + ` ${keyOf("undo")} takes that back.`);
   return true;
 }
