@@ -272,7 +272,7 @@ class ImportedRequest(Request):
     """Objects that an import added, to undo or redo it."""
 
     objects: Annotated[list[Id], Field(max_length=_MOST_OBJECTS)]
-    revision: Annotated[int, Field(ge=1)]
+    revision: Id
     """Revision of the objects after the import, or after the last undo or redo of it."""
 
 
