@@ -136,7 +136,8 @@ def loop(folder: Path, rounds: int) -> dict[str, Any]:
     for number in range(rounds):
         image = paths[number % len(paths)]
         one = command("predict", image, "--all", "--task", task, "-o", folder / "o.json")
-        every = command("annotate-all", folder / "images", "--task", task, "-o", folder / "a.json")
+        out = folder / f"a{number}.json"  # annotate-all replaces no file
+        every = command("annotate-all", folder / "images", "--task", task, "-o", out)
         for ratios, single, together in zip((wall, cpu), one, every, strict=True):
             ratios.append(single / (together / len(paths)))
     return {

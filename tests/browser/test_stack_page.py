@@ -14,6 +14,8 @@ from story import Story
 from fakes import FakeModel
 from moving import disc_at, moving_disc, save_stack
 from samadapt.data.label_volumes import load_label_volume
+from samadapt.data.rle import Rle
+from samadapt.store.objects import NewMask
 
 Opener = Callable[..., Any]
 
@@ -205,3 +207,43 @@ def test_an_object_is_followed_through_a_volume(
     found = load_label_volume(tmp_path / "out/volume_labels.tif")
     assert found.length == 6
     assert {one.id: one.slices for one in found} == {head: (0, 1), new: (2, 3)}
+
+
+def test_esc_stops_following_an_object_and_still_remembers_it_for_joining(
+    annotator: Annotator, open_page: Opener
+) -> None:
+    project, ids = annotator.project, annotator.ids()
+    head, later = (
+        project.objects.add(
+            NewMask(ids[index], Rle.from_mask(disc_at(index)), 1, "brush"), "ana"
+        ).id
+        for index in (0, 2)
+    )
+    story = Story(open_page())
+
+    def select(index: int, number: int) -> None:
+        story.open(ids[index])
+        story.until(f"samadapt.state.tracks[{number}] !== undefined")
+        story.page.evaluate(f"samadapt.set({{ selected: {number} }})")
+
+    def tracks() -> list[int]:
+        numbers = project.tracks.numbers()
+        return [numbers.get(number, number) for number in (head, later)]
+
+    select(0, head)
+    story.press("Escape")
+    story.until("samadapt.state.selected === null")
+    select(2, later)
+    story.press("Escape")  # again, with the second object chosen anew
+    select(2, later)
+    story.press("Shift+J")
+    story.page.wait_for_selector(f"text=Both are track {head} now")
+    assert tracks() == [head, head]
+    # What was joined is remembered no more, and nothing is selected after Esc in another slice.
+    story.press("Shift+J")
+    story.page.wait_for_selector("text=Select two objects")
+    story.press("Escape")
+    story.open(ids[0])
+    story.until(f"samadapt.state.tracks[{head}]?.track === {head}")
+    story.idle()
+    assert story.page.evaluate("samadapt.state.selected") is None

@@ -18,6 +18,7 @@ from samadapt.cli.choice import record
 from samadapt.data.coco import CocoDataset
 from samadapt.data.images import read_image
 from samadapt.distributed import engine
+from samadapt.distributed.journal import RunJournal
 from samadapt.models.registry import load
 from samadapt.session.images import hash_pixels
 from samadapt.store.adapters_folder import adapters_folder
@@ -81,6 +82,29 @@ def test_one_file_a_folder_and_a_project(run: Any, here: Here, images: Path, wei
     assert f"{len(data.annotations)} proposals wait for review in" in result.stdout
     assert {p.name for p in Path().iterdir()} == {"all.json", "d"}
     assert not list(images.glob(".samadapt*.journal"))
+
+
+def test_a_file_that_exists_is_written_by_the_run_that_it_belongs_to_and_no_other(
+    run: Any, here: Here, images: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("annotate-all", images, "--out", "all.json", *SMALL, "--model", weights)
+    Path("all.json").write_text("mine")
+    refused = "--out all.json exists already: give another name, or delete it first"
+    assert refused in one_error(run(*arguments))
+    assert {p.name: p.read_bytes() for p in Path().iterdir()} == {"all.json": b"mine"}
+    Path("all.json").unlink()
+    # Killed after it wrote the file, and resumed.
+    with monkeypatch.context() as patch:
+        patch.setattr(RunJournal, "remove", RunJournal.close)
+        assert run(*arguments).exit_code == 0
+    written = Path("all.json").read_bytes()
+    Path("all.json").write_bytes(written[:10])
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "3 of them by an earlier run" in result.stdout
+    assert Path("all.json").read_bytes() == written
+    assert [p.name for p in Path().iterdir()] == ["all.json"]
+    assert refused in one_error(run(*arguments))  # it is over
 
 
 def test_workers_of_this_machine_give_the_same_file(

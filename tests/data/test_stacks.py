@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 
@@ -106,8 +107,13 @@ def test_a_slice_of_another_size_or_depth_costs_only_itself(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("metadata", ["shaped", "pages"])
 def test_a_truncated_stack_gives_what_is_there(
-    tmp_path: Path, metadata: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    metadata: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # pytest listens at the root, where otherwise nobody does.
+    monkeypatch.setattr(logging.getLogger("tifffile"), "propagate", False)
     path = tmp_path / "a.tif"
     with tifffile.TiffWriter(path) as writer:
         if metadata == "shaped":

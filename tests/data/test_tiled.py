@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,29 @@ def test_a_damaged_tile_costs_only_what_it_shows(tmp_path: Path) -> None:
         assert tiled.read(0, 0, 0, 64, 64).any()
         with pytest.raises(ImageError, match=r"level 0, tile 5 cannot be decoded"):
             tiled.read(0, 64, 64, 128, 128)
+
+
+def test_a_file_that_ends_early_is_named_and_tifffile_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # pytest listens at the root, where otherwise nobody does.
+    monkeypatch.setattr(logging.getLogger("tifffile"), "propagate", False)
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for step in (1, 2, 4):
+            image = noise(400, 400)[::step, ::step]
+            kind = {"photometric": "rgb", "subfiletype": int(step > 1), "metadata": None}
+            writer.write(image, tile=(64, 64), **kind)
+    whole = path.read_bytes()
+    for size in range(len(whole) // 4, len(whole), len(whole) // 9):
+        path.write_bytes(whole[:size])
+        with TiledImage.open(path, cache=tmp_path / "cache") as tiled:
+            assert tiled.read(0, 0, 0, 64, 64).any()
+            said = [str(finding) for finding in tiled.findings]
+            assert any("truncated" in text or "level" in text for text in said), size
+            with suppress(ImageError):
+                tiled.read(0, 0, 0, 400, 400)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_damaged_level_is_left_out_by_name(tmp_path: Path) -> None:

@@ -70,6 +70,39 @@ def operations(server: Annotator) -> list[tuple[str, str, dict[str, Any]]]:
     return found
 
 
+def test_every_integer_of_a_request_has_bounds(server: Annotator, person: Person) -> None:
+    schema = server.app.openapi()
+    answers = {"ValidationError", "HTTPValidationError"}
+    bodies = {k: v for k, v in schema["components"]["schemas"].items() if k not in answers}
+    asked = [
+        parameter
+        for methods in schema["paths"].values()
+        for about in methods.values()
+        for parameter in about.get("parameters", [])
+    ]
+    assert [one for one in _integers([bodies, asked]) if not _has_bounds(one)] == []
+    for path in ("/api/proposals/next", "/api/next", "/api/changes"):
+        answer = person.http.get(path, params={"after": 2**63})
+        assert (answer.status_code, "query.after" in answer.json()["error"]) == (422, True), path
+    body = {"objects": [], "revision": 2**63}
+    assert person.http.post("/api/import/undo", json=body).status_code == 422
+
+
+def _integers(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every description of an integer anywhere in a schema."""
+    if isinstance(schema, dict):
+        if schema.get("type") == "integer":
+            yield schema
+        schema = [*schema.values()]
+    if isinstance(schema, list):
+        for inner in schema:
+            yield from _integers(inner)
+
+
+def _has_bounds(integer: dict[str, Any]) -> bool:
+    return "enum" in integer or {"minimum", "maximum"} <= integer.keys()
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_request_breaks_the_server(

@@ -36,6 +36,21 @@ def test_a_repeated_click_is_one_click(annotator: Annotator) -> None:
     assert np.array_equal(shown(again), shown(first))
 
 
+def test_what_matches_no_pattern_is_refused_in_plain_words(annotator: Annotator) -> None:
+    ann, image = annotator.person(), annotator.ids()[0]
+    path, start = f"/api/images/{image}/click", "the request is not valid: "
+    told = f"{start}header.idempotency-key: give 8 to 64 letters, digits, - or _"
+    for key in ("short", "x" * 65, "not a key"):
+        assert ann.refused(path, key, x=14, y=12) == (422, told)
+    assert ann.get(f"/api/images/{image}/objects")["objects"] == []
+    label = {"name": "disc", "colour": "red"}
+    assert ann.http.put("/api/labels", json={"labels": [label], "revision": 0}).json() == {
+        "error": f"{start}body.labels.0.colour: give # and six hexadecimal digits"
+    }
+    schemas = annotator.app.openapi()["components"]["schemas"]  # still tells the pattern
+    assert schemas["LabelRequest"]["properties"]["colour"]["pattern"] == "^#[0-9a-fA-F]{6}$"
+
+
 def test_a_refusal_is_repeated_too_and_a_failure_is_not(
     annotator: Annotator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

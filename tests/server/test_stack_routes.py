@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +24,12 @@ from samadapt.data.label_volumes import load_label_volume
 from samadapt.data.rle import Rle
 from samadapt.data.stacks import Stack
 from samadapt.data.tracks_coco import load_tracks_coco, voxel_size_of
+from samadapt.server import carrying
 from samadapt.session.images import hash_pixels
 from samadapt.store.objects import NewMask
 from samadapt.store.projects import Project, project_file
 from samadapt.store.rebuild import differences, read_log, rebuild
+from samadapt.tracking.propagation import Propagation, fill
 
 
 @pytest.fixture
@@ -302,6 +306,73 @@ def test_a_track_is_split_joined_and_ended_and_each_is_taken_back(
     assert ann.refused("/api/tracks/redo", **again)[0] == 409
     assert all_tracks() == [ids[0]] * 4
     check_rebuilt(annotator.project)
+
+
+def test_what_waits_beyond_the_end_of_a_track_is_withdrawn_until_that_is_taken_back(
+    annotator: Annotator, ann: Person, slices: list[int]
+) -> None:
+    first, last = drawn(ann, slices[0], 0), drawn(ann, slices[5], 5)
+    ann.post(f"/api/images/{slices[5]}/tracks/merge", object=last["id"], other=first["id"])
+    one, *later = [number for _, number in filled(ann, slices[0], first)["found"]]
+    middle = ann.post(f"/api/proposals/{one}/accept")["object"]
+    ann.post(f"/api/proposals/{later[2]}/reject")
+
+    def waiting() -> list[int]:
+        rows = {row[0]: row for row in ann.get("/api/images")["images"]}
+        return [rows[image][9] for image in slices]
+
+    before = waiting()
+    assert before[2:4] == [1, 1]
+    end = ann.post(f"/api/images/{slices[1]}/tracks/end", object=middle["id"])
+    assert (end["withdrawn"], waiting()) == (later[:2], [0] * 6)
+    assert ann.refused(f"/api/proposals/{later[0]}/accept")[0] == 404
+    assert ann.post("/api/fill/accept", proposals=later)["objects"] == []
+    # What was rejected before is asked about again, and the track does not grow by it.
+    ann.post(f"/api/images/{slices[4]}/undo")
+    refused = (
+        409,
+        f"track {first['id']} ends in an earlier slice: undo its end first, or reject this "
+        "proposal",
+    )
+    assert ann.refused(f"/api/proposals/{later[2]}/accept") == refused
+    assert ann.refused(f"/api/images/{slices[4]}/proposals/accept", proposals=[later[2]]) == refused
+    assert ann.post("/api/fill/accept", proposals=later)["objects"] == []
+    assert tracks(ann, slices[4]) == {}
+    again = ann.post("/api/tracks/undo", **end)
+    assert waiting() == [*before[:4], 1, 0]
+    ann.post(f"/api/proposals/{later[0]}/accept")
+    assert list(tracks(ann, slices[2]).values()) == [first["id"]]
+    assert ann.refused("/api/tracks/redo", **again)[0] == 404  # it does not wait any more
+    end = ann.post(f"/api/images/{slices[1]}/tracks/end", object=middle["id"])
+    assert (end["withdrawn"], waiting()) == (later[1:], [0] * 6)
+    # What was discarded meanwhile does not come back.
+    ann.post("/api/fill/discard", proposals=later[1:2])
+    ann.post("/api/tracks/undo", **end)
+    assert waiting() == [0, 0, 0, 0, 1, 0]
+    check_rebuilt(annotator.project)
+
+
+def test_filling_proposes_nothing_beyond_the_end_that_its_track_got_meanwhile(
+    annotator: Annotator, ann: Person, slices: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_go_on = threading.Event()
+
+    def slow(*some: Any, **more: Any) -> Propagation:
+        may_go_on.wait(20)
+        return fill(*some, **more)
+
+    monkeypatch.setattr(carrying, "fill", slow)
+    now = first = drawn(ann, slices[0], 0)
+    now = accepted(ann, carried(ann, now, slices[0]))
+    last = drawn(ann, slices[5], 5)
+    ann.post(f"/api/images/{slices[5]}/tracks/merge", object=last["id"], other=first["id"])
+    ann.post(f"/api/images/{slices[1]}/fill", object=now["id"])
+    ann.post(f"/api/images/{slices[1]}/tracks/end", object=now["id"])
+    may_go_on.set()
+    while (done := ann.get("/api/fill"))["running"]:
+        time.sleep(0.02)
+    assert (done["problem"], done["found"]) == ("", [])
+    assert annotator.project.proposals.numbers() == {}
 
 
 def test_a_track_is_split_at_the_object_that_has_its_number(

@@ -135,7 +135,7 @@ def annotate_all(
         from samadapt.distributed.project import with_slices
 
         found = with_slices(opened, folder, found)
-    place = found.root / _HIDDEN_JOURNAL if out is None else out.with_name(out.name + _JOURNAL)
+    place = found.root / _HIDDEN_JOURNAL if out is None else _journal(out)
     try:
         with RunJournal(place, describe_run(found, work, hashes)) as journal:
             numbers = _numbers(opened, folder, found)
@@ -161,6 +161,11 @@ def annotate_all(
     _tell(done, out, count, project, put, as_json)
 
 
+def _journal(out: Path) -> Path:
+    """The journal, beside the output, from which a killed run is resumed."""
+    return out.with_name(out.name + _JOURNAL)
+
+
 def _check_output(out: Path | None, project: str | None, inputs: common.Inputs) -> None:
     """Check the outputs before long work begins."""
     if out is None:
@@ -171,6 +176,8 @@ def _check_output(out: Path | None, project: str | None, inputs: common.Inputs) 
         common.check_outputs(
             ("--out", out), inputs=[i for i in inputs if not Path(str(i)).is_dir()]
         )
+        if out.exists() and not _journal(out).exists():
+            raise DataError(f"--out {out} exists already: give another name, or delete it first")
         return
     if out.suffix.lower() in _FILES:
         raise DataError(f"--out {out}: give a name that ends in .json (COCO), or a new folder")

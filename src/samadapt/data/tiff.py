@@ -6,7 +6,10 @@ bytes, unsigned 32-bit integers and channels beyond colour: common in science, r
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +88,7 @@ def read_deep_tiff(path: Path, *, shown: bool = False) -> NDArray[Any]:
     from tifffile import TiffFile
 
     try:
-        with TiffFile(path) as file:
+        with tifffile_messages(), TiffFile(path) as file:
             page: Any = file.pages.first
             axes, orientation = str(page.axes), page.tags.get(_ORIENTATION)
             photometric = int(page.photometric)
@@ -125,6 +128,32 @@ def seen_channels(array: NDArray[Any], photometric: int, alpha: bool) -> NDArray
     if channels == 4 and alpha:
         return array
     return array[..., :3] if channels >= 3 else array[..., :1]
+
+
+@contextmanager
+def tifffile_messages() -> Iterator[list[str]]:
+    """Collect what tifffile logs inside the block, instead of printing it to stderr."""
+    said: list[str] = []
+    logger, listener = logging.getLogger("tifffile"), _Listener(said)
+    logger.addHandler(listener)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(listener)
+
+
+def ends_early(said: Sequence[str]) -> bool:
+    """Whether tifffile's messages about a file tell that it is truncated."""
+    return any("invalid page offset" in text or "corrupt" in text for text in said)
+
+
+class _Listener(logging.Handler):
+    def __init__(self, said: list[str]) -> None:
+        super().__init__()
+        self._said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(record.getMessage())
 
 
 def _first_tags(path: Path) -> dict[int, tuple[int, ...]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -119,6 +119,33 @@ class Carrying(BackgroundRun[FillProgress]):
         there = {o.id: numbers.get(o.id, o.id) for some in objects.values() for o in some}
         return Tracked(objects, there, project.tracks.facts())
 
+    def waiting_after(self, place: SlicePlace, track: int, at: int) -> list[int]:
+        """Return the numbers of a track's waiting proposals in slices after index `at`."""
+        return [
+            number for number, its, index in self._waiting(place) if its == track and index > at
+        ]
+
+    def beyond_ends(self, image_ids: Iterable[int]) -> dict[int, int]:
+        """Return the track, by number, of every waiting proposal in a slice after its track's end.
+
+        Args:
+            image_ids: slices of the stacks to look at.
+        """
+        places = [self._gallery.slices.of(number) for number in image_ids]
+        found: dict[int, int] = {}
+        for place in {place.ids: place for place in places if place is not None}.values():
+            waiting, tracked = self._waiting(place), self.tracked(place)
+            last = {
+                tracked.numbers[one.id]: index
+                for index, some in sorted(tracked.objects.items())
+                for one in some
+            }
+            for number, track, index in waiting:
+                has_end = tracked.facts.get(track, NO_FACTS).ends
+                if has_end and index > last.get(track, index):
+                    found[number] = track
+        return found
+
     def carry(self, thing: StoredObject, step: int) -> CarriedTo:
         """Carry an object to the next slice that can be read; the result is a proposal there.
 
@@ -189,6 +216,17 @@ class Carrying(BackgroundRun[FillProgress]):
 
     # -- private ----------------------------------------------------------------------------
 
+    def _waiting(self, place: SlicePlace) -> list[tuple[int, int, int]]:
+        """Return (number, track, slice index) of the waiting carried proposals of a stack."""
+        project = self._gallery.project
+        numbers = project.tracks.numbers()
+        indices = {image: index for index, image in enumerate(place.ids)}
+        return [
+            (number, numbers.get(origin, origin), indices[image])
+            for number, image, origin in project.proposals.carried()
+            if image in indices
+        ]
+
     def _reached(
         self, place: SlicePlace, stack: Stack, thing: StoredObject, step: int, problems: list[str]
     ) -> tuple[int, Carried] | None:
@@ -237,7 +275,10 @@ class Carrying(BackgroundRun[FillProgress]):
             for index, rle in found.tracks[1].masks.items()
             if index not in keys and rle.area
         }
-        progress.found = sorted(self._put(thing, masks).items())
+        put = self._put(thing, masks)
+        late = self.beyond_ends(place.ids[:1])  # the track was ended meanwhile
+        self._gallery.project.proposals.remove(late.keys() & put.values())
+        progress.found = sorted((image, n) for image, n in put.items() if n not in late)
         progress.stops = [(place.ids[index], why) for index, why in sorted(doubted.items())]
         if found.problems:
             progress.problem = f"{len(found.problems)} slices were left out: {found.problems[0]}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
 
 from fastapi import APIRouter
 
@@ -29,7 +28,6 @@ from samadapt.server.wire_answers import object_json
 from samadapt.session.state import SavedObject
 from samadapt.session.steps import Addition
 from samadapt.store.errors import ConflictError
-from samadapt.store.events import Source
 from samadapt.store.object_rows import is_done
 from samadapt.store.records import StoredObject
 from samadapt.store.session_objects import label_text, saved_object
@@ -141,7 +139,7 @@ def add(image_id: ImageId, wanted: AddRequest, here: Here, me: Me) -> Json:
 
     def action(found: ClientSession) -> None:
         new = Addition(found.masks.whole(wanted.mask), label_text(wanted.label))
-        here.add(found, [new], cast(Source, wanted.source))
+        here.add(found, [new], wanted.source)
         made.append(found.session.state.last_id)
 
     now = acted(here, me, image_id, action)
@@ -156,7 +154,7 @@ def add_all(image_id: ImageId, wanted: AddAllRequest, here: Here, me: Me) -> Jso
     def action(found: ClientSession) -> None:
         label = label_text(wanted.label)
         new = [Addition(found.masks.whole(crop), label) for crop in wanted.masks]
-        here.add(found, new, cast(Source, wanted.source))
+        here.add(found, new, wanted.source)
 
     return {"accepted": len(wanted.masks), **acted(here, me, image_id, action)}
 

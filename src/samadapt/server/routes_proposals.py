@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Set
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from samadapt.adapters.tasks import Tasks
 from samadapt.data.tiled import TiledImage
@@ -20,6 +20,7 @@ from samadapt.server.acting import Json, acted, made_before, made_by
 from samadapt.server.client_sessions import ClientSession
 from samadapt.server.proposing import Find, FindLarge, Found
 from samadapt.server.who import Here, ImageId, Me, ObjectId
+from samadapt.server.wire import LARGEST_ID
 from samadapt.server.wire_answers import object_json, rle_crop
 from samadapt.server.wire_review import FixRequest, ProposalsRequest, ProposeRequest
 from samadapt.server.workspace import Workspace
@@ -83,7 +84,7 @@ def stop(here: Here) -> Json:
 
 
 @router.get("/proposals/next")
-def following(here: Here, after: int = 0) -> Json:
+def following(here: Here, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0) -> Json:
     """Return the most uncertain proposal, or the one after proposal `after` in that order."""
     while waiting := here.gallery.waiting.by_doubt():
         numbers = [number for _, number in waiting]

@@ -96,8 +96,14 @@ def stop_filling(here: Here) -> Json:
 
 @router.post("/fill/accept")
 def accept_fill(wanted: FilledRequest, here: Here, me: Me) -> Json:
-    """Accept proposals of filling; those that are no longer waiting are left out."""
-    added = accept_filled(here.project, wanted.proposals, me.person)
+    """Accept proposals of filling.
+
+    Those that are no longer waiting, or in slices after the end of their track, are left out.
+    """
+    carried = here.project.proposals.carried()
+    late = here.carrying.beyond_ends(image for _, image, _ in carried)
+    some = [number for number in wanted.proposals if number not in late]
+    added = accept_filled(here.project, some, me.person)
     return {"objects": added, "revision": 1}
 
 
@@ -130,9 +136,17 @@ def merge(image_id: ImageId, wanted: TracksRequest, here: Here, me: Me) -> Json:
 
 @router.post("/images/{image_id}/tracks/end")
 def end(image_id: ImageId, wanted: TrackRequest, here: Here, me: Me) -> Json:
-    """End the track of an object at this slice; its objects in later slices are deleted."""
-    thing = _object(here, image_id, wanted.object)
-    return _change(here, me, image_id, lambda t, at: t.end(t.numbers[thing.id], at))
+    """End the track of an object at this slice.
+
+    Its objects in later slices are deleted, and its waiting proposals there are withdrawn.
+    """
+    thing, place = _object(here, image_id, wanted.object), here.carrying.place(image_id)
+
+    def ended(tracked: Tracked, at: int) -> TrackStep:
+        track = tracked.numbers[thing.id]
+        return tracked.end(track, at, here.carrying.waiting_after(place, track, at))
+
+    return _change(here, me, image_id, ended)
 
 
 @router.post("/tracks/undo")
@@ -178,4 +192,5 @@ def _step_json(step: TrackStep) -> Json:
         "objects": {number: list(pair) for number, pair in step.objects.items()},
         "tracks": {track: facts(pair) for track, pair in step.tracks.items()},
         "deleted": [list(pair) for pair in step.deleted],
+        "withdrawn": list(step.withdrawn),
     }

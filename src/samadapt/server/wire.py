@@ -12,6 +12,7 @@ from samadapt.data.frames import placed
 from samadapt.data.pixels import MAX_PIXELS
 from samadapt.data.rle import Rle
 from samadapt.errors import DataError
+from samadapt.server.patterns import Matching
 from samadapt.store.events import Attribute, Mark, TrackFacts, Value
 from samadapt.store.tracks import TrackStep
 
@@ -23,10 +24,11 @@ _MOST_OBJECTS = 1_000_000
 
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 Number = Annotated[float, Field(ge=-1e7, le=1e7, allow_inf_nan=False)]
-Client = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+Client = Annotated[str, Matching(r"^[A-Za-z0-9_-]{1,64}$", "1 to 64 letters, digits, - or _")]
+Key = Annotated[str, Matching(r"^[A-Za-z0-9_-]{8,64}$", "8 to 64 letters, digits, - or _")]
 Side = Annotated[int, Field(ge=0, le=1 << 20)]
 Step = Annotated[int, Field(ge=1, le=1 << 15)]
+AddedSource = Literal["brush", "similar"]
 
 
 class Request(BaseModel):
@@ -160,7 +162,7 @@ class AddRequest(Request):
 
     mask: Crop
     label: Id | None = None
-    source: Annotated[str, Field(pattern="^(brush|similar)$")] = "brush"
+    source: AddedSource = "brush"
 
 
 class AddAllRequest(Request):
@@ -168,7 +170,7 @@ class AddAllRequest(Request):
 
     masks: Annotated[list[Crop], Field(max_length=LONGEST_TEXT)]
     label: Id | None = None
-    source: Annotated[str, Field(pattern="^(brush|similar)$")] = "similar"
+    source: AddedSource = "similar"
 
 
 class ChangeRequest(Request):
@@ -251,7 +253,7 @@ class LabelRequest(Request):
 
     id: Annotated[int, Field(ge=0, le=LARGEST_ID)] = 0
     name: Annotated[str, Field(max_length=LONGEST_TEXT)]
-    colour: Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
+    colour: Annotated[str, Matching("^#[0-9a-fA-F]{6}$", "# and six hexadecimal digits")]
     attributes: Annotated[list[Attribute], Field(max_length=50)] | None = None
 
 
@@ -272,7 +274,7 @@ class ImportedRequest(Request):
     """Objects that an import added, to undo or redo it."""
 
     objects: Annotated[list[Id], Field(max_length=_MOST_OBJECTS)]
-    revision: Annotated[int, Field(ge=1)]
+    revision: Id
     """Revision of the objects after the import, or after the last undo or redo of it."""
 
 
@@ -316,7 +318,13 @@ class SimilarRequest(Request):
 class NameRequest(Request):
     """A name for a snapshot."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Annotated[
+        str,
+        Matching(
+            r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+            "1 to 64 letters, digits, dots, - or _, the first a letter or a digit",
+        ),
+    ]
 
 
 class AdapterRequest(Request):
@@ -364,6 +372,7 @@ class TrackStepRequest(Request):
         dict[Id, tuple[TrackFactsBody, TrackFactsBody]], Field(max_length=10_000)
     ] = {}
     deleted: Annotated[list[tuple[Id, Id]], Field(max_length=_MOST_OBJECTS)] = []
+    withdrawn: Annotated[list[Id], Field(max_length=_MOST_OBJECTS)] = []
 
     def step(self) -> TrackStep:
         """Return the change of tracks."""
@@ -374,4 +383,5 @@ class TrackStepRequest(Request):
                 for track, (before, after) in self.tracks.items()
             },
             self.deleted,
+            self.withdrawn,
         )

@@ -219,10 +219,12 @@ class Workspace:
     def accept_proposals(self, found: ClientSession, numbers: Sequence[int]) -> None:
         """Accept proposals of an image as one step of undo; the adapters learn them.
 
-        Proposals that somebody else accepted or rejected meanwhile are left out. A label that was
-        removed meanwhile is created again in the same step.
+        Proposals that somebody else accepted or rejected meanwhile, and those of tracks that ended
+        in an earlier slice, are left out. A label that was removed meanwhile is created again in
+        the same step.
 
         Raises:
+            ConflictError: the tracks of all of the proposals ended in earlier slices.
             DataError: such a label has an invalid name, or there are too many labels.
             MissingError: none of the proposals waits any more.
         """
@@ -233,6 +235,13 @@ class Workspace:
                 "these proposals were dealt with meanwhile, or their file was replaced: go on to "
                 "the next one"
             )
+        late = self.carrying.beyond_ends([found.image.id])
+        if all(one.id in late for one in some):
+            raise ConflictError(
+                f"track {late[some[0].id]} ends in an earlier slice: undo its end first, or reject "
+                "this proposal"
+            )
+        some = [one for one in some if one.id not in late]
         there = {label.name for label in self.project.labels.all()[0]}
         names = {one.id: one.proposal.label for one in some}
         found.objects.labels = {k: v for k, v in names.items() if v != UNLABELLED or v in there}

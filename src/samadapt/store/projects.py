@@ -45,10 +45,10 @@ class Project:
         self.labels = LabelTable(database, project_id, self.journal)
         self.objects = ObjectTable(database, project_id, self.journal, self.labels)
         self.details = DetailTable(database, project_id, self.journal)
-        self.tracks = TrackTable(database, project_id, self.journal, self.objects)
         self.reviews = ReviewTable(database, project_id, self.journal, self.images)
         self.claims = ClaimTable(database, project_id)
         self.proposals = ProposalTable(database, project_id)
+        self.tracks = TrackTable(database, project_id, self.journal, self.objects, self.proposals)
         self.learning = LearningTable(database, project_id)
 
     @classmethod

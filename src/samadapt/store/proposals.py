@@ -1,4 +1,4 @@
-"""`ProposalTable`: objects that were found without a person, and wait for a person's review."""
+"""`ProposalTable`: objects that a search found, and that wait for a person's decision."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from samadapt.store.label_names import UNLABELLED
 from samadapt.store.label_rows import present_names
 from samadapt.store.tables import images, proposals
 
-State = Literal["waiting", "accepted", "rejected"]
+State = Literal["waiting", "accepted", "rejected", "withdrawn"]
 _SIMILAR = "similar to "
 _NO_LABEL = "objects without a label"
-_CARRIED = re.compile(r"carried from (\d{1,10})")
+_CARRIED_FROM = "carried from "
+_CARRIED = re.compile(_CARRIED_FROM + r"(\d{1,10})")
 _SAME = 0.5
-"""Two masks are of the same object when they overlap (intersection over union) by so much."""
+"""Intersection over union from which two masks count as the same object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +31,11 @@ class NewProposal:
     """A proposal to put into a project.
 
     Attributes:
-        label: what it should be called.
-        rle: its mask, at the image's size.
-        score: 0..1, the higher the likelier.
-        point: (x, y) that it was found from.
-        content_hash: of the pixels that it was found on, if known.
+        label: name of the label that the object should get.
+        rle: run-length encoded mask of the size of the image.
+        score: likelihood that it is an object, from 0 to 1.
+        point: point (x, y) that it was found from, in pixels of the image.
+        content_hash: hash of the pixels that it was found on; None if it is not known.
     """
 
     label: str
@@ -46,13 +47,13 @@ class NewProposal:
 
 @dataclass(frozen=True, slots=True)
 class WaitingProposal:
-    """A proposal of a project.
+    """A proposal that is stored in a project.
 
     Attributes:
-        id: its number, never given twice.
-        image_id: where it is.
-        source: what proposed it, such as the model's and the adapters' names.
-        proposal: what was proposed.
+        id: number of the proposal; no other proposal ever gets it.
+        image_id: number of its image.
+        source: what proposed it, such as the names of the model and the adapters.
+        proposal: the proposed object.
     """
 
     id: int
@@ -62,11 +63,11 @@ class WaitingProposal:
 
 
 class ProposalTable:
-    """Proposals that wait in one project.
+    """The proposals of one project.
 
-    They are no part of its log: a machine made them, and can make them again. What a person
-    accepts becomes an object and waits no more, nor does what is rejected, until that is undone.
-    Those that were found on other pixels than the image has now count as absent.
+    They are not part of the project's log, since a search can find them again. A proposal that a
+    person accepted (it is an object then) or rejected no longer waits, until the decision is
+    undone. Proposals that were found on other pixels than the image has now count as absent.
     """
 
     def __init__(self, database: Database, project_id: int) -> None:
@@ -80,19 +81,21 @@ class ProposalTable:
         *,
         again: bool = False,
     ) -> int:
-        """Put in what a source found on images (by number), instead of what it found before.
+        """Replace the waiting proposals of a source on some images by what it found there now.
 
-        Images that are not named keep their proposals, and so do other sources. What is like
-        something that a person rejected there is left out, unless it was asked for `again`. A
-        label that has another name by now stands under that, also in the source's name. Returns
-        how many were put in.
+        The proposals of other sources, and those on images that are not named, stay. A label that
+        was renamed since the search began has its new name in the proposals and in the source.
 
         Args:
             source: what found them.
-            found: what was found.
-            labels: numbers of labels by the names that they had when the search began (None: the
-                name is that of no label); other names are looked up.
-            again: also put in what is like a rejected proposal.
+            found: the proposals by the number of their image.
+            labels: numbers of labels by the names that they had when the search began; None for a
+                name that is no label's. Names that are not given are looked up.
+            again: whether to add proposals that are like a rejected one of their image, which are
+                left out otherwise.
+
+        Returns:
+            The number of proposals that were added.
         """
         count = 0
         with self._database.write() as tx:
@@ -115,12 +118,12 @@ class ProposalTable:
         return count
 
     def present_source(self, source: str, labels: Mapping[str, int | None] | None = None) -> str:
-        """What a source is called now: a label may have been renamed since; see `put`."""
+        """Return the name that a source has now if its label was renamed; `labels` as in `put`."""
         with self._database.read() as tx:
             return self._present_source(tx, source, labels)
 
     def waiting(self, image_id: int) -> list[WaitingProposal]:
-        """The proposals of an image, the best first."""
+        """Return the waiting proposals of an image, those with the highest scores first."""
         order = proposals.c.score.desc(), proposals.c.id
         here = self._here("waiting"), proposals.c.image_id == image_id
         with self._database.read() as tx:
@@ -129,7 +132,7 @@ class ProposalTable:
             ]
 
     def get(self, number: int) -> WaitingProposal:
-        """One proposal.
+        """Return one waiting proposal.
 
         Raises:
             MissingError: it does not wait any more.
@@ -142,8 +145,9 @@ class ProposalTable:
         return _waiting(row)
 
     def standing(self) -> tuple[int, int]:
-        """How many wait, and the highest number of one: what changes when others are put in, or
-        when pixels change.
+        """Return how many proposals wait, and the highest number of a waiting one.
+
+        The pair changes if proposals are added or decided, or if the pixels of an image change.
         """
         wanted = select(func.count(), func.coalesce(func.max(proposals.c.id), 0))
         with self._database.read() as tx:
@@ -151,10 +155,10 @@ class ProposalTable:
         return int(count), int(highest)
 
     def image_of(self, number: int) -> int:
-        """The image of a proposal, whether it still waits or not.
+        """Return the number of a proposal's image, whether the proposal still waits or not.
 
         Raises:
-            MissingError: there is none of this number any more.
+            MissingError: there is no proposal of this number any more.
         """
         here = proposals.c.project_id == self._project, proposals.c.id == number
         with self._database.read() as tx:
@@ -164,7 +168,7 @@ class ProposalTable:
         return int(found)
 
     def numbers(self) -> dict[int, list[int]]:
-        """The numbers of all that wait, in order, by image; images without any are left out."""
+        """Return the numbers of waiting proposals by image; images without any are left out."""
         wanted = select(proposals.c.image_id, proposals.c.id).where(self._here("waiting"))
         found: dict[int, list[int]] = {}
         with self._database.read() as tx:
@@ -173,7 +177,7 @@ class ProposalTable:
         return found
 
     def by_doubt(self) -> list[tuple[int, int]]:
-        """(image, number) of all, the most doubtful (whose score is nearest to 0.5) first."""
+        """Return (image, number) of the waiting proposals, with scores nearest to 0.5 first."""
         doubt = func.abs(proposals.c.score - 0.5)
         wanted = select(proposals.c.image_id, proposals.c.id).where(self._here("waiting"))
         with self._database.read() as tx:
@@ -181,12 +185,12 @@ class ProposalTable:
         return [(int(image), int(number)) for image, number in rows]
 
     def rejected(self, image_id: int) -> list[NewProposal]:
-        """What was rejected on an image."""
+        """Return the proposals that were rejected on an image."""
         with self._database.read() as tx:
             return self._rejected(tx, image_id)
 
     def decide_in(self, tx: Connection, number: int, image_id: int, is_accepted: bool) -> None:
-        """A person accepts or rejects a proposal of an image, in the caller's transaction.
+        """Accept or reject a waiting proposal of an image, in the caller's transaction.
 
         Raises:
             MissingError: it does not wait any more, or belongs to another image.
@@ -197,12 +201,31 @@ class ProposalTable:
             raise _dealt_with(number)
 
     def bring_back_in(self, tx: Connection, number: int) -> None:
-        """A decision is undone: the proposal waits again, in the caller's transaction."""
+        """Undo a decision or a withdrawal, in the caller's transaction; it waits again."""
         here = proposals.c.project_id == self._project, proposals.c.id == number
         tx.execute(update(proposals).where(*here).values(state="waiting"))
 
+    def carried(self) -> list[tuple[int, int, int]]:
+        """Return (number, image, object that it was carried from) of waiting carried proposals."""
+        wanted = select(proposals.c.id, proposals.c.image_id, proposals.c.source)
+        here = self._in("waiting"), proposals.c.source.like(f"{_CARRIED_FROM}%")
+        with self._database.read() as tx:
+            rows = tx.execute(wanted.where(*here).order_by(proposals.c.id)).all()
+        origins = [(int(r.id), int(r.image_id), carried_origin(r.source)) for r in rows]
+        return [(number, image, origin) for number, image, origin in origins if origin is not None]
+
+    def withdraw_in(self, tx: Connection, number: int) -> None:
+        """Withdraw a proposal, in the caller's transaction; `bring_back_in` makes it wait again.
+
+        Raises:
+            MissingError: it does not wait any more.
+        """
+        here = self._in("waiting"), proposals.c.id == number
+        if tx.execute(update(proposals).where(*here).values(state="withdrawn")).rowcount != 1:
+            raise _dealt_with(number)
+
     def some_in(self, tx: Connection, numbers: Sequence[int]) -> list[WaitingProposal]:
-        """Those of these proposals that still wait, in a transaction."""
+        """Return the proposals of these numbers that still wait, in the caller's transaction."""
         found = []
         for number in dict.fromkeys(numbers):
             row = tx.execute(
@@ -213,18 +236,20 @@ class ProposalTable:
         return found
 
     def origin_in(self, tx: Connection, number: int) -> int | None:
-        """The object in another slice that a proposal was carried from; None for others."""
+        """Return the number of the object that a proposal was carried from; None for others."""
         here = proposals.c.project_id == self._project, proposals.c.id == number
         source = tx.execute(select(proposals.c.source).where(*here)).scalar()
-        found = _CARRIED.fullmatch(source or "")
-        return None if found is None else int(found[1])
+        return carried_origin(source or "")
 
     def remove(self, ids: Iterable[int]) -> int:
-        """Take out proposals, as if they had never been made; returns how many were there."""
+        """Delete proposals that wait or were withdrawn; returns how many were deleted.
+
+        Unlike rejected ones, they can be proposed again.
+        """
         gone = 0
         with self._database.write() as tx:
             for number in ids:
-                here = self._in("waiting"), proposals.c.id == number
+                here = self._in("waiting") | self._in("withdrawn"), proposals.c.id == number
                 gone += tx.execute(delete(proposals).where(*here)).rowcount
         return gone
 
@@ -239,11 +264,11 @@ class ProposalTable:
         return similar_source(present_names(tx, self._project, [name], labels).get(name, name))
 
     def _in(self, state: State) -> ColumnElement[bool]:
-        """Those of this project in a state, whatever pixels they were found on."""
+        """Return the condition for the project's proposals in a state, found on any pixels."""
         return (proposals.c.project_id == self._project) & (proposals.c.state == state)
 
     def _here(self, state: State) -> ColumnElement[bool]:
-        """Those in a state, without those that were found on other pixels than there are now."""
+        """Return the condition for proposals in a state that were found on the present pixels."""
         is_other = images.c.content_hash != proposals.c.content_hash  # not where one is unknown
         return self._in(state) & ~exists().where(images.c.id == proposals.c.image_id, is_other)
 
@@ -263,19 +288,31 @@ class ProposalTable:
 
 
 def carried_from(object_id: int) -> str:
-    """The source of what an object of another slice was carried to."""
-    return f"carried from {object_id}"
+    """Return the source of proposals that were carried from an object of another slice."""
+    return f"{_CARRIED_FROM}{object_id}"
+
+
+def carried_origin(source: str) -> int | None:
+    """Return the object that a source names as the one carried from; None for other sources."""
+    found = _CARRIED.fullmatch(source)
+    return None if found is None else int(found[1])
 
 
 def similar_source(label: str | None) -> str:
-    """The source of proposals that are like the objects of a label (None: of no label)."""
+    """Return the source of proposals like the objects of a label; None: like those without one."""
     return _SIMILAR + (_NO_LABEL if label is None else label)
 
 
 def rename_proposals(tx: Connection, project_id: int, names: Mapping[str, str | None]) -> list[int]:
-    """Labels have other names now (old: new, or none): so have their proposals.
+    """Rename the labels of proposals after labels were renamed or removed.
 
-    Returns the numbers of these proposals.
+    Args:
+        tx: the caller's transaction.
+        project_id: number of the project.
+        names: new names by old names; None for labels that were removed.
+
+    Returns:
+        The numbers of the proposals that have these labels.
     """
     if not names:
         return []
@@ -287,7 +324,7 @@ def rename_proposals(tx: Connection, project_id: int, names: Mapping[str, str | 
 
 
 def name_proposals(tx: Connection, project_id: int, ids: Sequence[int], name: str | None) -> None:
-    """Give proposals another label, or none; a source that is named after theirs follows."""
+    """Give proposals another label, or none; a source that is named after a label follows it."""
     label = UNLABELLED if name is None else name
     source = proposals.c.source
     is_alike = (source == _SIMILAR + proposals.c.label) | (source == similar_source(None))

@@ -169,9 +169,10 @@ proposals = Table(
 )
 """Objects that were found without a person; no part of the log.
 
-`state` is "waiting" for review, "accepted" (an object now) or "rejected" (similar ones are not
-added again). Undo makes a proposal wait again. `content_hash` is that of the pixels it was found
-on: while the image has others, the proposal counts as absent; NULL fits all.
+`state` is "waiting" for review, "accepted" (an object now), "rejected" (similar ones are not added
+again) or "withdrawn" (its track ended in an earlier slice). Undo makes a proposal wait again.
+`content_hash` is that of the pixels it was found on: while the image has others, the proposal
+counts as absent; NULL fits all.
 """
 
 reviews = Table(

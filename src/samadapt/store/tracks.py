@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -13,6 +13,7 @@ from samadapt.store.errors import ConflictError, MissingError
 from samadapt.store.events import TrackFacts, TracksChanged
 from samadapt.store.journal import Journal
 from samadapt.store.objects import ObjectTable
+from samadapt.store.proposals import ProposalTable
 from samadapt.store.records import StoredObject
 
 NO_FACTS = TrackFacts()
@@ -27,14 +28,16 @@ class TrackStep:
         objects: (before, after) track of each object that changes it.
         tracks: (before, after) facts of each track that changes them.
         deleted: (object, revision before) of each object that the change deletes.
+        withdrawn: numbers of the waiting proposals that the change withdraws.
     """
 
     objects: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     tracks: Mapping[int, tuple[TrackFacts, TrackFacts]] = field(default_factory=dict)
     deleted: Sequence[tuple[int, int]] = ()
+    withdrawn: Sequence[int] = ()
 
     def reversed(self) -> TrackStep:
-        """The inverse change of objects and facts; deletions are left out."""
+        """The inverse change of objects and facts, without deletions and withdrawals."""
         return TrackStep(
             {number: (after, before) for number, (before, after) in self.objects.items()},
             {track: (after, before) for track, (before, after) in self.tracks.items()},
@@ -49,10 +52,15 @@ class TrackTable:
     """
 
     def __init__(
-        self, database: Database, project_id: int, journal: Journal, objects: ObjectTable
+        self,
+        database: Database,
+        project_id: int,
+        journal: Journal,
+        objects: ObjectTable,
+        proposals: ProposalTable,
     ) -> None:
         self._database, self._project, self._journal = database, project_id, journal
-        self._objects = objects
+        self._objects, self._proposals = objects, proposals
 
     def numbers(self) -> dict[int, int]:
         """The track of every object that is not a track by itself."""
@@ -74,13 +82,15 @@ class TrackTable:
 
         Raises:
             ConflictError: somebody else changed one of its objects or tracks meanwhile.
-            MissingError: an object is not in the project.
+            MissingError: an object is not in the project, or a proposal does not wait any more.
         """
         with self._database.write() as tx:
             self._journal.lock(tx)
             self._change(tx, step, person)
             for number, revision in step.deleted:
                 self._objects.delete_in(tx, number, revision, person)
+            for number in step.withdrawn:
+                self._proposals.withdraw_in(tx, number)
 
     def take_back(self, step: TrackStep, person: str) -> TrackStep:
         """Take a change back; returns how to make it again.
@@ -94,7 +104,9 @@ class TrackTable:
             self._change(tx, step.reversed(), person)
             for number, revision in step.deleted:
                 self._objects.restore_in(tx, number, revision + 1, person)
-        return TrackStep(step.objects, step.tracks, [(n, r + 2) for n, r in step.deleted])
+            for number in step.withdrawn:
+                self._proposals.bring_back_in(tx, number)
+        return replace(step, deleted=[(number, revision + 2) for number, revision in step.deleted])
 
     # -- private ----------------------------------------------------------------------------
 
@@ -227,8 +239,13 @@ class Tracked:
         objects = {one.id: (other, track) for some in self.of(other).values() for one in some}
         return TrackStep(objects, tracks)
 
-    def end(self, track: int, at: int) -> TrackStep:
-        """End a track in slice `at`; its later objects are deleted.
+    def end(self, track: int, at: int, waiting: Sequence[int] = ()) -> TrackStep:
+        """End a track in slice `at`: its later objects are deleted, its later proposals withdrawn.
+
+        Args:
+            track: number of the track.
+            at: index of the slice.
+            waiting: numbers of the track's waiting proposals in later slices.
 
         Raises:
             ConflictError: no object would be left, or the track ends there already.
@@ -237,11 +254,11 @@ class Tracked:
         if not any(index <= at for index in mine):
             raise ConflictError(f"track {track} begins later: delete its objects instead")
         later = [one for index, some in mine.items() if index > at for one in some]
-        if said.ends and not later:
+        if said.ends and not (later or waiting):
             raise ConflictError(f"track {track} ends here already")
         ended = TrackFacts(parent=said.parent, ends=True)
         tracks = {} if said == ended else {track: (said, ended)}
-        return TrackStep({}, tracks, [(one.id, one.revision) for one in later])
+        return TrackStep({}, tracks, [(one.id, one.revision) for one in later], waiting)
 
     def _children(self, track: int, new: int) -> dict[int, tuple[TrackFacts, TrackFacts]]:
         """Changes of facts that give the children of a track another parent, or none to itself."""

@@ -1,4 +1,4 @@
-"""`Annotator`: what a person does in the layers becomes requests, and answers become layers."""
+"""`Annotator`: turns changes of the layers into requests, and shows the answers in the layers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ from napari_samadapt.planes import Plane, plane_file, shown_plane
 
 
 class Annotator:
-    """One image layer being segmented, slice by slice, at a server that learns.
+    """Segments one image layer, slice by slice, with a server that learns from accepted objects.
 
     Args:
-        viewer: the viewer.
-        image: the image layer.
-        client: the server.
-        tell: shows a line of text.
-        failed: shows an error.
+        viewer: the napari viewer.
+        image: the image layer to segment.
+        client: the connection to the server.
+        tell: called with a line of text to show.
+        failed: called with an error to show.
+
+    Attributes:
+        label: name of the label for accepted objects; empty for none.
+        plane: the plane that is shown.
+        layers: the layers of the plugin.
+        jobs: the requests that are under way.
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class Annotator:
         self._open()
 
     def close(self) -> None:
-        """Stop listening; the layers stay."""
+        """Stop reacting to the viewer and the layers, and end the jobs; the layers stay."""
         self._viewer.dims.events.current_step.disconnect(self._moved)
         for layer in (self.layers.points, self.layers.boxes):
             layer.events.data.disconnect(self._changed)
@@ -69,7 +75,11 @@ class Annotator:
         self.jobs.close()
 
     def wait(self) -> None:
-        """Until everything that was done is answered."""
+        """Send changed prompts, and wait until all requests are answered.
+
+        Raises:
+            SamadaptError: the server does not answer in time.
+        """
         if self._later.isActive():
             self._later.stop()
             self.say()
@@ -78,7 +88,7 @@ class Annotator:
     # -- prompts --------------------------------------------------------------------------
 
     def say(self) -> None:
-        """Send the prompts of the shown plane as they are in the layers now."""
+        """Send the prompts that the layers have on the plane that is shown."""
         plane, wanted = self.plane, self.layers.prompts(self.plane)
         self._ask(
             plane,
@@ -87,7 +97,7 @@ class Annotator:
         )
 
     def undo(self) -> None:
-        """Take the last step of the object under way back."""
+        """Undo the last step of the object under way."""
         plane = self.plane
         self._ask(
             plane,
@@ -96,12 +106,16 @@ class Annotator:
         )
 
     def clear(self) -> None:
-        """Give the object under way up."""
+        """Discard the object under way."""
         plane = self.plane
         self._ask(plane, self._client.skip, lambda answer: self._show(plane, answer))
 
     def accept(self) -> None:
-        """Accept the object under way under the chosen label; the model learns from it."""
+        """Accept the object under way with the chosen label; the model learns from it.
+
+        Raises:
+            SamadaptError: the mask is empty, or the server does not answer in time.
+        """
         self.wait()  # what was said last belongs to it
         plane, label, shown = self.plane, self.label, self._mask
         wanted = self.layers.painted()
@@ -125,7 +139,11 @@ class Annotator:
     # -- accepted objects -----------------------------------------------------------------
 
     def improve(self) -> None:
-        """Take the object under the mouse up again."""
+        """Make the accepted object under the mouse the object under way, to improve it.
+
+        Raises:
+            SamadaptError: there is no accepted object under the mouse.
+        """
         plane, thing = self.plane, self._under_mouse()
         self._ask(
             plane,
@@ -134,7 +152,11 @@ class Annotator:
         )
 
     def delete(self) -> None:
-        """Delete the object under the mouse."""
+        """Delete the accepted object under the mouse.
+
+        Raises:
+            SamadaptError: there is no accepted object under the mouse.
+        """
         plane, thing = self.plane, self._under_mouse()
 
         def done(answer: Json) -> None:
@@ -147,7 +169,10 @@ class Annotator:
     # -- proposals ------------------------------------------------------------------------
 
     def find_similar(self) -> None:
-        """Propose objects like the accepted ones of the label; again goes on without these."""
+        """Propose objects like the accepted ones of the label.
+
+        Called again, it leaves out the proposals that were not accepted, and searches further.
+        """
         plane, label = self.plane, self.label
         passed_over = zip(self._crops, self._found, strict=True)
         rejected = [*self._rejected, *(crop for crop, mask in passed_over if mask is not None)]
@@ -169,7 +194,11 @@ class Annotator:
         self._ask(plane, work, done)
 
     def take(self) -> None:
-        """Accept the proposal under the mouse."""
+        """Accept the proposal under the mouse.
+
+        Raises:
+            SamadaptError: there is no proposal under the mouse.
+        """
         value = self.layers.under_cursor(self.layers.proposals)
         if not value:
             raise SamadaptError("there is no proposal under the mouse: point at one")
@@ -197,7 +226,7 @@ class Annotator:
             self._ask(plane, work, done)
 
     def _moved(self, event: Any = None) -> None:
-        """Another slice: show what is known of it, and open it if the server has it."""
+        """Show what is known of the slice that is shown now, and open it if the server has it."""
         try:
             shown = shown_plane(self._viewer, self.layers.image)
             plane = replace(shown, layer=self._name)
@@ -218,7 +247,7 @@ class Annotator:
             self._open()
 
     def _changed(self, event: Any) -> None:
-        """Points or boxes were added, moved or removed."""
+        """Send the prompts after points or boxes were added, moved or removed."""
         if not self.layers.is_quiet and str(event.action).endswith("ed"):
             self._later.start(0)  # once, however many events belong to one action
 
@@ -226,7 +255,13 @@ class Annotator:
         self._ask(self.plane, lambda number: None, lambda _: None)
 
     def _ask(self, plane: Plane, work: Callable[[int], Any], done: Callable[[Any], None]) -> None:
-        """Do something at the server about a plane, which is handed over before if need be."""
+        """Run a request about a plane in the background, after uploading the plane if necessary.
+
+        Args:
+            plane: the plane.
+            work: sends the request, given the number of the plane's image; returns the answer.
+            done: called with the answer in the GUI thread.
+        """
         image = self.layers.image
 
         def whole() -> tuple[Json | None, Any]:
@@ -257,7 +292,10 @@ class Annotator:
         self.jobs.run(whole, told)
 
     def _show(self, plane: Plane, answer: Json, asked: Prompts | None = None) -> None:
-        """Show the object under way; prompts only if the layers did not change meanwhile."""
+        """Show the object under way of an answer if its plane is still shown.
+
+        Prompts are replaced only if the layers have not changed since `asked` was sent.
+        """
         if plane != self.plane:
             return
         is_newer = asked is not None and self.layers.prompts(plane) != asked
@@ -267,7 +305,7 @@ class Annotator:
         self.layers.show_current(self._mask)
 
     def _keep(self, plane: Plane, answer: Json) -> None:
-        """Show what an answer says of accepted objects."""
+        """Add and remove the accepted objects that an answer names, and show them."""
         things = self._objects.setdefault(plane, {})
         things |= {thing["id"]: thing for thing in answer["saved"]}
         for number in answer["removed"]:
@@ -290,7 +328,7 @@ class Annotator:
         return thing
 
     def _recover(self, error: Exception) -> None:
-        """Tell what did not work, and show what the server has."""
+        """Show an error, and then the state of the plane as the server has it."""
         self._failed(error)
         plane = self.plane
         if plane not in self._numbers or isinstance(error, UnreachableError):
@@ -310,7 +348,7 @@ class Annotator:
 
 
 def _learned(summary: Json) -> str:
-    """What the server says of its learning, in a few words."""
+    """Return how many objects the model has learned from, as the end of a message."""
     if not summary["learning"]:
         return ""
     return f"; learned from {summary['learned']} so far"

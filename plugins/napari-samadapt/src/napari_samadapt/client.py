@@ -1,4 +1,4 @@
-"""`Client`: the calls of a samadapt server that the plugin makes, and nothing else."""
+"""`Client`: the requests that the plugin sends to a samadapt server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_samadapt.masks import Mask, write_crop
 Json = dict[str, Any]
 
 _SECONDS = 600.0
-"""Encoding a large image with a large model on a slow machine takes minutes."""
+"""Timeout of a request; on a slow machine a large model takes minutes to encode a large image."""
 NOTHING: Json = {
     "mask": None,
     "digest": "",
@@ -26,26 +26,29 @@ NOTHING: Json = {
     "strokes": 0,
     "edited": None,
 }
-"""What the server says of the object under way before anything is said of it."""
+"""The server's answer about an object under way that has no prompts yet."""
 _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6")
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Clicks (x, y, positive) and box (x0, y0, x1, y1) about one object, in the image's pixels."""
+    """Clicks (x, y, positive) and a box (x0, y0, x1, y1) for one object, in pixels of the image."""
 
     clicks: tuple[tuple[float, float, bool], ...] = ()
     box: tuple[float, float, float, float] | None = None
 
     @classmethod
     def of(cls, current: Json) -> Prompts:
-        """Those that the server knows of."""
+        """Return the prompts in a server's answer about the object under way."""
         clicks = tuple((float(x), float(y), bool(positive)) for x, y, positive in current["clicks"])
         box = current["box"]
         return cls(clicks, None if box is None else tuple(map(float, box)))
 
     def go_on_from(self, known: Prompts) -> bool:
-        """Whether these are `known` and perhaps more; a box comes in place of another one."""
+        """Return True if these prompts can be reached from `known` by adding clicks or a box.
+
+        A box replaces an earlier box.
+        """
         return (
             len(known.clicks) <= len(self.clicks)
             and all(
@@ -57,12 +60,15 @@ class Prompts:
 
 
 class Client:
-    """One person at one server.
+    """A connection of one person to one server.
 
     Args:
-        url: as `samadapt annotate` prints it; what follows the port is left out.
-        token: the server's secret (`--token`).
-        person: a name that is kept with what is accepted.
+        url: address of the server as `samadapt annotate` prints it; its path and query are ignored.
+        token: secret of the server (`--token`).
+        person: name of the person, which is stored with accepted objects.
+
+    Raises:
+        SamadaptError: `url` is no address.
     """
 
     def __init__(self, url: str, token: str, person: str = "") -> None:
@@ -82,7 +88,7 @@ class Client:
         self._url = str(base)
 
     def close(self) -> None:
-        """Let others have the images."""
+        """Release the images, so that others can have them, and close the connection."""
         with suppress(SamadaptError):  # the server is gone, and its claims with it
             self._post("leave")
         self._http.close()
@@ -90,19 +96,19 @@ class Client:
     # -- the project ----------------------------------------------------------------------
 
     def project(self) -> Json:
-        """Name, model and labels."""
+        """Return the project's name, model and labels."""
         return self._get("project")
 
     def image_names(self) -> set[str]:
-        """The names of the images that are there."""
+        """Return the names of all images of the project."""
         return {str(row[1]) for row in self._get("images")["images"]}
 
     def learned(self) -> Json:
-        """How learning goes."""
+        """Return the state of learning."""
         return self._get("learning")
 
     def label(self, name: str) -> int | None:
-        """The number of a label, which is added if it is new; None for no name."""
+        """Return the number of a label, which is added if it is new; None for an empty name."""
         if not name.strip():
             return None
         project = self.project()
@@ -119,16 +125,16 @@ class Client:
     # -- an image -------------------------------------------------------------------------
 
     def upload(self, name: str, content: bytes) -> int:
-        """Hand an image file over; returns its number."""
+        """Upload an image file; returns the number of the image."""
         kind = {"content-type": "application/octet-stream"}
         answer = self._post("images", params={"name": name}, content=content, headers=kind)
         return int(answer["id"])
 
     def open(self, image: int) -> Json:
-        """The objects of an image, and the object under way.
+        """Open an image; returns its objects and the object under way.
 
         Raises:
-            SamadaptError: the image is one that the server reads in windows.
+            SamadaptError: the image is larger than memory, so that the server reads it in windows.
         """
         found = self._post(f"images/{image}/open")
         if found.get("tile"):
@@ -141,10 +147,15 @@ class Client:
     # -- the object under way -------------------------------------------------------------
 
     def say(self, image: int, wanted: Prompts, now: Json) -> Json:
-        """Bring the object under way, which stands as `now`, to these prompts.
+        """Send prompts until the object under way has the wanted ones; returns the last answer.
 
-        What cannot be reached by further prompts is begun anew. It is not undone step by step: the
-        last step may be about an accepted object.
+        If further prompts cannot lead there, the object is started again. Its steps are not undone
+        one by one, because the last step may have changed an accepted object.
+
+        Args:
+            image: number of the image.
+            wanted: all prompts that the object should have.
+            now: the last answer about the object.
         """
         if not wanted.go_on_from(Prompts.of(now)):
             now = self._again(image, now)
@@ -158,17 +169,17 @@ class Client:
         return now
 
     def undo(self, image: int, now: Json) -> Json:
-        """Take the last step back, unless nothing was said of the object under way."""
+        """Undo the last step if the object under way has any prompts or is being edited."""
         if not (now["clicks"] or now["box"] or now["strokes"] or now["edited"]):
             return now
         return self._post(f"images/{image}/undo")
 
     def skip(self, image: int) -> Json:
-        """Give the object up."""
+        """Discard the object under way."""
         return self._post(f"images/{image}/skip")
 
     def edit(self, image: int, thing: int, revision: int) -> Json:
-        """Take an accepted object up again."""
+        """Make an accepted object the object under way, to improve it."""
         body = {"object": thing, "revision": revision}
         return self._post(f"images/{image}/edit", json=body)
 
@@ -176,11 +187,11 @@ class Client:
         """Accept the object under way; the server learns from it.
 
         Args:
-            image: its number.
-            label: its label; None for that which it has.
-            now: how the object stands.
-            shown: its mask as it was shown.
-            wanted: the mask as it was painted over; sent as strokes.
+            image: number of the image.
+            label: number of the object's label; None keeps the label that it has.
+            now: the last answer about the object.
+            shown: mask (H, W) that the server answered and the layer showed.
+            wanted: mask (H, W) after the person painted over it; differences are sent as strokes.
         """
         for part, positive in ((wanted & ~shown, True), (shown & ~wanted, False)):
             if part.any():
@@ -192,12 +203,12 @@ class Client:
     # -- objects --------------------------------------------------------------------------
 
     def similar(self, image: int, label: int | None, rejected: list[Json], tried: Any) -> Json:
-        """Proposals of further objects like those of a label."""
+        """Return proposals of further objects like those of a label."""
         body = {"label": label, "rejected": rejected, "tried": tried}
         return self._post(f"images/{image}/similar", json=body)
 
     def add(self, image: int, label: int | None, mask: Mask) -> Json:
-        """Add a proposal as an object."""
+        """Add the mask (H, W) of a proposal as an object."""
         body = {"label": label, "mask": _crop(mask), "source": "similar"}
         return self._post(f"images/{image}/objects", json=body)
 
@@ -208,7 +219,7 @@ class Client:
     # -- private --------------------------------------------------------------------------
 
     def _again(self, image: int, now: Json) -> Json:
-        """Begin the object anew, an improved one from what it was."""
+        """Start the object under way again; an accepted one starts from its stored mask."""
         edited = now["edited"]
         empty = self.skip(image)
         return empty if edited is None else self.edit(image, edited["id"], edited["revision"])

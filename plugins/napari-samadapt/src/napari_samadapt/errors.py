@@ -1,10 +1,10 @@
-"""What a person is told in one line."""
+"""Errors of the plugin, whose text is shown to the person in one line."""
 
 from __future__ import annotations
 
 
 class SamadaptError(RuntimeError):
-    """Something that did not work, and what to do about it; the notification shows the text."""
+    """Something failed; the text, which a notification shows, says what and what to do."""
 
 
 class UnreachableError(SamadaptError):

@@ -1,4 +1,4 @@
-"""`Jobs`: requests in the background, one after the other, with answers in the GUI's thread."""
+"""`Jobs`: runs requests in a background thread, and handles the answers in the GUI thread."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from napari_samadapt.errors import SamadaptError
 
 
 class Jobs(QObject):
-    """What is asked of the server, in order.
+    """Runs jobs one after the other in a background thread.
 
     Args:
-        failed: called with the error of a job that did not work.
+        failed: called in the GUI thread with the error of a job that failed.
     """
 
     _ended = Signal(object, object)
@@ -30,20 +30,23 @@ class Jobs(QObject):
         self._ended.connect(self._tell)
 
     def run(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
-        """Do `work` in the background, then call `done` with what it gave in the GUI's thread."""
+        """Call `work` in the background, and then `done` with its result in the GUI thread."""
         self._left += 1
         self._pool.submit(work).add_done_callback(lambda future: self._ended.emit(future, done))
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is still to be answered."""
+        """Whether jobs are left that have not ended."""
         return self._left > 0
 
     def wait(self, seconds: float = 120.0) -> None:
-        """Let the GUI go on until everything is answered.
+        """Process events of the GUI until all jobs have ended.
+
+        Args:
+            seconds: the longest time to wait.
 
         Raises:
-            SamadaptError: it takes longer.
+            SamadaptError: jobs are left after that time.
         """
         until = time.monotonic() + seconds
         while True:
@@ -55,7 +58,7 @@ class Jobs(QObject):
             time.sleep(0.005)
 
     def close(self) -> None:
-        """Take nothing more; what runs may end."""
+        """Accept no more jobs, cancel those that wait, and wait for the one that runs."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _tell(self, future: Future[Any], done: Callable[[Any], None]) -> None:

@@ -1,4 +1,4 @@
-"""The keys, in the plugin's layers and in the viewer."""
+"""Key bindings of the plugin in its layers and in the viewer."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ KEYS = {
     "J": "improve the accepted object under the mouse",
     "Shift-J": "delete the accepted object under the mouse",
 }
-"""Each key, and what it does."""
+"""What each key does, by the name of the key."""
 
 
 def bind_keys(viewer: Any, annotator: Annotator, act: Act) -> None:
-    """Bind the keys to an annotator, in place of another one's.
+    """Bind the keys to the actions of an annotator; earlier bindings of these keys are replaced.
 
     Args:
-        viewer: the viewer.
-        annotator: what they do.
-        act: calls an action, and shows its error.
+        viewer: the napari viewer.
+        annotator: the annotator whose methods the keys call.
+        act: calls an action, and shows its error, if any.
     """
     layers = annotator.layers
     actions: dict[str, Callable[[], Any]] = {
@@ -51,7 +51,7 @@ def bind_keys(viewer: Any, annotator: Annotator, act: Act) -> None:
 
 
 def unbind_keys(viewer: Any) -> None:
-    """Give the viewer's keys back."""
+    """Remove the key bindings from the viewer."""
     for key in KEYS:
         if key != "Control-Z":
             viewer.bind_key(key, None, overwrite=True)

@@ -19,10 +19,10 @@ KINDS = (OBJECT, BACKGROUND)
 
 
 class Layers:
-    """Points and boxes of the object under way, its mask, proposals, and accepted objects.
+    """Layers with the prompts and the mask of the object under way, proposals and accepted objects.
 
-    napari's coordinates have a pixel's centre at whole numbers, rows first; samadapt's at +0.5,
-    columns first.
+    In napari's coordinates (row, column) the centre of a pixel is at whole numbers; in samadapt's
+    coordinates (x, y) it is at whole numbers plus 0.5.
 
     Args:
         viewer: the viewer.
@@ -62,22 +62,22 @@ class Layers:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) of a plane."""
+        """Height and width of a plane in pixels."""
         return self.shape[-2], self.shape[-1]
 
     @property
     def all(self) -> tuple[Any, ...]:
-        """Every layer, from the bottom."""
+        """All layers of the plugin, from the bottom to the top."""
         return self.objects, self.proposals, self.current, self.boxes, self.points
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the layers are being written to by the plugin itself."""
+        """Whether the plugin itself is changing the layers at the moment."""
         return self._quiet > 0
 
     @contextmanager
     def quietly(self) -> Iterator[None]:
-        """Within the block changes are no one's wish."""
+        """Mark changes of the layers within the block as made by the plugin, not by the person."""
         self._quiet += 1
         try:
             yield
@@ -85,7 +85,7 @@ class Layers:
             self._quiet -= 1
 
     def toggle_kind(self) -> str:
-        """Let the next points mark the background, or the object again; returns which."""
+        """Switch the next points between object and background; returns their new kind."""
         now = str(self.points.feature_defaults["kind"].iloc[0])
         other = BACKGROUND if now == OBJECT else OBJECT
         with self.quietly():
@@ -96,7 +96,7 @@ class Layers:
     # -- prompts --------------------------------------------------------------------------
 
     def prompts(self, plane: Plane) -> Prompts:
-        """The points of a plane, and the last box drawn there."""
+        """Return the points on a plane and the last box that was drawn there."""
         clicks = []
         for place, kind in zip(self.points.data, self.points.features["kind"], strict=True):
             if self._is_on(place, plane):
@@ -113,7 +113,7 @@ class Layers:
         return Prompts(tuple(clicks), box)
 
     def show_prompts(self, plane: Plane, prompts: Prompts) -> None:
-        """Show these, and no others, on a plane."""
+        """Replace the points and boxes on a plane by these prompts."""
         if self.prompts(plane) == prompts and len(self._boxes_on(plane)) <= 1:
             return
         places = [(*plane.index, y - 0.5, x - 0.5) for x, y, _ in prompts.clicks]
@@ -145,11 +145,11 @@ class Layers:
         self.current.selected_label = 1
 
     def painted(self) -> Mask:
-        """The mask (H, W) of the object under way, as it was painted over."""
+        """Return the mask (H, W) of the object under way, with what the person painted."""
         return np.asarray(self.current.data) > 0
 
     def show_objects(self, plane: Plane, objects: list[tuple[int, Mask]]) -> None:
-        """Show the accepted objects of a plane, each with its number as value."""
+        """Show the accepted objects (number, mask) of a plane; pixels have the object's number."""
         values = np.zeros(self.size, np.int32)
         for number, mask in objects:
             if mask.shape == values.shape:
@@ -158,14 +158,14 @@ class Layers:
         self.objects.refresh()
 
     def show_proposals(self, masks: list[Mask]) -> None:
-        """Show proposals; the first has the value 1."""
+        """Show the masks (H, W) of proposals; the pixels of the first have the value 1."""
         values = np.zeros(self.size, np.int32)
         for value, mask in reversed(list(enumerate(masks, 1))):
             values[mask] = value
         self.proposals.data = values
 
     def under_cursor(self, layer: Any) -> int:
-        """The value of a layer of labels at the mouse; 0 where there is none."""
+        """Return the value of a labels layer under the mouse; 0 outside of all objects."""
         found = layer.get_value(self._viewer.cursor.position, world=True)
         return int(found) if found is not None else 0
 

@@ -1,4 +1,4 @@
-"""Masks as the server and the plugin send them to each other: run lengths of a crop."""
+"""Masks in requests and answers: run-length encoded crops, or whole masks of objects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Mask = NDArray[np.bool_]
 
 
 def read_crop(crop: dict[str, Any] | None, size: tuple[int, int]) -> Mask:
-    """The mask (H, W) of an answer; empty for None."""
+    """Return the whole mask (H, W) of `size` from a crop in an answer; empty for None."""
     full = np.zeros(size, np.bool_)
     if crop is None:
         return full
@@ -22,12 +22,12 @@ def read_crop(crop: dict[str, Any] | None, size: tuple[int, int]) -> Mask:
 
 
 def read_object(thing: dict[str, Any]) -> Mask:
-    """The mask (H, W) of an object that the server has."""
+    """Return the mask (H, W) of an accepted object in an answer."""
     return _decoded(int(thing["height"]), int(thing["width"]), thing["counts"])
 
 
 def write_crop(mask: Mask) -> dict[str, Any] | None:
-    """A mask (H, W) as requests take it; None for an empty one."""
+    """Return a mask (H, W) as a crop for a request; None for an empty mask."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
         return None

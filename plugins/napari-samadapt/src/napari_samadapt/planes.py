@@ -1,4 +1,4 @@
-"""`Plane`: what is shown of an image layer now, as a file that a server can take."""
+"""`Plane`: the slice of an image layer that is shown, and its pixels as a file to upload."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ class Plane:
 
     Attributes:
         layer: name of the image layer.
-        index: place on every axis but the last two (or three, of colours).
+        index: index on each axis before rows and columns; empty for a 2D image.
     """
 
     layer: str
     index: tuple[int, ...]
 
     def file_name(self, suffix: str) -> str:
-        """What the plane is called at the server: "cells_0012.png" for slice 12 of "cells"."""
+        """Return the plane's file name at the server: "cells_0012.png" for slice 12 of "cells"."""
         name = re.sub(r"[^\w.-]+", "_", self.layer).strip("._")[:_LONGEST_NAME] or "image"
         return "_".join([name, *(f"{place:04d}" for place in self.index)]) + suffix
 
 
 def shown_plane(viewer: Any, layer: Any) -> Plane:
-    """The plane of an image layer that a viewer shows.
+    """Return the plane of an image layer that a viewer shows.
 
     Raises:
-        SamadaptError: in 3D, or with the axes in another order.
+        SamadaptError: the viewer shows 3D, or other axes than the last two in their order.
     """
     if viewer.dims.ndisplay != 2:
         raise SamadaptError("samadapt segments slices: leave the 3D view (Ctrl-Y)")
@@ -54,16 +54,19 @@ def shown_plane(viewer: Any, layer: Any) -> Plane:
 
 
 def spatial_shape(layer: Any) -> tuple[int, ...]:
-    """The shape of an image layer without colours, at its finest scale."""
+    """Return the shape of an image layer at its finest scale, without the axis of colours."""
     shape = tuple(int(side) for side in _finest(layer).shape)
     return shape[:-1] if layer.rgb else shape
 
 
 def plane_file(layer: Any, plane: Plane) -> tuple[str, bytes]:
-    """A plane's numbers without loss, (file name, content): PNG for 8 bits, TIFF for more.
+    """Return the file name and the content of an image file with the pixels of a plane.
+
+    The file is a PNG for 8 bits and a TIFF for more. Pixels are stored without loss, except that
+    those of 64 bits become 32-bit floats.
 
     Raises:
-        SamadaptError: complex numbers.
+        SamadaptError: the pixels are neither whole numbers nor floats.
     """
     pixels: NDArray[Any] = np.asarray(_finest(layer)[plane.index])
     if pixels.dtype == np.bool_:

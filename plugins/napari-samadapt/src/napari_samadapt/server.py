@@ -1,4 +1,4 @@
-"""`LocalServer`: a samadapt server of the plugin's own, on this machine."""
+"""`LocalServer`: a samadapt server that the plugin starts on this machine."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ from pathlib import Path
 from napari_samadapt.errors import SamadaptError
 
 COMMAND = "SAMADAPT_COMMAND"
-"""Environment variable with the `samadapt` program, if it is installed elsewhere."""
+"""Environment variable that names the `samadapt` program, if another environment has it."""
 _SECONDS = 180.0
 
 
 class LocalServer:
-    """`samadapt annotate FOLDER --no-browser` in a process of its own.
+    """A process that runs `samadapt annotate FOLDER --no-browser`.
 
     Args:
-        folder: where planes, objects and what was learned are kept; the same folder goes on.
-        first: name and content of an image to begin with, for a folder without images.
-        command: the `samadapt` program; the one of this environment if empty.
+        folder: folder of the project, with planes, objects and what was learned; a folder of an
+            earlier server continues its project.
+        first: file name and content of an image, which is written into a folder without images.
+        command: the `samadapt` program; if it is empty, that of the environment variable or PATH.
         options: further options of `samadapt annotate`, such as "--model".
 
+    Attributes:
+        url: address of the server.
+        token: secret of the server.
+
     Raises:
-        SamadaptError: no program, or it does not start.
+        SamadaptError: the program is missing, it does not start, or the folder cannot be written.
     """
 
     def __init__(
@@ -66,11 +71,11 @@ class LocalServer:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def stop(self) -> None:
-        """End it; everything accepted is saved already."""
+        """Stop the process. Accepted objects are saved already."""
         atexit.unregister(self.stop)
         self._process.terminate()
         try:

@@ -21,10 +21,10 @@ from napari_samadapt.server import LocalServer
 
 
 class SamadaptWidget(Container):  # type: ignore[misc]
-    """Choose an image layer, start or join a server, and segment.
+    """Panel to choose an image layer, to start or join a server, and to segment.
 
     Args:
-        napari_viewer: the viewer.
+        napari_viewer: the napari viewer.
     """
 
     def __init__(self, napari_viewer: Any) -> None:
@@ -77,17 +77,18 @@ class SamadaptWidget(Container):  # type: ignore[misc]
         self.native.destroyed.connect(lambda *_: self.stop())
 
     def act(self, action: Callable[[], Any]) -> None:
-        """Do something; what does not work is shown in one line."""
+        """Call an action, and show its error, if any, in one line."""
         try:
             action()
         except SamadaptError as error:
             self._failed(error)
 
     def start(self) -> None:
-        """Join the given server, or start one, and make the layers.
+        """Join the server whose address is given, or start one, and add the layers.
 
         Raises:
-            SamadaptError: no image, no server.
+            SamadaptError: there is no image layer, its plane cannot be segmented, or the server
+                cannot be started or reached.
         """
         layer = self.image.value
         if layer is None:
@@ -115,7 +116,7 @@ class SamadaptWidget(Container):  # type: ignore[misc]
         self._tell(f"{model} is ready: click on an object")
 
     def stop(self) -> None:
-        """Leave the server, and end it if it is the plugin's own; the layers stay."""
+        """Disconnect from the server, and stop it if the plugin started it; the layers stay."""
         if self.annotator is not None:
             unbind_keys(self._viewer)
             self.annotator.close()
@@ -131,7 +132,7 @@ class SamadaptWidget(Container):  # type: ignore[misc]
         return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
 
     def _removed(self, event: Any) -> None:
-        """A layer is gone: without one of its own, the plugin cannot go on."""
+        """Stop if the removed layer is the image layer or one of the plugin's own."""
         self.image.reset_choices()
         if self.annotator is None:
             return

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from samadapt.data.pixels import damaged
 from samadapt.data.stacks.axes import chosen_axis, chosen_channels, places
 from samadapt.data.stacks.source import Axis, StackFacts
 from samadapt.data.stacks.tiff_voxels import tiff_voxels
-from samadapt.data.tiff import seen_channels
+from samadapt.data.tiff import ends_early, seen_channels, tifffile_messages
 from samadapt.errors import ImageError
 
 _WHITE_IS_ZERO, _PALETTE = 0, 3
@@ -39,7 +37,7 @@ class TiffSlices:
         self._path, self._findings = path, ImportIssues()
         self._file: Any = None
         try:
-            with _complaints() as said:
+            with tifffile_messages() as said:
                 self._file = TiffFile(path)
                 pages, series = list(self._file.pages), list(self._file.series)
             if not pages:
@@ -48,12 +46,13 @@ class TiffSlices:
             if self._file is not None:
                 self._file.close()
             raise damaged(str(path), error) from None
-        if any("invalid page offset" in text or "corrupt" in text for text in said):
+        if ends_early(said):
             self._findings.remark(
                 str(path), "the file ends early (truncated): only its first slices can be read"
             )
         try:
-            self._understand(pages, series, axis, at, channels)
+            with tifffile_messages():
+                self._understand(pages, series, axis, at, channels)
         except BaseException:
             self._file.close()
             raise
@@ -61,7 +60,8 @@ class TiffSlices:
     def read(self, index: int) -> NDArray[Any]:
         """Values of a slice as seen."""
         try:
-            planes = [self._plane(number) for number in self._planes[index]]
+            with tifffile_messages():
+                planes = [self._plane(number) for number in self._planes[index]]
         except ImageError:
             raise
         except Exception as error:  # as above
@@ -220,23 +220,6 @@ class TiffSlices:
         if values.ndim == 3:
             values = seen_channels(values, photometric, [int(k) for k in key.extrasamples] == [2])
         return values
-
-
-@contextmanager
-def _complaints() -> Iterator[list[str]]:
-    """Collect what tifffile logs inside the block, instead of printing it."""
-    said: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
-
-    logger, listener = logging.getLogger("tifffile"), Listener()
-    logger.addHandler(listener)
-    try:
-        yield said
-    finally:
-        logger.removeHandler(listener)
 
 
 def _shape_text(shape: Sequence[int]) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from samadapt.data.import_issues import LeftOut
 from samadapt.data.pixels import damaged
 from samadapt.data.stacks.tiff_voxels import tiff_voxels
-from samadapt.data.tiff import seen_channels
+from samadapt.data.tiff import ends_early, seen_channels, tifffile_messages
 from samadapt.errors import ImageError
 
 _WHITE_IS_ZERO, _PALETTE, _ALPHA = 0, 3, 2
@@ -33,14 +33,17 @@ class TiffLevels:
         self._path, self._lock = path, threading.Lock()
         self._file: Any = None
         try:
-            self._file = TiffFile(path)
-            levels = [level.keyframe for level in self._file.series[0].levels]
-            self.voxel = tiff_voxels(self._file)
+            with tifffile_messages() as said:
+                self._file = TiffFile(path)
+                levels = [level.keyframe for level in self._file.series[0].levels]
+                self.voxel = tiff_voxels(self._file)
         except Exception as error:  # tifffile raises whatever the broken bytes provoke
             if self._file is not None:
                 self._file.close()
             raise damaged(str(path), error) from None
         found, length = [], self._file.filehandle.size
+        if ends_early(said):
+            found.append(LeftOut(str(path), "the file ends early (truncated)", 0))
         self._pages: list[Any] = []
         for number, page in enumerate(levels):
             pieces = zip(page.dataoffsets, page.databytecounts, strict=False)
@@ -95,7 +98,8 @@ class TiffLevels:
             header = getattr(page, "jpegheader", None)
             if header is not None:
                 options["jpegheader"] = header
-            segment = page.decode(data, index, **options)[0]
+            with tifffile_messages():
+                segment = page.decode(data, index, **options)[0]
         except Exception as error:  # as above
             if "imagecodecs" in str(error):
                 raise ImageError(

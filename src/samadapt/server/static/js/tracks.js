@@ -13,8 +13,9 @@ import { $, complain, toast } from "./ui.js";
 
 let known = ""; // identifies the objects whose tracks were requested last
 let isFresh = false; // the slice was opened just now
-let followed = null; // {object, track, stack} selected last; its track is selected again in other slices
-let before = null; // the one selected before `followed`
+let followed = null; // {object, track, stack} selected last
+let isFollowing = false; // the track of `followed` is selected again in other slices
+let before = null; // the object selected before `followed`, for joining
 
 export function startTracks() {
   keepSteps("tracks", stepOf);
@@ -67,12 +68,13 @@ function follow() {
   if (!stack || state.selected === null) return;
   if (followed && followed.object !== state.selected && followed.track !== said?.track) before = followed;
   followed = { object: state.selected, track: said?.track ?? state.selected, stack: stack.name };
+  isFollowing = true;
 }
 
 /** Select the object of the followed track in this slice. */
 function selectFollowed() {
-  if (followed?.stack !== openPlace()?.stack.name) return;
-  const here = [...state.objects.values()].find((object) => object.track === followed?.track);
+  if (!isFollowing || followed.stack !== openPlace()?.stack.name) return;
+  const here = [...state.objects.values()].find((object) => object.track === followed.track);
   if (here) select([here.id]);
 }
 
@@ -81,9 +83,9 @@ export function noteTrack(object, track) {
   if (followed?.object === object) followed.track = track;
 }
 
-/** Stop following a track. */
+/** Stop following a track; its object stays remembered for joining. */
 export function unfollow() {
-  followed = before = null;
+  isFollowing = false;
 }
 
 // -- changes ------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ export async function joinTracks() {
     toast(`Select two objects, or one in each of two slices, one after the other: ${keyOf("joinTracks")} makes them one track.`);
     return;
   }
-  await change("merge", mine, { other }, (track) => `joining track ${track}`);
+  if (await change("merge", mine, { other }, (track) => `joining track ${track}`)) before = null;
 }
 
 /** Return the object selected before the present one, if it is of another track of this stack. */
@@ -121,7 +123,7 @@ export function chosen() {
 async function made(path, body) {
   const step = await save("POST", path, body);
   await refreshObjects();
-  await Promise.all([refreshTracks(), Object.keys(step.deleted).length ? refreshImages() : null]);
+  await Promise.all([refreshTracks(), step.deleted.length + step.withdrawn.length ? refreshImages() : null]);
   return step;
 }
 
@@ -134,8 +136,9 @@ function stepOf(step) {
   };
 }
 
+/** Change the track of an object; returns true if that was done. */
 async function change(what, object, more, named) {
-  if (object === undefined || !openPlace()) return;
+  if (object === undefined || !openPlace()) return false;
   if (!tracksOf(object)) await refreshTracks();
   const { image } = state, track = tracksOf(object)?.track ?? object;
   let step;
@@ -143,14 +146,15 @@ async function change(what, object, more, named) {
     step = await made(`/api/images/${image.id}/tracks/${what}`, { object, ...more });
   } catch (error) {
     complain(error);
-    return;
+    return false;
   }
   const { undo, redo, data } = stepOf(step);
   rememberStep(named(track), undo, redo, "tracks", data);
-  const now = tracksOf(object)?.track ?? track, gone = step.deleted.length;
+  const now = tracksOf(object)?.track ?? track, gone = step.deleted.length, late = step.withdrawn.length;
   toast({
     split: () => `From this slice on it is track ${now}, which came from another one.`,
     merge: () => `Both are track ${now} now.`,
-    end: () => `Track ${now} ends here${gone ? `; ${gone} later object${gone === 1 ? "" : "s"} deleted` : ""}.`,
+    end: () => `Track ${now} ends here${gone ? `; ${gone} later object${gone === 1 ? "" : "s"} deleted` : ""}${late ? `; ${late} later proposal${late === 1 ? "" : "s"} withdrawn` : ""}.`,
   }[what]() + ` ${keyOf("undo")} takes that back.`);
+  return true;
 }
