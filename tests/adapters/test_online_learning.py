@@ -181,6 +181,23 @@ def test_clicks_teach_up_to_the_last_prompt_that_they_may_answer() -> None:
     assert adapter.mask_decoder(base) is not base
 
 
+def test_objects_that_are_long_not_finished_are_learned_from_clicks_again() -> None:
+    places = (14.5, 12.5), (38.5, 29.5), (31.5, 33.5), (20.5, 20.5), (8.5, 8.5)
+    limited, adapter = start(quick(click={"last": 2, "again": 4}))
+    base = limited.model.decoder
+    answered = []
+    for place in places:
+        answered.append(adapter.mask_decoder(base) is not base)
+        limited.click(*place)
+    assert answered == [False, True, False, True, True]
+    # Begun anew: a step after the third, the fourth and the fifth click.
+    assert adapter._learner._object.moments.steps == 3
+    limited.undo()
+    limited.undo()
+    limited.undo()
+    assert adapter.mask_decoder(base) is base
+
+
 def test_learning_again_after_undo_is_kept_only_when_it_is_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -72,6 +72,8 @@ def test_settings_travel_in_the_config() -> None:
         ({"click": 3}, "click: give names and values"),
         ({"click": {"loss": "focal"}}, "click.loss='focal': use one of none, sparse"),
         ({"click": {"steps": -1}}, "click.steps=-1: use a number of at least 0"),
+        ({"click": {"again": 3}}, "click.again=3: use 0, or more than click.last + 1"),
+        ({"click": {"last": 3, "again": 4}}, "click.again=4: use 0, or more than click.last + 1"),
         ({"click": {"rate": 0}}, "click.rate=0: use a number above 0"),
         ({"click": {"rate": float("nan")}}, "click.rate=nan"),
         ({"accept": {"steps": ["old.first"]}}, "'old.first': object='old': use one of new, rep"),

@@ -129,7 +129,7 @@ class Learner:
         now, click, number = self._object, self.settings.click, len(interaction.prompts) + 1
         now.has_candidates |= interaction.candidates > 1
         now.go_on(self._is_frozen_at(number))
-        if click.last and number > click.last:
+        if not click.answers(number):
             now.forget()
             return
         try:

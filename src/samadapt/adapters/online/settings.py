@@ -40,6 +40,8 @@ class ClickSettings:
             weights from before the object.
         last: number of the last prompt of an object that is answered with the change by its
             clicks, and for which they are learned; 0 for no limit.
+        again: number of the prompt from which on clicks are learned anew, from no change, for
+            objects that are still not finished then; 0 for never.
     """
 
     loss: ClickLoss = "sparse"
@@ -52,17 +54,26 @@ class ClickSettings:
     merge: float = 0.7
     keep: bool = False
     last: int = 0
+    again: int = 0
 
     def __post_init__(self) -> None:
         _one_of("click.loss", self.loss, get_args(ClickLoss))
         _at_least("click", 0, steps=self.steps, merge=self.merge)
         _at_least("click", 0, anchor=self.anchor, distillation=self.distillation, last=self.last)
+        if self.again and not 0 < self.last < self.again - 1:
+            raise AdapterError(
+                f"click.again={self.again}: use 0, or more than click.last + 1 with click.last > 0"
+            )
         _above("click", 0, rate=self.rate, sigma=self.sigma)
 
     @property
     def descent(self) -> Descent:
         """The optimiser's step."""
         return Descent(self.rate, self.anchor)
+
+    def answers(self, number: int) -> bool:
+        """Whether the change by clicks answers an object's n-th prompt (from 1 on)."""
+        return not 0 < self.last < number or 0 < self.again <= number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
