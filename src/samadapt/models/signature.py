@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +13,9 @@ REACH_OF_ONE = 1.0
 """Distance up to which an image belongs to the domain of a single other one, in standard
 deviations of the features within an image."""
 
-_SPREADS = 3 * math.sqrt(math.pi / 2)
-"""Three standard deviations of a half-normal distribution, in units of its mean."""
+_SPREADS = 2.0
+"""Distance up to which an image belongs to a domain of many images, in units of their mean
+distance: distances sum over many channels and scatter little around their mean (measured)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +37,8 @@ class Signature:
     def reach(self, prior: float) -> float:
         """Return the distance up to which an image belongs to this domain.
 
-        Distances to the mean are taken as half-normal: 99.7 % of a domain's images lie within
-        3 sqrt(pi / 2) times their mean distance, the spread. The reach is the weighted mean of
-        this estimate, with weight 1 per measured distance, and of `prior`, with weight 1.
+        The weighted mean of twice the mean distance of its images, the spread, with weight 1 per
+        measured distance, and of `prior`, with weight 1.
         """
         seen = self.images - 1
         return (prior + seen * _SPREADS * self.spread) / (1 + seen)
