@@ -67,17 +67,22 @@ def load_model(name: str, device: str, dtype: str) -> SegmentationModel:
     return load(name, device, dtype)
 
 
-def named_dataset(name: str, split: str) -> tuple[Path, Path]:
+def named_dataset(name: str, split: str, instead: str = "") -> tuple[Path, Path]:
     """The image folder and the COCO file of a dataset in the folder of datasets.
+
+    Args:
+        name: of its folder.
+        split: name of the COCO file, without its ending.
+        instead: options of the command that replace --dataset, for the error.
 
     Raises:
         DataError: the folder of datasets is not set, or has no dataset of this name.
     """
     root = os.environ.get(DATA_VARIABLE)
     if not root:
+        other = f", or give {instead}" if instead else ""
         raise DataError(
-            f"--dataset {name}: set {DATA_VARIABLE} to the folder that holds the datasets, or "
-            "give --images and --masks"
+            f"--dataset {name}: set {DATA_VARIABLE} to the folder that holds the datasets{other}"
         )
     folder = Path(root) / name
     if not folder.is_dir():
