@@ -64,6 +64,16 @@ class TestMask:
         )
         assert run("predict", "volume.tif#z=1", *arguments).stderr == ""
 
+    @pytest.mark.parametrize(
+        ("spec", "how"),
+        [("decoder", "`samadapt fit decoder --out DIR"), ("online", "`samadapt annotate`")],
+    )
+    def test_an_untrained_adapter_is_told(self, run, model, tiny: TinyDataset, spec, how):
+        arguments = ("--point", "14,12", "--out", "m.png", "--model", "fake", "--adapter", spec)
+        (line,) = run("predict", tiny.images / "1.png", *arguments).stderr.splitlines()
+        assert line.startswith(f"note: --adapter {spec} is untrained and leaves the model as it is")
+        assert how in line
+
     def test_several_clicks_are_one_prompt(self, run, model, tiny, monkeypatch):
         seen = []
         predict = model.predict

@@ -157,6 +157,7 @@ def annotate_all(
     finally:
         if opened is not None:
             opened.close()
+    common.tell_untrained(adapters)
     chosen.tell()
     _tell(done, out, count, project, put, as_json)
 

@@ -185,6 +185,27 @@ def tell_left_out(lines: Sequence[str], most: int = 10) -> None:
         typer.echo(f"left out: {len(lines) - most} more", err=True)
 
 
+def tell_untrained(specs: Sequence[str], *, is_session: bool = False) -> None:
+    """Print on stderr which adapters are untrained and stay so, and how to train them.
+
+    Args:
+        specs: adapters as named on the command line, "A+B" for several.
+        is_session: whether adapters learn in this command.
+    """
+    from samadapt.adapters.registry import get_method, method_names
+
+    for spec in (part for given in specs for part in given.split("+")):
+        name = spec.partition(":")[0]
+        if name not in method_names() or (is_session and get_method(name).learns_in_session):
+            continue
+        how = "it learns in `samadapt annotate` and `samadapt benchmark interactive`"
+        if get_method(name).fitting is not None:
+            how = f"train it with `samadapt fit {spec} --out DIR ...` and give --adapter DIR"
+        typer.echo(
+            f"note: --adapter {spec} is untrained and leaves the model as it is: {how}", err=True
+        )
+
+
 def tell_slices(image: Path) -> None:
     """Print on stderr that only the first slice of a stack is used, and how to choose another."""
     from samadapt.data.stacks.finding import tiff_stack
