@@ -182,7 +182,7 @@ def test_a_subfolder_that_cannot_be_read_is_named_like_an_image(
         (("--out", "a.png"), "ends in .json"),
         (("--out", "full"), "exists and is not an empty folder"),
         (("--out", "no/such/place"), "does not exist"),
-        (("--out", "a.json", "--grid", "0"), "points 0"),
+        (("--out", "a.json", "--grid", "0"), "error: --grid 0: use 1 or more"),
         (("--out", "a.json", "--batch", "0"), "--batch 0"),
         (("--out", "a.json", "--workers", "0"), "--workers 0"),
         (("--out", "a.json", "--engine", "slurm"), "--engine slurm"),

@@ -107,8 +107,11 @@ class TestFit:
         [
             (("stabel",), "did you mean 'stable'"),
             (("stable:fast",), "no variant 'fast'"),
-            (("stable", "--epochs", "0"), "epochs=0"),
-            (("stable", "--learning-rate", "0"), "nothing would be trained"),
+            (("stable", "--epochs", "0"), "error: --epochs 0: "),
+            (
+                ("stable", "--learning-rate=0"),
+                "error: --learning-rate 0.0: nothing would be trained",
+            ),
             (("stable", "--prompts", "2q"), "prompt kind '2q'"),
             (("stable", "--prompts-per-object", "few"), "a number or 'all'"),
             (("stable", "--start", "stable-mini"), "ships no adapter 'stable-mini'"),
