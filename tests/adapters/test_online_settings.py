@@ -19,6 +19,15 @@ def test_the_presets_that_ship() -> None:
         assert OnlineSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
 
 
+def test_each_preset_is_described_in_one_short_line() -> None:
+    texts = OnlineAdapter.variant_texts()
+    assert [*texts, "default"] == sorted(preset_names(), key=lambda name: name == "default")
+    for name, text in texts.items():
+        assert 20 < len(text) < 120
+        assert not text.startswith(f"preset {name}")
+    assert "DC-TTA" in texts["dc-tta"]
+
+
 def test_what_the_papers_say_is_in_their_presets() -> None:
     schoen, oaims = OnlineSettings.preset("schoen"), OnlineSettings.preset("oaims")
     assert (schoen.click.loss, schoen.click.steps, schoen.click.keep) == ("sparse", 1, False)

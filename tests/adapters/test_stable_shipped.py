@@ -47,9 +47,22 @@ class TestByName:
         adapter.save_pretrained("stable-nano")
         assert isinstance(find("stable-nano", model), StableAdapter)
 
+    def test_a_wrongly_spelled_name_is_suggested(self, find, package) -> None:
+        adapter = StableAdapter()
+        adapter.bind(tiny_nano())
+        adapter.save_pretrained(package / "stable-tiny")
+        for name in ("stabel-tiny", "stable-tyni"):
+            with pytest.raises(AdapterError, match=r"did you mean 'stable-tiny'"):
+                find(name)
+
     def test_other_names_are_as_unknown_as_before(self, find, package) -> None:
         with pytest.raises(AdapterError, match=r"no adapter|unknown adapter method"):
             find("quantum-nano")
+
+
+def test_shipped_adapters_are_listed_beside_the_methods() -> None:
+    with pytest.raises(AdapterError, match=r"known methods: .*; shipped adapters: stable-nano$"):
+        create_adapter("quantum")
 
 
 def test_the_one_that_ships_fits_the_model_that_ships_and_has_a_card() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from rich.console import Console
 
 from samadapt.benchmark.interactive.pictures import LONGEST_SIDE, crop_around, draw, outline
+from samadapt.benchmark.interactive.plots import Goal, clicks_plot
 from samadapt.benchmark.interactive.report import interactive_report
 from samadapt.benchmark.interactive.result import InteractiveResult, ObjectResult
 from samadapt.benchmark.interactive.run import run_interactive
@@ -179,6 +180,15 @@ class TestPage:
         page = Page(render_report(interactive_report([found, found], tiny.open(), title=evil)))
         assert page.all("script") == []
         assert 'alert("x")' in page.words
+
+    def test_a_curve_of_one_point_is_a_point_between_whole_numbers(self, result: InteractiveResult):
+        few = replace(result, objects=result.objects[:3])
+        plot = clicks_plot([[few], [few]], Goal(0.85, 20), "few", "few")
+        drawing = plot.svg
+        markers = re.findall(r'<use href="#few-m[^"]*"[^>]*style="fill: var\(--series-', drawing)
+        assert len(markers) == 2
+        ticks = re.findall(r"<!-- ([\d.]+) -->", drawing)
+        assert ticks[:3] == ["2", "3", "4"]
 
     def test_ids_are_unique_across_plots(self, result: InteractiveResult):
         text = render_report(interactive_report([result, result]))

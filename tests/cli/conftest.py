@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from outcome import Run
-from typer.testing import CliRunner
+from outcome import Run, foreign_options
+from typer.testing import CliRunner, Result
 
 from fakes import FakeModel
 from samadapt.cli import app, choice, common
@@ -27,10 +27,21 @@ def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    """Run `samadapt` with these arguments in an empty folder."""
+    """Run `samadapt` with these arguments in an empty folder.
+
+    Every test checks that an error names only options that the command has.
+    """
     monkeypatch.delenv("SAMADAPT_DEBUG", raising=False)
     monkeypatch.delenv("SAMADAPT_DATA", raising=False)
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    return lambda *arguments: CliRunner().invoke(app, [str(a) for a in arguments])
+
+    def invoke(*arguments: object) -> Result:
+        given = [str(argument) for argument in arguments]
+        result = CliRunner().invoke(app, given)
+        if result.exit_code == 2:
+            assert foreign_options(given, result.stderr) == set()
+        return result
+
+    return invoke

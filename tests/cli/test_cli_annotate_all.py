@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,45 @@ def test_images_that_cannot_be_read_are_named_and_the_exit_code_tells(
     assert not Path("none.json").exists()
 
 
+@pytest.fixture
+def closed(images: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A subfolder that cannot be read, also not by root."""
+    folder = images / "closed"
+    folder.mkdir()
+    open_folder = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return open_folder(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    return folder
+
+
+def test_a_subfolder_that_cannot_be_read_is_named_like_an_image(
+    run: Any,
+    here: Here,
+    closed: Path,
+    images: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: Any,
+) -> None:
+    arguments = ("annotate-all", images, *SMALL, "--model", weights, "--out")
+    result = run(*arguments, "all.json")
+    assert result.exit_code == 3
+    assert "left out: closed: cannot be read (Permission denied)" in result.stderr
+    result = run(*arguments, "more.json", "--json")
+    assert [one["image"] for one in json.loads(result.stdout)["failed"]] == ["closed"]
+    monkeypatch.setenv("SAMADAPT_CACHE", str(tmp_path / "cache"))
+    result = run("embed", images, "--model", weights)
+    assert result.exit_code == 0, result.output
+    assert f"left out: {closed} cannot be read (Permission denied)" in result.stderr
+    result = run("annotate-all", closed, *arguments[2:], "none.json")
+    assert f"{closed} cannot be read (Permission denied)" in one_error(result)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -141,7 +182,7 @@ def test_images_that_cannot_be_read_are_named_and_the_exit_code_tells(
         (("--out", "a.png"), "ends in .json"),
         (("--out", "full"), "exists and is not an empty folder"),
         (("--out", "no/such/place"), "does not exist"),
-        (("--out", "a.json", "--grid", "0"), "points 0"),
+        (("--out", "a.json", "--grid", "0"), "error: --grid 0: use 1 or more"),
         (("--out", "a.json", "--batch", "0"), "--batch 0"),
         (("--out", "a.json", "--workers", "0"), "--workers 0"),
         (("--out", "a.json", "--engine", "slurm"), "--engine slurm"),

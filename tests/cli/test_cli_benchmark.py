@@ -120,15 +120,15 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
-            (["--max-objects", "0"], "at least one object"),
+            (["--max-objects", "0"], "error: --max-objects 0: ask"),
             (["--max-objects", "many"], "'--max-objects'"),
             (["--seed", "-1"], "seed -1"),
-            (["--order", "best"], "order 'best'"),
-            (["--max-clicks", "0"], "max_clicks=0"),
-            (["--stop-at", "1.5"], "1.5"),
-            (["--mask-prompt", "soft"], "mask_prompt='soft'"),
+            (["--order", "fiel"], "--order fiel (did you mean 'file'?)"),
+            (["--max-clicks", "0"], "error: --max-clicks 0, use"),
+            (["--stop-at", "1.50"], "error: --stop-at 1.5 is no IoU"),
+            (["--mask-prompt", "soft"], "error: --mask-prompt soft, use"),
             (["--categories", "cat"], "no category 'cat'"),
-            (["--min-area", "0"], "min_area 0"),
+            (["--min-area", "0"], "error: --min-area 0"),
             (["--threads", "0"], "--threads 0"),
             (["--json", "."], "is a folder"),
             (["--json", "gone/r.json"], "gone does not exist"),
@@ -247,7 +247,10 @@ class TestAdaptation:
             (["--adapter", "toy", "--streams", "odd"], "unknown stream 'odd'"),
             (["--adapter", "toy", "--streams", "mixed"], "at least two datasets"),
             (["--adapter", "toy", "--max-objects", "0"], "at least one object"),
-            (["--adapter", "toy", "--at-failure", "cry"], "at_failure='cry'"),
+            (
+                ["--adapter", "toy", "--at-failure", "pant"],
+                "--at-failure pant (did you mean 'paint'?)",
+            ),
             (["--adapter", "toy", "--json", "gone/r.json"], "gone does not exist"),
         ],
     )

@@ -40,7 +40,7 @@ class TestFit:
         result = run("fit", "stable", *data, "--out", "mine", *QUICK, "--json", "fit.json")
         assert result.exit_code == 0, result.output
         assert result.stderr == "", "no progress bar without a terminal"
-        assert "9 prompts on 3 images" in result.stdout
+        assert "9 prompts in 3 visits of images" in result.stdout
         assert "parameters" in result.stdout
         values = json.loads(Path("fit.json").read_text())
         assert values["run"]["recipe"]["prompts"] == ["1p"]
@@ -68,12 +68,12 @@ class TestFit:
     ) -> None:
         result = run("fit", "stable", *data, *data, "--out", "both", *QUICK)
         assert result.exit_code == 0, result.output
-        assert "18 prompts on 6 images" in result.stdout
+        assert "18 prompts in 6 visits of images" in result.stdout
         monkeypatch.setenv("SAMADAPT_DATA", str(tiny.masks.parents[1]))
         named = ("--dataset", "tiny", "--split", "test")
         result = run("fit", "stable", *named, "--out", "named", *QUICK, "--objects-per-image", "1")
         assert result.exit_code == 0, result.output
-        assert "3 prompts on 3 images" in result.stdout
+        assert "3 prompts in 3 visits of images" in result.stdout
 
     @pytest.mark.parametrize(
         ("options", "method", "refined"),
@@ -107,8 +107,11 @@ class TestFit:
         [
             (("stabel",), "did you mean 'stable'"),
             (("stable:fast",), "no variant 'fast'"),
-            (("stable", "--epochs", "0"), "epochs=0"),
-            (("stable", "--learning-rate", "0"), "nothing would be trained"),
+            (("stable", "--epochs", "0"), "error: --epochs 0: "),
+            (
+                ("stable", "--learning-rate=0"),
+                "error: --learning-rate 0.0: nothing would be trained",
+            ),
             (("stable", "--prompts", "2q"), "prompt kind '2q'"),
             (("stable", "--prompts-per-object", "few"), "a number or 'all'"),
             (("stable", "--start", "stable-mini"), "ships no adapter 'stable-mini'"),

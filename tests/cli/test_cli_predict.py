@@ -13,6 +13,7 @@ from PIL import Image
 from fakes import FakeModel
 from moving import save_stack
 from samadapt.cli.drawing import draw_overlay
+from samadapt.cli.option_names import with_option_names
 from samadapt.cli.predict import parse_box, parse_point
 from samadapt.errors import PromptError
 from samadapt.prompts import Box, Click, Prompt
@@ -63,6 +64,16 @@ class TestMask:
             "the second\n"
         )
         assert run("predict", "volume.tif#z=1", *arguments).stderr == ""
+
+    @pytest.mark.parametrize(
+        ("spec", "how"),
+        [("decoder", "`samadapt fit decoder --out DIR"), ("online", "`samadapt annotate`")],
+    )
+    def test_an_untrained_adapter_is_told(self, run, model, tiny: TinyDataset, spec, how):
+        arguments = ("--point", "14,12", "--out", "m.png", "--model", "fake", "--adapter", spec)
+        (line,) = run("predict", tiny.images / "1.png", *arguments).stderr.splitlines()
+        assert line.startswith(f"note: --adapter {spec} is untrained and leaves the model as it is")
+        assert how in line
 
     def test_several_clicks_are_one_prompt(self, run, model, tiny, monkeypatch):
         seen = []
@@ -213,8 +224,25 @@ def test_unknown_model_suggests_the_nearest(run, tiny: TinyDataset):
 
 
 def test_unknown_device(run, tiny: TinyDataset):
-    args = ("predict", tiny.images / "1.png", "-p", "14,12", "-o", "m.png", "--device", "gpu0")
-    assert "gpu0" in one_error(run(*args))
+    args = ("predict", tiny.images / "1.png", "-p", "14,12", "-o", "m.png", "--model", "nano")
+    assert "error: --device gpu0 is not known" in one_error(run(*args, "--device", "gpu0"))
+    mistake = one_error(run(*args, "--dtype", "float16"))
+    assert mistake.startswith("error: --dtype float16 (did you mean 'bfloat16'?): use \"auto\"")
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "shown"),
+    [
+        ("device 'cuda:9': none", ("--device", "cuda:9"), "--device cuda:9: none"),
+        ("min score 2.0: use less", ("--min-score=2",), "--min-score 2.0: use less"),
+        ("shots 0: use more", ("--shots", "1,0"), "--shots 0: use more"),
+        ("seed 3: no", ("--seed", "4"), "seed 3: no"),
+        ("seed 3: no", ("--", "--seed", "3"), "seed 3: no"),
+        ("no folder 3", ("--no", "folder"), "no folder 3"),
+    ],
+)
+def test_an_error_about_the_value_of_an_option_begins_with_it(text, arguments, shown):
+    assert with_option_names(text, arguments) == shown
 
 
 def test_clicks_and_box_in_the_overlay():

@@ -53,6 +53,7 @@ def test_a_task_is_taught_and_proposes_on_other_images(annotator: Annotator) -> 
     # It is an entry of the list of adapters, and looks at all images.
     choices = {one["spec"]: one["text"] for one in ann.get("/api/learning")["choices"]}
     assert choices["task:disc-1"] == "task disc"
+    assert choices["online:clicks"].startswith("online:clicks: like schoen-fast, ")
     assert ann.get("/api/proposals")["tasks"] == [{"spec": "task:disc-1", "name": "disc"}]
     assert ann.post("/api/learning/adapter", adapter="task:disc-1")["adapter"] == "task:disc-1"
     ann.post("/api/proposals/run", task="task:disc-1")

@@ -254,7 +254,7 @@ def test_every_click_is_on_an_error_and_says_which(
         ({"targets": ()}, "targets or stop_at"),
         ({"targets": (0.5, 1.5)}, "target 1.5"),
         ({"stop_at": 0.0}, "target 0.0"),
-        ({"ties": "last"}, r"ties='last', use one of \['first', 'random'\]"),
+        ({"ties": "last"}, "ties='last', use one of first, random"),
         ({"larger": "area "}, "larger="),
         ({"mask_prompt": "soft"}, "mask_prompt="),
         ({"first_click": "edge"}, "first_click="),

@@ -109,7 +109,7 @@ def _training(data: dict[str, Any]) -> list[str]:
         "| --- | --- | --- |",
         *(f"| {d['masks']} | {d['images']} | {d['objects']} |" for d in data.get("datasets", ())),
         "",
-        f"{data.get('images', 0)} images and {data.get('prompts', 0)} prompts were used, "
+        f"{data.get('prompts', 0)} prompts were used in {data.get('images', 0)} visits of images, "
         f"{data.get('skipped', 0)} images were skipped.",
         "",
     ]

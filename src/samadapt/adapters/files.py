@@ -26,6 +26,7 @@ from samadapt.adapters.hub import download
 from samadapt.data.outputs import check_output
 from samadapt.errors import AdapterError
 from samadapt.models.hashing import hash_tensors, not_finite
+from samadapt.spelling import did_you_mean
 from samadapt.version import installed_version
 
 CONFIG_FILE = "adapter_config.json"
@@ -154,7 +155,8 @@ def find_folder(name: str | os.PathLike[str]) -> Path:
     if isinstance(name, str) and text.count("/") == 1 and text[0] not in "./~":
         return download(text)
     shipped = f" (shipped adapters: {', '.join(shipped_names())})" if shipped_names() else ""
-    raise AdapterError(f"no adapter {text!r}: give the folder of a saved adapter{shipped}")
+    hint = did_you_mean(text, shipped_names())
+    raise AdapterError(f"no adapter {text!r}{hint}: give the folder of a saved adapter{shipped}")
 
 
 def shipped_names() -> list[str]:

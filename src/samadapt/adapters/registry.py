@@ -6,7 +6,7 @@ import importlib
 import os
 import pkgutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,12 +65,9 @@ def get_method(name: str) -> type[Adapter]:
     Raises:
         AdapterError: unknown; the message lists the known ones.
     """
-    names = method_names()
-    if name in _METHODS:
+    if name in method_names():
         return _METHODS[name]
-    hint = did_you_mean(name, names)
-    known = ", ".join(names) or "none"
-    raise AdapterError(f"unknown adapter method {name!r}{hint}; known methods: {known}")
+    raise _unknown(name)
 
 
 def session_methods() -> list[type[Adapter]]:
@@ -116,12 +113,14 @@ def create_adapter(spec: str, model: SegmentationModel | None = None) -> Adapter
         model: its base model, bound at once when given.
 
     Raises:
-        AdapterError: an unknown method, variant or folder.
+        AdapterError: an unknown method, variant or folder; the message lists the known methods
+            and the shipped adapters.
     """
     name, _, variant = spec.partition(":")
-    is_path = "/" in spec or os.sep in spec or Path(spec).exists() or _is_shipped_name(spec)
-    if is_path and name not in method_names():
-        return load_adapter(spec, model)
+    if name not in method_names():
+        if "/" in spec or os.sep in spec or Path(spec).exists() or _is_shipped_name(spec):
+            return load_adapter(spec, model)
+        raise _unknown(name, shipped_names())
     if Path(spec, CONFIG_FILE).is_file():
         warnings.warn(
             f"adapter {spec!r}: this is an untrained adapter of the method of that name; for the "
@@ -134,13 +133,22 @@ def create_adapter(spec: str, model: SegmentationModel | None = None) -> Adapter
     return adapter
 
 
+def _unknown(name: str, shipped: Sequence[str] = ()) -> AdapterError:
+    """The error for an unknown name of a method, or of a method or a shipped adapter."""
+    hint = did_you_mean(name, [*method_names(), *shipped])
+    known = f"known methods: {', '.join(method_names()) or 'none'}"
+    also = f"; shipped adapters: {', '.join(shipped)}" if shipped else ""
+    return AdapterError(f"unknown adapter method {name!r}{hint}; {known}{also}")
+
+
 def _find(name: str | os.PathLike[str]) -> Path:
     """The folder of an adapter; the error for a name like stable-nano says how to train it."""
     text = str(name)
     if not Path(name).is_dir() and _is_shipped_name(text) and text not in shipped_names():
         method, _, model = text.partition("-")
+        hint = did_you_mean(text, shipped_names())
         raise AdapterError(
-            f"this samadapt ships no adapter {text!r}: train it with `samadapt fit {method} "
+            f"this samadapt ships no adapter {text!r}{hint}: train it with `samadapt fit {method} "
             f"--model {model} --out {text} ...` and give that folder, or install a version "
             "that ships it"
         )

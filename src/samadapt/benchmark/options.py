@@ -10,6 +10,7 @@ from samadapt.data.coco import CocoDataset
 from samadapt.data.records import Id, ObjectRef
 from samadapt.data.selection import why_no_object
 from samadapt.errors import DataError
+from samadapt.spelling import did_you_mean
 
 Order: TypeAlias = Literal["random", "file", "image"]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -43,7 +44,8 @@ class Selection:
 
     def __post_init__(self) -> None:
         if self.order not in get_args(Order):
-            raise DataError(f"order {self.order!r}: use 'random', 'file' or 'image'")
+            hint = did_you_mean(self.order, get_args(Order))
+            raise DataError(f"order {self.order!r}{hint}: use 'random', 'file' or 'image'")
         if self.max_objects is not None and self.max_objects < 1:
             raise DataError(f"max_objects {self.max_objects}: ask for at least one object")
         if self.seed < 0:

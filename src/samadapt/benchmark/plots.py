@@ -73,14 +73,14 @@ class Drawing:
         self._figure, self.axes = _axes(x, y, size)
 
     def lines(self, lines: Sequence[Line], markers: bool = False) -> None:
-        """Draw lines, each in its colour and dashes."""
+        """Draw lines, each in its colour and dashes; a line of one point is drawn as a point."""
         for index, line in enumerate(lines):
             colour, dash = _SERIES[index % len(_SERIES)], _DASHES[index % len(_DASHES)]
             if line.band:
                 self.axes.fill_between(
                     line.x, *np.transpose(line.band), color=colour, alpha=0.15, linewidth=0
                 )
-            marker = "o" if markers else None
+            marker = "o" if markers or len(line.x) == 1 else None
             self.axes.plot(line.x, line.y, color=colour, linestyle=dash, marker=marker, linewidth=2)
 
     def bars(self, x: Sequence[float], heights: Sequence[Sequence[float]]) -> None:

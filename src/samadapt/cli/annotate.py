@@ -147,6 +147,7 @@ def annotate(
             choice.record(kept, chosen_model.spec)
             specs = tuple(adapter or default_specs(loaded))
             workspace = Workspace(opened, folder.absolute(), loaded, store, kept, specs, notes)
+            common.tell_untrained(adapter or (), is_session=True)
             chosen_model.tell()
             names = (*(() if run.is_local(host) else (host,)), *(allow_host or ()))
             codes = None if is_file else StoredCodes(opened.database, opened.id, secret)

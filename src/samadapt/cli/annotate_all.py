@@ -101,8 +101,8 @@ def annotate_all(
 ) -> None:
     """Find all objects of learned tasks, or all objects, in all images of a folder.
 
-    The same command resumes an interrupted run. Images that cannot be read are
-    named and skipped; the exit code is 3 then.
+    The same command resumes an interrupted run. Images and subfolders that cannot
+    be read are named and skipped; the exit code is 3 then.
     """
     from samadapt.distributed.annotate import AnnotateWork
     from samadapt.distributed.annotate_all import annotate_all as run
@@ -157,6 +157,7 @@ def annotate_all(
     finally:
         if opened is not None:
             opened.close()
+    common.tell_untrained(adapters)
     chosen.tell()
     _tell(done, out, count, project, put, as_json)
 

@@ -107,6 +107,7 @@ def adaptation(
         )
     if report is not None:
         report.mkdir(parents=True, exist_ok=True)
+    common.tell_untrained(specs, is_session=True)
     deliver(
         result,
         result.skipped,

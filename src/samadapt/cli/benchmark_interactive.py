@@ -143,6 +143,7 @@ def interactive(
         else:
             result = evaluate(adapter or (), progress)
     results = [*filter(None, [result.frozen]), result]
+    common.tell_untrained(adapter or (), is_session=True)
     deliver(
         result,
         result.skipped,

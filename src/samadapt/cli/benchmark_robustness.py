@@ -70,6 +70,7 @@ def robustness(
             store=EmbeddingStore(is_cyclic=True),
             elsewhere=workers.elsewhere(loaded, run),
         )
+    common.tell_untrained(adapter or ())
     deliver(
         result,
         result.skipped,

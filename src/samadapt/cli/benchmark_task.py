@@ -136,7 +136,7 @@ def _paths(
     if dataset is not None:
         if images is not None or train is not None or test is not None:
             raise DataError("give --dataset, or --images with --train and --test, not both")
-        folder, learned = common.named_dataset(dataset, "train")
+        folder, learned = common.named_dataset(dataset, "train", "--images, --train and --test")
         return folder, learned, common.named_dataset(dataset, "test")[1]
     if images is None or train is None or test is None:
         raise DataError("no data: give --images, --train and --test, or --dataset NAME")

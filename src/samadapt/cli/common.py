@@ -67,17 +67,22 @@ def load_model(name: str, device: str, dtype: str) -> SegmentationModel:
     return load(name, device, dtype)
 
 
-def named_dataset(name: str, split: str) -> tuple[Path, Path]:
+def named_dataset(name: str, split: str, instead: str = "") -> tuple[Path, Path]:
     """The image folder and the COCO file of a dataset in the folder of datasets.
+
+    Args:
+        name: of its folder.
+        split: name of the COCO file, without its ending.
+        instead: options of the command that replace --dataset, for the error.
 
     Raises:
         DataError: the folder of datasets is not set, or has no dataset of this name.
     """
     root = os.environ.get(DATA_VARIABLE)
     if not root:
+        other = f", or give {instead}" if instead else ""
         raise DataError(
-            f"--dataset {name}: set {DATA_VARIABLE} to the folder that holds the datasets, or "
-            "give --images and --masks"
+            f"--dataset {name}: set {DATA_VARIABLE} to the folder that holds the datasets{other}"
         )
     folder = Path(root) / name
     if not folder.is_dir():
@@ -178,6 +183,27 @@ def tell_left_out(lines: Sequence[str], most: int = 10) -> None:
         typer.echo(f"left out: {text}", err=True)
     if len(lines) > most:
         typer.echo(f"left out: {len(lines) - most} more", err=True)
+
+
+def tell_untrained(specs: Sequence[str], *, is_session: bool = False) -> None:
+    """Print on stderr which adapters are untrained and stay so, and how to train them.
+
+    Args:
+        specs: adapters as named on the command line, "A+B" for several.
+        is_session: whether adapters learn in this command.
+    """
+    from samadapt.adapters.registry import get_method, method_names
+
+    for spec in (part for given in specs for part in given.split("+")):
+        name = spec.partition(":")[0]
+        if name not in method_names() or (is_session and get_method(name).learns_in_session):
+            continue
+        how = "it learns in `samadapt annotate` and `samadapt benchmark interactive`"
+        if get_method(name).fitting is not None:
+            how = f"train it with `samadapt fit {spec} --out DIR ...` and give --adapter DIR"
+        typer.echo(
+            f"note: --adapter {spec} is untrained and leaves the model as it is: {how}", err=True
+        )
 
 
 def tell_slices(image: Path) -> None:

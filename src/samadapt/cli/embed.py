@@ -34,7 +34,7 @@ def embed(
     Annotating, fitting and benchmarks use the same cache.
 
     Subfolders are included. Images in the cache are not encoded again; files
-    that cannot be read are named and left out. On a cluster every machine has
+    and subfolders that cannot be read are named and left out. On a cluster every machine has
     its own cache, or all of them share the folder in SAMADAPT_CACHE.
     """
     from samadapt.data.images import list_images
@@ -48,7 +48,13 @@ def embed(
     if not cache_gb:
         raise DataError("--cache-gb 0: a cache of this size holds nothing, give more than 0")
     store = EmbeddingStore(limit=cache_bytes(cache_gb))
-    stacks = {path: tiff_stack(path) for path in list_images(folder, recursive=True)}
+    unreadable: list[str] = []
+
+    def keep(error: OSError) -> None:
+        unreadable.append(f"{error.filename} cannot be read ({error.strerror})")
+
+    files = list_images(folder, recursive=True, on_error=keep)
+    stacks = {path: tiff_stack(path) for path in files}
     paths = [
         Path(one)
         for path, stack in stacks.items()
@@ -66,7 +72,6 @@ def embed(
         batches = in_batches([path.absolute() for path in paths], _BATCH)
         found = (one for batch in engine.run(work, batches) for one in batch)
     outcomes: Counter[str] = Counter()
-    unreadable: list[str] = []
     with common.progress_bar("encoding") as progress:
         for index, one in enumerate(found, 1):
             outcomes[one.outcome] += 1
@@ -75,7 +80,7 @@ def embed(
             progress(index, len(paths))
     unreadable.sort()
     encoded, known = outcomes["encoded"], outcomes["known"]
-    if len(unreadable) == len(paths):
+    if not encoded + known:
         raise DataError(f"no image in {folder} can be read: {unreadable[0]}")
     chosen.tell()
     result = {

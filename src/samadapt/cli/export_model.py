@@ -33,6 +33,7 @@ def export_model(
     loaded = common.load_model(model, "cpu", "float32")
     adapters = [create_adapter(spec, loaded) for spec in adapter or ()]
     exported = export(loaded, out, adapters)
+    common.tell_untrained(adapter or ())
     result = {
         "out": str(exported.folder),
         "model": loaded.identity.name,

@@ -129,8 +129,9 @@ def _deliver(report: FitReport, json_path: Path | None) -> None:
         typer.echo(f"resumed at step {report.resumed_at} of {values['steps']}")
     count = report.adapter.parameter_count
     typer.echo(
-        f"{values['prompts']} prompts on {values['images']} images in {values['seconds']:.0f} s: "
-        f"loss {values['loss']:.3f}, mIoU {values['miou']:.3f}, {count} parameters"
+        f"{values['prompts']} prompts in {values['images']} visits of images, "
+        f"{values['seconds']:.0f} s: loss {values['loss']:.3f}, mIoU {values['miou']:.3f}, "
+        f"{count} parameters"
     )
     if report.skipped:
         typer.echo(f"{len(report.skipped)} images could not be used", err=True)

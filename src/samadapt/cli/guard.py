@@ -12,6 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from samadapt.cli.option_names import with_option_names
 from samadapt.errors import SamadaptError
 
 USER_ERROR = 2
@@ -67,7 +68,7 @@ class GuardedGroup(TyperGroup):
             sys.stdout.flush()
             code = result if isinstance(result, int) else 0
         except Exception as error:
-            code = _report(error, debug)
+            code = _report(error, debug, arguments)
         except KeyboardInterrupt:
             code = INTERRUPTED
         if code == INTERRUPTED:
@@ -88,7 +89,7 @@ class _PipeClosedError(Exception):
     """Replaces `BrokenPipeError`, on which typer would exit with code 1."""
 
 
-def _report(error: Exception, debug: bool) -> int:
+def _report(error: Exception, debug: bool, arguments: Sequence[str]) -> int:
     """Print the error in one line, and return the exit code."""
     if isinstance(error, _PipeClosedError | BrokenPipeError):
         # Whatever is still in the buffer would raise again when Python closes the stream.
@@ -99,7 +100,7 @@ def _report(error: Exception, debug: bool) -> int:
     if isinstance(error, typer.Abort):
         return INTERRUPTED
     if isinstance(error, SamadaptError):
-        return _say(str(error), USER_ERROR)
+        return _say(with_option_names(str(error), arguments), USER_ERROR)
     usage = getattr(error, "format_message", None)
     if callable(usage):
         return _say(f"{usage().rstrip('.')}{_help(error)}", USER_ERROR)

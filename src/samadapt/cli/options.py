@@ -148,4 +148,4 @@ def dataset_paths(
         return images, masks
     if images is not None or masks is not None:
         raise DataError("--dataset replaces --images and --masks: give one or the other")
-    return common.named_dataset(dataset, split)
+    return common.named_dataset(dataset, split, "--images and --masks")

@@ -102,11 +102,13 @@ def predict(
         found_by = common.load_model(chosen_model.spec, device, dtype)
         if _is_huge(image):
             search_huge(image, out, task or (), adapter or (), found_by, grid, min_score, as_json)
+            common.tell_untrained(adapter or ())
             return
         predict_all(
             image, out, task or (), adapter or (), found_by, grid, min_score, overlay, as_json
         )
         common.tell_slices(image)
+        common.tell_untrained(adapter or ())
         chosen_model.tell()
         return
     if len(task or ()) > 1:
@@ -129,6 +131,7 @@ def predict(
         adapters += load_tasks(loaded, task or ()).values() if task else ()
         several = _is_ambiguous(prompt) and not task
         predict_huge(image, out, prompt, loaded, adapters, several, as_json)
+        common.tell_untrained(adapter or ())
         chosen_model.tell()
         return
     files = _targets(out, multimask)
@@ -168,6 +171,7 @@ def predict(
     if overlay is not None:
         _write_overlay(overlay, pixels, found.masks[found.best], prompt)
     common.tell_slices(image)
+    common.tell_untrained(adapter or ())
     chosen_model.tell()
     _print(
         {

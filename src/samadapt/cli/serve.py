@@ -89,6 +89,7 @@ def serve(
             learning = Learning(
                 project, loaded, out.absolute(), tuple(adapter or default_specs(loaded))
             )
+            common.tell_untrained(adapter or (), is_session=True)
             store = EmbeddingStore(limit=cache_bytes(cache_gb))
             finder = ImageFinder(images, url, api_key)
             backend = LabelStudioBackend(loaded, learning, store, finder)

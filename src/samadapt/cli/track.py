@@ -102,6 +102,7 @@ def track(
         carrying = _propagator(run, memory, adapter)
         with common.progress_bar("carrying") as progress:
             found = _carried(carrying, opened, given, fill_between, learn, progress)
+        common.tell_untrained(adapter or (), is_session=learn)
         _save(out, found.tracks, opened, smaller_on_top)
         if frames is not None:
             from samadapt.data.frames_out import save_frames

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -155,6 +155,7 @@ def list_images(
     recursive: bool = False,
     large: bool = False,
     more: Collection[str] = (),
+    on_error: Callable[[OSError], None] | None = None,
 ) -> list[Path]:
     """The image files of a folder, in natural order (img2 before img10).
 
@@ -165,9 +166,11 @@ def list_images(
         recursive: look into subfolders as well.
         large: include slide scanners' files and zarr stores, which are read in windows.
         more: further endings (lower case) of files to include.
+        on_error: called for each subfolder that cannot be read and is left out, named by the
+            error's `filename`.
 
     Raises:
-        DataError: not a folder, or no image in it.
+        DataError: not a folder, one that cannot be read, or no image in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -175,7 +178,14 @@ def list_images(
     found = []
     suffixes = IMAGE_SUFFIXES | SLIDE_SUFFIXES if large else IMAGE_SUFFIXES
     endings = tuple(more)
-    for root, folders, names in os.walk(folder):
+
+    def tell(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise DataError(f"{folder} cannot be read ({error.strerror}): check its permissions")
+        if on_error is not None:
+            on_error(error)
+
+    for root, folders, names in os.walk(folder, onerror=tell):
         seen = [name for name in folders if not name.startswith(".")]
         stores = [name for name in seen if name.lower().endswith(ZARR_SUFFIX)]
         folders[:] = [name for name in seen if recursive and name not in stores]

@@ -28,7 +28,7 @@ class AnnotatedImages:
     Attributes:
         finished: names of images that were searched, in order.
         known: number of them that an earlier run had finished.
-        failed: name and reason of the others, in order.
+        failed: name and reason of the others, and of subfolders that could not be read, in order.
     """
 
     finished: tuple[str, ...]
@@ -107,7 +107,9 @@ def annotate_all(
     return AnnotatedImages(
         tuple(name for name in images.names if name in journal),
         known,
-        tuple(sorted(failed.items(), key=lambda one: (natural_key(one[0]), one[0]))),
+        tuple(
+            sorted([*images.failed, *failed.items()], key=lambda one: (natural_key(one[0]), one[0]))
+        ),
         journal,
     )
 

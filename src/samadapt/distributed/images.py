@@ -23,10 +23,12 @@ class ImageList:
     Attributes:
         root: the folder.
         names: paths below it, with forward slashes.
+        failed: names of subfolders that could not be read, each with the reason.
     """
 
     root: Path
     names: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...] = ()
 
     def path(self, name: str) -> Path:
         """The file of an image."""
@@ -58,7 +60,14 @@ class ImageList:
         if is_zarr(place):
             return cls._of([place])
         if place.is_dir():
-            return cls._of(list_images(place, recursive=True, large=True), place)
+            failed: list[tuple[str, str]] = []
+
+            def keep(error: OSError) -> None:
+                name = Path(error.filename).relative_to(place).as_posix()
+                failed.append((name, f"cannot be read ({error.strerror}): check its permissions"))
+
+            files = list_images(place, recursive=True, large=True, on_error=keep)
+            return replace(cls._of(files, place), failed=tuple(failed))
         if place.is_file() and place.suffix.lower() in _LISTS:
             return cls._of(_listed(place))
         if place.is_file():

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from samadapt.errors import ModelError
+from samadapt.spelling import did_you_mean
 
 _NAMES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _MATRIX_LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
@@ -27,14 +28,14 @@ def resolve_device(device: str | torch.device | None = "auto") -> torch.device:
     except (RuntimeError, TypeError):
         raise ModelError(f'device {device!r} is not known: use "auto", "cpu" or "cuda"') from None
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f'device {device!r}: this torch sees no CUDA device; use device="cpu"')
+        raise ModelError(f'device {device!r}: this torch sees no CUDA device, use "cpu"')
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
         raise ModelError(
             f"device {device!r}: this machine has {torch.cuda.device_count()} CUDA device(s), "
             "counted from 0"
         )
     if resolved.type == "mps" and not torch.backends.mps.is_available():
-        raise ModelError(f'device {device!r}: this torch sees no MPS device; use device="cpu"')
+        raise ModelError(f'device {device!r}: this torch sees no MPS device, use "cpu"')
     return resolved
 
 
@@ -51,7 +52,8 @@ def resolve_dtype(encoder_dtype: str | torch.dtype, device: torch.device) -> tor
     for name, dtype in _NAMES.items():
         if encoder_dtype in (name, dtype):
             return dtype
-    raise ModelError(f'encoder_dtype {encoder_dtype!r}: use "auto", "float32" or "bfloat16"')
+    hint = did_you_mean(str(encoder_dtype), ("auto", *_NAMES))
+    raise ModelError(f'encoder_dtype {encoder_dtype!r}{hint}: use "auto", "float32" or "bfloat16"')
 
 
 def reduced_precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:

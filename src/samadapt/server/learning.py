@@ -161,7 +161,9 @@ class Learning:
             name = method.method
             found.append(Choice(name, f"{name}: {method.about}"))
             texts = method.variant_texts().items()
-            found += [Choice(f"{name}:{variant}", f"{name}, {text}") for variant, text in texts]
+            found += [
+                Choice(f"{name}:{variant}", f"{name}:{variant}: {text}") for variant, text in texts
+            ]
         found += [Choice(name, f"{name} (shipped)") for name in shipped_names()]
         found += [Choice(one["spec"], f"task {one['name']}") for one in self.tasks()]
         found += [Choice(f"snapshot:{name}", f"snapshot {name}") for name in self.snapshots()]

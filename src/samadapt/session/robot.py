@@ -21,6 +21,7 @@ from samadapt.models.seams import Seams
 from samadapt.prompts import Click
 from samadapt.session.options import Feedback, SessionOptions
 from samadapt.session.session import Session, SessionStatus
+from samadapt.spelling import did_you_mean
 
 AtFailure = Literal["skip", "accept", "paint"]
 
@@ -80,10 +81,11 @@ class ClickProtocol:
             ("first_click", FirstClick),
             ("at_failure", AtFailure),
         ):
-            if getattr(self, name) not in get_args(allowed):
+            value, known = getattr(self, name), get_args(allowed)
+            if value not in known:
                 raise SessionError(
-                    f"click protocol: {name}={getattr(self, name)!r}, use one of "
-                    f"{list(get_args(allowed))}"
+                    f"click protocol: {name}={value!r}{did_you_mean(str(value), known)}, use one "
+                    f"of {', '.join(known)}"
                 )
 
     @property

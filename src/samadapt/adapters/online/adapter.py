@@ -20,7 +20,7 @@ from samadapt.adapters.online.clicked_object import Published
 from samadapt.adapters.online.config import OnlineConfig, config_of
 from samadapt.adapters.online.domains import DomainBook
 from samadapt.adapters.online.learner import Learner
-from samadapt.adapters.online.settings import DEFAULT, OnlineSettings, preset_names
+from samadapt.adapters.online.settings import DEFAULT, OnlineSettings, preset_texts
 from samadapt.adapters.online.state import book_to_tensors, tensors_to_book
 from samadapt.adapters.online.weights import Layout, decoder_with
 from samadapt.adapters.online.worker import Event, Worker
@@ -112,7 +112,7 @@ class OnlineAdapter(Adapter):
     @classmethod
     def variant_texts(cls) -> Mapping[str, str]:
         """The presets besides the default one."""
-        return {name: f"preset {name}" for name in preset_names() if name != DEFAULT}
+        return {name: text for name, text in preset_texts().items() if name != DEFAULT}
 
     # -- the seam -----------------------------------------------------------------------------
 

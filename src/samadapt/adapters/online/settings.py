@@ -255,8 +255,9 @@ class OnlineSettings:
                 f"adapter method 'online' has no variant {name!r}{hint}; its presets: "
                 f"{', '.join(known)}"
             )
-        text = (_folder() / f"{name}.json").read_text(encoding="utf-8")
-        return cls.from_dict(json.loads(text))
+        values = _preset(name)
+        del values["about"]
+        return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -291,6 +292,16 @@ def preset_names() -> list[str]:
     return sorted(
         f.name.removesuffix(".json") for f in _folder().iterdir() if f.name.endswith(".json")
     )
+
+
+def preset_texts() -> dict[str, str]:
+    """Return a short description of each preset, by name."""
+    return {name: _preset(name)["about"] for name in preset_names()}
+
+
+def _preset(name: str) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads((_folder() / f"{name}.json").read_text(encoding="utf-8"))
+    return values
 
 
 def _parts(steps: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], ...]:

@@ -38,7 +38,11 @@ def clicks_plot(
         [[clicks_to_reach(row.ious, *goal).clicks for row in run.objects] for run in runs]
         for runs in series
     ]
-    drawing.lines([Line(*running_mean(runs, window)) for runs in clicks])
+    lines = [Line(*running_mean(runs, window)) for runs in clicks]
+    drawing.lines(lines)
+    places = {place for line in lines for place in line.x}
+    if len(places) == 1:
+        drawing.axes.set_xlim(min(places) - 1, max(places) + 1)
     drawing.axes.set_ylim(bottom=0)
     return Plot(title, drawing.svg(name), f"clicks to IoU {goal.iou:.2f}, at most {goal.clicks}")
 

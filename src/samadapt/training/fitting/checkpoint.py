@@ -36,7 +36,7 @@ class Progress:
         losses: mean loss, if finite, of each step with a prompt.
         overlaps: mean IoU of each of these steps.
         prompts: number of prompts learned so far.
-        images: number of images used so far.
+        images: number of visits of images so far; an image may be visited several times.
         skipped: images that could not be used, each once.
         spoilt: number of steps skipped because a gradient was not finite.
         looks: step and mean IoU of every validation on the held-out images.
