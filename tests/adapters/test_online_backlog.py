@@ -107,6 +107,21 @@ def test_an_object_accepted_anew_takes_its_own_place(
     assert np.array_equal(list(taken(backlog)), [after, before])
 
 
+def test_an_object_taken_back_is_dropped_on_its_image_alone(
+    model: FakeModel, embedding: ImageEmbedding, tmp_path: Path
+) -> None:
+    backlog, other = Backlog(), model.encode(255 - blobs())
+    for picture, number in ((embedding, 1), (embedding, 2), (other, 1)):
+        done = ended(model, picture, square(number))
+        backlog.add(0, done, square(number), False, None, True)
+    backlog.keep(tmp_path)
+    backlog.withdraw(embedding, square(1))
+    backlog.withdraw(embedding, square(3))
+    backlog.withdraw(model.encode(blobs()), square(1))
+    assert len(list(tmp_path.glob("waiting-*"))) == 2
+    assert np.array_equal(list(taken(backlog)), [square(1), square(2)])
+
+
 def test_an_object_accepted_anew_keeps_the_file_of_its_image(
     model: FakeModel, embedding: ImageEmbedding, tmp_path: Path
 ) -> None:
@@ -230,6 +245,35 @@ def test_what_a_kill_left_is_learned_at_the_next_start(
     assert again.objects_learned == 3
     assert list((place / "waiting").iterdir()) == []
     again.close()
+
+
+def test_an_object_that_waits_and_is_undone_is_not_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, adapter = begin(tmp_path / "a")
+    held, learn = threading.Event(), adapter._learner.learn
+
+    def later(*arguments: Any) -> Iterator[None]:
+        while not held.wait(0.002):
+            yield
+        yield from learn(*arguments)
+
+    monkeypatch.setattr(adapter._learner, "learn", later)
+    for x, y in PLACES:
+        session.click(x, y)
+        session.accept()
+    until(lambda: len(list((tmp_path / "a" / "waiting").glob("waiting-*"))) == 3)
+    session.undo()
+    assert len(session.objects) == 2
+    until(lambda: len(list((tmp_path / "a" / "waiting").glob("waiting-*"))) == 2)
+    held.set()
+    assert adapter.wait(30)
+    assert adapter.objects_learned == 2
+    while session.objects:
+        session.undo()
+    assert adapter.wait(30)
+    assert adapter.objects_learned == 2
+    adapter.close()
 
 
 def test_an_object_that_cannot_be_learned_is_not_tried_for_ever(

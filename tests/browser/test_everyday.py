@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from annotator import Annotator
+from PIL import Image
 from story import Story
 
 Opener = Callable[..., Any]
@@ -15,16 +17,19 @@ Opener = Callable[..., Any]
 DISC, SQUARE = (14, 12), (37, 29)
 
 
+@pytest.mark.parametrize(("kind", "cut"), [("PNG", slice(80)), ("JPEG", slice(-200))])
 def test_a_broken_image_says_why_and_can_be_skipped(
-    annotator: Annotator, open_page: Opener
+    annotator: Annotator, open_page: Opener, kind: str, cut: slice
 ) -> None:
     path = annotator.folder / "2.png"
-    path.write_bytes(path.read_bytes()[:80])
+    Image.open(path).save(path, kind, quality=95)
+    path.write_bytes(path.read_bytes()[cut])  # a JPEG's size is known, but not its pixels
     story = Story(open_page())
     page = story.page
     page.click("[data-tab=images]")
     story.press("ArrowRight")
     page.wait_for_selector("#blank >> text=Skip this image")
+    assert "2.png" in page.inner_text("#blank span")
     # List, position and header follow at once.
     assert page.inner_text("#image-name") == "2.png"
     assert page.inner_text("#image-count") == "2 / 4"

@@ -47,6 +47,12 @@ def test_a_long_list_stays_and_is_searched_by_number_and_name(
     (thing,) = annotator.project.objects.all()
     assert annotator.project.labels.all()[0][38].id == thing.label_id
     assert annotator.project.labels.all()[0][38].name == "kind 35"
+    # A name that no label has is told, and can be corrected.
+    story.press("/")
+    page.keyboard.type("sqare")
+    story.press("Enter")
+    page.wait_for_selector("text=No label is called “sqare”")
+    assert page.evaluate("document.activeElement.value") == "sqare"
     # Escape leaves the search, and the keys are the image's again.
     story.press("/")
     page.keyboard.type("square")

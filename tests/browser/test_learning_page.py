@@ -132,3 +132,16 @@ def test_only_corrected_objects_are_compared_and_nothing_is_said_before_there_ar
     assert "8 objects that you corrected or checked" in text.inner_text()
     shown = story.page.locator("#learning-panel .big b").all_inner_texts()
     assert shown == ["2.0", "3.8"]  # (2 * 3 + 6 * 4) / 8 = 3.75
+    # Cut values are marked, the chart follows the theme, and the adapter is named in full.
+    legend = story.page.locator("#learning-panel .legend")
+    assert "or more" not in legend.inner_text()
+    table.set_frozen_prompts(table.all()[-1].id, 15, "")
+    story.page.click("[data-tab=objects]")
+    story.page.click("[data-tab=learning]")
+    story.page.wait_for_selector("#learning-panel .legend >> text=12 or more")
+    drawing = "document.querySelector('canvas.plot').toDataURL()"
+    story.until("document.querySelector('canvas.plot').width !== 300")
+    before = story.page.evaluate(drawing)
+    story.page.click("[data-action=theme]")
+    story.until(f"{drawing} !== {before!r} && document.querySelector('canvas.plot').width !== 300")
+    assert story.page.inner_text("#chosen-adapter") == "none: the model as it is"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -313,6 +314,19 @@ def test_files_that_cannot_be_read(annotator: Annotator, ann: Person) -> None:
     # They are passed over when looking for work.
     after = ann.get("/api/next", after=rows["a 1.png"], step=1, unfinished=True)["image"]
     assert after == rows["a 10.png"]
+
+
+def test_a_jpeg_whose_size_is_known_but_not_its_pixels(
+    annotator: Annotator, ann: Person, image: int
+) -> None:
+    path = annotator.folder / "a 1.png"
+    Image.open(path).save(path, "JPEG")
+    whole = ann.http.get(f"/api/images/{image}/pixels?decoded=true")
+    assert whole.headers["content-type"] == "image/png"
+    assert Image.open(BytesIO(whole.content)).size == (56, 40)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert ann.http.get(f"/api/images/{image}/pixels?decoded=true").status_code == 422
+    assert [r[2] for r in ann.get("/api/images")["images"] if r[0] == image] == ["problem"]
 
 
 def test_a_file_that_is_gone(annotator: Annotator, ann: Person, image: int) -> None:

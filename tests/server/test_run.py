@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+from fastapi import FastAPI
 
 from samadapt.errors import DataError
 from samadapt.server import run
@@ -62,3 +69,21 @@ def test_addresses() -> None:
     assert run.address("::1", 1, "t") == "http://[::1]:1/?code=t"
     assert run.address("127.0.0.1", 1) == "http://127.0.0.1:1"
     assert socket.has_ipv6 is not None
+
+
+def test_an_interruption_is_told_before_the_work_is_ended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @asynccontextmanager
+    async def working(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        sys.stderr.write("saved\n")
+
+    interrupt = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # uvicorn raises it again at the end
+    try:
+        run.serve(FastAPI(lifespan=working), run.listen("127.0.0.1", 0), interrupt.start)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["finishing what is in progress and saving ...", "saved"]

@@ -207,6 +207,12 @@ class Adapter(Seams):
     def on_skip(self, interaction: Interaction) -> None:
         """Handle an object that was skipped, not accepted."""
 
+    def on_withdraw(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
+        """Handle an undo that took back an object accepted with `mask`, (H, W) bool.
+
+        An adapter that has not learned the object yet should not learn it.
+        """
+
     # -- learning in a session -------------------------------------------------------------
 
     def serving(self, model: SegmentationModel, folder: Path) -> Self:

@@ -114,6 +114,11 @@ class _Taught(Adapter):
         with self._shared.turn(self._lease, interaction.embedding):
             self._adapter.on_skip(interaction)
 
+    def on_withdraw(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
+        """Handle an accepted object that was taken back."""
+        with self._shared.turn(self._lease, embedding):
+            self._adapter.on_withdraw(embedding, mask)
+
 
 class _Pinned(Seams):
     """An adapter whose mask decoder is fixed, as it was at a certain moment."""

@@ -67,6 +67,14 @@ class Pictures:
         """
         return self._get(path, "full")
 
+    def decoded(self, path: Path) -> tuple[bytes, str]:
+        """Return the whole image as a PNG of the pixels that the model sees, and its media type.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        return self._get(path, "decoded")
+
     def thumbnail(self, path: Path) -> tuple[bytes, str]:
         """Return a small JPEG of the image, and its media type.
 
@@ -85,7 +93,7 @@ class Pictures:
             if (known := self._kept.get(key)) is not None:
                 self._kept.move_to_end(key)
                 return known
-        made = self._picture(path) if kind == "full" else self._thumbnail(path)
+        made = self._thumbnail(path) if kind == "small" else self._picture(path, kind == "decoded")
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = made
@@ -95,8 +103,8 @@ class Pictures:
                 self._bytes -= len(dropped)
         return made
 
-    def _picture(self, path: Path) -> tuple[bytes, str]:
-        kind = _safe_kind(path)
+    def _picture(self, path: Path, is_decoded: bool) -> tuple[bytes, str]:
+        kind = None if is_decoded else _safe_kind(path)
         if kind is not None:
             return path.read_bytes(), kind
         import cv2

@@ -144,13 +144,21 @@ def list_objects(image_id: ImageId, here: Here) -> dict[str, Any]:
 
 
 @router.get("/images/{image_id}/pixels")
-def pixels(image_id: ImageId, here: Here) -> Response:
-    """Return the image without loss, or an overview of a large one; a header has its version."""
+def pixels(image_id: ImageId, here: Here, decoded: bool = False) -> Response:
+    """Return the image without loss, or an overview of a large one; a header has its version.
+
+    Pages ask for the `decoded` image, a PNG, if the browser cannot decode the file: it may be
+    damaged, which is then stored as the image's problem, or of a kind that only the server reads.
+    """
     image = here.gallery.looked_at(image_id)
     path, headers = here.gallery.path(image), {"x-samadapt-version": _version(image)}
     if here.tiled.is_tiled(path):
         return Response(here.tiled.overview(path), media_type="image/jpeg", headers=headers)
-    body, kind = here.pictures.picture(path)
+    try:
+        body, kind = here.pictures.decoded(path) if decoded else here.pictures.picture(path)
+    except ImageError as error:
+        here.gallery.note(image_id, None, str(error))
+        raise
     return Response(body, media_type=kind, headers=headers)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import secrets
 import socket
+import sys
 from collections.abc import Callable
 
 import uvicorn
@@ -104,24 +106,43 @@ def configured(app: FastAPI, limits: ConnectionLimits | None = None) -> uvicorn.
 
 
 def serve(app: FastAPI, listener: socket.socket, ready: Callable[[], None]) -> None:
-    """Serve until interrupted; `ready` is called as soon as requests are answered."""
+    """Serve until interrupted, which is told on stderr before what is in progress is finished.
+
+    `ready` is called as soon as requests are answered.
+    """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    server = Server(configured(app), ready)
+    server = Server(configured(app), ready, _tell_ending)
     server.run(sockets=[listener])
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which calls `ready` as soon as it answers requests."""
+    """uvicorn's server, which calls `ready` when it answers requests, and `ending` when it ends."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        ready: Callable[[], None] = lambda: None,
+        ending: Callable[[], None] = lambda: None,
+    ) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._ending = ready, ending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to answer requests, and call `ready`."""
         quiet_about_descriptors(asyncio.get_running_loop())
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Call `ending`, finish the requests in progress, and close the application."""
+        self._ending()
+        await super().shutdown(sockets)
+
+
+def _tell_ending() -> None:
+    with contextlib.suppress(OSError):  # nobody reads the terminal any more
+        sys.stderr.write("finishing what is in progress and saving ...\n")
+        sys.stderr.flush()
 
 
 class _InUseError(DataError):

@@ -27,7 +27,6 @@ from samadapt.session.events import (
     Redone,
     Reopened,
     Trimmed,
-    Undone,
 )
 from samadapt.session.images import encode_image, refer
 from samadapt.session.lease import AdapterLease
@@ -176,7 +175,7 @@ class Session(SessionEditing):
         Raises:
             SessionError: nothing to undo.
         """
-        self._take(Undone())
+        self._step_back()
         return self.mask
 
     def redo(self) -> NDArray[np.bool_] | None:

@@ -10,6 +10,7 @@ from samadapt.data.rle import Rle
 from samadapt.errors import PromptError, SessionError
 from samadapt.session.core import SessionCore
 from samadapt.session.events import (
+    Accepted,
     Added,
     Deleted,
     Edited,
@@ -21,6 +22,7 @@ from samadapt.session.events import (
     Relabelled,
     Reset,
     Skipped,
+    Undone,
 )
 from samadapt.session.state import SavedObject
 from samadapt.version import installed_version
@@ -111,6 +113,19 @@ class SessionSteps(SessionCore):
             self.options,
             installed_version(),
         )
+
+    def _step_back(self) -> None:
+        """Undo a step, and notify the adapters of accepted objects that it took back."""
+        before = self.objects
+        self._take(Undone())
+        now, left = self.state.object, self.objects
+        for gone in [one for number, one in before.items() if number not in left]:
+            embedding = self._embedding_of(now)
+            if embedding is not None and gone.rle is not None:
+                counts = gone.rle.counts.decode("ascii")
+                accepted = Accepted(gone.object_id, gone.label, *gone.rle.size, counts)
+                for adapter in self.lease.learners():
+                    adapter.on_withdraw(embedding, self._learned_mask(accepted, now))
 
     def _added(self, place: int, new: Addition) -> Added:
         """The event that adds an object; a project replaces its number."""

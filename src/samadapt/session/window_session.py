@@ -28,7 +28,6 @@ from samadapt.session.events import (
     Redone,
     Reopened,
     Trimmed,
-    Undone,
 )
 from samadapt.session.state import SavedObject, reduce
 from samadapt.session.steps import Addition, checked_label, checked_numbers
@@ -121,7 +120,7 @@ class WindowSession(WindowEditing):
 
     def undo(self) -> None:
         """Undo the last step; `SessionError` if there is none."""
-        self._take(Undone())
+        self._step_back()
 
     def redo(self) -> None:
         """Redo the step undone last; `SessionError` if there is none."""

@@ -57,12 +57,10 @@ class OnlineAdapter(Adapter):
         seed: of everything random.
         background: learn in a thread. The `on_...` methods return at once, predictions use the
             weights published last, and a learning step is interrupted when a prediction begins.
-            False learns before the `on_...` methods return, which makes every result
-            reproducible.
+            False learns before they return, which makes every result reproducible.
         autosave: folder to save to after every accepted object, including replay samples (in a
             sub-folder `replay`), which are loaded again with the state; a failure is a warning.
-            Accepted objects that wait to be learned in the background are kept there too
-            (`waiting`), see `resume`.
+            Objects that wait to be learned are kept there too (`waiting`), see `resume`.
         follows: folder that another process saves to. Accepted objects are handed over to that
             process (in a sub-folder `handed`) instead of being learned; see `catch_up`.
     """
@@ -158,6 +156,10 @@ class OnlineAdapter(Adapter):
     def on_accept(self, interaction: Interaction, mask: NDArray[np.bool_]) -> None:
         """Learn from the accepted mask, then save if asked to."""
         self._end(interaction, mask)
+
+    def on_withdraw(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
+        """Drop an accepted object that still waits; what was learned stays."""
+        self._do(lambda: self._learner.backlog.withdraw(embedding, mask))
 
     def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
         """Learn accepted objects that an earlier run saved in `autosave` but did not learn.

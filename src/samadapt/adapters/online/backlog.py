@@ -131,12 +131,17 @@ class Backlog:
         )
         self._next += 1
         entry.view.users += 1  # before a dropped object can release its image
-        for earlier in [e for e in self._entries if e.view is entry.view]:
-            if earlier.shape == entry.shape and iou(earlier.mask, mask) >= SAME_OBJECT:
-                entry.value = max(entry.value, earlier.value)
-                self._drop(earlier)
+        for earlier in self._same(entry.view, mask):
+            entry.value = max(entry.value, earlier.value)
+            self._drop(earlier)
         self._entries.append(entry)
         self._make_room()
+
+    def withdraw(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
+        """Drop an object that was accepted with `mask` (H, W), and taken back; others stay."""
+        view = self._known.get(embedding)
+        for entry in [] if view is None else self._same(view, mask):
+            self._drop(entry)
 
     def take(self) -> Waiting | None:
         """Remove and return the object of the highest value; its file stays until it is `done`."""
@@ -299,6 +304,11 @@ class Backlog:
 
     def _rank(self, entry: Waiting) -> float:
         return entry.value + entry.number / self._limit
+
+    def _same(self, view: StoredView, mask: NDArray[np.bool_]) -> list[Waiting]:
+        """The entries that are versions of the object `mask` (H, W) of an image."""
+        there = [e for e in self._entries if e.view is view and e.shape == mask.shape]
+        return [entry for entry in there if iou(entry.mask, mask) >= SAME_OBJECT]
 
     def _view(self, embedding: ImageEmbedding) -> StoredView:
         found = self._known.get(embedding)

@@ -215,20 +215,27 @@ function bitmap(id) {
 }
 
 async function fetchBitmap(id) {
-  const response = await fetchWithKey(`/api/images/${id}/pixels`);
-  if (response.status !== 200) {
-    const { error, preparing } = await response.json().catch(() => ({}));
-    throw new ApiError(response.status, error ?? preparing ?? response.statusText);
-  }
-  const full = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+  const { version, blob } = await fetchPixels(id);
+  const full = await decode(blob).catch(async () => decode((await fetchPixels(id, "?decoded=true")).blob));
   const levels = [full];
   for (let size = Math.max(full.width, full.height) / 2; size > 1000; size /= 2) {
     const before = levels.at(-1);
     const half = { resizeWidth: Math.ceil(before.width / 2), resizeHeight: Math.ceil(before.height / 2), resizeQuality: "low" };
     levels.push(await createImageBitmap(before, half));
   }
-  return { version: response.headers.get("x-samadapt-version"), levels };
+  return { version, levels };
 }
+
+async function fetchPixels(id, how = "") {
+  const response = await fetchWithKey(`/api/images/${id}/pixels${how}`);
+  if (response.status !== 200) {
+    const { error, preparing } = await response.json().catch(() => ({}));
+    throw new ApiError(response.status, error ?? preparing ?? response.statusText);
+  }
+  return { version: response.headers.get("x-samadapt-version"), blob: await response.blob() };
+}
+
+const decode = (blob) => createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
 
 async function prefetch(id) {
   try {

@@ -6,7 +6,7 @@ import { editLabel } from "./labeldialog.js";
 import { relabel } from "./objects.js";
 import { inOrder } from "./queue.js";
 import { keep, load, NO_LABEL, on, set, state } from "./state.js";
-import { $, h, icon } from "./ui.js";
+import { $, h, icon, toast } from "./ui.js";
 
 export function startLabels() {
   build();
@@ -55,7 +55,12 @@ function searching(event) {
   if (event.key !== "Enter" && event.key !== "Escape") return;
   event.preventDefault();
   event.stopPropagation();
-  const [first] = event.key === "Enter" && event.target.value.trim() ? found() : [];
+  const text = event.key === "Enter" ? event.target.value.trim() : "";
+  const [first] = text ? found() : [];
+  if (text && !first) {
+    toast(`No label is called “${text}”: Add makes a new one.`, true);
+    return;
+  }
   event.target.value = "";
   event.target.blur();
   if (first) inOrder(() => chooseLabel(first.id));

@@ -7,12 +7,14 @@ import { $, askText, complain, confirmed, dialog, h, toast } from "./ui.js";
 
 /** Message for models that take no adapters. */
 export const CANNOT_LEARN = "this is an exported model, which answers as it is and cannot learn";
+const MOST = 12; // prompts on the chart's axis; more are drawn at its end
 const ENOUGH = 8; // least number of objects for the comparison to be shown
 let timer = 0;
 let rendered = ""; // what the panel shows
 
 export function startLearning() {
   on("learning tab settings", render);
+  new MutationObserver(render).observe(document.documentElement, { attributeFilter: ["data-theme"] });
   refreshLearning(0);
 }
 
@@ -45,13 +47,16 @@ function render() {
   const compared = found.objects.filter(([, frozen, , isVerified]) => isVerified && frozen !== null);
   const canvas = compared.length >= ENOUGH && h("canvas.plot");
   const select = h("select", { "aria-label": "Adapter", onchange: () => change(select.value) },
-    found.choices.map((choice) => h("option", { value: choice.spec, selected: choice.spec === found.adapter }, choice.text)));
+    found.choices.map(({ spec, text }) => h("option", { value: spec, selected: spec === found.adapter, title: text }, text)));
+  const chosen = found.choices.find(({ spec }) => spec === found.adapter);
+  select.title = chosen?.text ?? found.adapter;
   const parts = [
     h("h3", {}, "Prompts per object"),
     ...(canvas ? comparison(compared, canvas) : []),
     h("div.muted", { id: "compared" }, howMany(compared.length, found.unverified)),
     h("h3", {}, "Adapter"),
     select,
+    h("div", { id: "chosen-adapter" }, chosen?.text ?? found.adapter),
     h("div", {}, explanation(found)),
     ...found.notes.map((note) => h("div.muted", {}, note)),
     h("div.buttons", {},
@@ -78,7 +83,8 @@ function comparison(compared, canvas) {
       h("div", {}, h("b", {}, means.own), h("span.muted", {}, `you, last ${last.length}`)),
       h("div", {}, h("b", {}, means.frozen), h("span.muted", {}, "frozen model, same objects"))),
     canvas,
-    h("div.legend", {}, h("span", {}, h("i"), "you"), h("span", {}, h("i.frozen"), "frozen (simulated)")),
+    h("div.legend", {}, h("span", {}, h("i"), "you"), h("span", {}, h("i.frozen"), "frozen (simulated)"),
+      compared.some(([own, frozen]) => Math.max(own, frozen) > MOST) && h("span", {}, `${MOST}+: ${MOST} or more`)),
   ];
 }
 
@@ -158,7 +164,8 @@ function plot(canvas, objects) {
   pen.scale(ratio, ratio);
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
-  const most = Math.max(4, ...objects.map(([own, frozen]) => Math.min(Math.max(own, frozen), 12)));
+  const most = Math.max(4, ...objects.map(([own, frozen]) => Math.min(Math.max(own, frozen), MOST)));
+  const isCut = objects.some(([own, frozen]) => Math.max(own, frozen) > most);
   const left = 22, bottom = height - 18;
   const x = (k) => left + 6 + (k * (width - left - 14)) / Math.max(1, objects.length - 1);
   const y = (value) => bottom - (Math.min(value, most) * (bottom - 10)) / most;
@@ -170,7 +177,7 @@ function plot(canvas, objects) {
     pen.moveTo(left, y(value));
     pen.lineTo(width - 4, y(value));
     pen.stroke();
-    pen.fillText(String(value), 6, y(value) + 3);
+    pen.fillText(isCut && value === most ? `${value}+` : String(value), 4, y(value) + 3);
   }
   pen.fillText(`objects 1 to ${objects.length}`, left + 2, height - 5);
   const line = (values, ink, dashed) => {
