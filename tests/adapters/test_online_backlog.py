@@ -251,9 +251,10 @@ def test_an_object_that_waits_and_is_undone_is_not_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, adapter = begin(tmp_path / "a")
-    held, learn = threading.Event(), adapter._learner.learn
+    began, held, learn = threading.Event(), threading.Event(), adapter._learner.learn
 
     def later(*arguments: Any) -> Iterator[None]:
+        began.set()
         while not held.wait(0.002):
             yield
         yield from learn(*arguments)
@@ -262,6 +263,7 @@ def test_an_object_that_waits_and_is_undone_is_not_learned(
     for x, y in PLACES:
         session.click(x, y)
         session.accept()
+        assert began.wait(20)  # the first object is being learned, the others wait
     until(lambda: len(list((tmp_path / "a" / "waiting").glob("waiting-*"))) == 3)
     session.undo()
     assert len(session.objects) == 2

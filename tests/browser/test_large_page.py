@@ -70,9 +70,9 @@ def test_the_story_of_a_slide(
     # While it is opened again the page says so, and nothing of it is an error in its console.
     said: list[str] = []
     page.on("console", lambda one: said.append(one.text) if one.type == "error" else None)
-    monkeypatch.setattr(TiledImages.get, "__defaults__", (0.05,))  # seconds of patience
     tiled = annotator.workspace.tiled
-    with tiled._working:  # another image is at its turn
+    with monkeypatch.context() as patch, tiled._working:  # another image is at its turn
+        patch.setattr(TiledImages.get, "__defaults__", (0.05,))  # seconds of patience
         tiled._open.clear()
         page.evaluate("samadapt.openImage(samadapt.state.image.id)")
         page.wait_for_selector("#blank:has-text('slide.tif is being opened')")

@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import os
-import signal
 import socket
+import subprocess
 import sys
-import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
-from fastapi import FastAPI
 
 from samadapt.errors import DataError
 from samadapt.server import run
@@ -71,19 +66,27 @@ def test_addresses() -> None:
     assert socket.has_ipv6 is not None
 
 
-def test_an_interruption_is_told_before_the_work_is_ended(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    @asynccontextmanager
-    async def working(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        sys.stderr.write("saved\n")
+_INTERRUPTED = """
+import os, signal, sys, threading
+from contextlib import asynccontextmanager
+from fastapi import FastAPI
+from samadapt.server import run
 
-    interrupt = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # uvicorn raises it again at the end
-    try:
-        run.serve(FastAPI(lifespan=working), run.listen("127.0.0.1", 0), interrupt.start)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    lines = capsys.readouterr().err.splitlines()
-    assert lines == ["finishing what is in progress and saving ...", "saved"]
+@asynccontextmanager
+async def working(app):
+    yield
+    sys.stderr.write("saved\\n")
+
+interrupt = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+try:
+    run.serve(FastAPI(lifespan=working), run.listen("127.0.0.1", 0), interrupt.start)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_an_interruption_is_told_before_the_work_is_ended() -> None:
+    command = [sys.executable, "-c", _INTERRUPTED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr.splitlines() == ["finishing what is in progress and saving ...", "saved"]
+    assert done.returncode == 130
