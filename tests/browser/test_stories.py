@@ -428,6 +428,21 @@ def test_similar_objects_are_proposed_until_none_is_left(
     assert 1 in found
 
 
+def test_a_press_on_a_button_survives_that_the_bar_is_drawn_again(
+    annotator: Annotator, open_page: Opener
+) -> None:
+    story = Story(open_page())
+    story.page.mouse.click(*story.place(*DISC))
+    story.until("samadapt.current.mask !== null")
+    story.page.hover("#bar [data-bar=accept]")
+    story.page.mouse.down()
+    story.page.evaluate(
+        """() => document.getElementById("brush-size").dispatchEvent(new Event("input"))"""
+    )
+    story.page.mouse.up()
+    story.until("samadapt.state.objects.size === 1")
+
+
 def test_fingers(annotator: Annotator, open_page: Opener) -> None:
     story = Story(open_page(1024, 768, has_touch=True))
     story.page.touchscreen.tap(*story.place(*DISC))

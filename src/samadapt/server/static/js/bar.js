@@ -11,7 +11,7 @@ import { request } from "./stage.js";
 import { configure, labelName, on, state } from "./state.js";
 import { selectedObjects } from "./selection.js";
 import { whichProposal } from "./similar.js";
-import { $, h, icon } from "./ui.js";
+import { $, h, icon, setChildren } from "./ui.js";
 import { onView } from "./view.js";
 
 export function startBar() {
@@ -25,9 +25,9 @@ export function startBar() {
 
 function render() {
   const bar = $("bar");
-  const parts = isUnderWay() ? forObject() : state.proposals ? forProposals() : state.selected !== null ? forSelected() : [];
+  const parts = (isUnderWay() ? forObject() : state.proposals ? forProposals() : state.selected !== null ? forSelected() : []).filter(Boolean);
   bar.hidden = !parts.length;
-  bar.replaceChildren(...parts);
+  setChildren(bar, parts);
   say(isPinning() ? "Click on the place for the comment; Esc cancels." : parts.length ? remark() : "");
   const painting = ["brush", "erase", "scissors"].includes(state.tool);
   $("brush-bar").hidden = !painting;

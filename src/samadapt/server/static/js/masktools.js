@@ -8,7 +8,7 @@ import { unlocked } from "./marks.js";
 import { change, objectAt } from "./objects.js";
 import { select, selectedObjects } from "./selection.js";
 import { on, state } from "./state.js";
-import { $, h, toast } from "./ui.js";
+import { $, h, setChildren, toast } from "./ui.js";
 import { view } from "./view.js";
 
 const CUT = 0.75; // radius of a cut, in pixels of the image
@@ -78,7 +78,7 @@ function targetsOf() {
 function render() {
   const usable = hasObject() || selectedObjects().length > 0;
   const shown = Object.entries(BUTTONS).filter(([name]) => name !== "refine" || view.tiled);
-  $("mask-tools").replaceChildren(...shown.map(([name, text]) => h("button.button.small", {
+  setChildren($("mask-tools"), shown.map(([name, text]) => h("button.button.small", {
     disabled: !usable && name !== "toolSplit", "aria-pressed": name === "toolSplit" ? String(state.tool === "split") : null,
     "data-mask-tool": name, onclick: () => run(name),
   }, text, keyOf(name) && h("kbd", {}, keyOf(name)))));

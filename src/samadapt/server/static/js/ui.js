@@ -50,6 +50,16 @@ export function h(what, attributes = {}, ...children) {
   return element;
 }
 
+/** Give an element these children; those that stay the same are left alone, so that a press on a button goes on. */
+export function setChildren(element, parts) {
+  const there = [...element.childNodes];
+  parts.forEach((part, k) => {
+    if (!there[k]) element.append(part);
+    else if (!there[k].isEqualNode(part)) there[k].replaceWith(part);
+  });
+  for (const left of there.slice(parts.length)) left.remove();
+}
+
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 20 20");
