@@ -47,7 +47,7 @@ def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _is_same(value: str, given: str) -> bool:
-    """Whether an error's value is the given one; numbers may be written differently."""
+    """Return True if two values are the same text or the same number, such as 1 and 1.0."""
     try:
         return value == given or float(value) == float(given)
     except ValueError:

@@ -143,7 +143,7 @@ def tifffile_messages() -> Iterator[list[str]]:
 
 
 def ends_early(said: Sequence[str]) -> bool:
-    """Whether tifffile's messages about a file tell that it is truncated."""
+    """Return True if one of tifffile's messages about a file says that it is truncated."""
     return any("invalid page offset" in text or "corrupt" in text for text in said)
 
 

@@ -36,7 +36,7 @@ class Jobs(QObject):
 
     @property
     def is_busy(self) -> bool:
-        """Whether jobs are left that have not ended."""
+        """True if a job has not ended yet."""
         return self._left > 0
 
     def wait(self, seconds: float = 120.0) -> None:

@@ -20,7 +20,7 @@ KEYS = {
     "J": "improve the accepted object under the mouse",
     "Shift-J": "delete the accepted object under the mouse",
 }
-"""What each key does, by the name of the key."""
+"""Descriptions of the keys, by the name of the key."""
 
 
 def bind_keys(viewer: Any, annotator: Annotator, act: Act) -> None:

@@ -72,7 +72,7 @@ class Layers:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether the plugin itself is changing the layers at the moment."""
+        """True while the plugin itself changes the layers."""
         return self._quiet > 0
 
     @contextmanager

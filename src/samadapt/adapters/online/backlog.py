@@ -140,8 +140,9 @@ class Backlog:
     def withdraw(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
         """Drop an object that was accepted with `mask` (H, W), and taken back; others stay."""
         view = self._known.get(embedding)
-        for entry in [] if view is None else self._same(view, mask):
-            self._drop(entry)
+        if view is not None:
+            for entry in self._same(view, mask):
+                self._drop(entry)
 
     def take(self) -> Waiting | None:
         """Remove and return the object of the highest value; its file stays until it is `done`."""

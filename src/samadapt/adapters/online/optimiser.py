@@ -12,7 +12,7 @@ _EPSILON = 1e-8
 
 
 def is_finite(values: Tensor) -> bool:
-    """Whether no number is NaN or infinite, in one pass over them."""
+    """Return True if all numbers are finite; the sum is NaN or infinite if one is."""
     return bool(torch.isfinite(values.sum()))
 
 

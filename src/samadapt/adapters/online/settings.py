@@ -72,7 +72,7 @@ class ClickSettings:
         return Descent(self.rate, self.anchor)
 
     def answers(self, number: int) -> bool:
-        """Whether the change by clicks answers an object's n-th prompt (from 1 on)."""
+        """Return True if the n-th prompt of an object, from 1 on, uses the change by its clicks."""
         return not 0 < self.last < number or 0 < self.again <= number
 
 
