@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from fakes import FakeModel, blobs
 from samadapt.adapters.base import Interaction
 from samadapt.adapters.online import OnlineAdapter
 from samadapt.adapters.online.backlog import Backlog
+from samadapt.adapters.online.waiting import Waiting
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.prompts import Click, Prompt
 from samadapt.session.session import Session
@@ -120,6 +121,60 @@ def test_an_object_taken_back_is_dropped_on_its_image_alone(
     backlog.withdraw(model.encode(blobs()), square(1))
     assert len(list(tmp_path.glob("waiting-*"))) == 2
     assert np.array_equal(list(taken(backlog)), [square(1), square(2)])
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_an_object_put_back_is_learned_after_all(
+    model: FakeModel, embedding: ImageEmbedding, tmp_path: Path, on_disk: bool
+) -> None:
+    backlog = Backlog()
+    for number in (1, 2):
+        backlog.add(0, ended(model, embedding, square(number)), square(number), False, None, True)
+    if on_disk:
+        backlog.keep(tmp_path)
+    backlog.withdraw(embedding, square(1))
+    backlog.restore(embedding, square(3))
+    assert len(backlog) == 1
+    backlog.restore(embedding, square(1))
+    assert len(list(tmp_path.glob("waiting-*"))) == 2 * on_disk
+    assert sorted(mask.sum() for mask in taken(backlog)) == sorted(
+        square(number).sum() for number in (1, 2)
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_of_two_versions_that_are_taken_back_the_earlier_one_waits_again(
+    model: FakeModel, embedding: ImageEmbedding
+) -> None:
+    backlog, first = Backlog(), np.zeros((40, 56), np.bool_)
+    first[5:15, 5:15] = True
+    second = first.copy()
+    second[5, 5] = False
+    for mask in (first, second):
+        backlog.add(0, ended(model, embedding, mask), mask, False, None, True)
+    assert len(backlog) == 1
+    backlog.withdraw(embedding, second)
+    assert np.array_equal(list(taken(backlog)), [first])
+    for mask in (first, second):
+        backlog.add(0, ended(model, embedding, mask), mask, False, None, True)
+    backlog.withdraw(embedding, first)  # the second version stands for both
+    assert np.array_equal(list(taken(backlog)), [second])
+
+
+def test_what_was_taken_back_does_not_pile_up(
+    model: FakeModel, embedding: ImageEmbedding, tmp_path: Path
+) -> None:
+    backlog = Backlog()
+    masks = [np.roll(square(1), shift, axis=1) for shift in range(0, 40, 2)]
+    for mask in masks:
+        backlog.add(0, ended(model, embedding, mask), mask, False, None, True)
+        backlog.keep(tmp_path)
+        backlog.withdraw(embedding, mask)
+    assert len(list(tmp_path.glob("withdrawn-*"))) == 8
+    loaded = Backlog()
+    loaded.load(tmp_path)
+    assert len(loaded) == 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_object_accepted_anew_keeps_the_file_of_its_image(
@@ -245,6 +300,76 @@ def test_what_a_kill_left_is_learned_at_the_next_start(
     assert again.objects_learned == 3
     assert list((place / "waiting").iterdir()) == []
     again.close()
+
+
+@pytest.mark.parametrize(
+    ("steps", "kept"),
+    [
+        ("", [0, 1, 2]),
+        ("undo", [0, 1]),
+        ("undo redo", [0, 1, 2]),
+        ("undo redo undo", [0, 1]),
+        ("delete", [0, 1]),
+        ("delete undo", [0, 1, 2]),
+        ("delete undo redo", [0, 1]),
+        ("paint", [0, 1, 2]),
+        ("paint undo undo undo undo", [0, 1]),
+        ("edit", [0, 1, 3]),
+        ("edit undo", [0, 1, 2]),
+        ("edit undo redo", [0, 1, 3]),
+        ("edit delete", [0, 1]),
+        ("again", [0, 1, 2]),
+        ("again undo", [0, 1, 2]),
+        ("again delete", [0, 1, 2]),
+    ],
+)
+def test_what_waits_follows_undo_redo_and_deletion(
+    monkeypatch: pytest.MonkeyPatch, steps: str, kept: list[int]
+) -> None:
+    session, adapter = begin(None)
+    began, held = threading.Event(), threading.Event()
+    learned: list[NDArray[np.bool_]] = []
+
+    def later(entry: Waiting, *arguments: Any) -> Iterator[None]:
+        began.set()
+        while not held.wait(0.002):
+            yield
+        yield  # events come first, as between the steps of learning
+        learned.append(entry.mask)
+
+    monkeypatch.setattr(adapter._learner, "learn", later)
+
+    def accept(place: tuple[float, float]) -> None:
+        session.click(*place)
+        masks.append(session.accept())
+
+    def edit(click: bool) -> None:
+        session.edit(list(session.objects.values())[-1])
+        if click:
+            session.click(40.5, 5.5)
+        session.paint(square(5) | square(6) | square(7) | square(8))
+        masks.append(session.accept())
+
+    masks: list[NDArray[np.bool_]] = []
+    for place in PLACES:
+        accept(place)
+        assert began.wait(20)  # the first object is being learned, the others wait
+    actions: dict[str, Callable[[], object]] = {
+        "undo": session.undo,
+        "redo": session.redo,
+        "delete": lambda: session.delete([list(session.objects.values())[-1]]),
+        "edit": lambda: edit(click=True),
+        "paint": lambda: edit(click=False),
+        "again": lambda: accept(PLACES[-1]),
+    }
+    for step in steps.split():
+        actions[step]()
+    held.set()
+    assert adapter.wait(30)
+    expected = {masks[number].tobytes() for number in kept}
+    assert {mask.tobytes() for mask in learned} == expected
+    assert len(learned) == len(kept)
+    adapter.close()
 
 
 def test_an_object_that_waits_and_is_undone_is_not_learned(

@@ -208,10 +208,13 @@ class Adapter(Seams):
         """Handle an object that was skipped, not accepted."""
 
     def on_withdraw(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
-        """Handle an undo that took back an object accepted with `mask`, (H, W) bool.
+        """Handle that an object accepted with `mask`, (H, W) bool, was taken back or deleted.
 
         An adapter that has not learned the object yet should not learn it.
         """
+
+    def on_restore(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
+        """Handle that a withdrawn object was put back, by redo or by undo of a deletion."""
 
     # -- learning in a session -------------------------------------------------------------
 

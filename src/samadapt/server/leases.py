@@ -119,6 +119,11 @@ class _Taught(Adapter):
         with self._shared.turn(self._lease, embedding):
             self._adapter.on_withdraw(embedding, mask)
 
+    def on_restore(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
+        """Handle a withdrawn object that was put back."""
+        with self._shared.turn(self._lease, embedding):
+            self._adapter.on_restore(embedding, mask)
+
 
 class _Pinned(Seams):
     """An adapter whose mask decoder is fixed, as it was at a certain moment."""

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from samadapt.adapters.base import Interaction
-from samadapt.clicks import next_click
 from samadapt.data.rle import Rle
 from samadapt.errors import SessionError
 from samadapt.models.base import SegmentationModel
 from samadapt.models.embedding import ImageEmbedding
 from samadapt.models.prediction import Prediction
 from samadapt.models.seams import Seams
-from samadapt.prompts import Box, Click, Prompt
+from samadapt.prompts import Box, Click
 from samadapt.session.answers import Answers, final_mask, model_mask, seen_prompts
+from samadapt.session.changed_objects import as_accepted, vanished
 from samadapt.session.events import (
     Accepted,
     Added,
@@ -181,11 +181,7 @@ class SessionCore:
     @property
     def accepted(self) -> tuple[Accepted, ...]:
         """Accepted objects of the open image, in order; `.mask()` decodes one."""
-        return tuple(
-            Accepted(o.object_id, o.label, *o.rle.size, o.rle.counts.decode("ascii"))
-            for o in self.objects.values()
-            if o.rle is not None
-        )
+        return tuple(as_accepted(o, o.rle) for o in self.objects.values() if o.rle is not None)
 
     # -- private --------------------------------------------------------------------------------
 
@@ -211,6 +207,7 @@ class SessionCore:
         if embedding is not None:
             self._embedding = embedding
         self._answers.keep(self.state)
+        self._withdraw(before, saved, is_learned=ending is not None and bool(ending.prompts))
         self._teach(saved, before.object, ending)
 
     @torch.inference_mode(False)
@@ -259,6 +256,27 @@ class SessionCore:
                 for adapter in learners:
                     adapter.on_skip(ending)
 
+    def _withdraw(self, before: SessionState, event: Event, is_learned: bool) -> None:
+        """Notify the adapters of accepted objects that an event took away or put back.
+
+        An object whose mask was only edited stays, unless its new version `is_learned`.
+        """
+        now, learners = self.state, self.lease.learners()
+        if before.objects is now.objects or isinstance(event, Opened) or not learners:
+            return
+        shown = before.object if now.object.is_blank else now.object
+        embedding = self._embedding_of(shown)
+        if embedding is None:
+            return
+        is_step = isinstance(event, Undone | Redone)
+        gone = vanished(before.objects, now.objects, changed=is_step or is_learned)
+        back = vanished(now.objects, before.objects) if is_step else []
+        for adapter in learners:
+            for accepted in gone:
+                adapter.on_withdraw(embedding, self._learned_mask(accepted, shown))
+            for accepted in back:
+                adapter.on_restore(embedding, self._learned_mask(accepted, shown))
+
     def _teach_step_back(self, now: CurrentObject) -> None:
         """Notify the adapters that an earlier prediction is shown again."""
         interaction = self._interaction(now)
@@ -277,40 +295,6 @@ class SessionCore:
             for adapter in self.lease.learners():
                 adapter.on_open(embedding)
             self._told = embedding
-
-    def teach(self, mask: NDArray[np.bool_]) -> None:
-        """Let the adapters learn an object (H, W) that was accepted without a click.
-
-        It is learned as if it had been accepted after one click on its middle. While another
-        object is in progress nothing is learned, because adapters handle one at a time.
-        """
-        self._teach_mask(mask, self.embedding)
-
-    @torch.inference_mode(False)
-    @torch.enable_grad()  # the caller may have switched gradients off
-    def _teach_mask(self, mask: NDArray[np.bool_], embedding: ImageEmbedding) -> None:
-        if not self.is_teachable:
-            return
-        click = next_click(mask, np.zeros_like(mask))
-        if click is None:  # an empty mask
-            return
-        self._tell_of(embedding)
-        prompt = Prompt([(click.x, click.y)])
-        adapters = self.lease.answering(self.model, embedding)
-        found = self.model.predict(embedding, prompt, False, adapters)
-        interaction = Interaction(
-            model=self.model,
-            adapters=self.adapters,
-            embedding=embedding,
-            prompts=(prompt,),
-            clicks=prompt.clicks,
-            logits=found.logits[found.best],
-            window=found.window,
-            mask=found.masks[found.best],
-            step=1,
-        )
-        for adapter in self.lease.learners():
-            adapter.on_accept(interaction, mask)
 
     def _embedding_of(self, now: CurrentObject) -> ImageEmbedding | None:
         """The embedding for the prompts of an object; None where it is not known yet."""

@@ -27,6 +27,7 @@ from samadapt.session.events import (
     Redone,
     Reopened,
     Trimmed,
+    Undone,
 )
 from samadapt.session.images import encode_image, refer
 from samadapt.session.lease import AdapterLease
@@ -175,7 +176,7 @@ class Session(SessionEditing):
         Raises:
             SessionError: nothing to undo.
         """
-        self._step_back()
+        self._take(Undone())
         return self.mask
 
     def redo(self) -> NDArray[np.bool_] | None:

@@ -6,11 +6,18 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from samadapt.adapters.base import Interaction
+from samadapt.clicks import next_click
 from samadapt.data.rle import Rle
 from samadapt.errors import PromptError, SessionError
+from samadapt.models.embedding import ImageEmbedding
+from samadapt.prompts import Prompt
 from samadapt.session.core import SessionCore
 from samadapt.session.events import (
-    Accepted,
     Added,
     Deleted,
     Edited,
@@ -22,7 +29,6 @@ from samadapt.session.events import (
     Relabelled,
     Reset,
     Skipped,
-    Undone,
 )
 from samadapt.session.state import SavedObject
 from samadapt.version import installed_version
@@ -114,18 +120,39 @@ class SessionSteps(SessionCore):
             installed_version(),
         )
 
-    def _step_back(self) -> None:
-        """Undo a step, and notify the adapters of accepted objects that it took back."""
-        before = self.objects
-        self._take(Undone())
-        now, left = self.state.object, self.objects
-        for gone in [one for number, one in before.items() if number not in left]:
-            embedding = self._embedding_of(now)
-            if embedding is not None and gone.rle is not None:
-                counts = gone.rle.counts.decode("ascii")
-                accepted = Accepted(gone.object_id, gone.label, *gone.rle.size, counts)
-                for adapter in self.lease.learners():
-                    adapter.on_withdraw(embedding, self._learned_mask(accepted, now))
+    def teach(self, mask: NDArray[np.bool_]) -> None:
+        """Let the adapters learn an object (H, W) that was accepted without a click.
+
+        It is learned as if it had been accepted after one click on its middle. While another
+        object is in progress nothing is learned, because adapters handle one at a time.
+        """
+        self._teach_mask(mask, self.embedding)
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()  # the caller may have switched gradients off
+    def _teach_mask(self, mask: NDArray[np.bool_], embedding: ImageEmbedding) -> None:
+        if not self.is_teachable:
+            return
+        click = next_click(mask, np.zeros_like(mask))
+        if click is None:  # an empty mask
+            return
+        self._tell_of(embedding)
+        prompt = Prompt([(click.x, click.y)])
+        adapters = self.lease.answering(self.model, embedding)
+        found = self.model.predict(embedding, prompt, False, adapters)
+        interaction = Interaction(
+            model=self.model,
+            adapters=self.adapters,
+            embedding=embedding,
+            prompts=(prompt,),
+            clicks=prompt.clicks,
+            logits=found.logits[found.best],
+            window=found.window,
+            mask=found.masks[found.best],
+            step=1,
+        )
+        for adapter in self.lease.learners():
+            adapter.on_accept(interaction, mask)
 
     def _added(self, place: int, new: Addition) -> Added:
         """The event that adds an object; a project replaces its number."""

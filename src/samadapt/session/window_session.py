@@ -28,6 +28,7 @@ from samadapt.session.events import (
     Redone,
     Reopened,
     Trimmed,
+    Undone,
 )
 from samadapt.session.state import SavedObject, reduce
 from samadapt.session.steps import Addition, checked_label, checked_numbers
@@ -120,7 +121,7 @@ class WindowSession(WindowEditing):
 
     def undo(self) -> None:
         """Undo the last step; `SessionError` if there is none."""
-        self._step_back()
+        self._take(Undone())
 
     def redo(self) -> None:
         """Redo the step undone last; `SessionError` if there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -97,6 +97,7 @@ class OnlineAdapter(Adapter):
         self._loaded: Mapping[str, Tensor] | None = None
         self._lock = threading.RLock()
         self._is_learning = False
+        self._used_with: tuple[SegmentationModel, tuple[Seams, ...]] | None = None
 
     @classmethod
     def create(cls, variant: str | None = None) -> Self:
@@ -158,35 +159,29 @@ class OnlineAdapter(Adapter):
         self._end(interaction, mask)
 
     def on_withdraw(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
-        """Drop an accepted object that still waits; what was learned stays."""
+        """Do not learn an accepted object that still waits; what was learned stays."""
         self._do(lambda: self._learner.backlog.withdraw(embedding, mask))
+
+    def on_restore(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
+        """Learn a withdrawn object after all."""
+        if self._used_with is not None:
+            self._train(lambda: self._learner.backlog.restore(embedding, mask), *self._used_with)
 
     def resume(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
         """Learn accepted objects that an earlier run saved in `autosave` but did not learn.
 
         The adapters are all in use, in order, this one included.
         """
-        if self.autosave is None:
-            return
-        home = self.autosave / _WAITING
-
-        def event() -> Iterator[None] | None:
-            self._learner.backlog.load(home)
-            return self._learned(model, adapters)
-
-        self._train(event)
+        if self.autosave is not None:
+            home = self.autosave / _WAITING
+            self._train(lambda: self._learner.backlog.load(home), model, adapters)
 
     def collect(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> None:
         """Learn objects that other processes handed over; arguments as in `resume`."""
-        if self.autosave is None or not self._learner.backlog.has_new(self.autosave / _HANDED):
-            return
-        inbox = self.autosave / _HANDED
-
-        def event() -> Iterator[None] | None:
-            self._learner.backlog.collect(inbox)
-            return self._learned(model, adapters)
-
-        self._train(event)
+        backlog = self._learner.backlog
+        if self.autosave is not None and backlog.has_new(self.autosave / _HANDED):
+            inbox = self.autosave / _HANDED
+            self._train(lambda: backlog.collect(inbox), model, adapters)
 
     def catch_up(self) -> bool:
         """Load the state in the folder `follows` if it is newer; return True if it was."""
@@ -320,26 +315,37 @@ class OnlineAdapter(Adapter):
 
     def _end(self, interaction: Interaction, mask: NDArray[np.bool_] | None) -> None:
         """End the object now; it may be learned later, and is kept until then."""
+        backlog = self._learner.backlog
+
+        def end() -> None:
+            self._learner.end(interaction, mask)
+            try:
+                if self.follows is not None:
+                    backlog.hand_over(self.follows / _HANDED)
+                elif self.background and self.autosave is not None:
+                    backlog.keep(self.autosave / _WAITING)
+            except (DataError, ModelError) as error:
+                lost = "this object is saved, but not learned"
+                left = "waiting objects stay in memory" if self.follows is None else lost
+                self._learner.notes.append(f"{error}; {left}")
+
+        self._used_with = interaction.model, interaction.adapters
+        self._train(end, *self._used_with, begins=True)
+
+    def _train(
+        self,
+        change: Callable[[], None],
+        model: SegmentationModel,
+        adapters: tuple[Seams, ...],
+        *,
+        begins: bool = False,
+    ) -> None:
+        """Change what waits to be learned, and learn all of it, the best first."""
 
         def event() -> Iterator[None] | None:
-            self._learner.end(interaction, mask)
-            if self.follows is not None:
-                try:
-                    self._learner.backlog.hand_over(self.follows / _HANDED)
-                except (DataError, ModelError) as error:
-                    self._learner.notes.append(f"{error}; this object is saved, but not learned")
-                return None
-            if self.background and self.autosave is not None:
-                try:
-                    self._learner.backlog.keep(self.autosave / _WAITING)
-                except (DataError, ModelError) as error:
-                    self._learner.notes.append(f"{error}; waiting objects stay in memory")
-            return self._learned(interaction.model, interaction.adapters)
+            change()
+            return None if self._is_learning else self._learn_all(model, adapters)
 
-        self._train(event, begins=True)
-
-    def _train(self, event: Event, *, begins: bool = False) -> None:
-        """Call a function now, and run the generator that it returns in the background."""
         if self.background:
             self._do(event, begins=begins)
         else:
@@ -347,12 +353,6 @@ class OnlineAdapter(Adapter):
                 pass
             self._publish()
             self._tell()
-
-    def _learned(
-        self, model: SegmentationModel, adapters: tuple[Seams, ...]
-    ) -> Iterator[None] | None:
-        """Learn all queued objects, the best first; None if that is in progress already."""
-        return None if self._is_learning else self._learn_all(model, adapters)
 
     def _learn_all(self, model: SegmentationModel, adapters: tuple[Seams, ...]) -> Iterator[None]:
         backlog = self._learner.backlog

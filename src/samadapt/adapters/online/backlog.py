@@ -7,7 +7,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -23,6 +23,7 @@ from samadapt.adapters.online.stored_sample import (
     read_extra,
     unpacked,
 )
+from samadapt.adapters.online.waiting import Waiting
 from samadapt.errors import DataError, ModelError
 from samadapt.metrics import SAME_OBJECT, iou
 from samadapt.models.base import SegmentationModel
@@ -31,47 +32,13 @@ from samadapt.models.seams import Seams
 
 MOST_OBJECTS = 32
 _MOST_BYTES = 256 << 20
+_MOST_ASIDE = 8
 _ABANDONED_SECONDS = 3600.0
 _UNKNOWN = -1
 """Domain of an object handed over to another process, which finds its own domain."""
 _FILE = "waiting-{:08d}.safetensors"
-_OURS = ("waiting-*.safetensors", "view-*.safetensors", ".*.part")
-
-
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """An object that ended and was not learned yet.
-
-    Attributes:
-        domain: of its image.
-        interaction: the object when it ended; None while it is only in its file.
-        bits: the mask, packed along its rows.
-        shape: (H, W) of the mask.
-        several: whether single clicks were answered with several candidates.
-        change: (P,) change of the weights by its clicks, None for no change.
-        is_accepted: False for a skipped object.
-        value: priority; objects with a higher value are learned first.
-        view: its image.
-        number: position in the order in which objects ended.
-        path: its file, if it has one.
-    """
-
-    domain: int
-    interaction: Interaction | None
-    bits: NDArray[np.uint8]
-    shape: tuple[int, int]
-    several: bool
-    change: Tensor | None
-    is_accepted: bool
-    value: float
-    view: StoredView
-    number: int = 0
-    path: Path | None = None
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """The last mask (H, W)."""
-        return unpacked(self.bits, self.shape)
+_ASIDE_FILE = "withdrawn-{:08d}.safetensors"
+_OURS = ("waiting-*.safetensors", "withdrawn-*.safetensors", "view-*.safetensors", ".*.part")
 
 
 class Backlog:
@@ -80,7 +47,8 @@ class Backlog:
     A person can annotate faster than the machine learns, so at most `limit` objects wait: the
     newest, and among objects of about the same age the ones that needed many prompts or whose
     mask was painted after the last prediction. An object that is accepted again replaces its
-    earlier version. Dropped objects are not learned, but they stay in the project.
+    earlier version. Dropped objects are not learned, but they stay in the project. What undo took
+    back, and what a later version replaced, is put aside for a while, for redo and undo.
 
     Args:
         limit: largest number of objects.
@@ -90,6 +58,7 @@ class Backlog:
     def __init__(self, limit: int = MOST_OBJECTS, most_bytes: int = _MOST_BYTES) -> None:
         self._limit, self._most_bytes = limit, most_bytes
         self._entries: list[Waiting] = []
+        self._aside: list[Waiting] = []
         self._next = 0
         self._known: WeakKeyDictionary[ImageEmbedding, StoredView] = WeakKeyDictionary()
         self._collected: set[Path] = set()
@@ -102,8 +71,9 @@ class Backlog:
     @property
     def nbytes(self) -> int:
         """Bytes of images, masks and prompts, wherever they are."""
-        views = {id(entry.view): entry.view.nbytes for entry in self._entries}
-        return sum(views.values()) + sum(map(_bytes_of, self._entries))
+        kept = [*self._entries, *self._aside]
+        views = {id(entry.view): entry.view.nbytes for entry in kept}
+        return sum(views.values()) + sum(entry.nbytes for entry in kept)
 
     def add(
         self,
@@ -131,18 +101,24 @@ class Backlog:
         )
         self._next += 1
         entry.view.users += 1  # before a dropped object can release its image
-        for earlier in self._same(entry.view, mask):
-            entry.value = max(entry.value, earlier.value)
-            self._drop(earlier)
-        self._entries.append(entry)
-        self._make_room()
+        self._queue(entry)
 
     def withdraw(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
-        """Drop an object that was accepted with `mask` (H, W), and taken back; others stay."""
-        view = self._known.get(embedding)
-        if view is not None:
-            for entry in self._same(view, mask):
-                self._drop(entry)
+        """Put an object aside that was accepted with exactly `mask` (H, W), and taken back.
+
+        What it had replaced waits again.
+        """
+        if (entry := self._find(self._entries, embedding, mask)) is not None:
+            self._put_aside(entry)
+            for earlier in [e for e in self._aside if e.replaced_by == entry.number]:
+                self._bring_back(earlier)
+        elif (entry := self._find(self._aside, embedding, mask)) is not None:
+            entry.replaced_by = None
+
+    def restore(self, embedding: ImageEmbedding, mask: NDArray[np.bool_]) -> None:
+        """Let an object wait again that was withdrawn, as `mask` (H, W), and not dropped since."""
+        if (entry := self._find(self._aside, embedding, mask)) is not None:
+            self._bring_back(entry)
 
     def take(self) -> Waiting | None:
         """Remove and return the object of the highest value; its file stays until it is `done`."""
@@ -154,7 +130,10 @@ class Backlog:
 
     def done(self, entry: Waiting) -> None:
         """Delete the file of an object that was learned or cannot be learned."""
-        self._forget(entry)
+        entry.forget()
+        for earlier in [e for e in self._aside if e.replaced_by == entry.number]:
+            self._aside.remove(earlier)
+            earlier.forget()
 
     def opened(
         self, entry: Waiting, model: SegmentationModel, adapters: tuple[Seams, ...]
@@ -230,6 +209,8 @@ class Backlog:
             DataError: the folder cannot be written to; the entries are dropped.
         """
         entries, self._entries = self._entries, []
+        while self._aside:
+            self._aside.pop().forget()
         self._known.clear()
         if not entries:
             return
@@ -297,6 +278,7 @@ class Backlog:
                 _remove(path)
 
     def _make_room(self) -> None:
+        self._trim_aside()
         while len(self._entries) > 1 and (
             len(self._entries) > self._limit or self.nbytes > self._most_bytes
         ):
@@ -317,24 +299,48 @@ class Backlog:
             found = self._known[embedding] = StoredView(embedding)
         return found
 
+    def _find(
+        self, entries: list[Waiting], embedding: ImageEmbedding, mask: NDArray[np.bool_]
+    ) -> Waiting | None:
+        """The newest of the entries that ended with exactly `mask` (H, W)."""
+        view = self._known.get(embedding)
+        if view is None:
+            return None
+        return next((e for e in reversed(entries) if e.is_exactly(view, mask)), None)
+
+    def _queue(self, entry: Waiting) -> None:
+        """Let an entry wait, in the place of earlier versions of its object."""
+        for earlier in self._same(entry.view, entry.mask):
+            entry.value = max(entry.value, earlier.value)
+            earlier.replaced_by = entry.number
+            self._put_aside(earlier)
+        self._entries.append(entry)
+        self._make_room()
+
+    def _put_aside(self, entry: Waiting) -> None:
+        self._entries.remove(entry)
+        if entry.move(_ASIDE_FILE.format(entry.number)):
+            self._aside.append(entry)
+            self._trim_aside()
+        else:
+            entry.forget()
+
+    def _bring_back(self, entry: Waiting) -> None:
+        self._aside.remove(entry)
+        entry.replaced_by = None
+        if entry.move(_FILE.format(entry.number)):
+            self._queue(entry)
+        else:
+            entry.forget()
+
+    def _trim_aside(self) -> None:
+        """Forget the oldest of what was put aside, beyond the limits."""
+        while len(self._aside) > _MOST_ASIDE or (self._aside and self.nbytes > self._most_bytes):
+            self._aside.pop(0).forget()
+
     def _drop(self, entry: Waiting) -> None:
         self._entries.remove(entry)
-        self._forget(entry)
-
-    def _forget(self, entry: Waiting) -> None:
-        if entry.path is not None:
-            _remove(entry.path)
-        entry.view.release()
-
-
-def _bytes_of(entry: Waiting) -> int:
-    own = entry.bits.nbytes
-    done = entry.interaction
-    if done is None:
-        return own
-    masks = (done.mask, *(prompt.mask for prompt in done.prompts))
-    change = 0 if entry.change is None else entry.change.numel() * entry.change.element_size()
-    return own + change + sum(mask.nbytes for mask in masks if mask is not None)
+        entry.forget()
 
 
 def _handed(inbox: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from samadapt.adapters.base import Interaction
-from samadapt.adapters.online.backlog import Backlog, Waiting
+from samadapt.adapters.online.backlog import Backlog
 from samadapt.adapters.online.clicked_object import ClickedObject, Published
 from samadapt.adapters.online.decoder_trainer import DecoderTrainer, Interrupted, NotFinite
 from samadapt.adapters.online.depths import BOUNDS, depth_of, late_prompts
@@ -23,6 +23,7 @@ from samadapt.adapters.online.prompt_evaluator import PromptEvaluator
 from samadapt.adapters.online.pseudo_labels import disagreement
 from samadapt.adapters.online.replay_sample import ReplaySample, replay_sample_of
 from samadapt.adapters.online.settings import OnlineSettings
+from samadapt.adapters.online.waiting import Waiting
 from samadapt.errors import DataError, ModelError
 from samadapt.metrics import iou
 from samadapt.models.base import SegmentationModel
