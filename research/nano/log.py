@@ -24,9 +24,11 @@ class TrainingLog:
         self.every = every
         self._totals: dict[str, list[Tensor]] = {}
 
-    def start(self, about: Mapping[str, Any]) -> None:
-        """Write one line about the run."""
-        self._write(about)
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Write one line: about the run, or what was validated."""
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
 
     def add(self, step: int, report: Mapping[str, Tensor], facts: Mapping[str, float]) -> None:
         """Take the report of one step; writes `facts` and the means when a line is full.
@@ -39,10 +41,5 @@ class TrainingLog:
             self._totals.setdefault(name, []).append(value)
         if step % self.every == 0:
             means = {n: round(float(torch.stack(v).mean()), 4) for n, v in self._totals.items()}
-            self._write({"step": step, **facts, **means})
+            self.write({"step": step, **facts, **means})
             self._totals.clear()
-
-    def _write(self, line: Mapping[str, Any]) -> None:
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")

@@ -47,6 +47,8 @@ class Recipe:
         boxes, box_noise, scattered, drafts: what objects begin with, see `ClickSimulator.start`.
         generated, close_ups, details, hardest, regions: see `TrainingSamples`.
         workers: processes that prepare samples; -1 chooses: one on a CPU, more beside a GPU.
+        validate_minutes: so often the running average is tried on held-out photographs, with the
+            result in the log; 0 is never.
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
     """
 
@@ -87,4 +89,5 @@ class Recipe:
     seed: int = 0
     workers: int = -1
     checkpoint_minutes: float = 5.0
+    validate_minutes: float = 60.0
     device: str = "auto"

@@ -35,8 +35,10 @@ from research.nano.recipe import SOURCES, Recipe
 from research.nano.running_average import update_average
 from research.nano.step import Exercise, StepLoss
 from research.nano.trunk_weights import read_trunk
+from research.nano.validate import summary, validate
 from samadapt.errors import ModelError, SamadaptError
 from samadapt.models.nano.config import NanoConfig
+from samadapt.models.nano.model import load_nano
 from samadapt.models.nano.network import NanoNetwork, place
 from samadapt.models.nano.trunk import Trunk
 from samadapt.models.nano.weights import NanoWeights, read_weights, write_weights
@@ -50,6 +52,7 @@ _LOG_STEPS = 50
 _CLOCK_STEPS = 10
 """Beside a GPU the processes compare clocks this often: every comparison waits for the GPU."""
 _LARGEST_NORM = 2.0
+_TRIED_OBJECTS, _TRIED_CLICKS = 12, 20
 _PATHS = ("data", "out", "init", "trunk")
 
 
@@ -97,11 +100,11 @@ class Trainer:
         """Train until the minutes are spent; leaves `nano.safetensors` in the output folder."""
         log = TrainingLog(self.out / "log.jsonl" if self.is_main else None, _LOG_STEPS)
         processes = self.accelerator.num_processes
-        log.start(
+        log.write(
             {"recipe": asdict(self.recipe), "torch": torch.__version__, "processes": processes}
         )
         stream = iter(self._loader())
-        last_save = start = time.monotonic()
+        last_save = last_tried = start = time.monotonic()
         before = self.spent
         while True:
             self._set_clock(before + (time.monotonic() - start) / 60)
@@ -115,6 +118,9 @@ class Trainer:
             if time.monotonic() - last_save > self.recipe.checkpoint_minutes * 60:
                 self.save()
                 last_save = time.monotonic()
+            if 0 < self.recipe.validate_minutes * 60 < time.monotonic() - last_tried:
+                log.write({"step": self.step, "held_out": self.try_out()})
+                last_tried = time.monotonic()
         self.save()
         self.accelerator.end_training()
 
@@ -136,6 +142,17 @@ class Trainer:
         network = self.accelerator.unwrap_model(self.step_loss).network
         write_weights(self.average, self.out / "nano.safetensors", self._info())
         save_checkpoint(self.out, network, self.average, self.optimizer, self.step, self.spent)
+
+    def try_out(self) -> dict[str, float]:
+        """Measures of the running average on photographs that training does not see.
+
+        Only the main process does it; for the others they are empty.
+        """
+        if not self.is_main:
+            return {}
+        self.save()
+        model = load_nano(self.out / "nano.safetensors", device=self.device)
+        return summary(validate(model, Path(self.recipe.data), _TRIED_OBJECTS, _TRIED_CLICKS))
 
     def _info(self) -> dict[str, Any]:
         """What the weights file tells of its making: this run and those before it."""

@@ -9,7 +9,7 @@ reached). New weights are worth shipping when they win here; test files play no 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from research.nano.data import read_photos
-from research.nano.train import Recipe
+from research.nano.recipe import Recipe
 from research.scenes.scene import generate_scene
 from samadapt.data.coco import CocoDataset
 from samadapt.errors import DataError
@@ -93,27 +93,38 @@ def validate(
         for image, truth in validation_examples(data, name, count):
             ious = list(annotate_object(model, model.encode(image), truth, protocol).ious)
             curves.append(ious + ious[-1:] * (clicks - len(ious)))
-        found[name] = np.array(curves)
+        if curves:  # a small source may hold out nothing
+            found[name] = np.array(curves)
     return found
 
 
-def describe(*sources: NDArray[np.float64]) -> str:
-    """Mean IoU after the clicks in `SHOWN`, and mean number of clicks to IoU `GOOD`.
+def summary(sources: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """Mean IoU after the clicks in `SHOWN`, and mean number of clicks to IoU `GOOD`, by name.
 
     Args:
         sources: IoUs (objects, clicks) of each source; every source counts the same.
     """
-    count = sources[0].shape[1]
-    shown = [click for click in SHOWN if click <= count]
-    means = np.mean([curves.mean(axis=0) for curves in sources], axis=0)
-    needed = []
-    for curves in sources:
-        good = curves >= GOOD
-        needed.append(np.where(good.any(axis=1), good.argmax(axis=1) + 1, count).mean())
-    after, ious = " ".join(map(str, shown)), " ".join(f"{means[c - 1]:.3f}" for c in shown)
-    return (
-        f"IoU after {after} clicks: {ious}  NoC{count}@{round(100 * GOOD)}: {np.mean(needed):.2f}"
-    )
+    count = min(curves.shape[1] for curves in sources.values())
+    means = np.mean([curves.mean(axis=0) for curves in sources.values()], axis=0)
+    needed = np.mean([_clicks_needed(curves) for curves in sources.values()])
+    found = {f"iou{click}": round(float(means[click - 1]), 4) for click in SHOWN if click <= count}
+    return {**found, f"NoC{count}": round(float(needed), 3)}
+
+
+def describe(sources: Mapping[str, NDArray[np.float64]]) -> str:
+    """`summary` as a line of text."""
+    found = summary(sources)
+    ((noc, needed),) = (item for item in found.items() if item[0].startswith("NoC"))
+    ious = {name.removeprefix("iou"): v for name, v in found.items() if name.startswith("iou")}
+    after, values = " ".join(ious), " ".join(f"{value:.3f}" for value in ious.values())
+    return f"IoU after {after} clicks: {values}  {noc}@{round(100 * GOOD)}: {needed:.2f}"
+
+
+def _clicks_needed(curves: NDArray[np.float64]) -> float:
+    """Mean number of clicks to IoU `GOOD`; all of them where it was never reached."""
+    good = curves >= GOOD
+    first = good.argmax(axis=1) + 1
+    return float(np.where(good.any(axis=1), first, curves.shape[1]).mean())
 
 
 def main() -> None:
@@ -129,8 +140,8 @@ def main() -> None:
     for path in arguments.weights:
         found = validate(load_nano(path), arguments.data, arguments.count, arguments.clicks)
         for name, curves in found.items():
-            print(f"{path} {name:10s} {describe(curves)}", flush=True)  # noqa: T201
-        print(f"{path} {'mean':10s} {describe(*found.values())}", flush=True)  # noqa: T201
+            print(f"{path} {name:10s} {describe({name: curves})}", flush=True)  # noqa: T201
+        print(f"{path} {'mean':10s} {describe(found)}", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

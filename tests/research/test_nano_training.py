@@ -356,6 +356,26 @@ def test_bad_options_are_one_line(
     assert message in error
 
 
+def test_a_run_logs_how_it_does_on_what_it_does_not_see(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("research.nano.validate.OWN", ("voc", "generated"))
+    monkeypatch.setattr(train, "_TRIED_OBJECTS", 2)
+    monkeypatch.setattr(train, "_LOG_STEPS", 1)
+    options = options_for(place, tmp_path / "run") | {"validate_minutes": 1e-6, "max_steps": 2}
+    Trainer(Recipe(**options)).run()
+    lines = (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [line for line in map(json.loads, lines) if "held_out" in line]
+    assert [line["step"] for line in found] == [1, 2]
+    for line in found:
+        assert set(line["held_out"]) == {
+            *(f"iou{click}" for click in (1, 2, 3, 4, 5, 10, 15, 20)),
+            "NoC20",
+        }
+        assert all(0 <= line["held_out"][name] <= 1 for name in ("iou1", "iou20"))
+        assert 1 <= line["held_out"]["NoC20"] <= 20
+
+
 def test_validation_uses_the_held_out_photos_only(tmp_path: Path) -> None:
     make_photos(tmp_path / "voc", 60)
     held_out = {p.path.name for p in read_photos(tmp_path / "voc", 0.04, True)}
@@ -373,5 +393,8 @@ def test_validation_uses_the_held_out_photos_only(tmp_path: Path) -> None:
 def test_validation_counts_every_source_the_same() -> None:
     one = np.array([[0.2, 0.9, 0.8], [0.4, 0.5, 0.6], [0.6, 0.85, 0.85]])
     other = np.array([[0.9, 0.9, 0.9]])
-    assert describe(one) == "IoU after 1 2 3 clicks: 0.400 0.750 0.750  NoC3@85: 2.33"
-    assert describe(one, other) == "IoU after 1 2 3 clicks: 0.650 0.825 0.825  NoC3@85: 1.67"
+    assert describe({"a": one}) == "IoU after 1 2 3 clicks: 0.400 0.750 0.750  NoC3@85: 2.33"
+    assert (
+        describe({"a": one, "b": other})
+        == "IoU after 1 2 3 clicks: 0.650 0.825 0.825  NoC3@85: 1.67"
+    )
