@@ -20,7 +20,6 @@ from samadapt.cli.choice import record
 from samadapt.data.coco import CocoDataset
 from samadapt.data.images import read_image
 from samadapt.distributed import engine
-from samadapt.distributed.journal import RunJournal
 from samadapt.models.registry import load
 from samadapt.session.images import hash_pixels
 from samadapt.store.adapters_folder import adapters_folder
@@ -86,27 +85,30 @@ def test_one_file_a_folder_and_a_project(run: Any, here: Here, images: Path, wei
     assert not list(images.glob(".samadapt*.journal"))
 
 
-def test_a_file_that_exists_is_written_by_the_run_that_it_belongs_to_and_no_other(
+def test_a_file_that_exists_is_never_replaced(
     run: Any, here: Here, images: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arguments = ("annotate-all", images, "--out", "all.json", *SMALL, "--model", weights)
-    Path("all.json").write_text("mine")
     refused = "--out all.json exists already: give another name, or delete it first"
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # killed before it wrote the file
+        patch.setattr("samadapt.distributed.annotate_output.write_coco", killed)
+        assert run(*arguments).exit_code != 0
+    (journal,) = Path().iterdir()
+    kept = journal.read_bytes()
+    Path("all.json").write_text("mine")
     assert refused in one_error(run(*arguments))
-    assert {p.name: p.read_bytes() for p in Path().iterdir()} == {"all.json": b"mine"}
+    assert Path("all.json").read_text() == "mine"
+    assert journal.read_bytes() == kept
     Path("all.json").unlink()
-    # Killed after it wrote the file, and resumed.
-    with monkeypatch.context() as patch:
-        patch.setattr(RunJournal, "remove", RunJournal.close)
-        assert run(*arguments).exit_code == 0
-    written = Path("all.json").read_bytes()
-    Path("all.json").write_bytes(written[:10])
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     assert "3 of them by an earlier run" in result.stdout
-    assert Path("all.json").read_bytes() == written
     assert [p.name for p in Path().iterdir()] == ["all.json"]
-    assert refused in one_error(run(*arguments))  # it is over
+    assert refused in one_error(run(*arguments))
 
 
 def test_workers_of_this_machine_give_the_same_file(

@@ -145,7 +145,6 @@ def annotate_all(
             if not done.finished:
                 raise DataError(f"no image could be searched: {done.failed[0][1]}")
             about = {"model": chosen.spec, "failed": [list(one) for one in done.failed]}
-            count = _write(out, labels, done, about, shard_images)
             put = None
             if opened is not None:
                 from samadapt.distributed.project import put_proposals
@@ -153,6 +152,7 @@ def annotate_all(
                 source = ", ".join((chosen.spec, *adapters, *(tasks or ("everything",))))
                 names = {label.name: label.id for label in known}
                 put = put_proposals(opened, source, numbers, done.results(), names)
+            count = _write(out, labels, done, about, shard_images)
             journal.remove()
     finally:
         if opened is not None:
@@ -177,7 +177,7 @@ def _check_output(out: Path | None, project: str | None, inputs: common.Inputs) 
         common.check_outputs(
             ("--out", out), inputs=[i for i in inputs if not Path(str(i)).is_dir()]
         )
-        if out.exists() and not _journal(out).exists():
+        if out.exists():
             raise DataError(f"--out {out} exists already: give another name, or delete it first")
         return
     if out.suffix.lower() in _FILES:
