@@ -11,9 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
 
 from forked import Program
-from samadapt.cli import common
+from samadapt.cli import app, common
+from samadapt.cli.guard import CheckedCommand, GuardedGroup
 from samadapt.errors import DataError
 from tiny_dataset import TinyDataset
 
@@ -143,6 +146,24 @@ class TestErrors:
         result = run("predict")
         assert result.exit_code == 2
         assert "samadapt predict --help" in result.stderr
+
+    @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+    def test_numbers_are_finite(self, run, number: str):
+        result = run("fit", "stable", "--dataset", "none", "--out", "x", "--learning-rate", number)
+        assert (result.exit_code, result.stderr) == (
+            2,
+            f"error: --learning-rate {number}: use a finite number\n",
+        )
+
+    def test_every_command_checks_its_numbers(self):
+        group = typer.main.get_command(app)
+        assert isinstance(group, GuardedGroup)
+        commands = list(group.commands.values())
+        for command in commands:
+            if isinstance(command, TyperGroup):
+                commands += command.commands.values()
+        assert len(commands) > 15
+        assert all(isinstance(one, CheckedCommand | TyperGroup) for one in commands)
 
     def test_no_arguments_is_help(self, run):
         result = run()

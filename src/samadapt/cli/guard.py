@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import traceback
@@ -10,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from samadapt.cli.option_names import with_option_names
-from samadapt.errors import SamadaptError
+from samadapt.errors import DataError, SamadaptError
 
 USER_ERROR = 2
 PARTLY_DONE = 3
@@ -33,6 +34,20 @@ class Invocation:
     def command(self) -> list[str]:
         """The whole command line, for the records of results."""
         return ["samadapt", *self.arguments]
+
+
+class CheckedCommand(TyperCommand):
+    """A command that refuses numbers that are infinite or NaN."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; `DataError` if an option's number is not finite."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            given = ctx.params.get(parameter.name)
+            for value in given if isinstance(given, list | tuple) else (given,):
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise DataError(f"{parameter.opts[0]} {value}: use a finite number")
+        return rest
 
 
 class GuardedGroup(TyperGroup):

@@ -15,7 +15,7 @@ from samadapt.cli.embed import embed
 from samadapt.cli.export import export
 from samadapt.cli.export_model import export_model
 from samadapt.cli.fit import fit
-from samadapt.cli.guard import GuardedGroup
+from samadapt.cli.guard import CheckedCommand, GuardedGroup
 from samadapt.cli.methods import methods
 from samadapt.cli.models import models
 from samadapt.cli.predict import predict
@@ -29,20 +29,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(demo)
-app.command()(predict)
-app.command()(track)
-app.command()(annotate)
-app.command()(annotate_all)
-app.command()(embed)
-app.command()(export)
-app.command()(export_model)
-app.command()(serve)
-app.command()(fit)
+for command in (demo, predict, track, annotate, annotate_all, embed, export):
+    app.command(cls=CheckedCommand)(command)
+for command in (export_model, serve, fit):
+    app.command(cls=CheckedCommand)(command)
 app.add_typer(benchmark_app, name="benchmark")
-app.command()(models)
-app.command()(methods)
-app.command()(doctor)
+for command in (models, methods, doctor):
+    app.command(cls=CheckedCommand)(command)
 
 
 def _print_version(wanted: bool) -> None:
