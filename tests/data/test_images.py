@@ -1,5 +1,6 @@
 """Reading images: every kind of file and array comes out as the RGB a person sees."""
 
+import errno
 import io
 import itertools
 import os
@@ -490,6 +491,27 @@ def test_images_are_listed_in_natural_order(tmp_path):
     assert names == ["img1.tiff", "img2.JPG", "img10.png"]
     deep = [path.relative_to(tmp_path).as_posix() for path in list_images(tmp_path, recursive=True)]
     assert deep == ["img1.tiff", "img2.JPG", "img10.png", "sub/img0.png"]
+
+
+def test_a_subfolder_that_cannot_be_read_is_told_of(tmp_path, monkeypatch):
+    closed = tmp_path / "closed"
+    for folder in (tmp_path, closed):
+        folder.mkdir(exist_ok=True)
+        (folder / "a.png").touch()
+    open_folder = os.scandir
+
+    def scandir(path):
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(closed))
+        return open_folder(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.warns(RuntimeWarning, match=r"closed cannot be read \(Permission denied\): its im"):
+        assert list_images(tmp_path, recursive=True) == [tmp_path / "a.png"]
+    found = []
+    list_images(tmp_path, recursive=True, on_error=found.append)
+    assert [error.filename for error in found] == [str(closed)]
+    assert list_images(tmp_path) == [tmp_path / "a.png"]
 
 
 def test_slides_and_zarr_stores_are_listed_where_they_are_asked_for(tmp_path):

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import threading
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,7 +168,7 @@ def list_images(
         large: include slide scanners' files and zarr stores, which are read in windows.
         more: further endings (lower case) of files to include.
         on_error: called for each subfolder that cannot be read and is left out, named by the
-            error's `filename`.
+            error's `filename`; without it, such a folder is a warning.
 
     Raises:
         DataError: not a folder, one that cannot be read, or no image in it.
@@ -184,6 +185,9 @@ def list_images(
             raise DataError(f"{folder} cannot be read ({error.strerror}): check its permissions")
         if on_error is not None:
             on_error(error)
+        else:
+            left = f"{error.filename} cannot be read ({error.strerror}): its images are left out"
+            warnings.warn(left, RuntimeWarning, stacklevel=2)
 
     for root, folders, names in os.walk(folder, onerror=tell):
         seen = [name for name in folders if not name.startswith(".")]
