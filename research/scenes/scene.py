@@ -298,7 +298,7 @@ _KIND_WEIGHTS = {
     "defects": 3,
     "vessels": 1,
     "plants": 2,
-    "wires": 3,
-    "branches": 2,
-    "blades": 2,
+    "wires": 10,
+    "branches": 4,
+    "blades": 3,
 }

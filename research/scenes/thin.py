@@ -18,18 +18,27 @@ Points = NDArray[np.float64]
 
 
 def draw_wires(canvas: Canvas) -> None:
-    """Cables that sag or wind across the scene, each one object, some bundled, some tangled."""
+    """Cables that sag or wind across the scene, each one object, some bundled, some tangled.
+
+    Some scenes have cables that shine along their middle, or that throw shadows.
+    """
     rng = canvas.rng
     canvas.image[:] = canvas.texture()
     colours = [random_colour(rng) for _ in range(int(rng.integers(1, 5)))]
     bundle = _course(canvas)
     apart = canvas.side * rng.uniform(0.01, 0.06)
-    is_bundled = rng.random() < 0.4
+    is_bundled, shines, is_lit = rng.random() < 0.4, rng.random() < 0.5, rng.random() < 0.3
     for number in range(canvas.number(2, 14)):
         path = np.add(bundle, (0.0, number * apart)) if is_bundled else _course(canvas)
         colour = colours[int(rng.integers(len(colours)))] + np.float32(rng.normal(0, 8))
         thick = max(1, round(canvas.side * rng.choice([0.004, 0.008, 0.02, 0.035])))
-        _lay(canvas, _line(canvas, path, thick), colour)
+        shape = _line(canvas, path, thick)
+        if is_lit:
+            canvas.shade(np.roll(shape, (thick, thick), (0, 1)), np.zeros(3, np.float32), 0.3, 1.5)
+        label = _lay(canvas, shape, colour)
+        if shines and thick > 2:
+            middle = _line(canvas, path, thick // 3) & (canvas.labels == label)
+            canvas.shade(middle, np.minimum(colour + 60, 255).astype(np.float32), 0.6, 0.6)
 
 
 def draw_branches(canvas: Canvas) -> None:
