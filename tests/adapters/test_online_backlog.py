@@ -161,16 +161,32 @@ def test_of_two_versions_that_are_taken_back_the_earlier_one_waits_again(
     assert np.array_equal(list(taken(backlog)), [second])
 
 
+def test_what_an_earlier_run_left_is_neither_replaced_nor_learned_twice(
+    model: FakeModel, embedding: ImageEmbedding, tmp_path: Path
+) -> None:
+    for run in range(2):
+        backlog = Backlog()
+        for number in (2 * run, 2 * run + 1):
+            mask = square(number)
+            backlog.add(0, ended(model, embedding, mask), mask, False, None, True)
+            backlog.keep(tmp_path)
+    assert len(list(tmp_path.glob("waiting-*"))) == 4
+    backlog.load(tmp_path)  # the first run's, after two objects of its own
+    masks = sorted(mask.tobytes() for mask in taken(backlog))
+    assert masks == sorted(square(number).tobytes() for number in range(4))
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_was_taken_back_does_not_pile_up(
     model: FakeModel, embedding: ImageEmbedding, tmp_path: Path
 ) -> None:
     backlog = Backlog()
-    masks = [np.roll(square(1), shift, axis=1) for shift in range(0, 40, 2)]
+    masks = [np.roll(square(1), shift, axis=1) for shift in range(40)]
     for mask in masks:
         backlog.add(0, ended(model, embedding, mask), mask, False, None, True)
         backlog.keep(tmp_path)
         backlog.withdraw(embedding, mask)
-    assert len(list(tmp_path.glob("withdrawn-*"))) == 8
+    assert len(list(tmp_path.glob("withdrawn-*"))) == 32
     loaded = Backlog()
     loaded.load(tmp_path)
     assert len(loaded) == 0
@@ -314,6 +330,8 @@ def test_what_a_kill_left_is_learned_at_the_next_start(
         ("delete undo redo", [0, 1]),
         ("paint", [0, 1, 2]),
         ("paint undo undo undo undo", [0, 1]),
+        ("paint undo redo", [0, 1, 2]),
+        ("smooth undo redo", [0, 1, 2]),
         ("edit", [0, 1, 3]),
         ("edit undo", [0, 1, 2]),
         ("edit undo redo", [0, 1, 3]),
@@ -360,6 +378,7 @@ def test_what_waits_follows_undo_redo_and_deletion(
         "delete": lambda: session.delete([list(session.objects.values())[-1]]),
         "edit": lambda: edit(click=True),
         "paint": lambda: edit(click=False),
+        "smooth": lambda: session.smooth([list(session.objects.values())[-1]]),
         "again": lambda: accept(PLACES[-1]),
     }
     for step in steps.split():
@@ -370,6 +389,21 @@ def test_what_waits_follows_undo_redo_and_deletion(
     assert {mask.tobytes() for mask in learned} == expected
     assert len(learned) == len(kept)
     adapter.close()
+
+
+def test_after_the_end_nothing_is_left_of_what_was_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, adapter = begin(tmp_path / "a")
+    monkeypatch.setattr(adapter._learner.backlog, "take", lambda: None)  # all objects wait
+    for place in PLACES:
+        session.click(*place)
+        session.accept()
+    session.delete(list(session.objects.values()))
+    assert adapter.wait(30)
+    assert len(list((tmp_path / "a" / "waiting").glob("withdrawn-*"))) == 3
+    adapter.close()
+    assert not list((tmp_path / "a" / "waiting").iterdir())
 
 
 def test_an_object_that_waits_and_is_undone_is_not_learned(

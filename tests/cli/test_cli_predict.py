@@ -156,7 +156,7 @@ class TestBadInput:
             (["--point", "14,12,1,1"], "give X,Y"),
             (["--point", ""], "give X,Y"),
             (["--box", "5,5,5,20"], "is empty"),
-            (["--box", "5,5,20"], "give four numbers"),
+            (["--box", "5,5,20"], "give four finite numbers"),
             (["--box", "100,100,120,120"], "outside the image"),
             ([], "nothing to segment"),
             (["--point", "1,1", "--mask", "nothing.png"], "nothing.png does not exist"),

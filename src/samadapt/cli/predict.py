@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -201,11 +202,11 @@ def parse_point(text: str) -> Click:
     try:
         x, y = float(parts[0]), float(parts[1])
         label = parts[2].strip() if len(parts) == 3 else "1"
-        if len(parts) > 3 or label not in ("0", "1"):
+        if len(parts) > 3 or label not in ("0", "1") or not math.isfinite(x + y):
             raise ValueError(text)
     except (ValueError, IndexError):
         raise PromptError(
-            f"--point {text!r}: give X,Y or X,Y,LABEL with label 1 (object) or 0 (background), "
+            f"--point {text!r}: give X,Y or X,Y,LABEL, finite, with label 1 (object) or 0 (background), "
             "such as 120,80 or 120,80,0"
         ) from None
     return Click(x, y, label == "1")
@@ -223,9 +224,11 @@ def parse_box(text: str | None) -> Box | None:
 
     try:
         x0, y0, x1, y1 = (float(part) for part in text.split(","))
+        if not math.isfinite(x0 + y0 + x1 + y1):
+            raise ValueError(text)
     except ValueError:
         raise PromptError(
-            f"--box {text!r}: give four numbers X0,Y0,X1,Y1, such as 10,20,110,90"
+            f"--box {text!r}: give four finite numbers X0,Y0,X1,Y1, such as 10,20,110,90"
         ) from None
     return Box(x0, y0, x1, y1)
 

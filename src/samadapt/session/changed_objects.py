@@ -10,7 +10,7 @@ from samadapt.session.state import SavedObject
 
 
 def vanished(
-    before: Mapping[int, SavedObject], after: Mapping[int, SavedObject], *, changed: bool = True
+    before: Mapping[int, SavedObject], after: Mapping[int, SavedObject], changed: bool
 ) -> list[Accepted]:
     """The objects, as they were accepted, that `after` lacks or, if `changed`, has otherwise."""
     found = []

@@ -207,7 +207,7 @@ class SessionCore:
         if embedding is not None:
             self._embedding = embedding
         self._answers.keep(self.state)
-        self._withdraw(before, saved, is_learned=ending is not None and bool(ending.prompts))
+        self._withdraw(before, saved)
         self._teach(saved, before.object, ending)
 
     @torch.inference_mode(False)
@@ -256,10 +256,11 @@ class SessionCore:
                 for adapter in learners:
                     adapter.on_skip(ending)
 
-    def _withdraw(self, before: SessionState, event: Event, is_learned: bool) -> None:
+    def _withdraw(self, before: SessionState, event: Event) -> None:
         """Notify the adapters of accepted objects that an event took away or put back.
 
-        An object whose mask was only edited stays, unless its new version `is_learned`.
+        An object whose mask changed counts only if prompts led to the change: what was only
+        painted or edited with a tool is not learned anew.
         """
         now, learners = self.state, self.lease.learners()
         if before.objects is now.objects or isinstance(event, Opened) or not learners:
@@ -268,9 +269,12 @@ class SessionCore:
         embedding = self._embedding_of(shown)
         if embedding is None:
             return
-        is_step = isinstance(event, Undone | Redone)
-        gone = vanished(before.objects, now.objects, changed=is_step or is_learned)
-        back = vanished(now.objects, before.objects) if is_step else []
+        ended = now.object if isinstance(event, Undone) else before.object
+        changed = now.object.number != before.object.number and bool(ended.asked)
+        gone = vanished(before.objects, now.objects, changed)
+        back = []
+        if isinstance(event, Undone | Redone):
+            back = vanished(now.objects, before.objects, changed)
         for adapter in learners:
             for accepted in gone:
                 adapter.on_withdraw(embedding, self._learned_mask(accepted, shown))

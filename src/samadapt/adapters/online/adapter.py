@@ -35,6 +35,7 @@ _PATIENCE_SECONDS = 0.05
 _REPLAY = "replay"
 _WAITING = "waiting"
 _HANDED = "handed"
+_LOST = ("waiting objects stay in memory", "this object is saved, but not learned")
 
 
 @register("online")
@@ -223,6 +224,7 @@ class OnlineAdapter(Adapter):
     def close(self) -> None:
         """Stop learning in the background and remove temporary files; the learned state stays."""
         self._worker.stop()
+        self._learner.backlog.clear_aside()
         self._learner.memory.close()
         self._tell()
 
@@ -325,9 +327,7 @@ class OnlineAdapter(Adapter):
                 elif self.background and self.autosave is not None:
                     backlog.keep(self.autosave / _WAITING)
             except (DataError, ModelError) as error:
-                lost = "this object is saved, but not learned"
-                left = "waiting objects stay in memory" if self.follows is None else lost
-                self._learner.notes.append(f"{error}; {left}")
+                self._learner.notes.append(f"{error}; {_LOST[self.follows is not None]}")
 
         self._used_with = interaction.model, interaction.adapters
         self._train(end, *self._used_with, begins=True)

@@ -32,7 +32,7 @@ from samadapt.models.seams import Seams
 
 MOST_OBJECTS = 32
 _MOST_BYTES = 256 << 20
-_MOST_ASIDE = 8
+_MOST_ASIDE = 32
 _ABANDONED_SECONDS = 3600.0
 _UNKNOWN = -1
 """Domain of an object handed over to another process, which finds its own domain."""
@@ -111,7 +111,8 @@ class Backlog:
         if (entry := self._find(self._entries, embedding, mask)) is not None:
             self._put_aside(entry)
             for earlier in [e for e in self._aside if e.replaced_by == entry.number]:
-                self._bring_back(earlier)
+                if earlier in self._aside:  # bringing back one may push out another
+                    self._bring_back(earlier)
         elif (entry := self._find(self._aside, embedding, mask)) is not None:
             entry.replaced_by = None
 
@@ -186,10 +187,11 @@ class Backlog:
                     extra["shown"] = torch.from_numpy(np.packbits(done.mask, axis=-1))
                 if done.painted is not None:
                     extra["painted"] = torch.from_numpy(np.packbits(done.painted, axis=-1))
+                while (path := home / _FILE.format(entry.number)).exists():  # of an earlier run
+                    entry.number, self._next = self._next, self._next + 1
                 numbers = [entry.number, entry.value, entry.several]
                 extra["numbers"] = torch.tensor(numbers, dtype=torch.float64)
                 sent = tuple((entry.view, prompt, entry.several) for prompt in done.prompts)
-                path = home / _FILE.format(entry.number)
                 StoredSample(
                     entry.domain,
                     entry.bits,
@@ -202,6 +204,11 @@ class Backlog:
                 entry.path, entry.interaction, entry.change = path, None, None
                 entry.view.leave_memory()
 
+    def clear_aside(self) -> None:
+        """Forget what was taken back or replaced, at the end of a session."""
+        while self._aside:
+            self._aside.pop().forget()
+
     def hand_over(self, inbox: Path) -> None:
         """Move all entries to a new folder in `inbox`, for the backlog that collects from there.
 
@@ -209,8 +216,7 @@ class Backlog:
             DataError: the folder cannot be written to; the entries are dropped.
         """
         entries, self._entries = self._entries, []
-        while self._aside:
-            self._aside.pop().forget()
+        self.clear_aside()
         self._known.clear()
         if not entries:
             return
@@ -250,7 +256,8 @@ class Backlog:
     def load(self, home: Path) -> None:
         """Load the entries that `keep` wrote to `home`; damaged files are removed."""
         views: dict[str, StoredView] = {}
-        for path in sorted(home.glob(_FILE.replace("{:08d}", "*"))):
+        known = {entry.path for entry in (*self._entries, *self._aside)}
+        for path in sorted(set(home.glob(_FILE.replace("{:08d}", "*"))) - known):
             with contextlib.suppress(DataError, ModelError, KeyError, ValueError, IndexError):
                 sample = StoredSample.load(path, views)
                 number, value, several = read_extra(path)["numbers"].tolist()
@@ -272,7 +279,8 @@ class Backlog:
                 )
                 view.users += 1
                 self._next = max(self._next, int(number) + 1)
-        mine = {e.path for e in self._entries} | {e.view.path for e in self._entries}
+        kept = [*self._entries, *self._aside]
+        mine = {entry.path for entry in kept} | {entry.view.path for entry in kept}
         for path in _files(home):
             if path not in mine:
                 _remove(path)
