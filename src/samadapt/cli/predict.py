@@ -206,8 +206,8 @@ def parse_point(text: str) -> Click:
             raise ValueError(text)
     except (ValueError, IndexError):
         raise PromptError(
-            f"--point {text!r}: give X,Y or X,Y,LABEL, finite, with label 1 (object) or 0 (background), "
-            "such as 120,80 or 120,80,0"
+            f"--point {text!r}: give X,Y or X,Y,LABEL, finite, with label 1 (object) or 0 "
+            "(background), such as 120,80 or 120,80,0"
         ) from None
     return Click(x, y, label == "1")
 
