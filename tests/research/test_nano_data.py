@@ -145,7 +145,7 @@ def test_samples_carry_consistent_levels_and_clicks(tmp_path: Path) -> None:
     photos = make_photos(tmp_path / "a")
     stream = iter(TrainingSamples([(photos, 1.0)], 0.4, 96, 2, seed=0))
     several = 0
-    for _ in range(40):
+    for _ in range(100):
         sample = next(stream)
         masks, levels = sample["masks"], sample["levels"]
         assert masks.shape == (2, 96, 96)
