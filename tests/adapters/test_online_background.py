@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -186,6 +188,51 @@ def test_the_thread_ends_when_told_and_starts_again(worker: Worker) -> None:
     done = threading.Event()
     worker.submit(done.set)
     assert done.wait(5)
+
+
+def test_long_work_that_waiting_events_would_begin_is_abandoned_too(worker: Worker) -> None:
+    began, go_on = threading.Event(), threading.Event()
+    steps: list[int] = []
+
+    def hold() -> None:
+        began.set()
+        go_on.wait(10)
+
+    def work() -> Iterator[None]:
+        for number in range(1000):
+            steps.append(number)
+            yield
+
+    worker.submit(hold)
+    assert began.wait(5)
+    worker.submit(work)
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    time.sleep(0.05)
+    go_on.set()
+    stopping.join(5)
+    assert steps == []
+    worker.submit(work)  # it can go on afterwards
+    assert worker.wait(10)
+    assert len(steps) == 1000
+
+
+def test_a_program_that_ends_while_it_learns_ends_well() -> None:
+    code = (
+        "import time, torch\n"
+        "from samadapt.adapters.online.worker import Worker\n"
+        "a = torch.rand(400, 400, requires_grad=True)\n"
+        "def learn():\n"
+        "    while True:\n"
+        "        (a @ a @ a).sum().backward()\n"
+        "        yield\n"
+        "worker = Worker(print)\n"
+        "worker.submit(learn)\n"
+        "time.sleep(0.2)\n"
+    )
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", code], timeout=60, check=False)
+        assert ended.returncode == 0
 
 
 # -- cancelling between layers ----------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from weakref import WeakSet
 
 from samadapt.adapters.online.decoder_trainer import Interrupted
 
@@ -15,6 +17,9 @@ Event = Callable[[], Iterator[None] | None]
 _IDLE_SECONDS = 2.0
 _QUIET_SECONDS = 0.25
 _MOST_WAYS = 8
+
+_running: WeakSet[Worker] = WeakSet()
+"""Workers whose thread has been started."""
 
 
 class Worker:
@@ -36,6 +41,7 @@ class Worker:
         self._busy = self._quick = False
         self._quiet_until = 0.0
         self._ways = 0
+        self._is_stopping = False
 
     def submit(self, event: Event, *, learns: bool = False) -> None:
         """Add an event and return at once; work in progress is interrupted.
@@ -57,6 +63,7 @@ class Worker:
                 self._thread = threading.Thread(
                     target=self._run, name="samadapt-online", daemon=True
                 )
+                _running.add(self)
                 self._thread.start()
             self._changed.notify_all()
 
@@ -94,10 +101,12 @@ class Worker:
     def stop(self) -> None:
         """Abandon all long work, finish the events, end the thread."""
         with self._changed:
+            self._is_stopping = True  # what events begin from now on is abandoned, too
             self._long.clear()
             self._hurry.set()
         self.wait()
         with self._changed:
+            self._is_stopping = False
             thread, self._thread = self._thread, None
             self._changed.notify_all()
         if thread is not None and thread is not threading.current_thread():
@@ -149,7 +158,8 @@ class Worker:
             return
         if work is not None:
             with self._changed:
-                self._long.append(work)
+                if not self._is_stopping:
+                    self._long.append(work)
 
     def _advance(self, work: Iterator[None]) -> None:
         try:
@@ -170,3 +180,10 @@ class Worker:
 
     def _is_idle(self) -> bool:
         return self._thread is None or not (self._events or self._long or self._busy)
+
+
+@atexit.register
+def _stop_all() -> None:
+    """Stop all threads: one that is in torch when the interpreter ends aborts the process."""
+    for worker in list(_running):
+        worker.stop()
