@@ -256,6 +256,8 @@ class SessionCore:
                 for adapter in learners:
                     adapter.on_skip(ending)
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()  # the caller may have switched gradients off
     def _withdraw(self, before: SessionState, event: Event) -> None:
         """Notify the adapters of accepted objects that an event took away or put back.
 

@@ -1,4 +1,4 @@
-"""`SessionSteps`: actions of a session that need no mask."""
+"""`SessionSteps`: actions of a session besides clicks, boxes and strokes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Addition:
 
 
 class SessionSteps(SessionCore):
-    """Actions for labels, skipping and deleting; each is one event."""
+    """Labels, skipping, deleting, adding: one event each; and learning a mask, which is none."""
 
     def label(self, label: str | None) -> None:
         """Set the label of the current object and the following ones; None for no label.
